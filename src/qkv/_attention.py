@@ -1,0 +1,207 @@
+"""The front door: `attention` and `attend`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from . import _dispatch
+from ._matrix import AttentionMatrix
+from ._tensors import cast_for_autocast, is_tensor, shape_of
+from .biases.base import Bias
+from .biases.tensor import TensorBias
+from .masks.base import Mask
+from .normalizers.base import Normalizer
+from .normalizers.softmax import Softmax
+from .scores.base import Score
+from .scores.custom import CustomScore
+from .scores.dot import Dot
+
+DEFAULT_MEMORY = 64 * 2**20  # bytes
+
+_DOT = Dot()
+_SOFTMAX = Softmax()
+
+
+def attention(
+    query: Tensor,
+    key: Tensor,
+    *,
+    score: Score | Callable[..., Tensor] | None = None,
+    bias: Tensor | Bias | Sequence[Tensor | Bias] | None = None,
+    mask: Mask | None = None,
+    normalizer: Normalizer | None = None,
+    query_offset: int | Tensor | str | None = None,
+    impl: str = "auto",
+    memory: int | None = None,
+) -> AttentionMatrix:
+    """The attention matrix of queries over keys. Computes nothing yet.
+
+    Args:
+        query: `[B..., H, Lq, D]`; a tensor without a head dimension is `[Lq, D]`.
+        key: `[B..., Hk, Lk, D]` with `H % Hk == 0`; batch dimensions broadcast.
+        score: how alike query and key are: a score such as `qkv.Dot()` (the default) or
+            `qkv.Additive(weight)`, or a callable `fn(query, key, cells) -> scores`.
+        bias: what is added to the scores: a tensor `[..., Lq, Lk]`, a bias, or a list of them,
+            applied in that order.
+        mask: which keys a query may see, such as `qkv.Causal() & qkv.Padding(lengths)`.
+        normalizer: how scores become weights; `qkv.Softmax()` unless told.
+        query_offset: the position of the first query among the keys: an integer, an integer tensor
+            over the first leading dimension, "start" (0) or "end" (Lk - Lq). Needed where Lq != Lk
+            and a stage asks for positions.
+        impl: "auto", "torch", "tiled" or "reference".
+        memory: working budget in bytes; 64 MiB unless told.
+
+    Raises:
+        ValueError, TypeError: an argument breaks a rule; the text names both.
+        UnsupportedError: (when it is used) a named implementation cannot serve the request.
+    """
+    _check_tensors(query, key)
+    query, key = cast_for_autocast(query), cast_for_autocast(key)
+    score = _score(score)
+    score.check(query, key)
+    biases = _biases(bias)
+    if mask is not None and not isinstance(mask, Mask):
+        got = type(mask).__name__
+        hint = "; wrap a bool tensor in qkv.Dense" if is_tensor(mask) else ""
+        raise TypeError(f"attention: mask must be a qkv mask or None; got {got}{hint}")
+    normalizer = _SOFTMAX if normalizer is None else normalizer
+    if not isinstance(normalizer, Normalizer):
+        got = type(normalizer).__name__
+        raise TypeError(f"attention: normalizer must be a qkv normalizer; got {got}")
+    asking = next((s for s in (score, *biases, mask) if s is not None and s.needs_positions), None)
+    offset = _offset(query_offset, query, key, asking)
+    if impl not in _dispatch.NAMES:
+        known = ", ".join(_dispatch.NAMES)
+        raise ValueError(f"attention: impl must be one of {known}; got {impl!r}")
+    if memory is None:
+        memory = DEFAULT_MEMORY
+    elif not isinstance(memory, int) or memory < 1:
+        raise ValueError(f"attention: memory must be a positive number of bytes; got {memory!r}")
+    return AttentionMatrix(query, key, score, biases, mask, normalizer, offset, impl, memory)
+
+
+def attend(
+    query: Tensor, key: Tensor, value: Tensor, *, dropout: float = 0.0, **options: Any
+) -> Tensor:
+    """`attention(query, key, ...) @ value` in one call.
+
+    Args:
+        query, key: as for `attention`, and so are all options.
+        value: `[B..., Hk, Lk, Dv]`.
+        dropout: the probability with which weights are dropped.
+
+    Returns:
+        `[B..., H, Lq, Dv]`.
+    """
+    matrix = attention(query, key, **options)
+    if dropout:
+        matrix = matrix.dropout(dropout)
+    return matrix @ value
+
+
+def _check_tensors(query: Tensor, key: Tensor) -> None:
+    for name, tensor in (("query", query), ("key", key)):
+        if not is_tensor(tensor):
+            got = type(tensor).__name__
+            raise TypeError(f"attention: {name} must be a tensor; got {got}")
+        if not tensor.is_floating_point():
+            raise TypeError(f"attention: {name} must be floating; got dtype {tensor.dtype}")
+        if tensor.ndim < 2:
+            raise ValueError(
+                f"attention: {name} must have at least two dimensions [length, width]; "
+                f"got {shape_of(tensor)}"
+            )
+    if query.shape[-1] != key.shape[-1]:
+        raise ValueError(
+            "attention: key width must equal query width; "
+            f"got query {shape_of(query)}, key {shape_of(key)}"
+        )
+    if query.dtype != key.dtype or query.device != key.device:
+        raise ValueError(
+            "attention: query and key must share dtype and device; "
+            f"got {query.dtype} on {query.device} and {key.dtype} on {key.device}"
+        )
+    heads = query.shape[-3] if query.ndim > 2 else 1
+    key_heads = key.shape[-3] if key.ndim > 2 else 1
+    if heads != key_heads and (key_heads == 0 or heads % key_heads):
+        raise ValueError(
+            "attention: the number of query heads must be a multiple of that of key heads; "
+            f"got query {shape_of(query)}, key {shape_of(key)}"
+        )
+    if query.shape[:-3] != key.shape[:-3]:
+        _check_batch(query, key)
+
+
+def _check_batch(query: Tensor, key: Tensor) -> None:
+    try:
+        torch.broadcast_shapes(query.shape[:-3], key.shape[:-3])
+    except RuntimeError:
+        raise ValueError(
+            "attention: batch dimensions of query and key must broadcast; "
+            f"got query {shape_of(query)}, key {shape_of(key)}"
+        ) from None
+
+
+def _score(score: Score | Callable[..., Tensor] | None) -> Score:
+    if score is None:
+        return _DOT
+    if isinstance(score, Score):
+        return score
+    if callable(score) and not isinstance(score, type):
+        return CustomScore(score)
+    got = score.__name__ if isinstance(score, type) else type(score).__name__
+    raise TypeError(f"attention: score must be a qkv score or a callable; got {got}")
+
+
+def _biases(bias: Any) -> tuple[Bias, ...]:
+    if bias is None:
+        return ()
+    entries = bias if isinstance(bias, (list, tuple)) else (bias,)
+    return tuple(_bias(entry) for entry in entries)
+
+
+def _bias(entry: Any) -> Bias:
+    if isinstance(entry, Bias):
+        return entry
+    if is_tensor(entry) and entry.is_floating_point():
+        return TensorBias(entry)
+    got = f"a tensor of {entry.dtype}" if is_tensor(entry) else type(entry).__name__
+    raise TypeError(
+        f"attention: bias must be a floating tensor, a qkv bias or a list of them; got {got}"
+    )
+
+
+def _offset(given: Any, query: Tensor, key: Tensor, asking: Any) -> int | Tensor:
+    queries, keys = query.shape[-2], key.shape[-2]
+    if given is None:
+        if asking is not None and queries != keys:
+            raise ValueError(
+                f"attention: query_offset must be given where {type(asking).__name__} asks for "
+                f"positions and Lq != Lk; got {queries} queries, {keys} keys. "
+                f'"start" (0): the first query stands at the first key; "end" ({keys - queries}): '
+                "the last query stands at the last key, as in decoding"
+            )
+        return 0
+    if isinstance(given, str):
+        if given not in ("start", "end"):
+            raise ValueError(f'attention: query_offset must be "start" or "end"; got {given!r}')
+        return 0 if given == "start" else keys - queries
+    if is_tensor(given):
+        first = query.shape[0] if query.ndim > 2 else 1
+        first = max(first, key.shape[0] if key.ndim == query.ndim and key.ndim > 2 else 1)
+        if given.is_floating_point() or given.ndim > 1 or given.numel() not in (1, first):
+            raise ValueError(
+                "attention: query_offset must hold one integer per first leading dimension "
+                f"({first}); got {given.dtype} of shape {shape_of(given)}"
+            )
+        return given
+    if isinstance(given, bool) or not isinstance(given, int):
+        raise TypeError(
+            'attention: query_offset must be an int, an int tensor, "start" or "end"; '
+            f"got {type(given).__name__}"
+        )
+    return given

@@ -1,0 +1,311 @@
+"""A map over blocks of the attention matrix, closed under differentiation and batching.
+
+A `BlockMap` cuts its input tensors into blocks of (leading dimensions, queries, keys), applies one
+function to each block and adds the results into its outputs. Nothing larger than a block is ever
+alive. Its vector-Jacobian product, Jacobian-vector product and `vmap` are again block maps over the
+same blocks, so every derivative of every order has the same memory: blocks are recomputed, never
+stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from itertools import product
+from math import prod
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+Range = tuple[int, int]
+
+# How much more room a block needs when it is also differentiated.
+_DERIVATIVE_COST = 3
+
+
+@dataclass(frozen=True)
+class Axes:
+    """Which dimensions of a tensor are cut: the `trail` last ones follow the leading dimensions,
+    `row` and `col` (negative) are its query and key dimension. Dimensions of size one broadcast
+    and are never cut. A tensor whose axes are None is given whole to every block."""
+
+    trail: int
+    row: int | None = None
+    col: int | None = None
+
+
+@dataclass(frozen=True)
+class Block:
+    """One block: a range of every leading dimension, of queries and of keys."""
+
+    lead: tuple[Range, ...]
+    rows: Range
+    cols: Range
+
+    def ranges(self, axes: Axes) -> Iterator[tuple[int, Range]]:
+        for index, span in enumerate(self.lead):
+            yield index - len(self.lead) - axes.trail, span
+        if axes.row is not None:
+            yield axes.row, self.rows
+        if axes.col is not None:
+            yield axes.col, self.cols
+
+    def inside(self, outer: Block) -> Block:
+        """The same cells counted from the start of the matrix, for a block of a block."""
+
+        def shift(span: Range, start: int) -> Range:
+            return span[0] + start, span[1] + start
+
+        pairs = zip(self.lead, outer.lead, strict=True)
+        lead = tuple(shift(span, start) for span, (start, _) in pairs)
+        rows, cols = shift(self.rows, outer.rows[0]), shift(self.cols, outer.cols[0])
+        return Block(lead, rows, cols)
+
+    def take(self, tensor: Tensor, axes: Axes | None) -> Tensor:
+        """The part of a tensor that belongs to this block (a view)."""
+        if axes is None:
+            return tensor
+        for dim, (start, stop) in self.ranges(axes):
+            size = tensor.shape[dim]
+            if size != 1 and stop - start != size:
+                tensor = tensor.narrow(dim, start, stop - start)
+        return tensor
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """How a matrix of `rows` by `cols` under `lead` leading dimensions is cut into blocks of at
+    most `cells` cells. Heads are cut before queries, so that products stay large; keys are cut
+    only where `cut_cols` says so. `span` narrows the keys of a range of queries."""
+
+    lead: tuple[int, ...]
+    rows: int
+    cols: int
+    cells: int
+    cut_cols: bool = False
+    span: Callable[[Block], Range] | None = None
+
+    def smaller(self, factor: int) -> Tiling:
+        return replace(self, cells=max(1, self.cells // max(1, factor)))
+
+    @property
+    def block_shape(self) -> tuple[tuple[int, ...], int, int]:
+        """The largest block: leading sizes, rows, columns."""
+        cols, room = max(1, self.cols), max(1, self.cells)
+        if self.cut_cols and cols > room:
+            cols = room
+        room //= cols
+        rows = max(1, min(self.rows, room))
+        room //= rows
+        lead = []
+        for size in reversed(self.lead):
+            taken = max(1, min(size, room))
+            room = room // taken if taken == size else 1
+            lead.append(taken)
+        return tuple(reversed(lead)), rows, cols
+
+    @property
+    def single(self) -> bool:
+        lead, rows, cols = self.block_shape
+        return rows >= self.rows and cols >= self.cols and prod(lead) >= prod(self.lead)
+
+    def __iter__(self) -> Iterator[Block]:
+        lead, rows, cols = self.block_shape
+        cuts = [_cuts(size, step) for size, step in zip(self.lead, lead, strict=True)]
+        col_cuts = _cuts(self.cols, cols) if self.cut_cols else [(0, self.cols)]
+        for *head, row, col in product(*cuts, _cuts(self.rows, rows), col_cuts):
+            block = Block(tuple(head), row, col)
+            yield replace(block, cols=self.span(block)) if self.span else block
+
+    @property
+    def whole(self) -> Block:
+        block = Block(tuple((0, size) for size in self.lead), (0, self.rows), (0, self.cols))
+        return replace(block, cols=self.span(block)) if self.span else block
+
+
+def _cuts(size: int, step: int) -> list[Range]:
+    """Ranges of at most `step` that cover `size`, as even as they can be."""
+    if size <= step:
+        return [(0, size)]
+    parts = -(-size // step)
+    even = -(-size // parts)
+    return [(start, min(size, start + even)) for start in range(0, size, even)]
+
+
+@dataclass(frozen=True)
+class Output:
+    """One output of a block map: what is cut, its full shape and its dtype."""
+
+    axes: Axes | None
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+
+    @property
+    def differentiable(self) -> bool:
+        return self.dtype.is_floating_point
+
+
+BlockFunction = Callable[..., tuple[Tensor, ...]]
+
+
+@dataclass(frozen=True)
+class BlockMap:
+    """`function(block, *pieces) -> pieces` over all blocks of a tiling."""
+
+    function: BlockFunction
+    inputs: tuple[Axes | None, ...]
+    outputs: tuple[Output, ...]
+    tiling: Tiling
+
+    def __call__(self, *tensors: Tensor) -> tuple[Tensor, ...]:
+        """Differentiable to any order, in forward mode too, and under `vmap`.
+
+        While `torch.compile` traces, the blocks are checkpointed instead: the compiler then
+        recomputes them in its own backward.
+        """
+        if torch.compiler.is_compiling():
+            return self.run(tensors, traced=True)
+        return _Differentiable.apply(self, *tensors)
+
+    def run(self, tensors: tuple[Tensor, ...], traced: bool = False) -> tuple[Tensor, ...]:
+        device = tensors[0].device
+        totals = [
+            torch.zeros(out.shape, dtype=accumulation_dtype(out.dtype), device=device)
+            for out in self.outputs
+        ]
+        for block in self.tiling:
+            pieces = [block.take(t, axes) for t, axes in zip(tensors, self.inputs, strict=True)]
+            if traced:
+                results = checkpoint(self.function, block, *pieces, use_reentrant=False)
+            else:
+                results = self.function(block, *pieces)
+            for total, out, result in zip(totals, self.outputs, results, strict=True):
+                block.take(total, out.axes).add_(result)
+        return tuple(total.to(out.dtype) for total, out in zip(totals, self.outputs, strict=True))
+
+    def pullback(
+        self, tensors: tuple[Tensor, ...], wanted: list[int], seeded: list[int]
+    ) -> BlockMap:
+        """The map from inputs and the gradients of outputs `seeded` to those of inputs `wanted`."""
+        count = len(self.inputs)
+
+        def function(block: Block, *pieces: Tensor) -> tuple[Tensor, ...]:
+            primal = self._restricted(block, pieces[:count], wanted, seeded)
+            points = (pieces[i] for i in wanted)
+            results, pull = torch.func.vjp(primal, *(_accumulated(p) for p in points))
+            seeds = zip(pieces[count:], results, strict=True)
+            return pull(tuple(seed.to(result.dtype) for seed, result in seeds))
+
+        return BlockMap(
+            function,
+            (*self.inputs, *(self.outputs[o].axes for o in seeded)),
+            tuple(Output(self.inputs[i], tensors[i].shape, tensors[i].dtype) for i in wanted),
+            self.tiling.smaller(_DERIVATIVE_COST),
+        )
+
+    def pushforward(self, moved: list[int], followed: list[int]) -> BlockMap:
+        """The map from inputs and tangents of inputs `moved` to tangents of outputs `followed`."""
+        count = len(self.inputs)
+
+        def function(block: Block, *pieces: Tensor) -> tuple[Tensor, ...]:
+            primal = self._restricted(block, pieces[:count], moved, followed)
+            points = tuple(_accumulated(pieces[i]) for i in moved)
+            tangents = zip(pieces[count:], points, strict=True)
+            tangents = tuple(tangent.to(point.dtype) for tangent, point in tangents)
+            return torch.func.jvp(primal, points, tangents)[1]
+
+        return BlockMap(
+            function,
+            (*self.inputs, *(self.inputs[i] for i in moved)),
+            tuple(self.outputs[o] for o in followed),
+            self.tiling.smaller(_DERIVATIVE_COST),
+        )
+
+    def batched(self, dims: tuple[int | None, ...], size: int) -> BlockMap:
+        """The map with one more leading dimension on the inputs whose entry in `dims` is 0."""
+
+        def function(block: Block, *pieces: Tensor) -> tuple[Tensor, ...]:
+            return torch.vmap(lambda *inner: self.function(block, *inner), in_dims=dims)(*pieces)
+
+        outputs = tuple(replace(out, shape=(size, *out.shape)) for out in self.outputs)
+        return BlockMap(function, self.inputs, outputs, self.tiling.smaller(size))
+
+    def _restricted(
+        self, block: Block, pieces: tuple[Tensor, ...], active: list[int], kept: list[int]
+    ) -> BlockFunction:
+        """The function of the active pieces alone, with the kept outputs alone."""
+
+        def primal(*points: Tensor) -> tuple[Tensor, ...]:
+            full = list(pieces)
+            for index, point in zip(active, points, strict=True):
+                full[index] = point
+            results = self.function(block, *full)
+            return tuple(results[o] for o in kept)
+
+        return primal
+
+
+class _Differentiable(torch.autograd.Function):
+    """Runs a block map; its derivatives are block maps run the same way."""
+
+    @staticmethod
+    def forward(blocks: BlockMap, *tensors: Tensor) -> tuple[Tensor, ...]:
+        return blocks.run(tuple(tensor.detach() for tensor in tensors))
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):  # noqa: ANN001
+        blocks, *tensors = inputs
+        ctx.blocks = blocks
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(*tensors)
+        ctx.save_for_forward(*tensors)
+        whole = zip(output, blocks.outputs, strict=True)
+        ctx.mark_non_differentiable(*(t for t, out in whole if not out.differentiable))
+
+    @staticmethod
+    def backward(ctx, *gradients: Tensor | None):  # noqa: ANN001
+        tensors, blocks = ctx.saved_tensors, ctx.blocks
+        wanted = [i for i in range(len(tensors)) if ctx.needs_input_grad[i + 1]]
+        seeded = [
+            o
+            for o, gradient in enumerate(gradients)
+            if gradient is not None and blocks.outputs[o].differentiable
+        ]
+        result: list[Tensor | None] = [None] * len(tensors)
+        if wanted and seeded:
+            seeds = (gradients[o] for o in seeded)
+            pulled = blocks.pullback(tensors, wanted, seeded)(*tensors, *seeds)
+            for index, gradient in zip(wanted, pulled, strict=True):
+                result[index] = gradient
+        return None, *result
+
+    @staticmethod
+    def jvp(ctx, _, *tangents: Tensor | None):  # noqa: ANN001
+        tensors, blocks = ctx.saved_tensors, ctx.blocks
+        moved = [i for i, tangent in enumerate(tangents) if tangent is not None]
+        followed = [o for o, out in enumerate(blocks.outputs) if out.differentiable]
+        result: list[Tensor | None] = [None] * len(blocks.outputs)
+        pushed = blocks.pushforward(moved, followed)(*tensors, *(tangents[i] for i in moved))
+        for index, tangent in zip(followed, pushed, strict=True):
+            result[index] = tangent
+        return tuple(result)
+
+    @staticmethod
+    def vmap(info, in_dims, blocks: BlockMap, *tensors: Tensor):  # noqa: ANN001
+        dims = tuple(None if dim is None else 0 for dim in in_dims[1:])
+        moved = (
+            t if dim is None else t.movedim(dim, 0)
+            for t, dim in zip(tensors, in_dims[1:], strict=True)
+        )
+        outputs = _Differentiable.apply(blocks.batched(dims, info.batch_size), *moved)
+        return outputs, (0,) * len(outputs)
+
+
+def accumulation_dtype(dtype: torch.dtype) -> torch.dtype:
+    """float32 for the half-width types, the type itself for all others."""
+    return torch.float32 if dtype in (torch.float16, torch.bfloat16) else dtype
+
+
+def _accumulated(tensor: Tensor) -> Tensor:
+    return tensor.to(accumulation_dtype(tensor.dtype))

@@ -1,0 +1,83 @@
+"""Where a tile lies in the attention matrix: what callables and masks are told about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ._blocks import Block, Range
+from ._layout import Layout
+
+
+@dataclass(frozen=True)
+class Cells:
+    """The cells of one tile. `.batch, .head, .row, .col` are integer tensors that broadcast to the
+    tile `[B..., H, r, c]`; `.position` is the position of each query among the keys, `row` plus
+    the request's `query_offset`.
+
+    `batch` counts the leading dimensions in front of the heads in row-major order; without a head
+    dimension `head` is 0.
+    """
+
+    layout: Layout
+    block: Block
+    device: torch.device
+    offset: int | Tensor = 0
+    row_index: Tensor | None = None
+    col_index: Tensor | None = None
+    flat: bool = False
+
+    def _range(self, span: Range) -> Tensor:
+        return torch.arange(*span, device=self.device)
+
+    @property
+    def row(self) -> Tensor:
+        """`[r, 1]`: the index of each query."""
+        index = self._range(self.block.rows) if self.row_index is None else self.row_index
+        return index.unsqueeze(-1)
+
+    @property
+    def col(self) -> Tensor:
+        """`[1, c]`: the index of each key."""
+        index = self._range(self.block.cols) if self.col_index is None else self.col_index
+        return index.unsqueeze(-2)
+
+    @property
+    def position(self) -> Tensor:
+        """`[r, 1]`, or `[B..., 1, r, 1]` with one offset per batch entry."""
+        return self.row + self.offset
+
+    @property
+    def head(self) -> Tensor:
+        """`[h, 1, 1]`, or `[1, 1]` without a head dimension."""
+        (hk, g) = (self._range(span) for span in self.block.lead[-2:])
+        index = hk[:, None] * self.layout.group + g
+        if not self.flat:
+            return index[:, :, None, None]
+        return index.reshape(-1, 1, 1) if self.layout.has_heads else index.reshape(1, 1)
+
+    @property
+    def batch(self) -> Tensor:
+        """`[B..., 1, 1, 1]`, or `[1, 1]` without batch dimensions."""
+        index = torch.zeros((), dtype=torch.int64, device=self.device)
+        for size, span in zip(self.layout.batch, self.block.lead[:-2], strict=True):
+            index = index.unsqueeze(-1) * size + self._range(span)
+        heads = 0 if self.flat and not self.layout.has_heads else 1 if self.flat else 2
+        return index.reshape(*index.shape, *(1,) * (heads + 2))
+
+    def for_callables(self) -> Cells:
+        """The same cells as a user's callable sees them, heads in one dimension."""
+        offset, rows = self.offset, self.row_index
+        if isinstance(offset, Tensor):
+            offset = offset.flatten(-4, -3) if self.layout.has_heads else offset.reshape(1, 1)
+        return Cells(
+            self.layout,
+            self.block,
+            self.device,
+            offset,
+            None if rows is None else rows.flatten(),
+            self.col_index,
+            flat=True,
+        )

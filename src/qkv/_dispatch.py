@@ -1,0 +1,122 @@
+"""Which implementation runs a request, and running it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from . import _traced
+from ._errors import UnsupportedError
+from ._problem import build
+from .impl import reference, sdpa, tiled
+from .measures.base import Measure
+from .measures.product import Product
+
+if TYPE_CHECKING:
+    from ._matrix import AttentionMatrix
+
+# In the order in which "auto" asks them; the reference runs only when it is named.
+IMPLEMENTATIONS = (sdpa, tiled, reference)
+NAMES = ("auto", *(implementation.NAME for implementation in IMPLEMENTATIONS))
+_AUTOMATIC = (sdpa, tiled)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which implementation runs an operation, and why. Prints readably."""
+
+    operation: str
+    implementation: str
+    reason: str
+    matrix_shape: tuple[int, ...]
+    blocks: int
+    memory: int  # bytes of working memory, beyond inputs and outputs
+    multiplications: int  # multiply-adds of the score and of the sum, masks not counted
+
+    def __str__(self) -> str:
+        shape = " x ".join(map(str, self.matrix_shape))
+        return (
+            f"{self.operation} of a {shape} attention matrix\n"
+            f"  runs on   {self.implementation}: {self.reason}\n"
+            f"  blocks    {self.blocks}\n"
+            f"  memory    about {self.memory / 2**20:.1f} MiB beyond inputs and outputs\n"
+            f"  work      {self.multiplications / 1e9:.3g} G multiply-adds"
+        )
+
+
+def run(matrix: AttentionMatrix, *measures: Measure) -> list[Any]:
+    """The results of the measures, from the implementation that the matrix asks for."""
+    if _traced.serves(matrix, measures):
+        return [_traced.attend(matrix, measures[0])]
+    implementation, _ = choose(matrix, measures)
+    if implementation is sdpa:
+        results = sdpa.run(matrix, measures, _differentiable(matrix))
+        if results is not None:
+            return results
+        implementation = tiled
+    return implementation.run(matrix, measures)
+
+
+def choose(matrix: AttentionMatrix, measures: tuple[Measure, ...]):  # noqa: ANN201
+    """The implementation for a request and why it was taken.
+
+    Raises:
+        UnsupportedError: a named implementation cannot honour the request.
+    """
+    reasons = []
+    if matrix.impl == "auto":
+        for implementation in _AUTOMATIC:
+            reason = implementation.unsupported_reason(matrix, measures)
+            if reason is None:
+                why = "; ".join(reasons) or "the fastest that serves the request"
+                return implementation, why
+            reasons.append(f"not {implementation.NAME}: {reason}")
+    implementation = next(i for i in IMPLEMENTATIONS if matrix.impl == i.NAME)
+    reason = implementation.unsupported_reason(matrix, measures)
+    if reason is None:
+        return implementation, "named"
+    others = [i.NAME for i in IMPLEMENTATIONS if i.unsupported_reason(matrix, measures) is None]
+    raise UnsupportedError(
+        f'attention: impl="{matrix.impl}" cannot serve this request: {reason}; '
+        f"these can: {', '.join(others)}"
+    )
+
+
+def implementations() -> dict[str, str | None]:
+    """The engine's implementations: None for one that is there, else why it is not."""
+    return {implementation.NAME: None for implementation in IMPLEMENTATIONS}
+
+
+def plan(matrix: AttentionMatrix, operation: str, measures: tuple[Measure, ...]) -> Plan:
+    """What `run` would do, without doing it."""
+    implementation, why = choose(matrix, measures)
+    problem = build(matrix, measures)
+    lead, rows, cols = problem.layout.lead, problem.layout.queries, problem.layout.keys
+    blocks, memory = 1, 0
+    cells = rows * cols
+    for size in lead:
+        cells *= size
+    if implementation is tiled and not tiled.at_once(problem):
+        tiling = tiled.tiling(problem, matrix.memory)
+        blocks = sum(1 for _ in tiling)
+        lead_block, row_block, col_block = tiling.block_shape
+        memory = tiled.BYTES_PER_CELL * row_block * col_block
+        for size in lead_block:
+            memory *= size
+    elif implementation is not sdpa:
+        memory = tiled.BYTES_PER_CELL * cells
+    width = matrix.query.shape[-1]
+    values = sum(m.value.shape[-1] for m in measures if isinstance(m, Product))
+    work = cells * (width + values)
+    return Plan(operation, implementation.NAME, why, matrix.shape, blocks, memory, work)
+
+
+def _differentiable(matrix: AttentionMatrix):  # noqa: ANN202
+    """The product by an implementation that has derivatives of every order."""
+
+    def again(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        return tiled.run(replace(matrix, query=query, key=key), (Product(value),))[0]
+
+    return again

@@ -1,0 +1,64 @@
+"""Dropout of attention weights as a pure function of where a weight stands.
+
+Whether a weight is kept depends on (seed, batch, head, row, column) alone, in integer arithmetic:
+every implementation drops the same weights, forward and backward, however the matrix is cut.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ._cells import Cells
+from ._layout import Layout
+from ._stage import Lifted
+
+_WORD = 0xFFFFFFFF
+
+
+@dataclass(frozen=True)
+class Dropout:
+    """Weights are dropped with `probability`, and kept ones divided by `1 - probability`.
+
+    `seed` is an int64 tensor without dimensions.
+    """
+
+    probability: float
+    seed: Tensor
+
+    @staticmethod
+    def of(probability: float, seed: int | Tensor | None, device: torch.device) -> Dropout:
+        """Checked arguments; a seed is drawn from torch's generator where none is given."""
+        if not isinstance(probability, (int, float)) or not 0 <= probability < 1:
+            raise ValueError(f"dropout: p must be in [0, 1); got {probability!r}")
+        if seed is None:
+            seed = torch.randint(2**62, (), device=device)
+        if not isinstance(seed, Tensor):
+            seed = torch.tensor(seed, dtype=torch.int64, device=device)
+        if seed.numel() != 1 or seed.is_floating_point():
+            raise ValueError(f"dropout: seed must be a single integer; got {seed!r}")
+        return Dropout(float(probability), seed.reshape(()).to(torch.int64))
+
+    def lift(self, layout: Layout) -> Lifted:
+        return [(self.seed, None)]
+
+    def apply(self, weights: Tensor, cells: Cells, seed: Tensor) -> Tensor:
+        kept = self._hash(cells, seed) >= int(self.probability * 2**32)
+        return torch.where(kept, weights / (1 - self.probability), 0)
+
+    def _hash(self, cells: Cells, seed: Tensor) -> Tensor:
+        """A 32-bit number per cell (in int64): coordinates mixed in one after the other."""
+        state = _mixed((seed & _WORD) ^ _mixed((seed >> 32) & _WORD))
+        for coordinate in (cells.batch, cells.head, cells.row, cells.col):
+            state = _mixed(state ^ (coordinate & _WORD))
+        return state
+
+
+def _mixed(number: Tensor) -> Tensor:
+    """A bijection of 32-bit words in which every bit of the input moves every bit of the output
+    (multiply and xor-shift, with the constants of Wellons' "lowbias32")."""
+    number = ((number ^ (number >> 16)) * 0x7FEB352D) & _WORD
+    number = ((number ^ (number >> 15)) * 0x846CA68B) & _WORD
+    return number ^ (number >> 16)

@@ -1,0 +1,291 @@
+"""The attention matrix as an object. Making one computes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from . import _dispatch
+from ._dropout import Dropout
+from ._region import Region
+from ._tensors import cast_for_autocast, is_tensor, shape_of
+from .biases.base import Bias
+from .masks.base import Mask
+from .measures.base import Measure
+from .measures.cells import Links, Top
+from .measures.product import Collected, Product
+from .measures.statistics import Entropy, LogSumExp, Mass
+from .normalizers.base import Normalizer
+from .scores.base import Score
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class AttentionMatrix:
+    """The weights with which queries look at keys, `[B..., H, Lq, Lk]`, never built.
+
+    Made by `qkv.attention`, which checks its arguments. Multiply by it (`A @ value`,
+    `A.mT @ x`), look into it (`A[..., rows, cols]`, `A.top(8)`, `A.entropy()`, ...), differentiate
+    through all of it. Everything takes memory linear in the lengths unless it says otherwise.
+    """
+
+    query: Tensor
+    key: Tensor
+    score: Score
+    bias: tuple[Bias, ...]
+    mask: Mask | None
+    normalizer: Normalizer
+    offset: int | Tensor
+    impl: str
+    memory: int
+    dropped: Dropout | None = None
+    rows: Tensor | None = None  # the queries that were chosen of a longer matrix
+
+    @property
+    def shape(self) -> torch.Size:
+        """`[B..., H, Lq, Lk]`, or `[Lq, Lk]` where query and key have no head dimension."""
+        query, key = self.query.shape, self.key.shape
+        batch = torch.broadcast_shapes(query[:-3], key[:-3])
+        heads = query[-3:-2] or key[-3:-2]
+        queries = query[-2] if self.rows is None else self.rows.shape[0]
+        return torch.Size((*batch, *heads, queries, key[-2]))
+
+    @property
+    def ndim(self) -> int:
+        """The number of dimensions."""
+        return len(self.shape)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The dtype of query and key."""
+        return self.query.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """The device of query and key."""
+        return self.query.device
+
+    @property
+    def mT(self) -> TransposedMatrix:  # noqa: N802
+        """The transposed matrix, as lazy as this one: `A.mT @ x` is what each key collects."""
+        return TransposedMatrix(self)
+
+    def __matmul__(self, value: Tensor) -> Tensor:
+        """Weighted sums of the values: `[B..., H, Lk, Dv] -> [B..., H, Lq, Dv]`."""
+        if not is_tensor(value):
+            return NotImplemented
+        return _dispatch.run(self, Product(self._operand(value, "A @ value: value")))[0]
+
+    def measure(self, *measures: Measure) -> Measured:
+        """Several measures in one sweep over the matrix.
+
+        Args:
+            measures: e.g. `Product(value), Mass(), Entropy(), Top(8)`.
+
+        Returns:
+            Their results: by name (`.mass`, `.top`), and by position in the order given.
+
+        Raises:
+            TypeError: something that is no measure.
+        """
+        for measure in measures:
+            if not isinstance(measure, Measure):
+                raise TypeError(
+                    "measure: arguments must be measures such as qkv.Mass(); "
+                    f"got {type(measure).__name__}"
+                )
+        if not measures:
+            raise TypeError("measure: at least one measure is needed; got none")
+        return Measured(measures, tuple(_dispatch.run(self, *measures)))
+
+    def top(self, k: int) -> Links:
+        """The `k` strongest links of each query: `weights, indices`, `[B..., H, Lq, k]`."""
+        return _dispatch.run(self, Top(k))[0]
+
+    def entropy(self) -> Tensor:
+        """The entropy of each query's weights in nats, `[B..., H, Lq]`."""
+        return _dispatch.run(self, Entropy())[0]
+
+    def mass(self) -> Tensor:
+        """The attention that each key received: column sums, `[B..., H, Lk]`."""
+        return _dispatch.run(self, Mass())[0]
+
+    def logsumexp(self) -> Tensor:
+        """The logarithm of the sum of exponentials of each query's scores, `[B..., H, Lq]`.
+
+        Raises:
+            UnsupportedError: the normalizer is no softmax.
+        """
+        return _dispatch.run(self, LogSumExp())[0]
+
+    def __getitem__(self, index: Any) -> Tensor:
+        """The weights of a region, dense: `A[..., rows, cols]`.
+
+        `rows` and `cols` are integers, slices or index tensors; two index tensors mean their outer
+        product. Only the chosen rows are computed.
+        """
+        return Region.of(index, self.shape, self.device).weights(self)
+
+    def dense(self, max_bytes: int = 2**30) -> Tensor:
+        """The whole matrix as a tensor, `[B..., H, Lq, Lk]`.
+
+        Raises:
+            ValueError: it would take more than `max_bytes`.
+        """
+        size = self.dtype.itemsize
+        for extent in self.shape:
+            size *= extent
+        if size > max_bytes:
+            raise ValueError(
+                f"dense: the whole matrix {list(self.shape)} would take {size:,} bytes, "
+                f"max_bytes is {max_bytes:,}; take a region A[..., rows, cols] or a statistic"
+            )
+        return self[..., :, :]
+
+    def scores(
+        self, rows: Any = slice(None), cols: Any = slice(None), biased: bool = False
+    ) -> Tensor:
+        """Raw scores of a region, `[B..., H, rows, cols]`, as if nothing were masked.
+
+        Args:
+            rows, cols: integers, slices or index tensors.
+            biased: with the biases in them.
+        """
+        return Region.of((..., rows, cols), self.shape, self.device).scores(self, biased)
+
+    def explain(self, row: int, value: Tensor | None = None, at: tuple[int, ...] | None = None):  # noqa: ANN201
+        """The three stages for one query with real numbers: see `qkv.Explanation`.
+
+        Args:
+            row: the query.
+            value: `[B..., H, Lk, Dv]`, to see the weighted values as well.
+            at: which entry of the leading dimensions; the first one unless told.
+        """
+        from ._explain import explain
+
+        return explain(self, row, value, at)
+
+    def dropout(self, p: float, seed: int | Tensor | None = None) -> AttentionMatrix:
+        """The same matrix with weights dropped with probability `p`, the others divided by `1 - p`.
+
+        Which ones is a pure function of (seed, batch, head, row, column), the same in every
+        implementation, forward and backward.
+
+        Args:
+            p: in [0, 1).
+            seed: an integer; None draws one from torch's generator.
+        """
+        return replace(self, dropped=Dropout.of(p, seed, self.device))
+
+    def plan(self, operation: str = "matmul") -> _dispatch.Plan:
+        """Which implementation will run an operation, why, its memory and arithmetic.
+
+        Args:
+            operation: "matmul", "mT", "top", "entropy", "mass" or "logsumexp".
+        """
+        stand_in = {
+            "matmul": lambda: Product(self.key),
+            "mT": lambda: Collected(self.query),
+            "top": lambda: Top(1),
+            "entropy": Entropy,
+            "mass": Mass,
+            "logsumexp": LogSumExp,
+        }
+        if operation not in stand_in:
+            known = ", ".join(stand_in)
+            raise ValueError(f"plan: operation must be one of {known}; got {operation!r}")
+        return _dispatch.plan(self, operation, (stand_in[operation](),))
+
+    def to(self, *args: Any, **kwargs: Any) -> AttentionMatrix:
+        """The same matrix with its tensors on another device or, floating ones, of another dtype."""
+        device, dtype, non_blocking, _ = torch._C._nn._parse_to(*args, **kwargs)
+
+        def moved(tensor: Tensor) -> Tensor:
+            cast = dtype if tensor.is_floating_point() else None
+            return tensor.to(device, cast, non_blocking)
+
+        return _map_tensors(self, moved)
+
+    def detach(self) -> AttentionMatrix:
+        """The same matrix without gradients."""
+        return _map_tensors(self, Tensor.detach)
+
+    def __repr__(self) -> str:
+        parts = [f"shape={list(self.shape)}", f"score={self.score.name}"]
+        if self.bias:
+            parts.append(f"bias={'+'.join(bias.name for bias in self.bias)}")
+        if self.mask is not None:
+            parts.append(f"mask={self.mask.label}")
+        parts.append(f"normalizer={self.normalizer.name}")
+        if self.dropped is not None:
+            parts.append(f"dropout={self.dropped.probability}")
+        parts.append(f"dtype={self.dtype}, device={self.device}, impl={self.impl}")
+        return f"AttentionMatrix({', '.join(parts)})"
+
+    def _operand(self, tensor: Tensor, what: str) -> Tensor:
+        tensor = cast_for_autocast(tensor)
+        if tensor.dtype != self.dtype or tensor.device != self.device:
+            raise ValueError(
+                f"{what} must have the dtype and device of the matrix ({self.dtype}, "
+                f"{self.device}); got {tensor.dtype}, {tensor.device}"
+            )
+        if tensor.ndim < 2:
+            raise ValueError(f"{what} must have at least two dimensions; got {shape_of(tensor)}")
+        return tensor
+
+
+@dataclass(frozen=True, eq=False)
+class TransposedMatrix:
+    """The transposed attention matrix, `[B..., H, Lk, Lq]`. Made by `A.mT`."""
+
+    matrix: AttentionMatrix
+
+    @property
+    def shape(self) -> torch.Size:
+        """`[B..., H, Lk, Lq]`."""
+        *lead, rows, cols = self.matrix.shape
+        return torch.Size((*lead, cols, rows))
+
+    @property
+    def mT(self) -> AttentionMatrix:  # noqa: N802
+        """The matrix itself."""
+        return self.matrix
+
+    def __matmul__(self, x: Tensor) -> Tensor:
+        """What each key collects: `[B..., H, Lq, Dx] -> [B..., H, Lk, Dx]`."""
+        if not is_tensor(x):
+            return NotImplemented
+        matrix = self.matrix
+        return _dispatch.run(matrix, Collected(matrix._operand(x, "A.mT @ x: x")))[0]
+
+
+class Measured(tuple):
+    """Results of `measure`, in the order of the measures and as attributes of their names."""
+
+    names: tuple[str, ...]
+
+    def __new__(cls, measures: tuple[Measure, ...], results: tuple[Any, ...]) -> Measured:
+        """Results beside the names of the measures that they come from."""
+        made = super().__new__(cls, results)
+        made.names = tuple(measure.name for measure in measures)
+        return made
+
+    def __getattr__(self, name: str) -> Any:
+        if not name.startswith("_") and name in self.names:
+            return self[self.names.index(name)]
+        raise AttributeError(f"no measure {name!r} was taken; these were: {', '.join(self.names)}")
+
+
+def _map_tensors(thing: Any, function: Callable[[Tensor], Tensor]) -> Any:
+    """The same frozen dataclass with a function applied to every tensor in it."""
+    if is_tensor(thing):
+        return function(thing)
+    if isinstance(thing, tuple):
+        return tuple(_map_tensors(entry, function) for entry in thing)
+    if is_dataclass(thing) and not isinstance(thing, type):
+        changed = {f.name: _map_tensors(getattr(thing, f.name), function) for f in fields(thing)}
+        return replace(thing, **changed)
+    return thing

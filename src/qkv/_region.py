@@ -1,0 +1,115 @@
+"""Regions of the attention matrix: chosen rows and columns, dense."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from . import _dispatch
+from ._blocks import Axes, Block, accumulation_dtype
+from ._problem import build
+from ._tensors import is_tensor
+from .measures.cells import Columns
+from .scores.base import Tile
+
+if TYPE_CHECKING:
+    from ._matrix import AttentionMatrix
+
+
+@dataclass(frozen=True)
+class Region:
+    """Rows and columns as index tensors; an axis that was given as an integer is dropped again."""
+
+    rows: Tensor
+    cols: Tensor
+    dropped: tuple[int, ...]
+    lead: tuple[Any, ...]
+
+    @staticmethod
+    def of(index: Any, shape: torch.Size, device: torch.device) -> Region:
+        """Reads `A[..., rows, cols]`."""
+        index = index if isinstance(index, tuple) else (index,)
+        lead = len(shape) - 2
+        if ... in [entry for entry in index if not is_tensor(entry)]:
+            place = next(i for i, entry in enumerate(index) if entry is ...)
+            missing = len(shape) - (len(index) - 1)
+            index = (*index[:place], *(slice(None),) * missing, *index[place + 1 :])
+        if len(index) != len(shape):
+            raise IndexError(
+                f"A[..., rows, cols]: rows and columns must be given for a matrix {list(shape)}; "
+                f"got {len(index)} indices"
+            )
+        rows, drop_row = _indices(index[-2], shape[-2], "rows", device)
+        cols, drop_col = _indices(index[-1], shape[-1], "cols", device)
+        dropped = tuple(axis for axis, drop in ((-2, drop_row), (-1, drop_col)) if drop)
+        return Region(rows, cols, dropped, tuple(index[:lead]))
+
+    def weights(self, matrix: AttentionMatrix) -> Tensor:
+        """The weights of the region."""
+        (weights,) = _dispatch.run(replace(matrix, rows=self._rows_of(matrix)), Columns(self.cols))
+        return self._trimmed(weights)
+
+    def scores(self, matrix: AttentionMatrix, biased: bool) -> Tensor:
+        """The raw scores of the region, as if nothing were masked."""
+        problem = build(replace(matrix, mask=None, rows=self._rows_of(matrix)), ())
+        layout = problem.layout
+        pieces = {
+            part: tuple(_columns(tensor, axes, self.cols) for tensor, axes in entries)
+            for part, entries in problem.parts.items()
+        }
+        lead = tuple((0, size) for size in layout.lead)
+        block = Block(lead, (0, layout.queries), (0, self.cols.numel()))
+        cells = replace(problem.cells(block, pieces), col_index=self.cols)
+        wide = accumulation_dtype(matrix.dtype)
+        query, key = pieces["query"][0].to(wide), pieces["key"][0].to(wide)
+        tile = Tile(query, key, cells, None, finite=False)
+        scores = problem.score.scores(tile, *pieces["score"])
+        for index, bias in enumerate(problem.biases if biased else ()):
+            scores = bias.apply(scores, cells, *pieces[f"bias {index}"])
+        full = scores.expand(*layout.lead, layout.queries, self.cols.numel())
+        return self._trimmed(layout.restore(full, 2))
+
+    def _rows_of(self, matrix: AttentionMatrix) -> Tensor:
+        return self.rows if matrix.rows is None else matrix.rows[self.rows]
+
+    def _trimmed(self, region: Tensor) -> Tensor:
+        kept = tuple(0 if axis in self.dropped else slice(None) for axis in (-2, -1))
+        return region[(*self.lead, *kept)]
+
+
+def _columns(tensor: Tensor, axes: Axes | None, cols: Tensor) -> Tensor:
+    if axes is None or axes.col is None or tensor.shape[axes.col] == 1:
+        return tensor
+    return tensor.index_select(axes.col, cols)
+
+
+def _indices(index: Any, size: int, what: str, device: torch.device) -> tuple[Tensor, bool]:
+    """Index positions of one axis, and whether the axis is dropped."""
+    if isinstance(index, slice):
+        return torch.arange(*index.indices(size), device=device), False
+    if is_tensor(index) and index.dtype == torch.bool and index.shape == (size,):
+        return index.nonzero().flatten().to(device), False
+    if isinstance(index, (list, range)):
+        index = torch.tensor(list(index), dtype=torch.int64)
+    single = not is_tensor(index)
+    if single and (not isinstance(index, int) or isinstance(index, bool)):
+        raise TypeError(
+            f"A[..., rows, cols]: {what} must be an integer, a slice or an index tensor; "
+            f"got {type(index).__name__}"
+        )
+    positions = torch.as_tensor(index, device=device)
+    if positions.ndim > 1 or positions.is_floating_point() or positions.dtype == torch.bool:
+        raise TypeError(
+            f"A[..., rows, cols]: {what} must be a vector of integers; "
+            f"got {positions.dtype} of shape {list(positions.shape)}"
+        )
+    single = single or positions.ndim == 0
+    positions = positions.reshape(-1).to(torch.int64)
+    if positions.numel() and not bool(((positions >= -size) & (positions < size)).all()):
+        raise IndexError(
+            f"A[..., rows, cols]: {what} must be in [{-size}, {size}); got {positions.tolist()}"
+        )
+    return torch.where(positions < 0, positions + size, positions), single

@@ -1,0 +1,56 @@
+"""Questions about tensors that every layer asks."""
+
+from __future__ import annotations
+
+from typing import TypeGuard
+
+import torch
+from torch import Tensor
+from torch._C._functorch import is_functorch_wrapped_tensor
+from torch.autograd import forward_ad
+
+
+def is_concrete(*tensors: Tensor) -> bool:
+    """Whether values may be read: not while compiling and not under a `torch.func` transform."""
+    if torch.compiler.is_compiling():
+        return False
+    return not any(is_functorch_wrapped_tensor(tensor) for tensor in tensors)
+
+
+def is_transformed(*tensors: Tensor) -> bool:
+    """Whether a `torch.func` transform, forward-mode AD or the compiler is at work on them."""
+    if not is_concrete(*tensors):
+        return True
+    return forward_ad._current_level >= 0
+
+
+def all_finite(*tensors: Tensor) -> bool:
+    """Whether every value is known to be finite; False where values may not be read.
+
+    A sum that overflows is not finite either: the answer may be a wrong False, never a wrong True.
+    """
+    if not is_concrete(*tensors):
+        return False
+    for tensor in tensors:
+        if tensor.is_floating_point():
+            total = tensor.detach().sum(dtype=torch.promote_types(tensor.dtype, torch.float32))
+            if not bool(torch.isfinite(total)):
+                return False
+    return True
+
+
+def cast_for_autocast(tensor: Tensor) -> Tensor:
+    """What autocast does to the inputs of an attention kernel: float32 becomes its dtype."""
+    kind = tensor.device.type
+    if tensor.dtype is torch.float64 or not torch.is_autocast_enabled(kind):
+        return tensor
+    return tensor.to(torch.get_autocast_dtype(kind)) if tensor.is_floating_point() else tensor
+
+
+def is_tensor(thing: object) -> TypeGuard[Tensor]:
+    return isinstance(thing, Tensor)
+
+
+def shape_of(tensor: Tensor) -> str:
+    """A shape as error messages write it."""
+    return str(list(tensor.shape))

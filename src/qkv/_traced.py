@@ -1,0 +1,105 @@
+"""Plain softmax attention while `torch.compile` or `torch.export` traces.
+
+The eager engine itself is one opaque operator there: it keeps its checks for values that are not
+finite, which depend on data and cannot be traced. Its backward is a second operator.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from .measures.product import Product
+from .normalizers.softmax import Softmax
+from .scores.dot import Dot
+from .masks.causal import Causal
+
+if TYPE_CHECKING:
+    from ._matrix import AttentionMatrix
+    from .measures.base import Measure
+
+
+def serves(matrix: AttentionMatrix, measures: tuple[Measure, ...]) -> bool:
+    """Whether this request is traced as one operator."""
+    return (
+        torch.compiler.is_compiling()
+        and matrix.impl in ("auto", "torch")
+        and len(measures) == 1
+        and type(measures[0]) is Product
+        and type(matrix.score) is Dot
+        and type(matrix.normalizer) is Softmax
+        and (matrix.mask is None or type(matrix.mask) is Causal)
+        and isinstance(matrix.offset, int)
+        and not matrix.bias
+        and matrix.dropped is None
+    )
+
+
+def attend(matrix: AttentionMatrix, product: Product) -> Tensor:
+    """The product as one traced operator."""
+    scale = matrix.score.factor(matrix.query.shape[-1])
+    arguments = (scale, matrix.mask is not None, matrix.offset, matrix.memory)
+    return _Traced.apply(matrix.query, matrix.key, product.value, *arguments)
+
+
+class _Traced(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, query, key, value, *arguments):  # noqa: ANN001, ANN205
+        ctx.save_for_backward(query, key, value)
+        ctx.arguments = arguments
+        return torch.ops.qkv.attend(query, key, value, *arguments)
+
+    @staticmethod
+    def backward(ctx, gradient):  # noqa: ANN001, ANN205
+        inputs = ctx.saved_tensors
+        gradients = torch.ops.qkv.attend_backward(gradient, *inputs, *ctx.arguments)
+        return (*gradients, None, None, None, None)
+
+
+def _eager(
+    query: Tensor, key: Tensor, value: Tensor, scale: float, causal: bool, offset: int, memory: int
+) -> Tensor:
+    from ._attention import attention
+
+    mask = Causal() if causal else None
+    matrix = attention(query, key, score=Dot(scale), mask=mask, query_offset=offset, memory=memory)
+    return matrix @ value
+
+
+@torch.library.custom_op("qkv::attend", mutates_args=())
+def _attend(
+    query: Tensor, key: Tensor, value: Tensor, scale: float, causal: bool, offset: int, memory: int
+) -> Tensor:
+    return _eager(query, key, value, scale, causal, offset, memory).contiguous()
+
+
+@_attend.register_fake
+def _(query, key, value, scale, causal, offset, memory):  # noqa: ANN001, ANN202
+    batch = torch.broadcast_shapes(query.shape[:-3], key.shape[:-3], value.shape[:-3])
+    heads = query.shape[-3:-2]
+    return query.new_empty(*batch, *heads, query.shape[-2], value.shape[-1])
+
+
+@torch.library.custom_op("qkv::attend_backward", mutates_args=())
+def _attend_backward(
+    gradient: Tensor,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    scale: float,
+    causal: bool,
+    offset: int,
+    memory: int,
+) -> tuple[Tensor, Tensor, Tensor]:
+    with torch.enable_grad():
+        inputs = [tensor.detach().requires_grad_() for tensor in (query, key, value)]
+        output = _eager(*inputs, scale, causal, offset, memory)
+        found = torch.autograd.grad(output, inputs, gradient)
+    return tuple(tensor.contiguous() for tensor in found)
+
+
+@_attend_backward.register_fake
+def _(gradient, query, key, value, scale, causal, offset, memory):  # noqa: ANN001, ANN202
+    return tuple(tensor.new_empty(tensor.shape) for tensor in (query, key, value))

@@ -1,0 +1,110 @@
+"""`impl="reference"`: the whole matrix by the definitions, in plain torch. The one oracle.
+
+It takes the careful products throughout, computes weights from the row statistic and its pointwise
+rule, repeats the keys of a group for each head, and knows nothing of blocks, spans or shortcuts.
+Memory grows with Lq x Lk.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from .._blocks import Block, accumulation_dtype
+from .._problem import Problem, build
+from .._products import weighted_sum
+from ..measures.base import Measure
+from ..normalizers.base import Statistic
+from ..scores.base import Tile
+
+if TYPE_CHECKING:
+    from .._matrix import AttentionMatrix
+
+NAME = "reference"
+
+
+def unsupported_reason(matrix: AttentionMatrix, measures: tuple[Measure, ...]) -> str | None:
+    """None: the definitions serve everything."""
+    return None
+
+
+def run(matrix: AttentionMatrix, measures: tuple[Measure, ...]) -> list[Any]:
+    """The results of the measures, as the user sees them."""
+    problem = build(matrix, measures, grouped=False)
+    layout, dtype = problem.layout, matrix.dtype
+    dense = _Dense(problem)
+    results = []
+    for measure in measures:
+        measure.check(problem)
+        pieces = [tensor for tensor, _ in measure.lift(layout)]
+        outputs = measure.outputs(layout, dtype, accumulation_dtype(dtype))
+        values = measure.run(dense, *pieces)
+        full = (v.to(o.dtype).expand(o.shape) for v, o in zip(values, outputs, strict=True))
+        results.append(measure.finish(layout, *full))
+    return results
+
+
+class _Dense:
+    """The whole matrix, with the interface of a strip."""
+
+    finite = False
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        layout = problem.layout
+        lead = tuple((0, size) for size in layout.lead)
+        self.block = Block(lead, (0, layout.queries), (0, layout.keys))
+        self.pieces = {
+            part: tuple(tensor for tensor, _ in entries) for part, entries in problem.parts.items()
+        }
+        self.cells = problem.cells(self.block, self.pieces)
+
+    @cached_property
+    def mask(self) -> Tensor:
+        """`[batch..., H, 1, Lq, Lk]`."""
+        layout = self.problem.layout
+        shape = (*layout.lead, layout.queries, layout.keys)
+        if self.problem.mask is None:
+            return torch.ones(shape, dtype=torch.bool, device=self.problem.query.device)
+        return self.problem.mask.visible(self.cells, *self.pieces["mask"]).expand(shape)
+
+    @cached_property
+    def scores(self) -> Tensor:
+        problem = self.problem
+        wide = accumulation_dtype(problem.query.dtype)
+        (query,), (key,) = self.pieces["query"], self.pieces["key"]
+        query, key = query.to(wide), key.to(wide)
+        tile = Tile(query, key, self.cells, self.mask, finite=False)
+        scores = problem.score.scores(tile, *self.pieces["score"])
+        for index, bias in enumerate(problem.biases):
+            scores = torch.where(self.mask, scores, 0)
+            scores = bias.apply(scores, self.cells, *self.pieces[f"bias {index}"])
+        return torch.where(self.mask, scores, 0)
+
+    @cached_property
+    def visible(self) -> Tensor:
+        return self.mask & (self.scores.detach() != -torch.inf)
+
+    @cached_property
+    def statistic(self) -> Statistic:
+        normalizer = self.problem.normalizer
+        return normalizer.statistic(self.scores, self.visible, *self.pieces["normalizer"])
+
+    @cached_property
+    def weights(self) -> Tensor:
+        problem, pieces = self.problem, self.pieces["normalizer"]
+        if problem.layout.keys == 0:
+            return self.scores
+        weights = problem.normalizer.weights(self.scores, self.visible, self.statistic, *pieces)
+        if problem.dropout is not None:
+            weights = problem.dropout.apply(weights, self.cells, *self.pieces["dropout"])
+        return weights
+
+    def weighted_sum(self, value: Tensor) -> Tensor:
+        return weighted_sum(self.weights, value.to(self.weights.dtype), finite=False)
+
+    def collected(self, x: Tensor) -> Tensor:
+        return weighted_sum(self.weights.mT, x.to(self.weights.dtype), finite=False)

@@ -1,0 +1,127 @@
+"""`impl="tiled"`: torch operations over strips of queries, on any device, for any callable.
+
+A small matrix is computed at once by plain operations. A larger one is a block map: strips are
+recomputed for every derivative, so memory stays within the budget plus what grows with the length.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from .._blocks import Block, BlockMap, Range, Tiling, accumulation_dtype
+from .._problem import Problem, Strip, build, named_pieces
+from .._tensors import all_finite
+from ..measures.base import Measure
+
+if TYPE_CHECKING:
+    from .._matrix import AttentionMatrix
+
+NAME = "tiled"
+
+# Bytes alive per cell of a strip: scores, weights, exponentials, what is visible.
+BYTES_PER_CELL = 24
+# Up to this many numbers plain operations keep everything for the backward pass.
+_AT_ONCE = 2**18
+
+
+def unsupported_reason(matrix: AttentionMatrix, measures: tuple[Measure, ...]) -> str | None:
+    """None: it serves everything."""
+    return None
+
+
+def tiling(problem: Problem, memory: int) -> Tiling:
+    """How the matrix is cut to stay within a budget in bytes."""
+    layout = problem.layout
+    cells = max(1, memory // BYTES_PER_CELL)
+    return Tiling(layout.lead, layout.queries, layout.keys, cells)
+
+
+def at_once(problem: Problem) -> bool:
+    """Whether the matrix is small enough to be computed by plain operations."""
+    layout = problem.layout
+    numbers = problem.score.numbers_per_cell(problem.query)
+    for size in (*layout.lead, layout.queries, layout.keys):
+        numbers *= size
+    return numbers <= _AT_ONCE
+
+
+def run(matrix: AttentionMatrix, measures: tuple[Measure, ...]) -> list[Any]:
+    """The results of the measures, as the user sees them."""
+    problem = build(matrix, measures)
+    for measure in measures:
+        measure.check(problem)
+    small = at_once(problem)
+    if not small and not torch.compiler.is_compiling():
+        problem = build(matrix, measures, capture=True)
+    blocks, tensors = _block_map(problem, measures, matrix.dtype, matrix.memory)
+    if small:
+        flat = _plain(blocks, tensors)
+    else:
+        flat = blocks(*tensors)
+    return _finished(problem, measures, flat)
+
+
+def _block_map(
+    problem: Problem, measures: tuple[Measure, ...], dtype: torch.dtype, memory: int
+) -> tuple[BlockMap, list[Tensor]]:
+    layout = problem.layout
+    parts = dict(problem.parts)
+    for index, measure in enumerate(measures):
+        parts[f"measure {index}"] = measure.lift(layout)
+    lifted = [entry for entries in parts.values() for entry in entries]
+    tensors = [tensor for tensor, _ in lifted]
+    finite = all_finite(*tensors)
+    wide = accumulation_dtype(dtype)
+    outputs = tuple(o for measure in measures for o in measure.outputs(layout, dtype, wide))
+
+    def function(block: Block, *pieces: Tensor) -> tuple[Tensor, ...]:
+        named = named_pieces(parts, pieces)
+        strip = Strip(problem, block, named, finite)
+        results = (m.run(strip, *named[f"measure {i}"]) for i, m in enumerate(measures))
+        return tuple(result for group in results for result in group)
+
+    cut = replace(tiling(problem, memory), span=_span(problem))
+    return BlockMap(function, tuple(axes for _, axes in lifted), outputs, cut), tensors
+
+
+def _span(problem: Problem):  # noqa: ANN202
+    """The keys that the queries of a block may see at all, for masks that know."""
+    mask, layout = problem.mask, problem.layout
+    if mask is None:
+        return None
+    named = {part: problem.parts[part] for part in ("mask", "offset", "rows")}
+
+    def span(block: Block) -> Range:
+        if block.rows[0] == block.rows[1]:
+            return 0, layout.keys
+        pieces = {
+            part: tuple(block.take(tensor, axes) for tensor, axes in entries)
+            for part, entries in named.items()
+        }
+        return mask.span(problem.cells(block, pieces), layout.keys, *pieces["mask"])
+
+    return span
+
+
+def _plain(blocks: BlockMap, tensors: list[Tensor]) -> tuple[Tensor, ...]:
+    """One block over everything by differentiable operations."""
+    whole = replace(blocks.tiling, span=None).whole
+    results = blocks.function(whole, *tensors)
+    pairs = zip(results, blocks.outputs, strict=True)
+    return tuple(result.to(out.dtype).expand(out.shape) for result, out in pairs)
+
+
+def _finished(
+    problem: Problem, measures: tuple[Measure, ...], flat: tuple[Tensor, ...]
+) -> list[Any]:
+    finished, start = [], 0
+    wide = accumulation_dtype(problem.query.dtype)
+    for measure in measures:
+        count = len(measure.outputs(problem.layout, problem.query.dtype, wide))
+        finished.append(measure.finish(problem.layout, *flat[start : start + count]))
+        start += count
+    return finished

@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from .._cells import Cells
+from .base import Intervals, Mask
+
+
+@dataclass(frozen=True)
+class Causal(Mask):
+    """A query sees the keys up to its own position, itself included.
+
+    Source: Vaswani et al., "Attention Is All You Need" (2017), section 3.2.3.
+    """
+
+    name = "causal"
+    formula = "j <= i + query_offset"
+
+    @property
+    def needs_positions(self) -> bool:
+        return True
+
+    def intervals(self, cells: Cells, *pieces: Tensor) -> Intervals:
+        return [(0, cells.position + 1)]

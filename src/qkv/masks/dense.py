@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .._cells import Cells
+from .._layout import CELLS, Layout
+from .._stage import Lifted
+from .._tensors import is_tensor
+from .base import Mask
+
+
+@dataclass(frozen=True)
+class Dense(Mask):
+    """Any mask as a tensor.
+
+    Args:
+        allowed: bool, broadcastable to `[B..., H, Lq, Lk]`; True where the query may look, as in
+            `torch.nn.functional.scaled_dot_product_attention`.
+
+    Raises:
+        TypeError: `allowed` is not a bool tensor.
+    """
+
+    allowed: Tensor
+
+    name = "dense"
+    formula = "allowed[i, j]"
+
+    def __post_init__(self) -> None:
+        if not is_tensor(self.allowed) or self.allowed.dtype != torch.bool:
+            got = self.allowed.dtype if is_tensor(self.allowed) else type(self.allowed).__name__
+            raise TypeError(f"Dense: allowed must be a bool tensor, True = may look; got {got}")
+
+    def lift(self, layout: Layout) -> Lifted:
+        return [(layout.cells(self.allowed, "Dense: allowed"), CELLS)]
+
+    def visible(self, cells: Cells, *pieces: Tensor) -> Tensor:
+        return pieces[0]

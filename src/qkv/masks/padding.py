@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .._cells import Cells
+from .._layout import PER_BATCH, Layout
+from .._stage import Lifted
+from .._tensors import is_tensor, shape_of
+from .base import Intervals, Mask
+
+
+@dataclass(frozen=True)
+class Padding(Mask):
+    """The first `lengths[b]` keys are real, the rest is padding that nobody sees.
+
+    Args:
+        lengths: integers `[B]` over the first leading dimension of the matrix (or a single one).
+
+    Raises:
+        TypeError: `lengths` is not an integer tensor.
+        ValueError: `lengths` is neither `[B]` nor a single number.
+    """
+
+    lengths: Tensor
+
+    name = "padding"
+    formula = "j < lengths[b]"
+
+    def __post_init__(self) -> None:
+        if not is_tensor(self.lengths):
+            got = type(self.lengths).__name__
+            raise TypeError(f"Padding: lengths must be an integer tensor; got {got}")
+        if self.lengths.is_floating_point() or self.lengths.dtype == torch.bool:
+            got = self.lengths.dtype
+            raise TypeError(f"Padding: lengths must be an integer tensor; got dtype {got}")
+        if self.lengths.ndim > 1:
+            got = shape_of(self.lengths)
+            raise ValueError(f"Padding: lengths must have shape [B]; got {got}")
+
+    def lift(self, layout: Layout) -> Lifted:
+        first = layout.shape[0] if layout.shape else 1
+        if self.lengths.numel() not in (1, first):
+            raise ValueError(
+                "Padding: lengths must have one entry per first leading dimension of the matrix; "
+                f"got {shape_of(self.lengths)} for {[*layout.shape, layout.queries, layout.keys]}"
+            )
+        return [(layout.over_batch(self.lengths), PER_BATCH)]
+
+    def intervals(self, cells: Cells, *pieces: Tensor) -> Intervals:
+        return [(0, pieces[0])]

@@ -1,0 +1,84 @@
+"""Measures that give single cells: the strongest links and chosen columns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from .._blocks import Output
+from .._layout import QUERIES, WHOLE, Layout
+from .._stage import Lifted
+from .base import Measure
+
+
+class Links(NamedTuple):
+    """The strongest links of each query, both `[B..., H, Lq, k]`, strongest first."""
+
+    weights: Tensor
+    indices: Tensor
+
+
+@dataclass(frozen=True)
+class Top(Measure):
+    """The `k` strongest links of each query: weights and key indices, `[B..., H, Lq, k]`.
+
+    A query that has weight on fewer than `k` keys gets links of weight 0 at the end.
+    """
+
+    k: int
+
+    name = "top"
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.k, int) or isinstance(self.k, bool) or self.k < 1:
+            raise ValueError(f"top: k must be a positive integer; got {self.k!r}")
+
+    def check(self, problem) -> None:  # noqa: ANN001
+        if self.k > problem.layout.keys:
+            keys = problem.layout.keys
+            raise ValueError(f"top: k must be at most the number of keys ({keys}); got {self.k}")
+
+    def outputs(self, layout: Layout, dtype: torch.dtype, wide: torch.dtype) -> tuple[Output, ...]:
+        shape = (*layout.lead, layout.queries, self.k)
+        return Output(QUERIES, shape, wide), Output(QUERIES, shape, torch.int64)
+
+    def run(self, strip, *pieces: Tensor) -> tuple[Tensor, ...]:  # noqa: ANN001
+        weights, (start, stop) = strip.weights, strip.block.cols
+        missing = self.k - (stop - start)
+        if missing > 0:  # fewer keys are in sight than asked for: take unseen ones beside them
+            before = min(start, missing)
+            weights = torch.nn.functional.pad(weights, (before, missing - before))
+            start -= before
+        weights, indices = weights.topk(self.k, dim=-1)
+        return weights, indices + start
+
+    def finish(self, layout: Layout, *results: Tensor) -> Links:
+        return Links(layout.restore(results[0], 2), layout.restore(results[1], 2))
+
+
+@dataclass(frozen=True)
+class Columns(Measure):
+    """The weights of chosen keys, `[B..., H, Lq, len(columns)]`: what a region is made of."""
+
+    columns: Tensor
+
+    name = "columns"
+
+    def lift(self, layout: Layout) -> Lifted:
+        return [(self.columns, WHOLE)]
+
+    def outputs(self, layout: Layout, dtype: torch.dtype, wide: torch.dtype) -> tuple[Output, ...]:
+        return (Output(QUERIES, (*layout.lead, layout.queries, self.columns.numel()), dtype),)
+
+    def run(self, strip, *pieces: Tensor) -> tuple[Tensor, ...]:  # noqa: ANN001
+        weights, (start, stop) = strip.weights, strip.block.cols
+        local = pieces[0] - start
+        inside = (local >= 0) & (local < stop - start)
+        chosen = weights.index_select(-1, local.clamp(0, stop - start - 1))
+        return (torch.where(inside, chosen, 0),)
+
+    def finish(self, layout: Layout, *results: Tensor) -> Tensor:
+        return layout.restore(results[0], 2)

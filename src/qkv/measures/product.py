@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .._blocks import Output
+from .._layout import KEYS, QUERIES, Layout
+from .._stage import Lifted
+from .._tensors import shape_of
+from .base import Measure
+
+
+@dataclass(frozen=True)
+class Product(Measure):
+    """`A @ value`: the weighted sums of the values, `[B..., H, Lq, Dv]`.
+
+    Args:
+        value: `[B..., Hk or H or 1, Lk, Dv]` in the dtype of the matrix.
+    """
+
+    value: Tensor
+
+    name = "product"
+
+    @property
+    def batch(self) -> tuple[int, ...]:
+        return tuple(self.value.shape[:-3])
+
+    def lift(self, layout: Layout) -> Lifted:
+        if self.value.ndim < 2 or self.value.shape[-2] != layout.keys:
+            raise ValueError(
+                f"A @ value: value must have one row per key ({layout.keys}); "
+                f"got {shape_of(self.value)}"
+            )
+        return [(layout.canonical(self.value, "A @ value: value"), KEYS)]
+
+    def outputs(self, layout: Layout, dtype: torch.dtype, wide: torch.dtype) -> tuple[Output, ...]:
+        return (Output(QUERIES, (*layout.lead, layout.queries, self.value.shape[-1]), dtype),)
+
+    def run(self, strip, *pieces: Tensor) -> tuple[Tensor, ...]:  # noqa: ANN001
+        return (strip.weighted_sum(pieces[0]),)
+
+    def finish(self, layout: Layout, *results: Tensor) -> Tensor:
+        return layout.restore(results[0], 2)
+
+
+@dataclass(frozen=True)
+class Collected(Measure):
+    """`A.mT @ x`: what each key collects from the queries that look at it, `[B..., H, Lk, Dx]`.
+
+    Args:
+        x: `[B..., Hk or H or 1, Lq, Dx]` in the dtype of the matrix.
+    """
+
+    x: Tensor
+
+    name = "collected"
+
+    @property
+    def batch(self) -> tuple[int, ...]:
+        return tuple(self.x.shape[:-3])
+
+    def lift(self, layout: Layout) -> Lifted:
+        if self.x.ndim < 2 or self.x.shape[-2] != layout.queries:
+            raise ValueError(
+                f"A.mT @ x: x must have one row per query ({layout.queries}); got {shape_of(self.x)}"
+            )
+        return [(layout.canonical(self.x, "A.mT @ x: x"), QUERIES)]
+
+    def outputs(self, layout: Layout, dtype: torch.dtype, wide: torch.dtype) -> tuple[Output, ...]:
+        return (Output(KEYS, (*layout.lead, layout.keys, self.x.shape[-1]), dtype),)
+
+    def run(self, strip, *pieces: Tensor) -> tuple[Tensor, ...]:  # noqa: ANN001
+        return (strip.collected(pieces[0]),)
+
+    def finish(self, layout: Layout, *results: Tensor) -> Tensor:
+        return layout.restore(results[0], 2)

@@ -1,0 +1,51 @@
+"""What a normalizer is: a small row statistic and a pointwise rule."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .._stage import Stage
+
+Statistic = tuple[Tensor, ...]  # each [..., r, 1]
+
+
+class Normalizer(Stage):
+    """Turns the scores of one query into weights.
+
+    `weights(scores, visible, statistic(scores, visible))` is the definition: once the statistic of
+    a row is known, any part of the row can be computed alone. `normalize` does both on whole rows
+    and may be faster. What is masked is excluded by `visible` (None: everything is visible), never
+    by its score alone; a row that sees nothing gets weights 0. All of it is differentiable to any
+    order.
+    """
+
+    def statistic(self, scores: Tensor, visible: Tensor | None, *pieces: Tensor) -> Statistic:
+        """Row statistics, each `[..., r, 1]`, of scores `[..., r, c]`."""
+        raise NotImplementedError
+
+    def weights(
+        self, scores: Tensor, visible: Tensor | None, statistic: Statistic, *pieces: Tensor
+    ) -> Tensor:
+        """Weights of any part of the rows, given the rows' statistic."""
+        raise NotImplementedError
+
+    def merge(self, left: Statistic, right: Statistic) -> Statistic | None:
+        """The statistic of two parts of the keys together, or None where there is no such rule."""
+        return None
+
+    def normalize(self, scores: Tensor, visible: Tensor | None, *pieces: Tensor) -> Tensor:
+        """Weights of whole rows."""
+        statistic = self.statistic(scores, visible, *pieces)
+        return self.weights(scores, visible, statistic, *pieces)
+
+
+def where_visible(visible: Tensor | None, tensor: Tensor, otherwise: float | Tensor) -> Tensor:
+    """The tensor where it is visible; no gradient flows from or to what is not."""
+    return tensor if visible is None else torch.where(visible, tensor, otherwise)
+
+
+def row_maximum(scores: Tensor, visible: Tensor | None) -> Tensor:
+    """`[..., r, 1]`, a constant; 0 for a row that sees nothing."""
+    top = where_visible(visible, scores.detach(), -torch.inf).amax(-1, keepdim=True)
+    return torch.where(top == -torch.inf, 0, top)

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .._layout import WHOLE, Layout
+from .._stage import Lifted
+from .._tensors import is_tensor, shape_of
+from .base import Score, Tile
+
+
+@dataclass(frozen=True)
+class Additive(Score):
+    """The score of a one-layer network: `sum_d weight_d * tanh(query_d + key_d + bias_d)`.
+
+    Query and key come projected to the width of the hidden layer. Luong's "concat" is this after
+    two projections.
+
+    Args:
+        weight: `[D]`.
+        bias: `[D]` or None.
+
+    Raises:
+        TypeError: not tensors.
+        ValueError: not vectors, or not of the same width.
+
+    Source: Bahdanau, Cho, Bengio, "Neural Machine Translation by Jointly Learning to Align and
+    Translate" (2015), appendix A.1.2.
+    """
+
+    weight: Tensor
+    bias: Tensor | None = None
+
+    name = "additive"
+    formula = "sum_d w_d * tanh(q_id + k_jd + b_d)"
+
+    def __post_init__(self) -> None:
+        for what, tensor in (("weight", self.weight), ("bias", self.bias)):
+            if tensor is None and what == "bias":
+                continue
+            if not is_tensor(tensor):
+                raise TypeError(
+                    f"Additive: {what} must be a tensor [D]; got {type(tensor).__name__}"
+                )
+            if tensor.ndim != 1:
+                raise ValueError(f"Additive: {what} must have shape [D]; got {shape_of(tensor)}")
+        if self.bias is not None and self.bias.shape != self.weight.shape:
+            raise ValueError(
+                "Additive: bias must be as wide as weight; "
+                f"got weight {shape_of(self.weight)}, bias {shape_of(self.bias)}"
+            )
+
+    def check(self, query: Tensor, key: Tensor) -> None:
+        if self.weight.shape[0] != query.shape[-1]:
+            raise ValueError(
+                "attention: Additive weight must be as wide as query and key; "
+                f"got weight {shape_of(self.weight)}, query {shape_of(query)}"
+            )
+
+    def lift(self, layout: Layout) -> Lifted:
+        tensors = (self.weight,) if self.bias is None else (self.weight, self.bias)
+        return [(tensor, WHOLE) for tensor in tensors]
+
+    def numbers_per_cell(self, query: Tensor) -> int:
+        return query.shape[-1]
+
+    def scores(self, tile: Tile, *pieces: Tensor) -> Tensor:
+        weight, *bias = (piece.to(tile.query.dtype) for piece in pieces)
+        query = tile.query + bias[0] if bias else tile.query
+        hidden = query.unsqueeze(-2) + tile.key.unsqueeze(-3)
+        if not tile.finite and tile.visible is not None:
+            # The derivative of tanh at NaN is NaN, and 0 * NaN would reach other queries and keys.
+            hidden = torch.where(tile.visible.unsqueeze(-1), hidden, 0)
+        return torch.tanh(hidden) @ weight

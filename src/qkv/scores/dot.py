@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from .._products import inner_products
+from .base import Score, Tile
+
+
+@dataclass(frozen=True)
+class Dot(Score):
+    """The scaled inner product.
+
+    Args:
+        scale: a factor; None means 1/sqrt(D), which keeps the variance of a score at one, so that
+            the softmax does not saturate as D grows.
+
+    Source: Vaswani et al., "Attention Is All You Need" (2017), section 3.2.1.
+    """
+
+    scale: float | None = None
+
+    name = "dot"
+    formula = "scale * <q_i, k_j>"
+
+    def __post_init__(self) -> None:
+        if self.scale is not None and not isinstance(self.scale, (int, float)):
+            got = type(self.scale).__name__
+            raise TypeError(f"Dot: scale must be a number or None; got {got}")
+
+    def factor(self, width: int) -> float:
+        """The scale in force for vectors of this width."""
+        if self.scale is not None:
+            return float(self.scale)
+        return width**-0.5 if width else 1.0
+
+    def scores(self, tile: Tile, *pieces: Tensor) -> Tensor:
+        scaled = tile.query * self.factor(tile.query.shape[-1])
+        return inner_products(scaled, tile.key, finite=tile.finite)
