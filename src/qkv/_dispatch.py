@@ -98,7 +98,7 @@ def plan(matrix: AttentionMatrix, operation: str, measures: tuple[Measure, ...])
     cells = rows * cols
     for size in lead:
         cells *= size
-    if implementation is tiled and not tiled.at_once(problem):
+    if implementation is tiled and not tiled.at_once(problem, matrix.memory):
         tiling = tiled.tiling(problem, matrix.memory)
         blocks = sum(1 for _ in tiling)
         lead_block, row_block, col_block = tiling.block_shape

@@ -40,13 +40,13 @@ def tiling(problem: Problem, memory: int) -> Tiling:
     return Tiling(layout.lead, layout.queries, layout.keys, cells)
 
 
-def at_once(problem: Problem) -> bool:
+def at_once(problem: Problem, memory: int) -> bool:
     """Whether the matrix is small enough to be computed by plain operations."""
     layout = problem.layout
     numbers = problem.score.numbers_per_cell(problem.query)
     for size in (*layout.lead, layout.queries, layout.keys):
         numbers *= size
-    return numbers <= _AT_ONCE
+    return numbers <= min(_AT_ONCE, memory // BYTES_PER_CELL)
 
 
 def run(matrix: AttentionMatrix, measures: tuple[Measure, ...]) -> list[Any]:
@@ -54,7 +54,7 @@ def run(matrix: AttentionMatrix, measures: tuple[Measure, ...]) -> list[Any]:
     problem = build(matrix, measures)
     for measure in measures:
         measure.check(problem)
-    small = at_once(problem)
+    small = at_once(problem, matrix.memory)
     if not small and not torch.compiler.is_compiling():
         problem = build(matrix, measures, capture=True)
     blocks, tensors = _block_map(problem, measures, matrix.dtype, matrix.memory)
