@@ -1,0 +1,47 @@
+"""Pictures of attention weights: in the terminal, and as PNG, SVG or PDF.
+
+Nothing here knows about models: everything takes weights ``[rows, columns]`` (a tensor, nested
+lists, or an object with ``dense()`` such as ``qkv.AttentionMatrix``) and their labels.
+``TerminalMap`` needs rich, the others matplotlib; each is imported when first named.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from qkv.pictures.figure import heatmap as heatmap
+    from qkv.pictures.fonts import chinese_font as chinese_font
+    from qkv.pictures.labelled import merge_columns as merge_columns
+    from qkv.pictures.saving import check_picture_path as check_picture_path
+    from qkv.pictures.saving import save_picture as save_picture
+    from qkv.pictures.terminal import TerminalMap as TerminalMap
+
+_HOMES = {
+    "TerminalMap": "terminal",
+    "check_picture_path": "saving",
+    "chinese_font": "fonts",
+    "heatmap": "figure",
+    "merge_columns": "labelled",
+    "save_picture": "saving",
+}
+__all__ = [
+    "TerminalMap",
+    "check_picture_path",
+    "chinese_font",
+    "heatmap",
+    "merge_columns",
+    "save_picture",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    except ModuleNotFoundError as missing:
+        raise ModuleNotFoundError(
+            f"{__name__}.{name} needs {missing.name}: pip install 'qkv[tasks]'", name=missing.name
+        ) from missing

@@ -1,0 +1,63 @@
+"""Writing a figure as a picture file: whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+
+PICTURE_SUFFIXES = (".png", ".svg", ".pdf")
+
+# Without dates the same figure gives the same bytes.
+_METADATA: dict[str, dict[str, None]] = {
+    ".png": {},
+    ".svg": {"Date": None},
+    ".pdf": {"CreationDate": None},
+}
+
+
+def check_picture_path(path: str | os.PathLike[str]) -> Path:
+    """The path, or an error if a picture cannot be written there: ask before long work.
+
+    Raises ValueError for a suffix other than ``PICTURE_SUFFIXES``, FileNotFoundError when the
+    folder does not exist, IsADirectoryError when the path is a folder.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in PICTURE_SUFFIXES:
+        raise ValueError(
+            f"picture: the file's name must end in {', '.join(PICTURE_SUFFIXES)}; got {str(path)!r}"
+        )
+    if path.is_dir():
+        raise IsADirectoryError(f"picture: {str(path)!r} is a folder")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"picture: there is no folder {str(path.parent)!r}")
+    return path
+
+
+def save_picture(figure: Figure, path: str | os.PathLike[str]) -> None:
+    """Write a figure as PNG, SVG or PDF, after the path's suffix.
+
+    The file appears when it is complete; an error leaves an older one as it was. Raises what
+    ``check_picture_path`` raises, and OSError when the file cannot be written.
+    """
+    path = check_picture_path(path)
+    suffix = path.suffix.lower()
+    file, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(file)
+    try:
+        with rc_context({"svg.hashsalt": "qkv", "pdf.fonttype": 42}):
+            figure.savefig(temporary, format=suffix[1:], dpi=160, metadata=_METADATA[suffix])
+        os.chmod(temporary, 0o666 & ~_umask())  # mkstemp's mode would keep others from reading it
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def _umask() -> int:
+    umask = os.umask(0)
+    os.umask(umask)
+    return umask

@@ -1,0 +1,144 @@
+"""A heat map of weights in the terminal, drawn with rich."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from rich.cells import cell_len, set_cell_size
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.style import Style
+from rich.text import Text
+
+from qkv.pictures.colours import SCREEN_RAMP, ink_on, ramp_colour
+from qkv.pictures.labelled import LabelledWeights
+
+_LABEL_CELLS = 16  # a longer label is cut
+_NARROWEST = 3  # room for "100"
+_NUMBER_FROM = 0.05  # smaller shares are left to the colour
+_STEPS = (0.10, 0.25, 0.50, 0.75)
+_SHADES = "·░▒▓█"
+_SHADES_ASCII = ".-+*#"
+
+
+class TerminalMap:
+    """Weights ``[rows, columns]`` as a heat map for rich: ``rich.print(TerminalMap(...))``.
+
+    The column labels stand on one line like a sentence and every row shades the words below it,
+    so a map of a sentence is as wide as the sentence. What does not fit the terminal's width
+    continues in panels below. With colour each cell shows its weight in per cent; without,
+    cells are shaded in five steps. Labels of double width, such as Chinese, are aligned.
+
+    ``top`` is the weight drawn strongest (None: the largest that occurs). No more than
+    ``max_rows`` and ``max_columns`` are drawn; a note says what was left out.
+
+    Raises ValueError when labels do not fit the weights, or weights are negative or not finite.
+    """
+
+    def __init__(
+        self,
+        weights: Any,
+        rows: Sequence[str],
+        columns: Sequence[str],
+        *,
+        top: float | None = 1.0,
+        max_rows: int = 80,
+        max_columns: int = 120,
+    ) -> None:
+        labelled = LabelledWeights.check("TerminalMap", weights, rows, columns)
+        self._strongest = labelled.strongest(top)
+        labelled, self._note = labelled.cut(max_rows, max_columns)
+        self._weights = labelled.weights.tolist()
+        self._shares = labelled.share(self._strongest).tolist()
+        self._rows = [_fitted(label) for label in labelled.rows]
+        self._columns = [_fitted(label) for label in labelled.columns]
+        self._row_cells = max(map(cell_len, self._rows), default=0)
+        self._cells = [max(cell_len(label), _NARROWEST) for label in self._columns]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        coloured = console.color_system is not None and not console.no_color
+        shades = _SHADES_ASCII if options.ascii_only else _SHADES
+        for number, (start, stop) in enumerate(self._panels(options.max_width)):
+            if number:
+                yield Text()
+            yield self._header(start, stop)
+            for row, label in enumerate(self._rows):
+                line = self._indent(label)
+                for column in range(start, stop):
+                    line.append(self._cell(row, column, None if coloured else shades))
+                if not coloured:
+                    line.rstrip()
+                yield line
+        yield Text()
+        yield self._legend(None if coloured else shades)
+        if self._note:
+            yield Text(self._note, style="italic")
+
+    def _panels(self, width: int) -> Iterator[tuple[int, int]]:
+        """Ranges of columns, each as many as fit the width and at least one."""
+        start, used = 0, self._row_cells + 1
+        for column, cells in enumerate(self._cells):
+            used += cells + 1
+            if used > width and column > start:
+                yield start, column
+                start, used = column, self._row_cells + 1 + cells + 1
+        yield start, len(self._cells)
+
+    def _header(self, start: int, stop: int) -> Text:
+        line = self._indent("")
+        for label, cells in zip(self._columns[start:stop], self._cells[start:stop], strict=True):
+            line.append(_centred(label, cells + 1), style="bold")
+        line.rstrip()
+        return line
+
+    def _indent(self, label: str) -> Text:
+        padding = " " * (self._row_cells - cell_len(label))
+        line = Text(no_wrap=True, overflow="crop")
+        return line.append(f"{padding}{label} ", style="bold")
+
+    def _cell(self, row: int, column: int, shades: str | None) -> Text:
+        """One cell, shaded by a character, or coloured with its number when ``shades`` is None."""
+        share, cells = self._shares[row][column], self._cells[column]
+        if shades is not None:
+            return Text(_shade(share, shades, cells) + " ")
+        weight = self._weights[row][column]
+        number = f"{100 * weight:.0f}" if share >= _NUMBER_FROM else ""
+        return Text(_centred(number, cells + 1), style=_painted(share))
+
+    def _per_cent(self, share: float) -> str:
+        return f"{100 * share * self._strongest:.3g}%"
+
+    def _legend(self, shades: str | None) -> Text:
+        line = Text(" " * (self._row_cells + 1))
+        if shades is None:
+            for step in range(21):
+                line.append(" ", style=_painted(step / 20))
+            return line.append(f" 0 to {self._per_cent(1.0)}")
+        for step in _STEPS:
+            line.append(f"{_shade(step, shades, 2)} from {self._per_cent(step)}  ")
+        line.rstrip()
+        return line
+
+
+def _fitted(label: str) -> str:
+    if cell_len(label) <= _LABEL_CELLS:
+        return label
+    return set_cell_size(label, _LABEL_CELLS - 1).rstrip() + "…"
+
+
+def _centred(label: str, cells: int) -> str:
+    """The label in the middle of so many cells; the odd one goes to the right."""
+    spare = cells - cell_len(label)
+    return " " * (spare // 2) + label + " " * (spare - spare // 2)
+
+
+def _shade(share: float, shades: str, cells: int) -> str:
+    """So many cells in the share's shade; a dot when there is hardly any, to guide the eye."""
+    step = sum(share >= bound for bound in _STEPS)
+    return shades[step] * cells if step else _centred(shades[0], cells)
+
+
+def _painted(share: float) -> Style:
+    background = ramp_colour(share, SCREEN_RAMP)
+    ink, paper = ("rgb({},{},{})".format(*colour) for colour in (ink_on(background), background))
+    return Style.parse(f"{ink} on {paper}")

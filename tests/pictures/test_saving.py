@@ -1,0 +1,57 @@
+import errno
+import os
+
+import pytest
+
+from qkv.pictures import check_picture_path, heatmap, save_picture
+
+
+@pytest.fixture
+def figure():
+    return heatmap([[1.0]], ["x"], ["a"])
+
+
+@pytest.mark.parametrize("name", ["map.jpg", "map", ".png", "map.png.txt"])
+def test_other_suffixes_are_refused(tmp_path, name, figure):
+    with pytest.raises(ValueError, match=r"must end in \.png, \.svg, \.pdf; got"):
+        save_picture(figure, tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_folder_and_a_folder_in_the_way_are_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"no folder '.*nowhere'"):
+        check_picture_path(tmp_path / "nowhere" / "map.png")
+    (tmp_path / "map.png").mkdir()
+    with pytest.raises(IsADirectoryError, match=r"map\.png' is a folder"):
+        check_picture_path(tmp_path / "map.png")
+
+
+def test_capital_suffixes_are_welcome(tmp_path, figure):
+    save_picture(figure, tmp_path / "map.PNG")
+    assert (tmp_path / "map.PNG").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_full_disk_leaves_the_old_picture_and_no_rest(tmp_path, figure, monkeypatch):
+    path = tmp_path / "map.png"
+    path.write_text("old")
+
+    def savefig(name, **_):
+        with open(name, "w") as half:
+            half.write("half a pic")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(figure, "savefig", savefig)
+    with pytest.raises(OSError, match="No space left"):
+        save_picture(figure, path)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no umask")
+def test_the_file_has_the_usual_permissions(tmp_path, figure):
+    old = os.umask(0o027)
+    try:
+        save_picture(figure, tmp_path / "map.svg")
+    finally:
+        os.umask(old)
+    assert (tmp_path / "map.svg").stat().st_mode & 0o777 == 0o640
