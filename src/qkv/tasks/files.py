@@ -1,0 +1,96 @@
+"""Files written whole or not at all, and model folders."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+CONFIG, WEIGHTS, TOKENIZER = "config.json", "model.safetensors", "tokenizer.json"
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """Write a file under a temporary name beside it, flush it to the disk and rename it.
+
+    A reader sees the old file or the new one, never a part, and a full disk leaves the old one.
+    Raises OSError naming `path`.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    except OSError as error:
+        raise OSError(error.errno, f"cannot write {path}: {error.strerror}") from error
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException as error:
+        os.unlink(name)
+        if isinstance(error, OSError):
+            raise OSError(error.errno, f"cannot write {path}: {error.strerror}") from error
+        raise
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a value as readable JSON, atomically."""
+    text = json.dumps(value, ensure_ascii=False, indent=2, sort_keys=True)
+    write_atomic(path, (text + "\n").encode())
+
+
+def write_model(
+    folder: Path,
+    config: dict[str, Any],
+    tokenizer: dict[str, Any],
+    weights: dict[str, Tensor],
+    dtype: torch.dtype | None = None,
+) -> None:
+    """Write a model folder: `config.json`, `tokenizer.json`, `model.safetensors`.
+
+    `dtype` is what the weights are stored in; None leaves them as they are.
+    """
+    from qkv.tasks.optional import needed
+
+    stored = {name: weight.detach().to(dtype).contiguous() for name, weight in weights.items()}
+    content = needed("safetensors.torch").save(stored, metadata={"format": "pt"})
+    write_json(folder / CONFIG, config)
+    write_json(folder / TOKENIZER, tokenizer)
+    write_atomic(folder / WEIGHTS, content)
+
+
+def read_model(folder: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, Tensor]]:
+    """Read what `write_model` wrote: config, tokenizer, and weights as float32.
+
+    Raises ValueError naming the folder and what is wrong with it.
+    """
+    from qkv.tasks.optional import needed
+
+    safetensors = needed("safetensors.torch")
+    if not folder.is_dir():
+        raise ValueError(f"{folder}: not a model folder: no such directory")
+    missing = [name for name in (CONFIG, TOKENIZER, WEIGHTS) if not (folder / name).is_file()]
+    if missing:
+        raise ValueError(f"{folder}: not a model folder: {', '.join(missing)} missing")
+    config, tokenizer = _read_json(folder, CONFIG), _read_json(folder, TOKENIZER)
+    try:
+        weights = safetensors.load((folder / WEIGHTS).read_bytes())
+    except Exception as error:  # safetensors has its own error, which is no subclass to name
+        raise ValueError(f"{folder}: {WEIGHTS} cannot be read: {error}") from error
+    return config, tokenizer, {name: weight.float() for name, weight in weights.items()}
+
+
+def _read_json(folder: Path, name: str) -> dict[str, Any]:
+    try:
+        value = json.loads((folder / name).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{folder}: {name} cannot be read: {error}") from error
+    if not isinstance(value, dict):
+        raise ValueError(f"{folder}: {name} must hold a JSON object; got {type(value).__name__}")
+    return value

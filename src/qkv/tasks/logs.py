@@ -1,0 +1,108 @@
+"""What a run writes about itself: a JSONL file, TensorBoard events, and lines or a bar."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+from qkv.tasks.files import write_atomic
+from qkv.tasks.optional import needed
+
+
+class Logs:
+    """Writes each record to `log.jsonl` and `tensorboard/` in a folder.
+
+    A resumed run passes the step it continues from: records of later steps, written after the
+    last checkpoint, are dropped, for they will come again.
+    """
+
+    def __init__(self, folder: Path, resumed_at: int | None = None) -> None:
+        self.path = folder / "log.jsonl"
+        kept = b""
+        if resumed_at is not None and self.path.exists():
+            lines = self.path.read_bytes().splitlines(keepends=True)
+            kept = b"".join(line for line in lines if _step(line) <= resumed_at)
+        write_atomic(self.path, kept)
+        self.file = self.path.open("a", encoding="utf-8")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of tensorboard's own imports
+            needed("tensorboard")
+            writer = needed("torch.utils.tensorboard").SummaryWriter
+            purge = None if resumed_at is None else resumed_at + 1
+            self.events = writer(str(folder / "tensorboard"), purge_step=purge)
+
+    def write(self, kind: str, step: int, values: dict[str, Any]) -> None:
+        """Record values of a step; those that are numbers go to TensorBoard too."""
+        record = json.dumps({"kind": kind, "step": step, **values}, ensure_ascii=False)
+        self.file.write(record + "\n")
+        self.file.flush()
+        for name, value in values.items():
+            if isinstance(value, (int, float)):
+                self.events.add_scalar(f"{kind}/{name}", value, step)
+
+    def close(self) -> None:
+        """Flush everything to the disk."""
+        os.fsync(self.file.fileno())
+        self.file.close()
+        self.events.close()
+
+
+def _step(line: bytes) -> float:
+    try:
+        return json.loads(line)["step"]
+    except (ValueError, KeyError, TypeError):
+        return float("inf")  # the last line of a killed run may be cut off
+
+
+class Display:
+    """A progress bar on a terminal, plain lines elsewhere; both on standard error."""
+
+    def __init__(self, enabled: bool = True) -> None:
+        self.enabled = enabled
+        self.bar = None
+        if enabled and sys.stderr.isatty():
+            progress, console = needed("rich.progress"), needed("rich.console")
+            self.bar = progress.Progress(
+                progress.TextColumn("epoch {task.fields[epoch]}"),
+                progress.BarColumn(),
+                progress.TaskProgressColumn(),
+                progress.TextColumn("loss {task.fields[loss]}  {task.fields[speed]}"),
+                progress.TextColumn("{task.fields[left]} left"),
+                console=console.Console(stderr=True),
+            )
+            self.row = self.bar.add_task("", total=1.0, epoch=1, loss="-", speed="-", left="-")
+            self.bar.start()
+
+    def step(self, epoch: int, step: int, loss: float, speed: str, done: float, left: float):
+        """Show where the run stands; `left` is in seconds."""
+        remaining = f"{int(left // 60)}:{int(left % 60):02d}"
+        if self.bar is not None:
+            self.bar.update(
+                self.row,
+                completed=done,
+                epoch=epoch,
+                loss=f"{loss:.3f}",
+                speed=speed,
+                left=remaining,
+            )
+        else:
+            self.say(
+                f"epoch {epoch}  step {step}  loss {loss:.3f}  {speed}  "
+                f"{done:.0%} done, {remaining} left"
+            )
+
+    def say(self, message: str) -> None:
+        """Print a line, above the bar where there is one."""
+        if self.bar is not None:
+            self.bar.console.print(message, highlight=False, markup=False)
+        elif self.enabled:
+            print(message, file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        """Take the bar down."""
+        if self.bar is not None:
+            self.bar.stop()

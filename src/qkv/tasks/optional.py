@@ -1,0 +1,17 @@
+"""Packages that only the tasks need, imported when first used."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+
+def needed(module: str) -> Any:
+    """The module of this name, or ImportError saying what to install."""
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        package = module.partition(".")[0]
+        raise ImportError(
+            f"{package} is needed here and not installed; pip install 'qkv[tasks]'"
+        ) from error

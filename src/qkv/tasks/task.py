@@ -1,0 +1,69 @@
+"""What a task must answer so that the trainer can train it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from torch import Tensor, nn
+
+Model = TypeVar("Model", bound=nn.Module)
+
+
+@dataclass(frozen=True)
+class Loss:
+    """The loss of a batch, summed over its items, and how many items those are.
+
+    The trainer minimises `total / count`; `total` carries the gradient.
+    """
+
+    total: Tensor
+    count: int
+
+
+class Batches(Protocol):
+    """The batches of an epoch, by number. Their `str` names them in messages."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, number: int, /) -> Any: ...
+
+
+class Task(Protocol[Model]):
+    """Data, model, loss and validation of one problem.
+
+    Every method is a function of its arguments and of torch's random state alone: that is what
+    makes a run repeatable and a resumed run the same as an uninterrupted one.
+    """
+
+    best: str
+    """The validation figure by which the best model is chosen; larger is better."""
+
+    unit: str
+    """What a loss counts, in the plural, for messages: `tokens`, `images`."""
+
+    def identity(self) -> dict[str, Any]:
+        """What must be the same for a run to be resumed: data and settings, as JSON values."""
+        ...
+
+    def model(self) -> Model:
+        """A new model, drawn from torch's random state."""
+        ...
+
+    def batches(self, epoch: int) -> Batches:
+        """The batches of an epoch, in order; the same for the same epoch."""
+        ...
+
+    def loss(self, model: Model, batch: Any) -> Loss:
+        """The loss of a batch. The model is in training mode."""
+        ...
+
+    def validate(self, model: Model) -> dict[str, float]:
+        """Figures on held-out data, the one named `best` among them. The model is in evaluation
+        mode and gradients are off."""
+        ...
+
+    def save(self, model: Model, folder: Path) -> None:
+        """Write the model so that it can be used without the trainer."""
+        ...

@@ -1,0 +1,245 @@
+"""The trainer. It knows no task: see `qkv.tasks.task.Task` for what it asks of one."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from qkv.tasks.checkpoint import load_checkpoint, save_checkpoint
+from qkv.tasks.logs import Display, Logs
+from qkv.tasks.schedule import Limits, learning_rate
+from qkv.tasks.task import Loss, Task
+
+STATE = "training"
+CHECKPOINT = "last.pt"
+
+
+class TrainingError(RuntimeError):
+    """Training cannot go on; the last checkpoint is untouched."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to train. `warmup`, `save_every` and `log_every` count steps; `clip` bounds the norm
+    of the whole gradient; `seed` fixes initial weights, dropout and the order of the data."""
+
+    limits: Limits
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.01
+    warmup: int = 200
+    clip: float = 1.0
+    seed: int = 0
+    save_every: int = 500
+    log_every: int = 50
+
+    def __post_init__(self) -> None:
+        for name in ("learning_rate", "clip", "save_every", "log_every"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"Settings: {name} must be positive; got {getattr(self, name)}")
+        for name in ("weight_decay", "warmup"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"Settings: {name} must be >= 0; got {getattr(self, name)}")
+
+    def identity(self) -> dict[str, Any]:
+        """What must not change when a run is resumed: all but the limits and the reporting."""
+        fields = asdict(self)
+        return {k: v for k, v in fields.items() if k not in ("limits", "save_every", "log_every")}
+
+
+@dataclass
+class Position:
+    """Where a run stands. `epoch` and `batch` are those that come next, counted from 0;
+    `seconds` is the time spent training, over all resumptions; the loss is of this epoch."""
+
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0
+    seconds: float = 0.0
+    best: float | None = None
+    loss_total: float = 0.0
+    loss_count: int = 0
+
+
+def train(
+    task: Task[Any], folder: Path, settings: Settings, *, resume: bool = False, quiet: bool = False
+) -> dict[str, float]:
+    """Train a task's model and return the last validation's figures.
+
+    `folder` gets the best model, by `task.save`; `folder/training` gets checkpoint, `log.jsonl`
+    and TensorBoard events. With `resume` the run in `folder` continues as if it had never
+    stopped: same data, same random numbers, same result.
+
+    Raises ValueError where `folder` holds another run or none to resume, TrainingError where the
+    loss or the gradient is not finite.
+    """
+    check_folder(folder, resume)
+    run = _Run(task, folder, settings, resume, quiet)
+    try:
+        return run.go()
+    finally:
+        run.close()
+
+
+def check_folder(folder: Path, resume: bool) -> None:
+    """Raise ValueError where `folder` holds another run or none to resume."""
+    checkpoint = folder / STATE / CHECKPOINT
+    if resume and not checkpoint.exists():
+        raise ValueError(f"train: {folder} holds no run to resume ({checkpoint} is missing)")
+    if not resume and checkpoint.exists():
+        raise ValueError(f"train: {folder} holds a run already; resume it or give another folder")
+
+
+class _Run:
+    def __init__(
+        self, task: Task[Any], folder: Path, settings: Settings, resume: bool, quiet: bool
+    ) -> None:
+        self.task, self.folder, self.settings = task, folder, settings
+        self.checkpoint = folder / STATE / CHECKPOINT
+        torch.manual_seed(settings.seed)
+        self.model = task.model()
+        self.optimizer = torch.optim.AdamW(
+            self.model.parameters(),
+            lr=settings.learning_rate,
+            weight_decay=settings.weight_decay,
+            fused=True,
+        )
+        self.at = Position()
+        self.identity = {"task": task.identity(), "settings": settings.identity()}
+        if resume:
+            self._restore()
+        self.logs = Logs(folder / STATE, self.at.step if resume else None)
+        self.display = Display(not quiet)
+        self.batches = task.batches(self.at.epoch)
+        self.mark = time.monotonic()
+        self.items, self.reported = 0, self.at.seconds
+        if not resume:
+            self._save()
+
+    def close(self) -> None:
+        self.display.close()
+        self.logs.close()
+
+    def go(self) -> dict[str, float]:
+        figures: dict[str, float] = {}
+        while self._progress() < 1 or not figures:
+            self._epoch()
+            figures = self._validate()
+            self._save()
+        return figures
+
+    def _epoch(self) -> None:
+        """From where the run stands to the end of the epoch, or to the run's limit."""
+        self.model.train()
+        while self.at.batch < len(self.batches) and self._progress() < 1:
+            loss, rate = self._step(self.batches[self.at.batch])
+            self.at.batch += 1
+            self.at.step += 1
+            self.at.loss_total += float(loss.total)
+            self.at.loss_count += loss.count
+            self.items += loss.count
+            if self.at.step % self.settings.log_every == 0:
+                self._report(float(loss.total) / loss.count, rate)
+            if self.at.step % self.settings.save_every == 0:
+                self._save()
+
+    def _step(self, batch: Any) -> tuple[Loss, float]:
+        rate = learning_rate(
+            self.settings.learning_rate, self.at.step, self.settings.warmup, self._progress()
+        )
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.zero_grad()
+        loss = self.task.loss(self.model, batch)
+        self._require_finite("loss", loss.total, batch)
+        (loss.total / loss.count).backward()
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip)
+        self._require_finite("gradient's norm", norm, batch)
+        self.optimizer.step()
+        return Loss(loss.total.detach(), loss.count), rate
+
+    def _require_finite(self, name: str, value: Tensor, batch: Any) -> None:
+        if not torch.isfinite(value):
+            raise TrainingError(
+                f"train: the {name} is {value.item()} in epoch {self.at.epoch + 1}, batch "
+                f"{self.at.batch + 1} of {len(self.batches)} ({batch}); the last checkpoint, "
+                f"{self.checkpoint}, is from before it"
+            )
+
+    def _validate(self) -> dict[str, float]:
+        """Measure the model, keep it if it is the best so far, and close a finished epoch."""
+        self.model.eval()
+        with torch.no_grad():
+            figures = self.task.validate(self.model)
+        best = self.at.best is None or figures[self.task.best] > self.at.best
+        if best:
+            self.at.best = figures[self.task.best]
+            self.task.save(self.model, self.folder)
+        self._clock()
+        epoch, mean = self.at.epoch + 1, self.at.loss_total / max(1, self.at.loss_count)
+        record = {"epoch": epoch, "minutes": self.at.seconds / 60, "train_loss": mean, **figures}
+        self.logs.write("validation", self.at.step, record)
+        listed = "  ".join(f"{name} {value:.3f}" for name, value in figures.items())
+        self.display.say(
+            f"epoch {epoch}, step {self.at.step}, {self.at.seconds / 60:.1f} min: "
+            f"train loss {mean:.3f}  {listed}{'  (best)' if best else ''}"
+        )
+        if self.at.batch == len(self.batches):
+            self.at = replace(self.at, epoch=epoch, batch=0, loss_total=0.0, loss_count=0)
+            self.batches = self.task.batches(epoch)
+        return figures
+
+    def _report(self, loss: float, rate: float) -> None:
+        done = self._progress()
+        speed = self.items / (self.at.seconds - self.reported)
+        self.items, self.reported = 0, self.at.seconds
+        values = {"loss": loss, "rate": rate, f"{self.task.unit}_per_second": speed}
+        self.logs.write("train", self.at.step, values)
+        left = self.at.seconds * (1 - done) / done
+        self.display.step(
+            self.at.epoch + 1, self.at.step, loss, f"{speed:,.0f} {self.task.unit}/s", done, left
+        )
+
+    def _progress(self) -> float:
+        self._clock()
+        share = self.at.batch / len(self.batches)
+        return self.settings.limits.progress(
+            self.at.epoch + share, self.at.step, self.at.seconds / 60
+        )
+
+    def _clock(self) -> None:
+        now = time.monotonic()
+        self.at.seconds += now - self.mark
+        self.mark = now
+
+    def _save(self) -> None:
+        self._clock()
+        save_checkpoint(
+            self.checkpoint,
+            self.model,
+            self.optimizer,
+            {"position": asdict(self.at), "identity": self.identity},
+        )
+
+    def _restore(self) -> None:
+        progress = load_checkpoint(self.checkpoint, self.model, self.optimizer)
+        if progress["identity"] != self.identity:
+            raise ValueError(
+                f"train: the run in {self.folder} was started with other data or settings: "
+                f"{_difference(progress['identity'], self.identity)}"
+            )
+        self.at = Position(**progress["position"])
+
+
+def _difference(before: dict[str, Any], now: dict[str, Any]) -> str:
+    changed = []
+    for part in before:
+        for name in sorted(before[part].keys() | now[part].keys()):
+            old, new = before[part].get(name), now[part].get(name)
+            if old != new:
+                changed.append(f"{name} was {old}, is {new}")
+    return "; ".join(changed)

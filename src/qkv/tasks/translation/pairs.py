@@ -1,0 +1,125 @@
+"""Sentence pairs: reading them, and splitting them so that nothing held out is trained on."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+BAD_SHARE = 0.01
+
+
+class Pair(NamedTuple):
+    """A sentence and its translation."""
+
+    source: str
+    target: str
+
+
+@dataclass(frozen=True)
+class PairFile:
+    """The pairs of a file, and its lines that are none."""
+
+    path: Path
+    pairs: list[Pair]
+    skipped: int
+    first_skipped: int | None
+
+
+def read_pairs(path: Path) -> PairFile:
+    """Read lines of `source<TAB>target`, UTF-8.
+
+    A line with no or several tabs, or with an empty side, is skipped and counted; where more
+    than one line in a hundred is, the file is taken for another kind and refused. Empty lines
+    are passed over. Raises ValueError naming the file and the first bad line; OSError where the
+    file cannot be read.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not UTF-8 text (byte {error.start})") from error
+    pairs, bad, lines = [], [], 0
+    # Not splitlines: a sentence may hold characters that it takes for line ends.
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip():
+            continue
+        lines += 1
+        sides = [side.strip() for side in line.split("\t")]
+        if len(sides) == 2 and all(sides):
+            pairs.append(Pair(*sides))
+        else:
+            bad.append(number)
+    if len(bad) > BAD_SHARE * lines:
+        raise ValueError(
+            f"{path}: line {bad[0]} is not source<TAB>target ({len(bad)} of {lines} lines are not)"
+        )
+    if not pairs:
+        raise ValueError(f"{path}: no sentence pairs")
+    return PairFile(path, pairs, len(bad), bad[0] if bad else None)
+
+
+def sentence_key(text: str) -> str:
+    """What makes two source sentences the same: their words, without case or punctuation."""
+    words = " ".join(re.findall(r"\w+", text.casefold()))
+    return words or text
+
+
+def sentence_share(text: str) -> float:
+    """A number in [0, 1) that depends on the sentence's words alone, evenly spread."""
+    digest = hashlib.sha256(sentence_key(text).encode()).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64
+
+
+@dataclass(frozen=True)
+class Shares:
+    """How much of the data is held out: a source sentence belongs to the test set where its
+    `sentence_share` is below `test`, to the validation set where it is in the `validation` next
+    to that. Given files are held out whole, in addition."""
+
+    validation: float = 0.02
+    test: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if not 0 <= value < 1:
+                raise ValueError(f"Shares: {name} must be in [0, 1); got {value}")
+        if self.validation + self.test >= 1:
+            raise ValueError("Shares: validation and test must leave something to train on")
+
+
+@dataclass
+class Split:
+    """Pairs to train on, and held-out pairs by the name of the file they came from."""
+
+    train: list[Pair] = field(default_factory=list)
+    validation: dict[str, list[Pair]] = field(default_factory=dict)
+    test: dict[str, list[Pair]] = field(default_factory=dict)
+
+
+def split_pairs(
+    data: list[PairFile], validation: list[PairFile], test: list[PairFile], shares: Shares
+) -> Split:
+    """Split by source sentence: a sentence that is held out anywhere is trained on nowhere.
+
+    A sentence of a test file is a test sentence even where another file has it too; likewise a
+    validation file's, unless it is a test sentence.
+    """
+    testing = {sentence_key(pair.source) for file in test for pair in file.pairs}
+    validating = {sentence_key(pair.source) for file in validation for pair in file.pairs}
+    split = Split()
+
+    def place(pair: Pair, name: str) -> None:
+        key, share = sentence_key(pair.source), sentence_share(pair.source)
+        if key in testing or share < shares.test:
+            split.test.setdefault(name, []).append(pair)
+        elif key in validating or share < shares.test + shares.validation:
+            split.validation.setdefault(name, []).append(pair)
+        else:
+            split.train.append(pair)
+
+    for file in [*data, *validation, *test]:
+        for pair in file.pairs:
+            place(pair, file.path.stem)
+    return split

@@ -1,0 +1,131 @@
+"""Translation as a task for the trainer."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch.nn.functional as F
+
+from qkv.models import EncoderDecoder, EncoderDecoderConfig
+from qkv.tasks.task import Loss
+from qkv.tasks.translation.batches import Batch, EncodedPair, bucket, make_batch
+from qkv.tasks.translation.bleu import bleu, by_source
+from qkv.tasks.translation.pairs import Pair
+from qkv.tasks.translation.tokens import PADDING, Tokens, are_chinese
+from qkv.tasks.translation.translator import Translator
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to learn to translate. `longest` bounds the tokens of a training sentence;
+    `batch_tokens` those of a batch's targets; `validation_sentences` how many are translated to
+    measure BLEU after each epoch."""
+
+    source_pieces: int = 6000
+    target_kind: str | None = None
+    target_pieces: int = 6000
+    longest: int = 60
+    batch_tokens: int = 2500
+    label_smoothing: float = 0.1
+    validation_sentences: int = 500
+
+
+class _Batches:
+    """Batches made when they are asked for."""
+
+    def __init__(self, pairs: list[EncodedPair], groups: list[list[int]]) -> None:
+        self.pairs, self.groups = pairs, groups
+
+    def __len__(self) -> int:
+        return len(self.groups)
+
+    def __getitem__(self, number: int) -> Batch:
+        group = self.groups[number]
+        name = f"{len(group)} pairs, the first number {group[0] + 1} of the training data"
+        return make_batch([self.pairs[i] for i in group], name)
+
+
+class TranslationTask:
+    """Learns an `EncoderDecoder` from sentence pairs; the best is that of highest BLEU."""
+
+    best = "bleu"
+    unit = "tokens"
+
+    def __init__(
+        self,
+        train: list[Pair],
+        validation: list[Pair],
+        options: Options,
+        sizes: dict[str, Any],
+        seed: int = 0,
+    ) -> None:
+        self.options, self.sizes, self.seed = options, sizes, seed
+        if not train or not validation:
+            missing = "validate on" if train else "train on"
+            raise ValueError(f"translation: the split leaves no pair to {missing}")
+        kind = options.target_kind
+        if kind is None:
+            kind = "characters" if are_chinese(pair.target for pair in train) else "pieces"
+        sources, targets = ([pair[side] for pair in train] for side in (0, 1))
+        self.source = Tokens.train("pieces", sources, options.source_pieces, lowercase=True)
+        self.target = Tokens.train(kind, targets, options.target_pieces, lowercase=False)
+        self.train, self.too_long = self._encode(train)
+        if not self.train:
+            raise ValueError(f"translation: no pair has at most {options.longest} tokens a side")
+        self.validation = validation
+        self.data = hashlib.sha256(json.dumps([train, validation]).encode()).hexdigest()
+
+    def identity(self) -> dict[str, Any]:
+        return {"data": self.data, "seed": self.seed, **asdict(self.options), **self.sizes}
+
+    def model(self) -> EncoderDecoder:
+        config = EncoderDecoderConfig(self.source.size, self.target.size, **self.sizes)
+        return EncoderDecoder(config)
+
+    def batches(self, epoch: int) -> _Batches:
+        seed = self.seed * 1_000_003 + epoch
+        return _Batches(self.train, bucket(self.train, self.options.batch_tokens, seed))
+
+    def loss(self, model: EncoderDecoder, batch: Batch) -> Loss:
+        return self._loss(model, batch, self.options.label_smoothing)
+
+    def validate(self, model: EncoderDecoder) -> dict[str, float]:
+        figures = {}
+        encoded, _ = self._encode(self.validation)
+        groups = bucket(encoded, self.options.batch_tokens, None)
+        losses = [self._loss(model, batch, 0.0) for batch in _Batches(encoded, groups)]
+        total = sum(float(loss.total) for loss in losses)
+        figures["validation_loss"] = total / sum(loss.count for loss in losses)
+        sources = by_source(self.validation)
+        chosen = list(sources)[: self.options.validation_sentences]
+        translator = Translator(model, self.source, self.target, self.options.longest)
+        outputs = [t.text for t in translator.translate(chosen, beam=1)]
+        score = bleu(outputs, [sources[source] for source in chosen])
+        figures["bleu"] = score.score
+        return figures
+
+    def save(self, model: EncoderDecoder, folder: Path) -> None:
+        Translator(model, self.source, self.target, self.options.longest).save(folder)
+
+    def _encode(self, pairs: list[Pair]) -> tuple[list[EncodedPair], int]:
+        """Token numbers of the pairs that are short enough, and how many are not."""
+        sources = self.source.encode([pair.source for pair in pairs])
+        targets = self.target.encode([pair.target for pair in pairs])
+        both = list(zip(sources, targets, strict=True))
+        kept = [pair for pair in both if max(map(len, pair)) <= self.options.longest]
+        return kept, len(both) - len(kept)
+
+    def _loss(self, model: EncoderDecoder, batch: Batch, smoothing: float) -> Loss:
+        logits = model(batch.source, batch.lengths, batch.target)
+        total = F.cross_entropy(
+            logits.flatten(0, 1),
+            batch.expected.flatten(),
+            ignore_index=PADDING,
+            label_smoothing=smoothing,
+            reduction="sum",
+        )
+        return Loss(total, int((batch.expected != PADDING).sum()))

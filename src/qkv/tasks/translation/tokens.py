@@ -1,0 +1,127 @@
+"""Text to token numbers and back: byte pairs, or characters for a language without spaces."""
+
+from __future__ import annotations
+
+import json
+import re
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+from qkv.tasks.optional import needed
+
+PADDING, START, END = 0, 1, 2
+FIRST = 3
+END_TEXT = "</s>"
+KINDS = ("characters", "pieces")
+UNKNOWN_TEXT = "<unk>"
+
+
+class Tokens:
+    """The tokens of one side. Numbers below `FIRST` are padding, start and end; the tokenizer's
+    own follow, so that no text, whatever it holds, can be read as one of the three."""
+
+    def __init__(self, kind: str, tokenizer: Any) -> None:
+        self.kind, self.tokenizer = kind, tokenizer
+        self.size = FIRST + tokenizer.get_vocab_size()
+        self.unknown = FIRST if kind == "characters" else None
+        """The number that stands for a character never seen; pieces need none."""
+
+    @classmethod
+    def train(cls, kind: str, texts: Iterable[str], size: int, *, lowercase: bool) -> Tokens:
+        """Learn tokens from texts: at most `size` pieces, or the characters that occur twice."""
+        if kind == "characters":
+            return cls(kind, _characters(texts, lowercase))
+        return cls(kind, _pieces(texts, size, lowercase))
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Tokens:
+        """The inverse of `to_json`. Raises ValueError where `value` is not what it made."""
+        try:
+            tokenizer = needed("tokenizers").Tokenizer.from_str(json.dumps(value["tokenizer"]))
+            if value["kind"] not in KINDS:
+                raise ValueError(f"unknown kind {value['kind']!r}")
+        except ImportError:
+            raise
+        except Exception as error:  # tokenizers raises bare Exception
+            raise ValueError(f"not a tokenizer: {error}") from error
+        return cls(value["kind"], tokenizer)
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything needed to make these tokens again, as JSON values."""
+        return {"kind": self.kind, "tokenizer": json.loads(self.tokenizer.to_str())}
+
+    def encode(self, texts: list[str]) -> list[list[int]]:
+        """Token numbers of each text, the end mark last."""
+        encodings = self.tokenizer.encode_batch(texts)
+        return [[*(FIRST + i for i in e.ids), END] for e in encodings]
+
+    def offsets(self, text: str) -> list[tuple[int, int]]:
+        """Where in `text` each token but the end mark stands: `text[start:stop]`."""
+        return self.tokenizer.encode(text).offsets
+
+    def decode(self, numbers: list[int]) -> str:
+        """The text of these tokens; padding, start and end add nothing."""
+        return self.tokenizer.decode([i - FIRST for i in numbers if i >= FIRST]).strip()
+
+    def readable(self, number: int) -> str:
+        """One token as a reader would write it."""
+        if number < FIRST:
+            return END_TEXT if number == END else ""
+        text = self.tokenizer.decode([number - FIRST])
+        return text.strip() or text
+
+
+def are_chinese(texts: Iterable[str]) -> bool:
+    """Whether most letters of the texts are Chinese ideographs."""
+    letters = [c for text in texts for c in text if c.isalpha()]
+    chinese = sum("\u3400" <= c <= "\u9fff" for c in letters)
+    return chinese * 2 > len(letters)
+
+
+def _normalizer(lowercase: bool) -> Any:
+    steps = needed("tokenizers").normalizers
+    return steps.Sequence([steps.NFC(), steps.Lowercase()] if lowercase else [steps.NFC()])
+
+
+def _pieces(texts: Iterable[str], size: int, lowercase: bool) -> Any:
+    tokenizers = needed("tokenizers")
+    level = tokenizers.pre_tokenizers.ByteLevel
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE())
+    tokenizer.normalizer = _normalizer(lowercase)
+    tokenizer.pre_tokenizer = level(add_prefix_space=True)
+    tokenizer.post_processor = tokenizers.processors.ByteLevel(trim_offsets=True)
+    tokenizer.decoder = tokenizers.decoders.ByteLevel()
+    # With all 256 bytes in the alphabet every text can be written.
+    trainer = tokenizers.trainers.BpeTrainer(
+        vocab_size=size,
+        min_frequency=2,
+        show_progress=False,
+        initial_alphabet=level.alphabet(),
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return tokenizer
+
+
+def _characters(texts: Iterable[str], lowercase: bool) -> Any:
+    tokenizers = needed("tokenizers")
+    normalizer = _normalizer(lowercase)
+    counts = Counter(c for text in texts for c in normalizer.normalize_str(text))
+    kept = sorted((c for c in counts if counts[c] > 1), key=lambda c: (-counts[c], c))
+    vocabulary = {text: number for number, text in enumerate([UNKNOWN_TEXT, *kept])}
+    model = tokenizers.models.WordLevel(vocabulary, unk_token=UNKNOWN_TEXT)
+    tokenizer = tokenizers.Tokenizer(model)
+    tokenizer.normalizer = normalizer
+    single = tokenizers.Regex(r"[\s\S]")
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Split(single, "isolated")
+    tokenizer.decoder = tokenizers.decoders.Fuse()
+    return tokenizer
+
+
+def words(text: str, offsets: list[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+    """Group tokens into words, i.e. what stands between white space: ranges `(start, stop)`."""
+    begins = [match.start() for match in re.finditer(r"\S+", text)]
+    belongs = [bisect_right(begins, start) for start, _ in offsets]
+    firsts = [n for n, word in enumerate(belongs) if n == 0 or word != belongs[n - 1]]
+    return tuple(zip(firsts, [*firsts[1:], len(offsets)], strict=True))
