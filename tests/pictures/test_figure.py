@@ -88,6 +88,18 @@ def test_a_huge_map_is_cut_and_says_so(tmp_path):
     saved(figure, tmp_path / "map.png")
 
 
+def test_a_long_sentence_continues_in_panels_below():
+    figure = heatmap(torch.eye(2, 60), "xy", [f"word{number}" for number in range(60)])
+    maps = [axes for axes in figure.axes if axes.xaxis.get_ticks_position() == "top"]
+    named = [label.get_text() for axes in maps for label in axes.get_xticklabels()]
+    assert named == [f"word{number}" for number in range(60)]
+    assert len(maps) > 1
+    assert figure.get_size_inches()[0] < 14
+    tops = [axes.get_window_extent().y1 for axes in maps]
+    bottoms = [axes.get_window_extent().y0 for axes in maps]
+    assert all(above > below for above, below in zip(bottoms, tops[1:], strict=False))
+
+
 def test_title_and_note_fit_the_figure():
     figure = heatmap(torch.ones(3, 2), "xyz", "ab", title="a title of many words", max_rows=2)
     assert len(figure.texts) == 2

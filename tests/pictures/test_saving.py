@@ -1,5 +1,6 @@
 import errno
 import os
+import struct
 
 import pytest
 
@@ -45,6 +46,13 @@ def test_a_full_disk_leaves_the_old_picture_and_no_rest(tmp_path, figure, monkey
         save_picture(figure, path)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_figure_too_long_for_the_resolution_is_drawn_coarser(tmp_path, figure):
+    figure.set_size_inches(0.2, 600)
+    save_picture(figure, tmp_path / "map.png")
+    header = (tmp_path / "map.png").read_bytes()[16:24]
+    assert struct.unpack(">II", header)[1] in {2**16 - 1, 2**16 - 2}
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no umask")

@@ -1,8 +1,8 @@
 """Pictures of attention weights: in the terminal, and as PNG, SVG or PDF.
 
-Nothing here knows about models: everything takes weights ``[rows, columns]`` (a tensor, nested
-lists, or an object with ``dense()`` such as ``qkv.AttentionMatrix``) and their labels.
-``TerminalMap`` needs rich, the others matplotlib; each is imported when first named.
+Nothing here knows about models: everything takes weights `[rows, columns]` (a tensor, nested
+lists, or an object with `dense()` such as `qkv.AttentionMatrix`) and their labels.
+`TerminalMap` needs rich, the others matplotlib; each is imported when first named.
 """
 
 from __future__ import annotations

@@ -43,6 +43,21 @@ class FontChoice:
     families: tuple[str, ...]
     missing: str
 
+    def drawable(self, text: str) -> str:
+        """The text with every missing character as its code point, such as `[U+6CE8]`."""
+        return "".join(
+            f"[U+{ord(character):04X}]" if character in self.missing else character
+            for character in text
+        )
+
+    def complaint(self) -> str:
+        """What to tell the user when characters are missing."""
+        some = " ".join(self.missing[:10]) + (" …" if len(self.missing) > 10 else "")
+        return (
+            f"no installed font has {len(self.missing)} of the characters in the picture ({some}); "
+            f"they are drawn as code points: {INSTALL_HINT}"
+        )
+
 
 def choose_fonts(text: str) -> FontChoice:
     """The fewest installed fonts, in order of preference, that draw every character of a text."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,9 +12,9 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class LabelledWeights:
-    """Weights ``[rows, columns]``, finite and not negative, and their labels.
+    """Weights `[rows, columns]`, finite and not negative, and their labels.
 
-    Labels are cleaned for display: white space becomes ``␣`` and what cannot be shown ``�``, so
+    Labels are cleaned for display: white space becomes `␣` and what cannot be shown `�`, so
     a label can neither break a line nor steer a terminal.
     """
 
@@ -28,7 +28,7 @@ class LabelledWeights:
     ) -> LabelledWeights:
         """Make one from what a user gave.
 
-        Raises ValueError, in the name of ``caller``, when shape and labels disagree or there is
+        Raises ValueError, in the name of `caller`, when shape and labels disagree or there is
         nothing to draw, or a weight is negative or not finite.
         """
         dense = weights.dense() if hasattr(weights, "dense") else torch.as_tensor(weights)
@@ -60,7 +60,7 @@ class LabelledWeights:
         return first, f"shown: {' and '.join(left_out)}" if left_out else None
 
     def strongest(self, top: float | None) -> float:
-        """The weight to draw strongest: ``top``, or the largest there is (1 if all are zero)."""
+        """The weight to draw strongest: `top`, or the largest there is (1 if all are zero)."""
         if top is not None and not top > 0:
             raise ValueError(f"top must be a weight above 0, or None for the largest; got {top}")
         return top or float(self.weights.max()) or 1.0
@@ -70,12 +70,23 @@ class LabelledWeights:
         return (self.weights / strongest).clamp(max=1.0)
 
 
+def panels(sizes: Sequence[float], room: float) -> Iterator[tuple[int, int]]:
+    """Cut columns of these sizes into ranges `(start, stop)` that fit the room, one at least."""
+    start, used = 0, 0.0
+    for column, size in enumerate(sizes):
+        used += size
+        if used > room and column > start:
+            yield start, column
+            start, used = column, size
+    yield start, len(sizes)
+
+
 def merge_columns(
     weights: Any, columns: Sequence[str], spans: Sequence[tuple[int, int]]
 ) -> tuple[Tensor, tuple[str, ...]]:
     """Merge neighbouring columns, such as the pieces of a word, into one.
 
-    ``weights`` is ``[rows, columns]`` and ``spans`` are ranges ``[start, stop)`` of columns, in
+    `weights` is `[rows, columns]` and `spans` are ranges `[start, stop)` of columns, in
     order and without overlap. A merged column's weight is the sum over its parts and its label
     their labels joined; a column in no span stays. Returns the new weights and labels.
 

@@ -11,6 +11,8 @@ from matplotlib.figure import Figure
 
 PICTURE_SUFFIXES = (".png", ".svg", ".pdf")
 
+_DPI = 160
+_MOST_PIXELS = 2**16 - 1  # what matplotlib can draw in one direction
 # Without dates the same figure gives the same bytes.
 _METADATA: dict[str, dict[str, None]] = {
     ".png": {},
@@ -22,7 +24,7 @@ _METADATA: dict[str, dict[str, None]] = {
 def check_picture_path(path: str | os.PathLike[str]) -> Path:
     """The path, or an error if a picture cannot be written there: ask before long work.
 
-    Raises ValueError for a suffix other than ``PICTURE_SUFFIXES``, FileNotFoundError when the
+    Raises ValueError for a suffix other than `PICTURE_SUFFIXES`, FileNotFoundError when the
     folder does not exist, IsADirectoryError when the path is a folder.
     """
     path = Path(path)
@@ -41,15 +43,16 @@ def save_picture(figure: Figure, path: str | os.PathLike[str]) -> None:
     """Write a figure as PNG, SVG or PDF, after the path's suffix.
 
     The file appears when it is complete; an error leaves an older one as it was. Raises what
-    ``check_picture_path`` raises, and OSError when the file cannot be written.
+    `check_picture_path` raises, and OSError when the file cannot be written.
     """
     path = check_picture_path(path)
     suffix = path.suffix.lower()
+    dpi = min(_DPI, _MOST_PIXELS / max(figure.get_size_inches()))
     file, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     os.close(file)
     try:
         with rc_context({"svg.hashsalt": "qkv", "pdf.fonttype": 42}):
-            figure.savefig(temporary, format=suffix[1:], dpi=160, metadata=_METADATA[suffix])
+            figure.savefig(temporary, format=suffix[1:], dpi=dpi, metadata=_METADATA[suffix])
         os.chmod(temporary, 0o666 & ~_umask())  # mkstemp's mode would keep others from reading it
         os.replace(temporary, path)
     except BaseException:

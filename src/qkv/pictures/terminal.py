@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from rich.cells import cell_len, set_cell_size
@@ -11,7 +11,7 @@ from rich.style import Style
 from rich.text import Text
 
 from qkv.pictures.colours import SCREEN_RAMP, ink_on, ramp_colour
-from qkv.pictures.labelled import LabelledWeights
+from qkv.pictures.labelled import LabelledWeights, panels
 
 _LABEL_CELLS = 16  # a longer label is cut
 _NARROWEST = 3  # room for "100"
@@ -22,15 +22,15 @@ _SHADES_ASCII = ".-+*#"
 
 
 class TerminalMap:
-    """Weights ``[rows, columns]`` as a heat map for rich: ``rich.print(TerminalMap(...))``.
+    """Weights `[rows, columns]` as a heat map for rich: `rich.print(TerminalMap(...))`.
 
     The column labels stand on one line like a sentence and every row shades the words below it,
     so a map of a sentence is as wide as the sentence. What does not fit the terminal's width
     continues in panels below. With colour each cell shows its weight in per cent; without,
     cells are shaded in five steps. Labels of double width, such as Chinese, are aligned.
 
-    ``top`` is the weight drawn strongest (None: the largest that occurs). No more than
-    ``max_rows`` and ``max_columns`` are drawn; a note says what was left out.
+    `top` is the weight drawn strongest (None: the largest that occurs). No more than
+    `max_rows` and `max_columns` are drawn; a note says what was left out.
 
     Raises ValueError when labels do not fit the weights, or weights are negative or not finite.
     """
@@ -53,13 +53,14 @@ class TerminalMap:
         self._rows = [_fitted(label) for label in labelled.rows]
         self._columns = [_fitted(label) for label in labelled.columns]
         self._row_cells = max(map(cell_len, self._rows), default=0)
-        self._cells = [max(cell_len(label), _NARROWEST) for label in self._columns]
+        # One more than the label needs, so that neighbours stay apart.
+        self._cells = [max(cell_len(label), _NARROWEST) + 1 for label in self._columns]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         coloured = console.color_system is not None and not console.no_color
         shades = _SHADES_ASCII if options.ascii_only else _SHADES
-        for number, (start, stop) in enumerate(self._panels(options.max_width)):
-            if number:
+        for start, stop in panels(self._cells, options.max_width - self._row_cells - 1):
+            if start:
                 yield Text()
             yield self._header(start, stop)
             for row, label in enumerate(self._rows):
@@ -74,20 +75,10 @@ class TerminalMap:
         if self._note:
             yield Text(self._note, style="italic")
 
-    def _panels(self, width: int) -> Iterator[tuple[int, int]]:
-        """Ranges of columns, each as many as fit the width and at least one."""
-        start, used = 0, self._row_cells + 1
-        for column, cells in enumerate(self._cells):
-            used += cells + 1
-            if used > width and column > start:
-                yield start, column
-                start, used = column, self._row_cells + 1 + cells + 1
-        yield start, len(self._cells)
-
     def _header(self, start: int, stop: int) -> Text:
         line = self._indent("")
         for label, cells in zip(self._columns[start:stop], self._cells[start:stop], strict=True):
-            line.append(_centred(label, cells + 1), style="bold")
+            line.append(_centred(label, cells), style="bold")
         line.rstrip()
         return line
 
@@ -97,13 +88,13 @@ class TerminalMap:
         return line.append(f"{padding}{label} ", style="bold")
 
     def _cell(self, row: int, column: int, shades: str | None) -> Text:
-        """One cell, shaded by a character, or coloured with its number when ``shades`` is None."""
+        """One cell, shaded by a character, or coloured with its number when `shades` is None."""
         share, cells = self._shares[row][column], self._cells[column]
         if shades is not None:
-            return Text(_shade(share, shades, cells) + " ")
+            return Text(_shade(share, shades, cells - 1) + " ")
         weight = self._weights[row][column]
         number = f"{100 * weight:.0f}" if share >= _NUMBER_FROM else ""
-        return Text(_centred(number, cells + 1), style=_painted(share))
+        return Text(_centred(number, cells), style=_painted(share))
 
     def _per_cent(self, share: float) -> str:
         return f"{100 * share * self._strongest:.3g}%"
