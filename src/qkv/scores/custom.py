@@ -19,7 +19,8 @@ class CustomScore(Score):
     """A callable `fn(query, key, cells) -> scores` on a tile.
 
     It gets query `[B..., H, r, D]`, key `[B..., H, c, D]` (grouped keys repeated for their heads)
-    and where the tile lies, and returns scores broadcastable to `[B..., H, r, c]`.
+    and where the tile lies, and returns scores broadcastable to `[B..., H, r, c]`. A tile is in
+    float32 where query and key are narrower: cast what is captured, `weight.to(query.dtype)`.
     """
 
     function: Callable[[Tensor, Tensor, Cells], Tensor]

@@ -1,0 +1,1 @@
+"""Implementations of the engine. They never import each other."""

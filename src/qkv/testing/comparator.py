@@ -1,0 +1,70 @@
+"""The one comparator."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def assert_close(
+    result: Tensor, oracle: Tensor, baseline: Tensor | None = None, *, what: str = "result"
+) -> None:
+    """Raises unless a result is as exact as its dtype allows.
+
+    `max|result - oracle| <= 2 * max|baseline - oracle| + 4 * eps * max|oracle|`, where eps belongs
+    to the dtype of the result. A float64 result may err by 64 eps, for the oracle is rounded just
+    as it is. What is not finite must agree in place and kind. Integers and bools must be equal.
+
+    Args:
+        result: what is judged.
+        oracle: the truth in float64, on exactly the same inputs.
+        baseline: plain dense torch in the dtype of the result; None means without error.
+        what: names the result in the error.
+
+    Raises:
+        AssertionError: shapes, non-finite entries or values differ; the text says where and by how
+            much.
+    """
+    if result.shape != oracle.shape:
+        raise AssertionError(
+            f"{what}: shapes must agree; got {list(result.shape)}, oracle {list(oracle.shape)}"
+        )
+    if not result.is_floating_point():
+        if not torch.equal(result, oracle):
+            raise AssertionError(f"{what}: must be equal; got {result}, oracle {oracle}")
+        return
+    finite = _agreeing_finite(result, oracle, what)
+    if not bool(finite.any()):
+        return
+    error, scale = _error(result, oracle, finite), oracle[finite].abs().max().item()
+    units = 64 if result.dtype is torch.float64 else 4
+    allowed = units * torch.finfo(result.dtype).eps * scale
+    if baseline is not None:
+        allowed += 2 * _error(baseline, oracle, finite & torch.isfinite(baseline))
+    if error > allowed:
+        worst = torch.where(finite, result.double() - oracle.double(), 0).abs().argmax()
+        place = [int(i) for i in torch.unravel_index(worst, result.shape)]
+        raise AssertionError(
+            f"{what}: error {error:.3g} at {place} is more than the {allowed:.3g} allowed in "
+            f"{result.dtype}; got {result[tuple(place)].item()}, "
+            f"oracle {oracle[tuple(place)].item()}"
+        )
+
+
+def _agreeing_finite(result: Tensor, oracle: Tensor, what: str) -> Tensor:
+    """Where both are finite, after checking that they are so in the same places."""
+    kinds = {"NaN": torch.isnan, "+inf": torch.isposinf, "-inf": torch.isneginf}
+    for kind, found in kinds.items():
+        differing = found(result) != found(oracle)
+        if bool(differing.any()):
+            place = differing.nonzero()[0].tolist()
+            raise AssertionError(
+                f"{what}: {kind} must stand in the same places; at {place} got "
+                f"{result[tuple(place)].item()}, oracle {oracle[tuple(place)].item()}"
+            )
+    return torch.isfinite(oracle)
+
+
+def _error(tensor: Tensor, oracle: Tensor, finite: Tensor) -> float:
+    difference = (tensor.double() - oracle.double())[finite]
+    return difference.abs().max().item() if difference.numel() else 0.0

@@ -1,0 +1,99 @@
+"""A request with what is asked of it, in any dtype and implementation, and its check."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_flatten
+
+from .._matrix import AttentionMatrix, _map_tensors
+from ..measures.base import Measure
+from ..measures.cells import Links
+from .comparator import assert_close
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The results of a request and the gradients of every floating tensor in it, in one order."""
+
+    values: tuple[Tensor, ...]
+    gradients: tuple[Tensor, ...]
+
+
+@dataclass(frozen=True)
+class Request:
+    """A matrix and the measures that are asked of it in one sweep."""
+
+    matrix: AttentionMatrix
+    measures: tuple[Measure, ...]
+
+    def evaluate(
+        self, impl: str, memory: int | None = None, dtype: torch.dtype | None = None
+    ) -> Outcome:
+        """Results and first gradients by one implementation; in another dtype if given."""
+        leaves: list[Tensor] = []
+
+        def leaf(tensor: Tensor) -> Tensor:
+            if not tensor.is_floating_point():
+                return tensor
+            leaves.append(tensor.detach().to(dtype or tensor.dtype).requires_grad_())
+            return leaves[-1]
+
+        matrix, measures = _map_tensors((self.matrix, self.measures), leaf)
+        matrix = replace(matrix, impl=impl, memory=memory or matrix.memory)
+        values = _values(tuple(matrix.measure(*measures)))
+        moving = [value for value in values if value.requires_grad]
+        seeds = [_cotangent(value) for value in moving]
+        found = torch.autograd.grad(moving, leaves, seeds, allow_unused=True) if moving else ()
+        pairs = zip(found, leaves, strict=True) if moving else ()
+        gradients = (torch.zeros_like(x) if g is None else g for g, x in pairs)
+        return Outcome(tuple(value.detach() for value in values), tuple(gradients))
+
+
+def rounded(request: Request, dtype: torch.dtype) -> Request:
+    """The request with every floating tensor rounded to a dtype."""
+
+    def cast(tensor: Tensor) -> Tensor:
+        return tensor.to(dtype) if tensor.is_floating_point() else tensor
+
+    return Request(*_map_tensors((request.matrix, request.measures), cast))
+
+
+def assert_honoured(
+    request: Request,
+    impl: str,
+    memory: int | None = None,
+    truth: tuple[Outcome, Outcome] | None = None,
+) -> None:
+    """Raises unless an implementation gives the right values and first gradients.
+
+    The truth is `impl="reference"` in float64 on the same inputs; the same in the request's own
+    dtype is the baseline of the comparison. `truth` holds both if they are known already.
+    """
+    oracle, baseline = truth or truths(request)
+    outcome = request.evaluate(impl, memory)
+    for what in ("values", "gradients"):
+        parts = (getattr(each, what) for each in (outcome, oracle, baseline))
+        for index, (result, right, dense) in enumerate(zip(*parts, strict=True)):
+            name = f'{what}[{index}] of impl="{impl}", memory {memory}'
+            assert_close(result, right, dense, what=name)
+
+
+def truths(request: Request) -> tuple[Outcome, Outcome]:
+    """The oracle and the baseline for a request."""
+    return request.evaluate("reference", dtype=torch.float64), request.evaluate("reference")
+
+
+def _values(results: tuple) -> list[Tensor]:
+    """Results in a row. The indices of links are left out: equal weights may come in any order, and
+    the weights say whether the right ones were found."""
+    chosen = (result.weights if isinstance(result, Links) else result for result in results)
+    return tree_flatten(tuple(chosen))[0]
+
+
+def _cotangent(value: Tensor) -> Tensor:
+    """The same weights for every implementation and dtype; exact in all of them."""
+    place = torch.arange(value.numel(), device=value.device)
+    return ((place * 7 % 16 - 7.5) / 8).to(value.dtype).reshape(value.shape)

@@ -1,0 +1,31 @@
+"""What the engine's tests share: small tensors on one thread, and every regime of the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+# Budgets in bytes: whole by plain operations, and cut into several blocks.
+AT_ONCE, CUT = 64 * 2**20, 1000
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(params=[AT_ONCE, CUT], ids=["at once", "blocks"])
+def memory(request: pytest.FixtureRequest) -> int:
+    """The working budget that puts a small matrix into one of the two regimes."""
+    return request.param
+
+
+@pytest.fixture
+def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cuts the tiles inside a strip, which scores of several numbers per cell have, very small."""
+    monkeypatch.setattr("qkv._problem._TILE_NUMBERS", 30)

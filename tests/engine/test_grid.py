@@ -1,0 +1,224 @@
+"""Every score, normalizer, mask, bias and measure in every implementation and dtype: honoured and
+right, values and first gradients, or refused with a reason.
+
+The classes come from the closed tuples, so a new one is tested as soon as it is listed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import product
+
+import pytest
+import torch
+from torch import Tensor
+
+import qkv
+from qkv import AttentionMatrix, UnsupportedError
+from qkv.biases import BIASES
+from qkv.masks import MASKS
+from qkv.measures import MEASURES
+from qkv.measures.base import Measure
+from qkv.measures.product import Product
+from qkv.normalizers import NORMALIZERS
+from qkv.scores import SCORES
+from qkv.testing import Request, Sizes, assert_close, assert_honoured, examples, rounded
+from qkv.testing.examples import drawing
+from qkv.testing.requests import truths
+
+SIZES = Sizes(batch=(2,), heads=2, key_heads=1, queries=5, keys=6, width=3, value_width=2)
+SQUARE = replace(SIZES, value_width=SIZES.width)  # what fused kernels ask for
+DTYPES = [torch.float64, torch.float32, torch.bfloat16, torch.float16]
+NAMED = ["torch", "tiled", "reference"]
+CUT = 1000  # bytes: several blocks
+
+
+def composed(draw) -> qkv.masks.Mask:
+    """A mask of all three, with a complement in it."""
+    causal, padding, dense = (examples(kind, SIZES, draw)[0] for kind in MASKS[:3])
+    return causal & ~padding | dense
+
+
+STAGES = list(product(SCORES, NORMALIZERS, (None, *MASKS, "composed"), (None, *BIASES)))
+
+
+def matrix_of(stages, seed: int = 0) -> AttentionMatrix:
+    """A matrix with the first example of each stage."""
+    score, normalizer, mask, bias = stages
+    draw = drawing(seed)
+    query = draw(*SIZES.lead, SIZES.queries, SIZES.width)
+    key = draw(*SIZES.key_lead, SIZES.keys, SIZES.width)
+
+    def first(kind):
+        return None if kind is None else examples(kind, SIZES, draw)[0]
+
+    return qkv.attention(
+        query,
+        key,
+        score=first(score),
+        normalizer=first(normalizer),
+        mask=composed(draw) if mask == "composed" else first(mask),
+        bias=first(bias),
+        query_offset="end",
+    )
+
+
+def all_measures(matrix: AttentionMatrix) -> tuple[Measure, ...]:
+    """An example of every measure that the matrix has."""
+    made = (examples(kind, SIZES, drawing(1))[0] for kind in MEASURES)
+    return tuple(m for m in made if is_defined(matrix, m))
+
+
+def is_defined(matrix: AttentionMatrix, measure: Measure) -> bool:
+    """Whether the matrix has such a measure; a refusal must say why."""
+    reason = refusal(lambda: matrix.measure(measure))
+    assert reason is None or type(matrix.normalizer).__name__ in reason
+    return reason is None
+
+
+def name(entry) -> str:
+    return entry if isinstance(entry, str) else "-" if entry is None else entry.__name__
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("stages", STAGES, ids=lambda stages: "-".join(map(name, stages)))
+def test_every_measure_in_one_sweep(stages, dtype) -> None:
+    matrix = matrix_of(stages)
+    request = rounded(Request(matrix, all_measures(matrix)), dtype)
+    truth = truths(request)
+    for impl in NAMED:
+        assert_honoured_or_refused(request, impl, None, truth)
+    assert_honoured(request, "tiled", CUT, truth)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("stages", STAGES, ids=lambda stages: "-".join(map(name, stages)))
+def test_the_product_alone(stages, dtype) -> None:
+    """Alone it may run on fused kernels, which a sweep of several never does."""
+    value = examples(Product, SQUARE, drawing(1))[0]
+    request = rounded(Request(matrix_of(stages), (value,)), dtype)
+    truth = truths(request)
+    for impl in ["auto", *NAMED]:
+        assert_honoured_or_refused(request, impl, None, truth)
+
+
+def assert_honoured_or_refused(request: Request, impl: str, memory: int | None, truth) -> None:
+    reason = refusal(lambda: assert_honoured(request, impl, memory, truth))
+    if reason is not None:
+        assert impl == "torch", "the others serve everything"
+        assert 'impl="torch" cannot serve this request: ' in reason
+        assert "these can: tiled, reference" in reason
+
+
+def refusal(call: Callable[[], object]) -> str | None:
+    """The text with which a request is refused, or None if it is not."""
+    try:
+        call()
+    except UnsupportedError as error:
+        return str(error)
+    return None
+
+
+FUSED = [(None, None), *((mask, None) for mask in MASKS), *((None, bias) for bias in BIASES)]
+
+
+@pytest.mark.parametrize(("mask", "bias"), FUSED)
+def test_fused_kernels_are_used_where_they_can_be(mask, bias) -> None:
+    """Otherwise all that is said above about them would hold for want of a case."""
+    matrix = replace(matrix_of((qkv.Dot, qkv.Softmax, mask, bias)), offset=0)
+    assert matrix.plan("matmul").implementation == "torch"
+    value = drawing(1)(*SQUARE.key_lead, SQUARE.keys, SQUARE.value_width)
+    right = replace(matrix, impl="reference") @ value
+    assert_close(replace(matrix, impl="torch") @ value, right, what="fused")
+
+
+# The front door's own ways of asking, against the dense weights of the oracle.
+
+ROWS, COLS = torch.tensor([4, 0, -2]), slice(1, 5, 2)
+Operation = tuple[Callable[[AttentionMatrix, Tensor], Tensor], Callable[[Tensor, Tensor], Tensor]]
+OPERATIONS: dict[str, Operation] = {
+    "A @ value": (lambda a, v: a @ v, lambda w, v: w @ v),
+    "A.mT @ x": (lambda a, v: a.mT @ v[..., :5, :], lambda w, v: w.mT @ v[..., :5, :]),
+    "A.mT.mT @ value": (lambda a, v: a.mT.mT @ v, lambda w, v: w @ v),
+    "region": (lambda a, v: a[..., ROWS, COLS], lambda w, v: w[..., ROWS, :][..., COLS]),
+    "row": (lambda a, v: a[..., 2, :], lambda w, v: w[..., 2, :]),
+    "cell": (lambda a, v: a[1, 0, -1, 3], lambda w, v: w[1, 0, -1, 3]),
+    "dense": (lambda a, v: a.dense(), lambda w, v: w),
+    "mass": (lambda a, v: a.mass(), lambda w, v: w.sum(-2)),
+    "entropy": (lambda a, v: a.entropy(), lambda w, v: torch.special.entr(w).sum(-1)),
+    "top": (lambda a, v: a.top(3).weights, lambda w, v: w.topk(3).values),
+    "measure": (
+        lambda a, v: a.measure(qkv.Mass(), qkv.Product(v)).product,
+        lambda w, v: w @ v,
+    ),
+}
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize("normalizer", NORMALIZERS)
+@pytest.mark.parametrize("score", SCORES)
+def test_operations_agree_with_the_dense_weights(score, normalizer, operation, memory) -> None:
+    masked = matrix_of((score, normalizer, qkv.Padding, None))
+    value = drawing(2)(2, 1, 6, 3)
+    of_matrix, of_weights = OPERATIONS[operation]
+    for impl in ("auto", "tiled", "reference"):
+        matrix = replace(masked, impl=impl, memory=memory)
+        oracle = of_weights(replace(masked, impl="reference").dense(), value)
+        assert_close(of_matrix(matrix, value), oracle, what=f"{operation} of {impl}")
+
+
+def test_indices_of_top_point_at_its_weights(memory) -> None:
+    for stages in STAGES:
+        matrix = replace(matrix_of(stages), memory=memory)
+        weights, indices = matrix.top(4)
+        assert torch.equal(matrix.dense().gather(-1, indices), weights)
+        assert (indices.sort(-1).values.diff(dim=-1) > 0).all(), "no key twice"
+
+
+# The grid would notice.
+
+
+@pytest.mark.parametrize("what", ["values", "gradients"])
+def test_the_grid_notices_a_wrong_result(monkeypatch, what) -> None:
+    matrix = matrix_of((qkv.Dot, qkv.Softmax, qkv.Causal, None))
+    request = Request(matrix, (qkv.Mass(),))
+    right = Request.evaluate
+
+    def wrong(self, impl, *rest, **options):
+        outcome = right(self, impl, *rest, **options)
+        if impl == "reference":
+            return outcome
+        return replace(outcome, **{what: tuple(x * (1 + 1e-9) for x in getattr(outcome, what))})
+
+    assert_honoured(request, "tiled")
+    monkeypatch.setattr(Request, "evaluate", wrong)
+    with pytest.raises(AssertionError, match=rf"{what}\[0\].*error .* is more than"):
+        assert_honoured(request, "tiled")
+
+
+@pytest.mark.parametrize("measure", MEASURES)
+def test_the_grid_notices_each_measure(monkeypatch, measure) -> None:
+    """A measure that is wrong in one implementation alone must not pass."""
+    matrix = matrix_of((qkv.Dot, qkv.Softmax, qkv.Causal, None))
+    request = Request(matrix, all_measures(matrix))
+    right = measure.run
+
+    def wrong(self, strip, *pieces):
+        results = right(self, strip, *pieces)
+        return results if not hasattr(strip, "finite") or not strip.finite else shifted(results)
+
+    def shifted(results):
+        return tuple(r + 1e-6 if r.is_floating_point() else r for r in results)
+
+    monkeypatch.setattr(measure, "run", wrong)
+    with pytest.raises(AssertionError, match=r"values\["):
+        assert_honoured(request, "tiled")
+
+
+def test_every_listed_class_has_examples_and_a_name() -> None:
+    for kind in (*SCORES, *NORMALIZERS, *MASKS, *BIASES, *MEASURES):
+        assert examples(kind, SIZES, drawing(0)), kind
+        assert kind.name, kind
+    with pytest.raises(KeyError, match="int has no examples yet"):
+        examples(int, SIZES, drawing(0))
