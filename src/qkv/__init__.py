@@ -1,3 +1,4 @@
+# ruff: noqa: F403, F405 - the star is for type checkers; `__all__` names what it brings
 """qkv: the attention matrix as an object that is composed, multiplied by, differentiated through
 and looked into, and that is never built."""
 
@@ -6,34 +7,27 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from ._attention import attend, attention
-from ._dispatch import Plan, implementations
-from ._errors import UnsupportedError
-from ._matrix import AttentionMatrix
-from .masks.causal import Causal
-from .masks.dense import Dense
-from .masks.padding import Padding
-from .measures.cells import Links, Top
-from .measures.product import Collected, Product
-from .measures.statistics import Entropy, LogSumExp, Mass
-from .normalizers.softmax import Softmax
-from .normalizers.sparsemax import Sparsemax
-from .scores.additive import Additive
-from .scores.dot import Dot
-
 if TYPE_CHECKING:
+    from ._engine import *
     from .tasks.translation import Translator
 
 __version__ = "0.1.0"
 
-# Loaded when first named: they need more than torch.
+# These need more than torch. All other names are the engine's, and it too is loaded when first
+# named: the command can then show its help, or a mistake, without waiting for torch.
 _LATER = {"Translator": "qkv.tasks.translation"}
 
 
 def __getattr__(name: str) -> Any:
-    if name in _LATER:
-        return getattr(import_module(_LATER[name]), name)
-    raise AttributeError(f"module 'qkv' has no attribute {name!r}")
+    if name not in __all__:
+        raise AttributeError(f"module 'qkv' has no attribute {name!r}")
+    value = getattr(import_module(_LATER.get(name, "qkv._engine")), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
 
 
 __all__ = [
@@ -44,6 +38,7 @@ __all__ = [
     "Dense",
     "Dot",
     "Entropy",
+    "Explanation",
     "Links",
     "LogSumExp",
     "Mass",

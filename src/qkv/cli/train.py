@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(no_args_is_help=True, help="Train a model.")
+app = typer.Typer(help="Train a model.")
 
 
 class Score(enum.StrEnum):

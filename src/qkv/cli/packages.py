@@ -1,0 +1,16 @@
+"""The packages that the command and the models need and the engine does not."""
+
+from __future__ import annotations
+
+INSTALL = "pip install 'qkv[tasks]'"
+# What each is for.
+OPTIONAL_PACKAGES = {
+    "matplotlib": "pictures",
+    "numpy": "pictures",
+    "rich": "maps in the terminal, progress bars",
+    "sacrebleu": "BLEU",
+    "safetensors": "reading and writing models",
+    "tensorboard": "training logs",
+    "tokenizers": "cutting text into pieces",
+    "typer": "this command",
+}

@@ -1,0 +1,93 @@
+"""Running the command: the one place where a user's mistake becomes a line and an exit status."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from qkv._errors import UnsupportedError
+from qkv.cli.packages import INSTALL, OPTIONAL_PACKAGES
+
+FAILED = 1
+INTERRUPTED = 128 + signal.SIGINT
+BROKEN_PIPE = 128 + 13  # what a shell reports for SIGPIPE, which Windows has no name for
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run `qkv` with these arguments and return its exit status.
+
+    0 is success, 1 a failure (a file, a model, the data), 2 a mistake in the arguments, 130 an
+    interrupt. What went wrong is one line on standard error. Errors that are no user's mistake
+    pass through.
+    """
+    try:
+        status = _invoke(arguments)
+        if sys.stdout is not None:  # closed by the caller
+            sys.stdout.flush()
+        return status
+    except BrokenPipeError:  # the reader, such as head, has had enough
+        _finish_output()
+        return BROKEN_PIPE
+    except KeyboardInterrupt:
+        return _fail("interrupted", INTERRUPTED)
+    except OSError as error:
+        _finish_output()
+        return _fail(_describe(error), FAILED)
+    except (ValueError, UnsupportedError) as error:
+        return _fail(str(error), FAILED)
+    except ImportError as error:
+        return _fail(_what_to_install(error), FAILED)
+
+
+def _invoke(arguments: Sequence[str]) -> int:
+    import typer
+
+    from qkv.cli.app import app
+
+    command = typer.main.get_command(app)
+    try:
+        with command.make_context("qkv", list(arguments)) as context:
+            command.invoke(context)
+    except typer.Exit as done:
+        return done.exit_code
+    except Exception as error:
+        # click's own errors describe themselves; newer typer brings its own copy of click, so
+        # they cannot be caught by their class.
+        mistake: Any = error
+        if not hasattr(mistake, "format_message"):
+            raise
+        context = getattr(mistake, "ctx", None)
+        hint = f"; see {context.command_path} --help" if context else ""
+        return _fail(mistake.format_message().rstrip(".") + hint, mistake.exit_code)
+    return 0
+
+
+def _fail(message: str, status: int) -> int:
+    print("qkv: " + " ".join(message.split()), file=sys.stderr)
+    return status
+
+
+def _describe(error: OSError) -> str:
+    if error.strerror is None:
+        return str(error)
+    return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+
+
+def _what_to_install(error: ImportError) -> str:
+    if INSTALL in str(error):
+        return str(error)
+    package = (error.name or "").partition(".")[0]
+    if package not in OPTIONAL_PACKAGES:
+        raise error
+    return f"this needs {package}: {INSTALL}"
+
+
+def _finish_output() -> None:
+    """Drop what is still buffered if it cannot be written: Python would complain while exiting."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,145 @@
+"""`qkv translate`: translate texts and show where each translated token looked."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from qkv.tasks.translation import Translation
+
+_INPUT = "Texts to translate. Without any, every line of standard input is translated."
+_MODEL = "Folder of a trained model. The default is the one that comes with qkv."
+_BEAM = "How many candidate translations the search keeps."
+_SHOW = "Print where each translated token looked, as a heat map."
+_PICTURE = "Draw it to a .png, .svg or .pdf file; of several texts to FILE, FILE-2, FILE-3, ..."
+_MERGE = "Show whole words: a word's weight is the sum over its pieces."
+_JSON = "Print one JSON object a line: source, text, source_tokens, tokens, weights, score, parts."
+
+
+def translate(
+    texts: Annotated[list[str] | None, typer.Argument(metavar="TEXT", help=_INPUT)] = None,
+    model: Annotated[Path | None, typer.Option(metavar="DIR", help=_MODEL)] = None,
+    beam: Annotated[int, typer.Option(min=1, max=100, help=_BEAM)] = 5,
+    show: Annotated[bool, typer.Option("--show", help=_SHOW)] = False,
+    picture: Annotated[Path | None, typer.Option(metavar="FILE", help=_PICTURE)] = None,
+    merge_words: Annotated[bool, typer.Option("--merge-words", help=_MERGE)] = False,
+    as_json: Annotated[bool, typer.Option("--json", help=_JSON)] = False,
+) -> None:
+    """Translate texts, or standard input line by line: one translation a line."""
+    if show and as_json:
+        raise typer.BadParameter("--show and --json exclude each other")
+    if merge_words and not (show or picture or as_json):
+        raise typer.BadParameter("--merge-words needs --show, --picture or --json")
+    if picture is not None:
+        _check_picture(picture)
+    from qkv.tasks.translation import Translator
+
+    translator = Translator.load(model)
+    pictures = _numbered(picture) if picture else None
+    for text in texts or _standard_input():
+        [translation] = translator.translate([text], beam=beam)
+        shown = Shown.of(translation, merge_words)
+        typer.echo(shown.as_json() if as_json else shown.text)
+        for part in shown.parts or (shown,):
+            if show and part.tokens:
+                _print_map(part)
+            if pictures and part.tokens:
+                _draw(part, next(pictures))
+        sys.stdout.flush()
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A translation with the labels and weights `[tokens, source_tokens]` that are shown.
+
+    A text so long that it was translated in parts has no weights of its own; its parts have.
+    """
+
+    source: str
+    text: str
+    source_tokens: tuple[str, ...]
+    tokens: tuple[str, ...]
+    weights: Tensor | None
+    score: float
+    parts: tuple[Shown, ...]
+
+    @classmethod
+    def of(cls, translation: Translation, merge_words: bool) -> Shown:
+        labels, alignment = translation.source_tokens, translation.alignment
+        weights = None if alignment is None else alignment.dense()
+        if weights is not None and merge_words:
+            from qkv.pictures import merge_columns
+
+            weights, labels = merge_columns(weights, labels, translation.source_spans)
+        return cls(
+            translation.source, translation.text, labels, translation.tokens, weights,
+            translation.score, tuple(cls.of(part, merge_words) for part in translation.parts),
+        )  # fmt: skip
+
+    def as_json(self) -> str:
+        return json.dumps(self._fields(), ensure_ascii=False)
+
+    def _fields(self) -> dict[str, Any]:
+        rows = None if self.weights is None else self.weights.tolist()
+        return vars(self) | {
+            "weights": rows and [[round(weight, 6) for weight in row] for row in rows],
+            "parts": [part._fields() for part in self.parts],
+        }
+
+    def drawn_weights(self) -> Tensor:
+        if self.weights is None:
+            raise ValueError("translate: this model has no attention, so there is nothing to show")
+        return self.weights
+
+
+def _check_picture(path: Path) -> None:
+    """Before the model is loaded, so that a slip costs no time."""
+    from qkv.pictures import check_picture_path
+
+    try:
+        check_picture_path(path)
+    except (ValueError, OSError) as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+def _standard_input() -> Iterator[str]:
+    if sys.stdin is None:
+        return
+    if sys.stdin.isatty():
+        print("qkv: one text a line; end with Ctrl-D", file=sys.stderr)
+    try:
+        for line in sys.stdin:
+            yield line.rstrip("\n")
+    except UnicodeDecodeError as error:
+        raise ValueError("translate: standard input is not UTF-8 text") from error
+
+
+def _print_map(shown: Shown) -> None:
+    from rich.console import Console
+
+    from qkv.pictures import TerminalMap
+
+    Console().print(TerminalMap(shown.drawn_weights(), shown.tokens, shown.source_tokens), "")
+
+
+def _draw(shown: Shown, path: Path) -> None:
+    from qkv.pictures import heatmap, save_picture
+
+    save_picture(heatmap(shown.drawn_weights(), shown.tokens, shown.source_tokens), path)
+
+
+def _numbered(path: Path) -> Iterator[Path]:
+    """FILE, FILE-2, FILE-3, ..."""
+    yield path
+    for number in count(2):
+        yield path.with_stem(f"{path.stem}-{number}")

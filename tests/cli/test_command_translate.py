@@ -1,0 +1,158 @@
+import io
+import json
+import sys
+
+import fake_translator
+import pytest
+
+from qkv.cli.run import run
+
+MAP_OF_PIECES = """\
+爱动物
+   love anim als  ⏎
+爱 ████  ·    ·  ▒▒▒
+动  ·   ▒▒▒▒ ▒▒▒ ▒▒▒
+物  ·   ▒▒▒▒ ▒▒▒ ▒▒▒
+ ⏎  ·    ·    ·  ███
+
+   ░░ from 10%  ▒▒ from 25%  ▓▓ from 50%  ██ from 75%
+
+"""
+MAP_OF_WORDS = """\
+爱动物
+   love animals  ⏎
+爱 ████    ·    ▒▒▒
+动  ·   ███████ ▒▒▒
+物  ·   ███████ ▒▒▒
+ ⏎  ·      ·    ███
+
+   ░░ from 10%  ▒▒ from 25%  ▓▓ from 50%  ██ from 75%
+
+"""
+
+
+@pytest.fixture(autouse=True)
+def _fake(monkeypatch):
+    monkeypatch.setitem(sys.modules, "qkv.tasks.translation", fake_translator.module())
+
+
+@pytest.fixture
+def qkv(capsys, monkeypatch):
+    """Run the command: exit status, standard output, standard error."""
+
+    def call(*arguments, stdin=""):
+        monkeypatch.setattr("sys.stdin", io.StringIO(stdin))
+        status = run(["translate", *map(str, arguments)])
+        return status, *capsys.readouterr()
+
+    return call
+
+
+def test_one_translation_a_line(qkv):
+    assert qkv("I love", "love animals") == (0, "我爱\n爱动物\n", "")
+
+
+def test_lines_come_from_standard_input_and_an_empty_line_stays_one(qkv):
+    assert qkv(stdin="I love\n\n  \nanimals") == (0, "我爱\n\n\n动物\n", "")
+
+
+def test_no_line_at_all_is_no_translation(qkv):
+    assert qkv(stdin="") == (0, "", "")
+
+
+def test_show_prints_where_each_token_looked(qkv):
+    assert qkv("--show", "love animals") == (0, MAP_OF_PIECES, "")
+
+
+def test_merged_words_have_the_sum_of_their_pieces(qkv):
+    assert qkv("--show", "--merge-words", "love animals") == (0, MAP_OF_WORDS, "")
+
+
+def test_show_of_an_empty_line_is_an_empty_line(qkv):
+    assert qkv("--show", "") == (0, "\n", "")
+
+
+def test_json_is_one_object_a_line(qkv):
+    status, output, errors = qkv("--json", "--beam", 3, stdin="love animals\n\nI\n")
+    assert (status, errors) == (0, "")
+    first, empty, last = map(json.loads, output.splitlines())
+    assert first == {
+        "source": "love animals",
+        "text": "爱动物",
+        "source_tokens": ["love", "anim", "als", "⏎"],
+        "tokens": ["爱", "动", "物", "⏎"],
+        "weights": [[0.75, 0, 0, 0.25], *[[0, 0.375, 0.375, 0.25]] * 2, [0, 0, 0, 1]],
+        "score": pytest.approx(-0.3),
+        "parts": [],
+    }
+    assert (empty["source"], empty["text"], empty["weights"]) == ("", "", None)
+    assert last["text"] == "我"
+
+
+def test_json_has_merged_words_when_asked(qkv):
+    _, output, _ = qkv("--json", "--merge-words", "love animals")
+    fields = json.loads(output)
+    assert fields["source_tokens"] == ["love", "animals", "⏎"]
+    assert fields["weights"][1] == [0, 0.75, 0.25]
+
+
+def test_json_prints_characters_not_escapes(qkv):
+    assert "爱" in qkv("--json", "love")[1]
+
+
+def test_a_text_translated_in_parts_shows_each(qkv, tmp_path):
+    _, output, _ = qkv("--show", "--picture", tmp_path / "map.svg", "love;I love;;animals")
+    assert output.splitlines()[0] == "爱我爱动物"
+    assert output.count("██ from 75%") == 3
+    assert {path.name for path in tmp_path.iterdir()} == {"map.svg", "map-2.svg", "map-3.svg"}
+    _, output, _ = qkv("--json", "love;I love")
+    fields = json.loads(output)
+    assert fields["weights"] is None
+    assert [part["text"] for part in fields["parts"]] == ["爱", "我爱"]
+
+
+def test_pictures_of_several_texts_are_numbered(qkv, tmp_path):
+    assert qkv("--picture", tmp_path / "map.png", "a", "", "b", "c") == (0, "a\n\nb\nc\n", "")
+    assert {path.name for path in tmp_path.iterdir()} == {"map.png", "map-2.png", "map-3.png"}
+    for path in tmp_path.iterdir():
+        assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_model_without_attention_translates_but_has_nothing_to_show(qkv, tmp_path):
+    assert qkv("--model", tmp_path, "love") == (0, "爱\n", "")
+    status, output, errors = qkv("--model", tmp_path, "--show", "love")
+    assert (status, output) == (1, "爱\n")
+    assert errors == "qkv: translate: this model has no attention, so there is nothing to show\n"
+    assert json.loads(qkv("--model", tmp_path, "--json", "love")[1])["weights"] is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--picture", "map.jpg"], r"must end in .png, .svg, .pdf; got 'map.jpg'"),
+        (["--picture", "nowhere/map.png"], "there is no folder 'nowhere'"),
+        (["--beam", "0"], "--beam"),
+        (["--beam", "many"], "--beam"),
+        (["--show", "--json"], "--show and --json exclude each other"),
+        (["--merge-words"], "--merge-words needs --show, --picture or --json"),
+        (["--shwo"], "No such option: --shwo"),
+    ],
+)
+def test_a_wrong_option_is_one_line_and_status_2_before_any_work(
+    qkv, monkeypatch, arguments, complaint
+):
+    def load(path):
+        raise AssertionError("loaded a model although the options are wrong")
+
+    monkeypatch.setattr(fake_translator.Translator, "load", load)
+    status, output, errors = qkv(*arguments, "love")
+    assert (status, output) == (2, "")
+    assert complaint in errors
+    assert errors.startswith("qkv: ")
+    assert errors.count("\n") == 1
+
+
+def test_an_unknown_model_folder_is_named(qkv, tmp_path):
+    status, output, errors = qkv("--model", tmp_path / "nope", "love")
+    assert (status, output) == (1, "")
+    assert errors == f"qkv: {tmp_path / 'nope'}: No such file or directory\n"
