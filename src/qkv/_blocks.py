@@ -16,6 +16,8 @@ from math import prod
 
 import torch
 from torch import Tensor
+from torch._C._functorch import peek_interpreter_stack
+from torch.autograd import forward_ad
 from torch.utils.checkpoint import checkpoint
 
 Range = tuple[int, int]
@@ -193,7 +195,7 @@ class BlockMap:
         def function(block: Block, *pieces: Tensor) -> tuple[Tensor, ...]:
             primal = self._restricted(block, pieces[:count], wanted, seeded)
             points = (pieces[i] for i in wanted)
-            results, pull = torch.func.vjp(primal, *(_accumulated(p) for p in points))
+            results, pull = torch.func.vjp(primal, *(_accumulated(p) for p in points))[:2]
             seeds = zip(pieces[count:], results, strict=True)
             return pull(tuple(seed.to(result.dtype) for seed, result in seeds))
 
@@ -213,7 +215,7 @@ class BlockMap:
             points = tuple(_accumulated(pieces[i]) for i in moved)
             tangents = zip(pieces[count:], points, strict=True)
             tangents = tuple(tangent.to(point.dtype) for tangent, point in tangents)
-            return torch.func.jvp(primal, points, tangents)[1]
+            return _pushed(primal, points, tangents)
 
         return BlockMap(
             function,
@@ -254,7 +256,7 @@ class _Differentiable(torch.autograd.Function):
         return blocks.run(tuple(tensor.detach() for tensor in tensors))
 
     @staticmethod
-    def setup_context(ctx, inputs, output):  # noqa: ANN001
+    def setup_context(ctx, inputs, output):
         blocks, *tensors = inputs
         ctx.blocks = blocks
         ctx.set_materialize_grads(False)
@@ -264,7 +266,7 @@ class _Differentiable(torch.autograd.Function):
         ctx.mark_non_differentiable(*(t for t, out in whole if not out.differentiable))
 
     @staticmethod
-    def backward(ctx, *gradients: Tensor | None):  # noqa: ANN001
+    def backward(ctx, *gradients: Tensor | None):
         tensors, blocks = ctx.saved_tensors, ctx.blocks
         wanted = [i for i in range(len(tensors)) if ctx.needs_input_grad[i + 1]]
         seeded = [
@@ -281,7 +283,7 @@ class _Differentiable(torch.autograd.Function):
         return None, *result
 
     @staticmethod
-    def jvp(ctx, _, *tangents: Tensor | None):  # noqa: ANN001
+    def jvp(ctx, _, *tangents: Tensor | None):
         tensors, blocks = ctx.saved_tensors, ctx.blocks
         moved = [i for i, tangent in enumerate(tangents) if tangent is not None]
         followed = [o for o, out in enumerate(blocks.outputs) if out.differentiable]
@@ -292,7 +294,7 @@ class _Differentiable(torch.autograd.Function):
         return tuple(result)
 
     @staticmethod
-    def vmap(info, in_dims, blocks: BlockMap, *tensors: Tensor):  # noqa: ANN001
+    def vmap(info, in_dims, blocks: BlockMap, *tensors: Tensor):
         dims = tuple(None if dim is None else 0 for dim in in_dims[1:])
         moved = (
             t if dim is None else t.movedim(dim, 0)
@@ -300,6 +302,19 @@ class _Differentiable(torch.autograd.Function):
         )
         outputs = _Differentiable.apply(blocks.batched(dims, info.batch_size), *moved)
         return outputs, (0,) * len(outputs)
+
+
+def _pushed(
+    primal: BlockFunction, points: tuple[Tensor, ...], tangents: tuple[Tensor, ...]
+) -> tuple[Tensor, ...]:
+    """The Jacobian-vector product of a function of one block."""
+    if forward_ad._current_level < 0 or peek_interpreter_stack() is not None:
+        return torch.func.jvp(primal, points, tangents)[1]
+    # Inside `forward_ad.dual_level` torch refuses a second level. The vector-Jacobian product is
+    # linear in its seeds, and the transpose of a linear map's transpose is the map itself.
+    results, pull = torch.func.vjp(primal, *points)[:2]
+    seeds = tuple(torch.zeros_like(result) for result in results)
+    return torch.func.vjp(pull, seeds)[1](tangents)[0]
 
 
 def accumulation_dtype(dtype: torch.dtype) -> torch.dtype:

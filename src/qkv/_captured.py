@@ -28,7 +28,7 @@ class _Recorder(TorchFunctionMode):
         self.known = {id(tensor): tensor for tensor in given}
         self.captured: list[Tensor] = []
 
-    def __torch_function__(self, func, types, args=(), kwargs=None):  # noqa: ANN001, ANN204
+    def __torch_function__(self, func, types, args=(), kwargs=None):
         for tensor in _tensors_in((args, kwargs)):
             if id(tensor) not in self.known:
                 self.known[id(tensor)] = tensor
@@ -48,7 +48,7 @@ class _Substitution(TorchFunctionMode):
         self.lifted = {id(original): replacement for original, replacement in pairs}
         self.what = what
 
-    def __torch_function__(self, func, types, args=(), kwargs=None):  # noqa: ANN001, ANN204
+    def __torch_function__(self, func, types, args=(), kwargs=None):
         def place(tensor: Tensor) -> Tensor:
             if id(tensor) in self.lifted:
                 return self.lifted[id(tensor)]
@@ -78,7 +78,7 @@ def captured_tensors(function: Callable, given: Sequence[object], what: str) -> 
 
 def call_lifted(
     function: Callable, given: Sequence[object], captured: Sequence[Tensor], lifted, what: str
-) -> Tensor:  # noqa: ANN001
+) -> Tensor:
     """`function(*given)` with the captured tensors replaced by the lifted ones."""
     if not captured:
         return function(*given)
@@ -91,7 +91,7 @@ def _require_all_found(
 ) -> None:
     copies = [t.detach().requires_grad_(t.requires_grad) for t in captured]
     with torch.enable_grad(), _Substitution(captured, copies, what):
-        first = torch.zeros((), requires_grad=True).clone().grad_fn._sequence_nr()
+        marker = torch.zeros((), requires_grad=True).clone().grad_fn
         result = function(*given)
     ours = {id(tensor) for tensor in copies}
     pending = [tensor.grad_fn for tensor in _tensors_in(result) if tensor.grad_fn is not None]
@@ -105,7 +105,7 @@ def _require_all_found(
         if leaf is not None:
             if id(leaf) not in ours:
                 raise _missed(what, leaf)
-        elif node._sequence_nr() < first:
+        elif marker is not None and node._sequence_nr() < marker._sequence_nr():
             raise _missed(what, None)
         pending.extend(parent for parent, _ in node.next_functions if parent is not None)
 

@@ -49,7 +49,7 @@ class Plan:
 def run(matrix: AttentionMatrix, *measures: Measure) -> list[Any]:
     """The results of the measures, from the implementation that the matrix asks for."""
     if _traced.serves(matrix, measures):
-        return [_traced.attend(matrix, measures[0])]
+        return [_traced.attend(matrix, measures)]
     implementation, _ = choose(matrix, measures)
     if implementation is sdpa:
         results = sdpa.run(matrix, measures, _differentiable(matrix))
@@ -59,7 +59,7 @@ def run(matrix: AttentionMatrix, *measures: Measure) -> list[Any]:
     return implementation.run(matrix, measures)
 
 
-def choose(matrix: AttentionMatrix, measures: tuple[Measure, ...]):  # noqa: ANN201
+def choose(matrix: AttentionMatrix, measures: tuple[Measure, ...]):
     """The implementation for a request and why it was taken.
 
     Raises:
@@ -113,7 +113,7 @@ def plan(matrix: AttentionMatrix, operation: str, measures: tuple[Measure, ...])
     return Plan(operation, implementation.NAME, why, matrix.shape, blocks, memory, work)
 
 
-def _differentiable(matrix: AttentionMatrix):  # noqa: ANN202
+def _differentiable(matrix: AttentionMatrix):
     """The product by an implementation that has derivatives of every order."""
 
     def again(query: Tensor, key: Tensor, value: Tensor) -> Tensor:

@@ -2,4 +2,4 @@
 
 
 class UnsupportedError(NotImplementedError):
-    """A named implementation or operation cannot honour the request; the text says why and what can."""
+    """An implementation or operation cannot honour the request; the text says why."""

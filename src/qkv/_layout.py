@@ -78,7 +78,7 @@ class Layout:
         return self.canonical(tensor, what)
 
     def over_batch(self, tensor: Tensor) -> Tensor:
-        """One number per entry of the first leading dimension, as `[..., 1, 1]` beside the cells."""
+        """One number per entry of the first leading dimension, as `[..., 1, 1]`."""
         if tensor.numel() == 1:
             return tensor.reshape((1,) * (len(self.lead) + 2))
         if self.batch:
@@ -112,6 +112,8 @@ class Layout:
 
 def broadcast_batch(*shapes: tuple[int, ...]) -> tuple[int, ...]:
     """The common batch dimensions, or a ValueError from torch's own rule."""
+    if all(shape == shapes[0] for shape in shapes):
+        return tuple(shapes[0])
     try:
         return tuple(torch.broadcast_shapes(*shapes))
     except RuntimeError as error:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from . import _dispatch
 from ._dropout import Dropout
+from ._explain import Explanation, explain
 from ._region import Region
 from ._tensors import cast_for_autocast, is_tensor, shape_of
 from .biases.base import Bias
@@ -23,8 +24,29 @@ from .normalizers.base import Normalizer
 from .scores.base import Score
 
 
+class _MatrixProduct:
+    """Lets `torch.matmul(A, value)` mean `A @ value`."""
+
+    def __matmul__(self, other: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    @classmethod
+    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in (torch.matmul, torch.Tensor.matmul) and len(args) == 2 and not kwargs:
+            left, right = args
+            if isinstance(left, cls):
+                return left.__matmul__(right)
+            if torch.compiler.is_compiling():
+                # Dynamo turns `A @ value` into this call and swaps the operands on the way.
+                return right.__matmul__(left)
+        raise TypeError(
+            f"{getattr(func, '__name__', func)}: an attention matrix is no tensor; multiply by it "
+            "from the left (A @ value, A.mT @ x) or take A.dense()"
+        )
+
+
 @dataclass(frozen=True, eq=False, repr=False)
-class AttentionMatrix:
+class AttentionMatrix(_MatrixProduct):
     """The weights with which queries look at keys, `[B..., H, Lq, Lk]`, never built.
 
     Made by `qkv.attention`, which checks its arguments. Multiply by it (`A @ value`,
@@ -48,7 +70,9 @@ class AttentionMatrix:
     def shape(self) -> torch.Size:
         """`[B..., H, Lq, Lk]`, or `[Lq, Lk]` where query and key have no head dimension."""
         query, key = self.query.shape, self.key.shape
-        batch = torch.broadcast_shapes(query[:-3], key[:-3])
+        batch = query[:-3]
+        if batch != key[:-3]:
+            batch = torch.broadcast_shapes(batch, key[:-3])
         heads = query[-3:-2] or key[-3:-2]
         queries = query[-2] if self.rows is None else self.rows.shape[0]
         return torch.Size((*batch, *heads, queries, key[-2]))
@@ -73,11 +97,9 @@ class AttentionMatrix:
         """The transposed matrix, as lazy as this one: `A.mT @ x` is what each key collects."""
         return TransposedMatrix(self)
 
-    def __matmul__(self, value: Tensor) -> Tensor:
+    def __matmul__(self, other: Tensor) -> Tensor:
         """Weighted sums of the values: `[B..., H, Lk, Dv] -> [B..., H, Lq, Dv]`."""
-        if not is_tensor(value):
-            return NotImplemented
-        return _dispatch.run(self, Product(self._operand(value, "A @ value: value")))[0]
+        return _dispatch.run(self, Product(self._operand(other, "A @ value: value")))[0]
 
     def measure(self, *measures: Measure) -> Measured:
         """Several measures in one sweep over the matrix.
@@ -156,7 +178,9 @@ class AttentionMatrix:
         """
         return Region.of((..., rows, cols), self.shape, self.device).scores(self, biased)
 
-    def explain(self, row: int, value: Tensor | None = None, at: tuple[int, ...] | None = None):  # noqa: ANN201
+    def explain(
+        self, row: int, value: Tensor | None = None, at: tuple[int, ...] | None = None
+    ) -> Explanation:
         """The three stages for one query with real numbers: see `qkv.Explanation`.
 
         Args:
@@ -164,8 +188,6 @@ class AttentionMatrix:
             value: `[B..., H, Lk, Dv]`, to see the weighted values as well.
             at: which entry of the leading dimensions; the first one unless told.
         """
-        from ._explain import explain
-
         return explain(self, row, value, at)
 
     def dropout(self, p: float, seed: int | Tensor | None = None) -> AttentionMatrix:
@@ -200,8 +222,8 @@ class AttentionMatrix:
         return _dispatch.plan(self, operation, (stand_in[operation](),))
 
     def to(self, *args: Any, **kwargs: Any) -> AttentionMatrix:
-        """The same matrix with its tensors on another device or, floating ones, of another dtype."""
-        device, dtype, non_blocking, _ = torch._C._nn._parse_to(*args, **kwargs)
+        """The same matrix with its tensors on another device, floating ones in another dtype."""
+        device, dtype, non_blocking, _ = torch._C._nn._parse_to(*args, **kwargs)  # pyright: ignore
 
         def moved(tensor: Tensor) -> Tensor:
             cast = dtype if tensor.is_floating_point() else None
@@ -226,6 +248,8 @@ class AttentionMatrix:
         return f"AttentionMatrix({', '.join(parts)})"
 
     def _operand(self, tensor: Tensor, what: str) -> Tensor:
+        if not is_tensor(tensor):
+            raise TypeError(f"{what} must be a tensor; got {type(tensor).__name__}")
         tensor = cast_for_autocast(tensor)
         if tensor.dtype != self.dtype or tensor.device != self.device:
             raise ValueError(
@@ -238,7 +262,7 @@ class AttentionMatrix:
 
 
 @dataclass(frozen=True, eq=False)
-class TransposedMatrix:
+class TransposedMatrix(_MatrixProduct):
     """The transposed attention matrix, `[B..., H, Lk, Lq]`. Made by `A.mT`."""
 
     matrix: AttentionMatrix
@@ -254,12 +278,10 @@ class TransposedMatrix:
         """The matrix itself."""
         return self.matrix
 
-    def __matmul__(self, x: Tensor) -> Tensor:
+    def __matmul__(self, other: Tensor) -> Tensor:
         """What each key collects: `[B..., H, Lq, Dx] -> [B..., H, Lk, Dx]`."""
-        if not is_tensor(x):
-            return NotImplemented
         matrix = self.matrix
-        return _dispatch.run(matrix, Collected(matrix._operand(x, "A.mT @ x: x")))[0]
+        return _dispatch.run(matrix, Collected(matrix._operand(other, "A.mT @ x: x")))[0]
 
 
 class Measured(tuple):

@@ -75,11 +75,11 @@ class _TracedWeightedSum(torch.autograd.Function):
         return _annihilating_matmul(weights, value)
 
     @staticmethod
-    def setup_context(ctx, inputs, output):  # noqa: ANN001
+    def setup_context(ctx, inputs, output):
         ctx.save_for_backward(*inputs)
 
     @staticmethod
-    def backward(ctx, gradient: Tensor):  # noqa: ANN001
+    def backward(ctx, gradient: Tensor):
         weights, value = ctx.saved_tensors
         for_weights = inner_products(gradient, value, finite=False)
         for_value = weighted_sum(weights.mT, gradient, finite=False)
@@ -94,11 +94,11 @@ class _TracedInnerProducts(torch.autograd.Function):
         return _matmul(left, right.mT)
 
     @staticmethod
-    def setup_context(ctx, inputs, output):  # noqa: ANN001
+    def setup_context(ctx, inputs, output):
         ctx.save_for_backward(*inputs)
 
     @staticmethod
-    def backward(ctx, gradient: Tensor):  # noqa: ANN001
+    def backward(ctx, gradient: Tensor):
         left, right = ctx.saved_tensors
         for_left = weighted_sum(gradient, right, finite=False)
         for_right = weighted_sum(gradient.mT, left, finite=False)
@@ -110,7 +110,7 @@ def _summed(gradient: Tensor, like: Tensor) -> Tensor:
     return gradient.sum_to_size(like.shape)
 
 
-def _bilinear_jvp(operation, ctx, left_tangent, right_tangent):  # noqa: ANN001
+def _bilinear_jvp(operation, ctx, left_tangent, right_tangent):
     left, right = ctx.saved_tensors
     parts = []
     if left_tangent is not None:
@@ -120,7 +120,7 @@ def _bilinear_jvp(operation, ctx, left_tangent, right_tangent):  # noqa: ANN001
     return parts[0] if len(parts) == 1 else parts[0] + parts[1]
 
 
-def _bilinear_vmap(function, in_dims, left, right):  # noqa: ANN001
+def _bilinear_vmap(function, in_dims, left, right):
     """Both operands get the batch in front and as many dimensions as each other behind it."""
     rank = max(t.ndim - (dim is not None) for t, dim in zip((left, right), in_dims, strict=True))
 
@@ -134,29 +134,29 @@ def _bilinear_vmap(function, in_dims, left, right):  # noqa: ANN001
 
 class _WeightedSum(_TracedWeightedSum):
     @staticmethod
-    def setup_context(ctx, inputs, output):  # noqa: ANN001
+    def setup_context(ctx, inputs, output):
         ctx.save_for_backward(*inputs)
         ctx.save_for_forward(*inputs)
 
     @staticmethod
-    def jvp(ctx, weights_tangent, value_tangent):  # noqa: ANN001
+    def jvp(ctx, weights_tangent, value_tangent):
         return _bilinear_jvp(weighted_sum, ctx, weights_tangent, value_tangent)
 
     @staticmethod
-    def vmap(info, in_dims, weights, value):  # noqa: ANN001
+    def vmap(info, in_dims, weights, value):
         return _bilinear_vmap(_WeightedSum, in_dims, weights, value)
 
 
 class _InnerProducts(_TracedInnerProducts):
     @staticmethod
-    def setup_context(ctx, inputs, output):  # noqa: ANN001
+    def setup_context(ctx, inputs, output):
         ctx.save_for_backward(*inputs)
         ctx.save_for_forward(*inputs)
 
     @staticmethod
-    def jvp(ctx, left_tangent, right_tangent):  # noqa: ANN001
+    def jvp(ctx, left_tangent, right_tangent):
         return _bilinear_jvp(inner_products, ctx, left_tangent, right_tangent)
 
     @staticmethod
-    def vmap(info, in_dims, left, right):  # noqa: ANN001
+    def vmap(info, in_dims, left, right):
         return _bilinear_vmap(_InnerProducts, in_dims, left, right)

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from . import _dispatch
 from ._blocks import Axes, Block, accumulation_dtype
-from ._problem import build
+from ._cells import Cells
+from ._problem import Problem, build
 from ._tensors import is_tensor
 from .measures.cells import Columns
 from .scores.base import Tile
@@ -54,22 +55,37 @@ class Region:
 
     def scores(self, matrix: AttentionMatrix, biased: bool) -> Tensor:
         """The raw scores of the region, as if nothing were masked."""
-        problem = build(replace(matrix, mask=None, rows=self._rows_of(matrix)), ())
-        layout = problem.layout
-        pieces = {
-            part: tuple(_columns(tensor, axes, self.cols) for tensor, axes in entries)
-            for part, entries in problem.parts.items()
-        }
-        lead = tuple((0, size) for size in layout.lead)
-        block = Block(lead, (0, layout.queries), (0, self.cols.numel()))
-        cells = replace(problem.cells(block, pieces), col_index=self.cols)
+        problem, pieces, cells = self._cut(replace(matrix, mask=None))
         wide = accumulation_dtype(matrix.dtype)
         query, key = pieces["query"][0].to(wide), pieces["key"][0].to(wide)
         tile = Tile(query, key, cells, None, finite=False)
         scores = problem.score.scores(tile, *pieces["score"])
         for index, bias in enumerate(problem.biases if biased else ()):
             scores = bias.apply(scores, cells, *pieces[f"bias {index}"])
-        full = scores.expand(*layout.lead, layout.queries, self.cols.numel())
+        return self._restored(scores, problem)
+
+    def visible(self, matrix: AttentionMatrix) -> Tensor:
+        """bool: what the mask of the matrix shows of the region."""
+        problem, pieces, cells = self._cut(matrix)
+        shown = torch.ones((1, 1), dtype=torch.bool, device=matrix.device)
+        if problem.mask is not None:
+            shown = problem.mask.visible(cells, *pieces["mask"])
+        return self._restored(shown, problem)
+
+    def _cut(self, matrix: AttentionMatrix) -> tuple[Problem, dict[str, tuple[Tensor, ...]], Cells]:
+        """The problem of the chosen rows, its tensors at the chosen columns, and their cells."""
+        problem = build(replace(matrix, rows=self._rows_of(matrix)), ())
+        pieces = {
+            part: tuple(_columns(tensor, axes, self.cols) for tensor, axes in entries)
+            for part, entries in problem.parts.items()
+        }
+        lead = tuple((0, size) for size in problem.layout.lead)
+        block = Block(lead, (0, problem.layout.queries), (0, self.cols.numel()))
+        return problem, pieces, replace(problem.cells(block, pieces), col_index=self.cols)
+
+    def _restored(self, cells: Tensor, problem: Problem) -> Tensor:
+        layout = problem.layout
+        full = cells.expand(*layout.lead, layout.queries, self.cols.numel())
         return self._trimmed(layout.restore(full, 2))
 
     def _rows_of(self, matrix: AttentionMatrix) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TypeGuard
 
 import torch
@@ -25,16 +26,17 @@ def is_transformed(*tensors: Tensor) -> bool:
 
 
 def all_finite(*tensors: Tensor) -> bool:
-    """Whether every value is known to be finite; False where values may not be read.
+    """Whether every value is known to be finite; False where values may not be read."""
+    return is_concrete(*tensors) and sums_are_finite(*tensors)
 
-    A sum that overflows is not finite either: the answer may be a wrong False, never a wrong True.
-    """
-    if not is_concrete(*tensors):
-        return False
+
+def sums_are_finite(*tensors: Tensor) -> bool:
+    """Whether every floating value is finite, in one pass each. A sum that overflows is not finite
+    either: the answer may be a wrong False, never a wrong True."""
     for tensor in tensors:
         if tensor.is_floating_point():
-            total = tensor.detach().sum(dtype=torch.promote_types(tensor.dtype, torch.float32))
-            if not bool(torch.isfinite(total)):
+            wide = torch.promote_types(tensor.dtype, torch.float32)
+            if not math.isfinite(tensor.detach().sum(dtype=wide).item()):
                 return False
     return True
 

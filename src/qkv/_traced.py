@@ -6,15 +6,17 @@ finite, which depend on data and cannot be traced. Its backward is a second oper
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from .impl import sdpa, tiled
+from .masks.causal import Causal
 from .measures.product import Product
 from .normalizers.softmax import Softmax
 from .scores.dot import Dot
-from .masks.causal import Causal
 
 if TYPE_CHECKING:
     from ._matrix import AttentionMatrix
@@ -37,8 +39,11 @@ def serves(matrix: AttentionMatrix, measures: tuple[Measure, ...]) -> bool:
     )
 
 
-def attend(matrix: AttentionMatrix, product: Product) -> Tensor:
+def attend(matrix: AttentionMatrix, measures: tuple[Measure, ...]) -> Tensor:
     """The product as one traced operator."""
+    (product,) = measures
+    assert isinstance(matrix.score, Dot)
+    assert isinstance(product, Product)
     scale = matrix.score.factor(matrix.query.shape[-1])
     arguments = (scale, matrix.mask is not None, matrix.offset, matrix.memory)
     return _Traced.apply(matrix.query, matrix.key, product.value, *arguments)
@@ -46,37 +51,36 @@ def attend(matrix: AttentionMatrix, product: Product) -> Tensor:
 
 class _Traced(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, query, key, value, *arguments):  # noqa: ANN001, ANN205
+    def forward(ctx, query, key, value, *arguments):
         ctx.save_for_backward(query, key, value)
         ctx.arguments = arguments
         return torch.ops.qkv.attend(query, key, value, *arguments)
 
     @staticmethod
-    def backward(ctx, gradient):  # noqa: ANN001, ANN205
+    def backward(ctx, gradient):
         inputs = ctx.saved_tensors
         gradients = torch.ops.qkv.attend_backward(gradient, *inputs, *ctx.arguments)
         return (*gradients, None, None, None, None)
 
 
-def _eager(
-    query: Tensor, key: Tensor, value: Tensor, scale: float, causal: bool, offset: int, memory: int
-) -> Tensor:
+def _matrix(
+    query: Tensor, key: Tensor, scale: float, causal: bool, offset: int, memory: int
+) -> AttentionMatrix:
     from ._attention import attention
 
     mask = Causal() if causal else None
-    matrix = attention(query, key, score=Dot(scale), mask=mask, query_offset=offset, memory=memory)
-    return matrix @ value
+    return attention(query, key, score=Dot(scale), mask=mask, query_offset=offset, memory=memory)
 
 
 @torch.library.custom_op("qkv::attend", mutates_args=())
 def _attend(
     query: Tensor, key: Tensor, value: Tensor, scale: float, causal: bool, offset: int, memory: int
 ) -> Tensor:
-    return _eager(query, key, value, scale, causal, offset, memory).contiguous()
+    return (_matrix(query, key, scale, causal, offset, memory) @ value).contiguous()
 
 
 @_attend.register_fake
-def _(query, key, value, scale, causal, offset, memory):  # noqa: ANN001, ANN202
+def _(query, key, value, scale, causal, offset, memory):
     batch = torch.broadcast_shapes(query.shape[:-3], key.shape[:-3], value.shape[:-3])
     heads = query.shape[-3:-2]
     return query.new_empty(*batch, *heads, query.shape[-2], value.shape[-1])
@@ -93,13 +97,21 @@ def _attend_backward(
     offset: int,
     memory: int,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    with torch.enable_grad():
-        inputs = [tensor.detach().requires_grad_() for tensor in (query, key, value)]
-        output = _eager(*inputs, scale, causal, offset, memory)
-        found = torch.autograd.grad(output, inputs, gradient)
-    return tuple(tensor.contiguous() for tensor in found)
+    matrix, product = _matrix(query, key, scale, causal, offset, memory), Product(value)
+    found = None
+    if sdpa.unsupported_reason(matrix, (product,)) is None:
+        found = sdpa.gradients(matrix, (product,), gradient)
+    if found is None:
+
+        def again(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+            return tiled.run(replace(matrix, query=query, key=key), (Product(value),))[0]
+
+        # Inside an operator autograd is off; torch.func has its own.
+        found = torch.func.vjp(again, query, key, value)[1](gradient)
+    for_query, for_key, for_value = (tensor.contiguous() for tensor in found)
+    return for_query, for_key, for_value
 
 
 @_attend_backward.register_fake
-def _(gradient, query, key, value, scale, causal, offset, memory):  # noqa: ANN001, ANN202
+def _(gradient, query, key, value, scale, causal, offset, memory):
     return tuple(tensor.new_empty(tensor.shape) for tensor in (query, key, value))

@@ -7,13 +7,13 @@ Memory grows with Lq x Lk.
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from .._blocks import Block, accumulation_dtype
+from .._once import once
 from .._problem import Problem, build
 from .._products import weighted_sum
 from ..measures.base import Measure
@@ -33,7 +33,7 @@ def unsupported_reason(matrix: AttentionMatrix, measures: tuple[Measure, ...]) -
 
 def run(matrix: AttentionMatrix, measures: tuple[Measure, ...]) -> list[Any]:
     """The results of the measures, as the user sees them."""
-    problem = build(matrix, measures, grouped=False)
+    problem = build(matrix, measures)
     layout, dtype = problem.layout, matrix.dtype
     dense = _Dense(problem)
     results = []
@@ -62,7 +62,7 @@ class _Dense:
         }
         self.cells = problem.cells(self.block, self.pieces)
 
-    @cached_property
+    @once
     def mask(self) -> Tensor:
         """`[batch..., H, 1, Lq, Lk]`."""
         layout = self.problem.layout
@@ -71,12 +71,13 @@ class _Dense:
             return torch.ones(shape, dtype=torch.bool, device=self.problem.query.device)
         return self.problem.mask.visible(self.cells, *self.pieces["mask"]).expand(shape)
 
-    @cached_property
+    @once
     def scores(self) -> Tensor:
         problem = self.problem
         wide = accumulation_dtype(problem.query.dtype)
         (query,), (key,) = self.pieces["query"], self.pieces["key"]
         query, key = query.to(wide), key.to(wide)
+        key = key.expand(*key.shape[:-3], problem.layout.group, *key.shape[-2:])
         tile = Tile(query, key, self.cells, self.mask, finite=False)
         scores = problem.score.scores(tile, *self.pieces["score"])
         for index, bias in enumerate(problem.biases):
@@ -84,16 +85,16 @@ class _Dense:
             scores = bias.apply(scores, self.cells, *self.pieces[f"bias {index}"])
         return torch.where(self.mask, scores, 0)
 
-    @cached_property
+    @once
     def visible(self) -> Tensor:
         return self.mask & (self.scores.detach() != -torch.inf)
 
-    @cached_property
+    @once
     def statistic(self) -> Statistic:
         normalizer = self.problem.normalizer
         return normalizer.statistic(self.scores, self.visible, *self.pieces["normalizer"])
 
-    @cached_property
+    @once
     def weights(self) -> Tensor:
         problem, pieces = self.problem, self.pieces["normalizer"]
         if problem.layout.keys == 0:

@@ -7,7 +7,6 @@ derivative, which they do not have. Both are then taken another way by whoever c
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .._tensors import is_transformed
+from .._tensors import is_transformed, sums_are_finite
 from ..biases.tensor import TensorBias
 from ..masks.causal import Causal
 from ..masks.dense import Dense
@@ -35,7 +34,7 @@ Again = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 def unsupported_reason(matrix: AttentionMatrix, measures: tuple[Measure, ...]) -> str | None:
     """Why the fused kernels cannot serve this request, or None."""
-    if len(measures) != 1 or type(measures[0]) is not Product:
+    if len(measures) != 1 or not isinstance(measures[0], Product):
         return "its fused kernels compute A @ value alone"
     if type(matrix.score) is not Dot:
         return f"its fused kernels know the dot score alone, not {type(matrix.score).__name__}"
@@ -45,33 +44,38 @@ def unsupported_reason(matrix: AttentionMatrix, measures: tuple[Measure, ...]) -
         return "its dropout draws other random numbers than the contract says"
     if matrix.rows is not None:
         return "its fused kernels do not compute chosen rows alone"
-    reason = _additions_reason(matrix) or _shapes_reason(matrix.query, matrix.key, measures[0])
-    if reason is None and is_transformed(matrix.query, matrix.key, measures[0].value):
+    value = measures[0].value
+    reason = _mask_reason(matrix) or _shapes_reason(matrix.query, matrix.key, value)
+    if reason is None and is_transformed(matrix.query, matrix.key, value):
         return "its fused kernels have no second derivative, which transforms may ask for"
     return reason
 
 
-def _additions_reason(matrix: AttentionMatrix) -> str | None:
-    mask, bias = matrix.mask, matrix.bias
-    if mask is not None and type(mask) not in (Causal, Padding, Dense):
+def _mask_reason(matrix: AttentionMatrix) -> str | None:
+    mask, biases = matrix.mask, matrix.bias
+    if isinstance(mask, Causal):
+        if not isinstance(matrix.offset, int) or matrix.offset != 0:
+            return "its causal kernels count positions from the first key (query_offset 0)"
+    elif mask is not None and not isinstance(mask, (Padding, Dense)):
         return f"its fused kernels take no mask like {type(mask).__name__} without building it"
-    if type(mask) is Causal and not (isinstance(matrix.offset, int) and matrix.offset == 0):
-        return "its causal kernels count positions from the first key (query_offset 0)"
-    if bias and (mask is not None or len(bias) > 1 or type(bias[0]) is not TensorBias):
+    tensor = mask.allowed if isinstance(mask, Dense) else None
+    if len(biases) > 1 or (biases and mask is not None):
         return "its fused kernels add a single tensor bias and no mask beside it"
-    if bias and bias[0].values.requires_grad:
-        return "its fused kernels give no gradient to a bias"
-    if (bias or type(mask) in (Padding, Dense)) and matrix.query.ndim > 4:
+    for bias in biases:
+        if not isinstance(bias, TensorBias):
+            return f"its fused kernels know tensor biases alone, not {type(bias).__name__}"
+        tensor = bias.values
+        if tensor.requires_grad:
+            return "its fused kernels give no gradient to a bias"
+    if matrix.query.ndim > 4 and (tensor is not None or isinstance(mask, Padding)):
         return "its fused kernels take masks and biases for four dimensions at most"
-    tensor = bias[0].values if bias else mask.allowed if type(mask) is Dense else None
-    heads = matrix.shape[-3] if matrix.query.ndim > 2 else 1
+    heads = matrix.query.shape[-3] if matrix.query.ndim > 2 else 1
     if tensor is not None and tensor.ndim > 2 and tensor.shape[-3] not in (1, heads):
         return "its fused kernels take one mask for all heads or one for each"
     return None
 
 
-def _shapes_reason(query: Tensor, key: Tensor, product: Product) -> str | None:
-    value = product.value
+def _shapes_reason(query: Tensor, key: Tensor, value: Tensor) -> str | None:
     if not query.ndim == key.ndim == value.ndim:
         return "query, key and value differ in their number of dimensions"
     if not query.shape[:-3] == key.shape[:-3] == value.shape[:-3]:
@@ -89,50 +93,63 @@ def _shapes_reason(query: Tensor, key: Tensor, product: Product) -> str | None:
 
 def run(matrix: AttentionMatrix, measures: tuple[Measure, ...], again: Again) -> list[Any] | None:
     """The product, or None where it is not finite. `again` computes it in a differentiable way."""
-    inputs = (matrix.query, matrix.key, measures[0].value)
-    arguments = _arguments(matrix)
+    inputs = (matrix.query, matrix.key, _value(measures))
     if not (torch.is_grad_enabled() and any(tensor.requires_grad for tensor in inputs)):
-        output = _attend(inputs, arguments)
-        return [output] if _is_finite(output) else None
+        output = _attend(matrix, *inputs)
+        return [output] if sums_are_finite(output) else None
     with torch.enable_grad():
         copies = [tensor.detach().requires_grad_(tensor.requires_grad) for tensor in inputs]
-        output = _attend(copies, arguments)
-    if not _is_finite(output):
+        output = _attend(matrix, *copies)
+    if not sums_are_finite(output):
         return None
     return [_Fused.apply(copies, output, again, *inputs)]
 
 
-def _arguments(matrix: AttentionMatrix) -> dict[str, Any]:
-    query, key = matrix.query, matrix.key
-    arguments: dict[str, Any] = {"scale": matrix.score.factor(query.shape[-1])}
-    if query.ndim > 2 and query.shape[-3] != key.shape[-3]:
-        arguments["enable_gqa"] = True
-    if type(matrix.mask) is Causal:
-        arguments["is_causal"] = True
-    else:
-        mask = _mask_tensor(matrix)
-        if mask is not None:
-            arguments["attn_mask"] = mask.reshape(*(1,) * (4 - mask.ndim), *mask.shape)
-    return arguments
+def gradients(
+    matrix: AttentionMatrix, measures: tuple[Measure, ...], gradient: Tensor
+) -> tuple[Tensor, ...] | None:
+    """The gradients of query, key and value without autograd, or None where they are not finite."""
+    inputs = (matrix.query, matrix.key, _value(measures))
+    found = torch.func.vjp(lambda *tensors: _attend(matrix, *tensors), *inputs)[1](gradient)
+    return found if sums_are_finite(*found) else None
+
+
+def _value(measures: tuple[Measure, ...]) -> Tensor:
+    (product,) = measures
+    assert isinstance(product, Product)
+    return product.value
+
+
+def _attend(matrix: AttentionMatrix, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """The fused kernel's product, with the stages of the matrix and these tensors in it."""
+    assert isinstance(matrix.score, Dot)
+    shape = query.shape
+    if len(shape) != 4:
+        # Anything but four dimensions would fall back to a kernel that builds the matrix.
+        query, key, value = (_four_dimensions(tensor) for tensor in (query, key, value))
+    mask = _mask_tensor(matrix)
+    output = F.scaled_dot_product_attention(
+        query,
+        key,
+        value,
+        attn_mask=None if mask is None else _four_dimensions(mask),
+        is_causal=isinstance(matrix.mask, Causal),
+        scale=matrix.score.factor(shape[-1]),
+        enable_gqa=query.shape[-3] != key.shape[-3],
+    )
+    return output if len(shape) == 4 else output.reshape(*shape[:-1], value.shape[-1])
 
 
 def _mask_tensor(matrix: AttentionMatrix) -> Tensor | None:
     mask, query, keys = matrix.mask, matrix.query, matrix.key.shape[-2]
-    if type(mask) is Padding:
+    if isinstance(mask, Padding):
         shown = torch.arange(keys, device=query.device) < mask.lengths.reshape(-1, 1)
         return shown.reshape(-1, *(1,) * max(0, query.ndim - 2), keys)
-    if type(mask) is Dense:
+    if isinstance(mask, Dense):
         return mask.allowed
-    return matrix.bias[0].values.to(query.dtype) if matrix.bias else None
-
-
-def _attend(inputs, arguments: dict[str, Any]) -> Tensor:  # noqa: ANN001
-    shape = inputs[0].shape
-    if len(shape) == 4:
-        return F.scaled_dot_product_attention(*inputs, **arguments)
-    # Anything but four dimensions would fall back to a kernel that builds the matrix.
-    folded = (_four_dimensions(tensor) for tensor in inputs)
-    return F.scaled_dot_product_attention(*folded, **arguments).reshape(shape)
+    if matrix.bias and isinstance(matrix.bias[0], TensorBias):
+        return matrix.bias[0].values.to(query.dtype)
+    return None
 
 
 def _four_dimensions(tensor: Tensor) -> Tensor:
@@ -141,32 +158,24 @@ def _four_dimensions(tensor: Tensor) -> Tensor:
     return tensor.reshape(*(1,) * (4 - tensor.ndim), *tensor.shape)
 
 
-def _is_finite(*tensors: Tensor) -> bool:
-    """One pass each: a sum is finite only if all its terms are."""
-    return all(
-        math.isfinite(t.sum(dtype=torch.promote_types(t.dtype, torch.float32)).item())
-        for t in tensors
-    )
-
-
 class _Fused(torch.autograd.Function):
     """The fused product. Its graph was made from copies of the inputs, which only the first
     derivative uses; the second one goes `again` through the inputs themselves."""
 
     @staticmethod
-    def forward(ctx, copies, output: Tensor, again: Again, *inputs: Tensor) -> Tensor:  # noqa: ANN001
+    def forward(ctx, copies, output: Tensor, again: Again, *inputs: Tensor) -> Tensor:
         ctx.copies, ctx.output, ctx.again = copies, output, again
         ctx.save_for_backward(*inputs)
         return output.detach()
 
     @staticmethod
-    def backward(ctx, gradient: Tensor):  # noqa: ANN001
+    def backward(ctx, gradient: Tensor):
         wanted = [i for i in range(3) if ctx.needs_input_grad[3 + i]]
         found = None
         if not torch.is_grad_enabled():
             copies = [ctx.copies[i] for i in wanted]
             found = torch.autograd.grad(ctx.output, copies, gradient, retain_graph=True)
-        if found is None or not _is_finite(*found):
+        if found is None or not sums_are_finite(*found):
             inputs = ctx.saved_tensors
             create = torch.is_grad_enabled()
             with torch.enable_grad():

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from .._blocks import Block, BlockMap, Range, Tiling, accumulation_dtype
-from .._problem import Problem, Strip, build, named_pieces
+from .._problem import Problem, build, named_pieces
+from .._strip import Strip
 from .._tensors import all_finite
 from ..measures.base import Measure
 
@@ -58,10 +59,7 @@ def run(matrix: AttentionMatrix, measures: tuple[Measure, ...]) -> list[Any]:
     if not small and not torch.compiler.is_compiling():
         problem = build(matrix, measures, capture=True)
     blocks, tensors = _block_map(problem, measures, matrix.dtype, matrix.memory)
-    if small:
-        flat = _plain(blocks, tensors)
-    else:
-        flat = blocks(*tensors)
+    flat = _plain(blocks, tensors) if small else blocks(*tensors)
     return _finished(problem, measures, flat)
 
 
@@ -88,7 +86,7 @@ def _block_map(
     return BlockMap(function, tuple(axes for _, axes in lifted), outputs, cut), tensors
 
 
-def _span(problem: Problem):  # noqa: ANN202
+def _span(problem: Problem):
     """The keys that the queries of a block may see at all, for masks that know."""
     mask, layout = problem.mask, problem.layout
     if mask is None:

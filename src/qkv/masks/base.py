@@ -70,7 +70,7 @@ class Mask(Stage):
         return Not(self)
 
 
-def _extreme(bound: Bound, reduction) -> int:  # noqa: ANN001
+def _extreme(bound: Bound, reduction) -> int:
     return bound if isinstance(bound, int) else int(reduction(bound))
 
 
@@ -92,11 +92,11 @@ class _Pair(Mask):
     def lift(self, layout: Layout) -> Lifted:
         return [*self.left.lift(layout), *self.right.lift(layout)]
 
-    def _split(self, cells: Cells, pieces: tuple[Tensor, ...]):  # noqa: ANN202
+    def _split(self, cells: Cells, pieces: tuple[Tensor, ...]):
         count = len(self.left.lift(cells.layout))
         return pieces[:count], pieces[count:]
 
-    def _both(self, cells: Cells, pieces: tuple[Tensor, ...]):  # noqa: ANN202
+    def _both(self, cells: Cells, pieces: tuple[Tensor, ...]):
         left, right = self._split(cells, pieces)
         return self.left.intervals(cells, *left), self.right.intervals(cells, *right)
 

@@ -2,21 +2,59 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor
 
-from .._blocks import Output
+from .._blocks import Block, Output
 from .._layout import Layout
 from .._stage import Lifted
+from ..normalizers.base import Statistic
 
 if TYPE_CHECKING:
-    from .._problem import Problem, Strip
+    from .._problem import Problem
+
+
+class Rows(Protocol):
+    """Whole rows of an attention matrix, as an implementation hands them to a measure."""
+
+    @property
+    def problem(self) -> Problem:
+        """The request."""
+        ...
+
+    @property
+    def block(self) -> Block:
+        """Which part of the matrix this is; keys outside of it are visible to no query here."""
+        ...
+
+    @property
+    def scores(self) -> Tensor:
+        """`[..., r, c]`."""
+        ...
+
+    @property
+    def statistic(self) -> Statistic:
+        """The normalizer's statistic of these rows, each `[..., r, 1]`."""
+        ...
+
+    @property
+    def weights(self) -> Tensor:
+        """`[..., r, c]`, after dropout."""
+        ...
+
+    def weighted_sum(self, value: Tensor) -> Tensor:
+        """`[..., c, d] -> [..., r, d]`."""
+        ...
+
+    def collected(self, x: Tensor) -> Tensor:
+        """`[..., r, d] -> [..., c, d]`."""
+        ...
 
 
 class Measure:
-    """Reads strips of whole rows and gives results per query, per key or per cell.
+    """Reads whole rows and gives results per query, per key or per cell.
 
     `dtype` is that of the matrix, `wide` the one in which it is accumulated (float32 or wider).
     """
@@ -39,8 +77,8 @@ class Measure:
         """What it gives: canonical shapes and dtypes."""
         raise NotImplementedError
 
-    def run(self, strip: Strip, *pieces: Tensor) -> tuple[Tensor, ...]:
-        """Its contribution from one strip that sees at least one key."""
+    def run(self, rows: Rows, *pieces: Tensor) -> tuple[Tensor, ...]:
+        """Its contribution from these rows."""
         raise NotImplementedError
 
     def finish(self, layout: Layout, *results: Tensor) -> Any:

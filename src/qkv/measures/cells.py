@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,7 +11,10 @@ from torch import Tensor
 from .._blocks import Output
 from .._layout import QUERIES, WHOLE, Layout
 from .._stage import Lifted
-from .base import Measure
+from .base import Measure, Rows
+
+if TYPE_CHECKING:
+    from .._problem import Problem
 
 
 class Links(NamedTuple):
@@ -36,7 +39,7 @@ class Top(Measure):
         if not isinstance(self.k, int) or isinstance(self.k, bool) or self.k < 1:
             raise ValueError(f"top: k must be a positive integer; got {self.k!r}")
 
-    def check(self, problem) -> None:  # noqa: ANN001
+    def check(self, problem: Problem) -> None:
         if self.k > problem.layout.keys:
             keys = problem.layout.keys
             raise ValueError(f"top: k must be at most the number of keys ({keys}); got {self.k}")
@@ -45,8 +48,8 @@ class Top(Measure):
         shape = (*layout.lead, layout.queries, self.k)
         return Output(QUERIES, shape, wide), Output(QUERIES, shape, torch.int64)
 
-    def run(self, strip, *pieces: Tensor) -> tuple[Tensor, ...]:  # noqa: ANN001
-        weights, (start, stop) = strip.weights, strip.block.cols
+    def run(self, rows: Rows, *pieces: Tensor) -> tuple[Tensor, ...]:
+        weights, (start, stop) = rows.weights, rows.block.cols
         missing = self.k - (stop - start)
         if missing > 0:  # fewer keys are in sight than asked for: take unseen ones beside them
             before = min(start, missing)
@@ -73,8 +76,8 @@ class Columns(Measure):
     def outputs(self, layout: Layout, dtype: torch.dtype, wide: torch.dtype) -> tuple[Output, ...]:
         return (Output(QUERIES, (*layout.lead, layout.queries, self.columns.numel()), dtype),)
 
-    def run(self, strip, *pieces: Tensor) -> tuple[Tensor, ...]:  # noqa: ANN001
-        weights, (start, stop) = strip.weights, strip.block.cols
+    def run(self, rows: Rows, *pieces: Tensor) -> tuple[Tensor, ...]:
+        weights, (start, stop) = rows.weights, rows.block.cols
         local = pieces[0] - start
         inside = (local >= 0) & (local < stop - start)
         chosen = weights.index_select(-1, local.clamp(0, stop - start - 1))

@@ -9,7 +9,7 @@ from .._blocks import Output
 from .._layout import KEYS, QUERIES, Layout
 from .._stage import Lifted
 from .._tensors import shape_of
-from .base import Measure
+from .base import Measure, Rows
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,8 @@ class Product(Measure):
     def outputs(self, layout: Layout, dtype: torch.dtype, wide: torch.dtype) -> tuple[Output, ...]:
         return (Output(QUERIES, (*layout.lead, layout.queries, self.value.shape[-1]), dtype),)
 
-    def run(self, strip, *pieces: Tensor) -> tuple[Tensor, ...]:  # noqa: ANN001
-        return (strip.weighted_sum(pieces[0]),)
+    def run(self, rows: Rows, *pieces: Tensor) -> tuple[Tensor, ...]:
+        return (rows.weighted_sum(pieces[0]),)
 
     def finish(self, layout: Layout, *results: Tensor) -> Tensor:
         return layout.restore(results[0], 2)
@@ -65,15 +65,16 @@ class Collected(Measure):
     def lift(self, layout: Layout) -> Lifted:
         if self.x.ndim < 2 or self.x.shape[-2] != layout.queries:
             raise ValueError(
-                f"A.mT @ x: x must have one row per query ({layout.queries}); got {shape_of(self.x)}"
+                f"A.mT @ x: x must have one row per query ({layout.queries}); "
+                f"got {shape_of(self.x)}"
             )
         return [(layout.canonical(self.x, "A.mT @ x: x"), QUERIES)]
 
     def outputs(self, layout: Layout, dtype: torch.dtype, wide: torch.dtype) -> tuple[Output, ...]:
         return (Output(KEYS, (*layout.lead, layout.keys, self.x.shape[-1]), dtype),)
 
-    def run(self, strip, *pieces: Tensor) -> tuple[Tensor, ...]:  # noqa: ANN001
-        return (strip.collected(pieces[0]),)
+    def run(self, rows: Rows, *pieces: Tensor) -> tuple[Tensor, ...]:
+        return (rows.collected(pieces[0]),)
 
     def finish(self, layout: Layout, *results: Tensor) -> Tensor:
         return layout.restore(results[0], 2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -10,7 +11,11 @@ from torch import Tensor
 from .._blocks import Output
 from .._errors import UnsupportedError
 from .._layout import PER_KEY, PER_QUERY, Layout
-from .base import Measure
+from ..normalizers.softmax import Softmax
+from .base import Measure, Rows
+
+if TYPE_CHECKING:
+    from .._problem import Problem
 
 
 class _PerQuery(Measure):
@@ -27,8 +32,8 @@ class Entropy(_PerQuery):
 
     name = "entropy"
 
-    def run(self, strip, *pieces: Tensor) -> tuple[Tensor, ...]:  # noqa: ANN001
-        weights = strip.weights
+    def run(self, rows: Rows, *pieces: Tensor) -> tuple[Tensor, ...]:
+        weights = rows.weights
         used = weights != 0
         logs = torch.where(used, torch.log(torch.where(used, weights, 1)), 0)
         return (-(weights * logs).sum(-1),)
@@ -41,17 +46,20 @@ class LogSumExp(_PerQuery):
 
     name = "logsumexp"
 
-    def check(self, problem) -> None:  # noqa: ANN001
-        if not hasattr(problem.normalizer, "logsumexp"):
-            raise UnsupportedError(
-                "logsumexp: defined for a softmax alone; "
-                f"got normalizer {type(problem.normalizer).__name__}"
-            )
+    def check(self, problem: Problem) -> None:
+        _softmax_of(problem)
 
-    def run(self, strip, *pieces: Tensor) -> tuple[Tensor, ...]:  # noqa: ANN001
-        if strip.problem.layout.keys == 0:
-            return (strip.scores.new_full(strip.scores.shape[:-1], -torch.inf),)
-        return (strip.problem.normalizer.logsumexp(strip.statistic).squeeze(-1),)
+    def run(self, rows: Rows, *pieces: Tensor) -> tuple[Tensor, ...]:
+        if rows.problem.layout.keys == 0:
+            return (rows.scores.new_full(rows.scores.shape[:-1], -torch.inf),)
+        return (_softmax_of(rows.problem).logsumexp(rows.statistic).squeeze(-1),)
+
+
+def _softmax_of(problem: Problem) -> Softmax:
+    if isinstance(problem.normalizer, Softmax):
+        return problem.normalizer
+    got = type(problem.normalizer).__name__
+    raise UnsupportedError(f"logsumexp: defined for a softmax alone; got normalizer {got}")
 
 
 @dataclass(frozen=True)
@@ -63,8 +71,8 @@ class Mass(Measure):
     def outputs(self, layout: Layout, dtype: torch.dtype, wide: torch.dtype) -> tuple[Output, ...]:
         return (Output(PER_KEY, (*layout.lead, layout.keys), wide),)
 
-    def run(self, strip, *pieces: Tensor) -> tuple[Tensor, ...]:  # noqa: ANN001
-        return (strip.weights.sum(-2),)
+    def run(self, rows: Rows, *pieces: Tensor) -> tuple[Tensor, ...]:
+        return (rows.weights.sum(-2),)
 
     def finish(self, layout: Layout, *results: Tensor) -> Tensor:
         return layout.restore(results[0], 1)

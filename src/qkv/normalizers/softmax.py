@@ -29,7 +29,9 @@ class Softmax(Normalizer):
     ) -> Tensor:
         top, log_sum = statistic
         log_sum = torch.where(log_sum == -torch.inf, 0, log_sum)
-        return _exponentials(scores, visible, top) * torch.exp(-log_sum)
+        weights = torch.exp(where_visible(visible, scores - top, 0)) * torch.exp(-log_sum)
+        # Cut off last: what arrives here for a hidden cell may be NaN.
+        return where_visible(visible, weights, 0)
 
     def merge(self, left: Statistic, right: Statistic) -> Statistic:
         top = torch.maximum(_seen_top(left), _seen_top(right))
@@ -51,7 +53,7 @@ class Softmax(Normalizer):
 
 
 def _exponentials(scores: Tensor, visible: Tensor | None, top: Tensor) -> Tensor:
-    exponentials = torch.exp(where_visible(visible, scores, 0) - top)
+    exponentials = torch.exp(where_visible(visible, scores - top, 0))
     return where_visible(visible, exponentials, 0)
 
 

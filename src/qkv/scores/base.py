@@ -38,6 +38,10 @@ class Score(Stage):
         """The score with every tensor that it uses among those of `lift`."""
         return self
 
+    def unscaled(self) -> Score:
+        """The score without its scale, where it has one."""
+        return self
+
     def check(self, query: Tensor, key: Tensor) -> None:
         """Raises ValueError where the score cannot compare these."""
 

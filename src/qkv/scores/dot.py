@@ -35,6 +35,9 @@ class Dot(Score):
             return float(self.scale)
         return width**-0.5 if width else 1.0
 
+    def unscaled(self) -> Dot:
+        return Dot(1.0)
+
     def scores(self, tile: Tile, *pieces: Tensor) -> Tensor:
         scaled = tile.query * self.factor(tile.query.shape[-1])
         return inner_products(scaled, tile.key, finite=tile.finite)
