@@ -6,6 +6,7 @@ from __future__ import annotations
 from ._attention import attend, attention
 from ._dispatch import Plan, implementations
 from ._errors import UnsupportedError
+from ._explain import Explanation
 from ._matrix import AttentionMatrix
 from .masks.causal import Causal
 from .masks.dense import Dense
