@@ -25,7 +25,15 @@ def memory(request: pytest.FixtureRequest) -> int:
     return request.param
 
 
+@pytest.fixture(params=["at once", "blocks", "reference"])
+def engine(request: pytest.FixtureRequest) -> dict[str, object]:
+    """Options of `qkv.attention` for each way in which our own code computes everything."""
+    if request.param == "reference":
+        return {"impl": "reference"}
+    return {"impl": "tiled", "memory": AT_ONCE if request.param == "at once" else CUT}
+
+
 @pytest.fixture
 def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     """Cuts the tiles inside a strip, which scores of several numbers per cell have, very small."""
-    monkeypatch.setattr("qkv._problem._TILE_NUMBERS", 30)
+    monkeypatch.setattr("qkv._strip._TILE_NUMBERS", 30)

@@ -1,0 +1,137 @@
+"""Contract 1: a query that may look at nothing gets weights 0, output 0, gradient 0, entropy 0 and
+logsumexp -inf. Never NaN, never the mean of the values."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+import qkv
+from qkv import AttentionMatrix
+from qkv.normalizers import NORMALIZERS
+from qkv.scores import SCORES
+from qkv.testing import Sizes, examples
+from qkv.testing.examples import drawing
+
+SIZES = Sizes(batch=(2,), heads=2, key_heads=1, queries=4, keys=5, width=3)
+HIDING = ["padding", "dense", "bias", "causal", "contradiction"]
+
+
+def hide(how: str) -> dict:
+    """Options under which some queries see nothing; the others see something."""
+    if how == "padding":
+        return {"mask": qkv.Padding(torch.tensor([0, 4]))}
+    if how == "dense":
+        allowed = torch.ones(4, 5, dtype=torch.bool)
+        allowed[1] = False
+        return {"mask": qkv.Dense(allowed)}
+    if how == "bias":
+        bias = torch.zeros(4, 5, dtype=torch.float64)
+        bias[2] = -torch.inf
+        return {"bias": bias}
+    if how == "causal":
+        return {"mask": qkv.Causal(), "query_offset": -2}
+    return {"mask": qkv.Causal() & ~qkv.Causal() | qkv.Padding(torch.tensor([0, 3]))}
+
+
+def request(how: str, score: type, normalizer: type, memory: int, impl: str = "tiled"):
+    """A matrix some of whose queries see nothing, its tensors, and which queries those are."""
+    draw = drawing(0)
+    query = draw(*SIZES.lead, 4, 3).requires_grad_()
+    key, value = (draw(*SIZES.key_lead, 5, 3).requires_grad_() for _ in range(2))
+    options = {"score": examples(score, SIZES, draw)[0], "normalizer": normalizer(), **hide(how)}
+    options.setdefault("query_offset", "start")
+    matrix = qkv.attention(query, key, impl=impl, memory=memory, **options)
+    empty = torch.zeros(2, 2, 4, dtype=torch.bool)
+    if how in ("padding", "contradiction"):
+        empty[0] = True
+    else:
+        empty[..., {"dense": [1], "bias": [2], "causal": [0, 1]}[how]] = True
+    return matrix, (query, key, value), empty
+
+
+every_request = [
+    pytest.mark.parametrize("how", HIDING),
+    pytest.mark.parametrize("normalizer", NORMALIZERS),
+    pytest.mark.parametrize("score", SCORES),
+]
+
+
+def each(test):
+    for mark in every_request:
+        test = mark(test)
+    return test
+
+
+@each
+def test_results(how, score, normalizer, memory) -> None:
+    matrix, (_, _, value), empty = request(how, score, normalizer, memory)
+    assert (matrix.dense()[empty] == 0).all()
+    assert ((matrix @ value)[empty] == 0).all()
+    assert (matrix.entropy()[empty] == 0).all()
+    assert (matrix.top(2).weights[empty] == 0).all()
+    full = (matrix.dense().sum(-1) - 1).abs() < 1e-12
+    assert torch.equal(full, ~empty), "the others are whole"
+    if normalizer is qkv.Softmax:
+        assert torch.equal(matrix.logsumexp() == -torch.inf, empty)
+
+
+@each
+def test_gradients_of_first_and_second_order(how, score, normalizer, memory) -> None:
+    matrix, inputs, empty = request(how, score, normalizer, memory)
+    total = (matrix @ inputs[2]).square().sum() + matrix.entropy().sum()
+    if normalizer is qkv.Softmax:
+        lengths = matrix.logsumexp()
+        total = total + torch.where(lengths == -torch.inf, 0, lengths).sum()
+    first = torch.autograd.grad(total, inputs, create_graph=True)
+    assert (first[0][empty] == 0).all()
+    if normalizer is qkv.Softmax:  # a sparsemax of few keys may be flat
+        assert first[0][~empty].any()
+    second = torch.autograd.grad(sum(g.square().sum() for g in first), inputs)
+    assert (second[0][empty] == 0).all()
+    assert all(torch.isfinite(g).all() for g in (*first, *second))
+
+
+def test_the_gradient_of_an_infinite_logsumexp_is_zero(memory) -> None:
+    matrix, inputs, empty = request("dense", qkv.Dot, qkv.Softmax, memory)
+    for_query, for_key = torch.autograd.grad(matrix.logsumexp()[empty].sum(), inputs[:2])
+    assert not for_query.any()
+    assert not for_key.any()
+
+
+@pytest.mark.parametrize("impl", ["torch", "auto", "reference"])
+@pytest.mark.parametrize("how", ["padding", "dense", "bias"])
+def test_every_implementation(how, impl) -> None:
+    matrix, inputs, empty = request(how, qkv.Dot, qkv.Softmax, 2**20, impl)
+    output = matrix @ inputs[2]
+    assert (output[empty] == 0).all()
+    gradients = torch.autograd.grad(output.sum(), inputs)
+    assert (gradients[0][empty] == 0).all()
+    assert all(torch.isfinite(g).all() for g in gradients)
+
+
+def no_keys(matrix: AttentionMatrix, value: Tensor) -> list[Tensor]:
+    results = [matrix @ value, matrix.entropy(), matrix.logsumexp().exp()]
+    assert not matrix.dense().numel()
+    assert not matrix.mass().numel()
+    return results
+
+
+@pytest.mark.parametrize("impl", ["auto", "tiled", "reference"])
+@pytest.mark.parametrize("score", SCORES)
+def test_no_keys_at_all(score, impl, memory) -> None:
+    sizes = replace(SIZES, keys=0)
+    draw = drawing(0)
+    query, key = draw(2, 2, 4, 3).requires_grad_(), draw(2, 1, 0, 3)
+    matrix = qkv.attention(
+        query, key, score=examples(score, sizes, draw)[0], impl=impl, memory=memory
+    )
+    results = no_keys(matrix, draw(2, 1, 0, 2))
+    assert [list(r.shape) for r in results] == [[2, 2, 4, 2], [2, 2, 4], [2, 2, 4]]
+    assert not any(result.any() for result in results)
+    moving = [result.sum() for result in results if result.requires_grad]
+    if moving:
+        assert not torch.autograd.grad(sum(moving), query)[0].any()
