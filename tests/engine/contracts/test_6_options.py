@@ -1,0 +1,117 @@
+"""Contract 6: every option is honoured or refused; none does nothing."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import replace
+
+import pytest
+import torch
+
+import qkv
+from qkv import UnsupportedError
+from qkv._dispatch import IMPLEMENTATIONS
+from qkv.testing.examples import drawing
+
+QUERIES, KEYS, WIDTH = 4, 6, 8
+
+
+def tensors():
+    draw = drawing(0)
+    return draw(2, 2, QUERIES, WIDTH), draw(2, 1, KEYS, WIDTH), draw(2, 1, KEYS, WIDTH)
+
+
+CHANGES = {
+    "score": {"score": qkv.Dot(0.7)},
+    "bias": {"bias": torch.arange(KEYS, dtype=torch.float64)},
+    "mask": {"mask": qkv.Padding(torch.tensor([3]))},
+    "normalizer": {"normalizer": qkv.Sparsemax()},
+    "query_offset": {"query_offset": "end", "mask": qkv.Causal()},
+    "dropout": {"dropout": 0.5},
+}
+WITHOUT = {"query_offset": {"query_offset": "start", "mask": qkv.Causal()}}
+HOW = {"impl", "memory"}  # these say how and not what: their own tests are below
+
+
+def test_every_option_has_a_test_here() -> None:
+    options = set(inspect.signature(qkv.attention).parameters) - {"query", "key"}
+    assert options | {"dropout"} == set(CHANGES) | HOW
+
+
+@pytest.mark.parametrize("impl", ["auto", "tiled", "reference"])
+@pytest.mark.parametrize("option", CHANGES)
+def test_every_option_changes_the_result(option, impl) -> None:
+    inputs = tensors()
+    with_it = qkv.attend(*inputs, impl=impl, **CHANGES[option])
+    without = qkv.attend(*inputs, impl=impl, **WITHOUT.get(option, {}))
+    assert not torch.allclose(with_it, without)
+
+
+def test_an_unknown_option_is_refused() -> None:
+    with pytest.raises(TypeError, match="unexpected keyword argument 'causal'"):
+        qkv.attend(*tensors(), causal=True)
+
+
+def test_memory_cuts_the_matrix() -> None:
+    query, key, _ = tensors()
+    blocks = [qkv.attention(query, key, impl="tiled", memory=m).plan().blocks for m in (2**20, 900)]
+    assert blocks[0] == 1 < blocks[1]
+
+
+@pytest.mark.parametrize("named", [implementation.NAME for implementation in IMPLEMENTATIONS])
+def test_a_named_implementation_is_the_one_that_runs(named, monkeypatch) -> None:
+    ran = []
+    for implementation in IMPLEMENTATIONS:
+        right = implementation.run
+
+        def run(*given, right=right, name=implementation.NAME):
+            ran.append(name)
+            return right(*given)
+
+        monkeypatch.setattr(implementation, "run", run)
+    query, key, value = tensors()
+    matrix = qkv.attention(query, key, impl=named)
+    assert matrix.plan().implementation == named
+    _ = matrix @ value
+    assert ran == [named]
+
+
+REFUSALS = {
+    "its fused kernels know softmax alone, not Sparsemax": {"normalizer": qkv.Sparsemax()},
+    "its fused kernels know the dot score alone, not Additive": {
+        "score": qkv.Additive(torch.ones(WIDTH, dtype=torch.float64))
+    },
+    "its causal kernels count positions from the first key": {
+        "mask": qkv.Causal(),
+        "query_offset": "end",
+    },
+    "its fused kernels take no mask like Not": {"mask": ~qkv.Padding(torch.tensor([3]))},
+}
+
+
+@pytest.mark.parametrize("reason", REFUSALS)
+def test_what_fused_kernels_cannot_do_is_refused(reason) -> None:
+    query, key, value = tensors()
+    matrix = qkv.attention(query, key, impl="torch", **REFUSALS[reason])
+    text = rf'impl="torch" cannot serve this request: {reason}.*; these can: tiled, reference'
+    with pytest.raises(UnsupportedError, match=text):
+        _ = matrix @ value
+    with pytest.raises(UnsupportedError, match=text):
+        matrix.plan()
+    automatic = replace(matrix, impl="auto")
+    plan = automatic.plan()
+    assert plan.implementation == "tiled"
+    assert reason in plan.reason
+    torch.testing.assert_close(automatic @ value, replace(matrix, impl="reference") @ value)
+
+
+@pytest.mark.parametrize("ask", ["mT", "top", "entropy", "mass", "logsumexp"])
+def test_fused_kernels_compute_the_product_alone(ask) -> None:
+    query, key, _ = tensors()
+    with pytest.raises(UnsupportedError, match="its fused kernels compute A @ value alone"):
+        qkv.attention(query, key, impl="torch").plan(ask)
+
+
+def test_dropout_is_refused_by_fused_kernels() -> None:
+    with pytest.raises(UnsupportedError, match="its dropout draws other random numbers"):
+        qkv.attend(*tensors(), impl="torch", dropout=0.5)
