@@ -1,0 +1,52 @@
+# Everything is installed in .venv and run from there. CI runs `make test`.
+
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/installed.stamp
+DEVELOPMENT := .venv/development.stamp
+
+.PHONY: demo test lint types layers tests format clean
+
+demo: $(INSTALLED)
+	mkdir -p build
+	$(BIN)/qkv translate --show --merge-words --picture build/attention.png \
+		"The children are playing in the garden." \
+		"I would like a cup of coffee." \
+		"Two dogs are running on the beach."
+	@echo "The same as pictures: build/attention.png, build/attention-2.png, build/attention-3.png"
+
+test: lint types layers tests
+
+lint: $(DEVELOPMENT)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+types: $(DEVELOPMENT)
+	$(BIN)/pyright
+
+layers: $(DEVELOPMENT)
+	$(BIN)/lint-imports
+
+tests: $(DEVELOPMENT)
+	$(BIN)/pytest
+
+format: $(DEVELOPMENT)
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+clean:
+	rm -rf .venv build
+
+# torch comes first and pinned, so that nothing after it fetches another one.
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "qkv needs Python 3.11 or newer: make PYTHON=python3.11"; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --upgrade "pip>=25.1"
+	$(BIN)/pip install --quiet -c constraints.txt torch
+	$(BIN)/pip install --quiet -c constraints.txt -e ".[tasks]"
+	touch $@
+
+$(DEVELOPMENT): $(INSTALLED)
+	$(BIN)/pip install --quiet -c constraints.txt --group dev
+	touch $@
