@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,29 +16,34 @@ from torch import Tensor
 CONFIG, WEIGHTS, TOKENIZER = "config.json", "model.safetensors", "tokenizer.json"
 
 
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Make an OSError raised inside say which file could not be written."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, f"cannot write {path}: {error.strerror or error}") from error
+
+
 def write_atomic(path: Path, content: bytes) -> None:
     """Write a file under a temporary name beside it, flush it to the disk and rename it.
 
     A reader sees the old file or the new one, never a part, and a full disk leaves the old one.
     Raises OSError naming `path`.
     """
-    try:
+    with naming(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    except OSError as error:
-        raise OSError(error.errno, f"cannot write {path}: {error.strerror}") from error
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException as error:
-        os.unlink(name)
-        if isinstance(error, OSError):
-            raise OSError(error.errno, f"cannot write {path}: {error.strerror}") from error
-        raise
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(name, 0o644)  # mkstemp gives a file to its owner alone
+            os.replace(name, path)
+        except BaseException:
+            os.unlink(name)
+            raise
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -83,6 +90,9 @@ def read_model(folder: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, 
         weights = safetensors.load((folder / WEIGHTS).read_bytes())
     except Exception as error:  # safetensors has its own error, which is no subclass to name
         raise ValueError(f"{folder}: {WEIGHTS} cannot be read: {error}") from error
+    for name, weight in weights.items():
+        if not weight.isfinite().all():
+            raise ValueError(f"{folder}: {WEIGHTS}: {name} holds values that are not finite")
     return config, tokenizer, {name: weight.float() for name, weight in weights.items()}
 
 

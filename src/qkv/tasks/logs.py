@@ -7,9 +7,8 @@ import os
 import sys
 import warnings
 from pathlib import Path
-from typing import Any
 
-from qkv.tasks.files import write_atomic
+from qkv.tasks.files import naming, write_atomic
 from qkv.tasks.optional import needed
 
 
@@ -33,22 +32,26 @@ class Logs:
             needed("tensorboard")
             writer = needed("torch.utils.tensorboard").SummaryWriter
             purge = None if resumed_at is None else resumed_at + 1
-            self.events = writer(str(folder / "tensorboard"), purge_step=purge)
+            self.folder = folder / "tensorboard"
+            self.events = writer(str(self.folder), purge_step=purge)
 
-    def write(self, kind: str, step: int, values: dict[str, Any]) -> None:
-        """Record values of a step; those that are numbers go to TensorBoard too."""
+    def write(self, kind: str, step: int, values: dict[str, float]) -> None:
+        """Record figures of a step."""
         record = json.dumps({"kind": kind, "step": step, **values}, ensure_ascii=False)
-        self.file.write(record + "\n")
-        self.file.flush()
-        for name, value in values.items():
-            if isinstance(value, (int, float)):
+        with naming(self.path):
+            self.file.write(record + "\n")
+            self.file.flush()
+        with naming(self.folder):
+            for name, value in values.items():
                 self.events.add_scalar(f"{kind}/{name}", value, step)
 
     def close(self) -> None:
         """Flush everything to the disk."""
-        os.fsync(self.file.fileno())
-        self.file.close()
-        self.events.close()
+        with naming(self.path):
+            os.fsync(self.file.fileno())
+            self.file.close()
+        with naming(self.folder):
+            self.events.close()
 
 
 def _step(line: bytes) -> float:

@@ -41,6 +41,8 @@ class Settings:
         for name in ("learning_rate", "clip", "save_every", "log_every"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"Settings: {name} must be positive; got {getattr(self, name)}")
+        if not 0 <= self.seed < 2**32:
+            raise ValueError(f"Settings: seed must be in [0, 2**32); got {self.seed}")
         for name in ("weight_decay", "warmup"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"Settings: {name} must be >= 0; got {getattr(self, name)}")
@@ -109,22 +111,24 @@ class _Run:
             fused=True,
         )
         self.at = Position()
-        self.identity = {"task": task.identity(), "settings": settings.identity()}
+        self.identity = {**settings.identity(), **task.identity()}
         if resume:
-            self._restore()
+            self.at = Position(
+                **load_checkpoint(self.checkpoint, self.model, self.optimizer, self.identity)
+            )
         self.logs = Logs(folder / STATE, self.at.step if resume else None)
         self.display = Display(not quiet)
         self.batches = task.batches(self.at.epoch)
         self.mark = time.monotonic()
         self.items, self.reported = 0, self.at.seconds
-        if not resume:
-            self._save()
 
     def close(self) -> None:
         self.display.close()
         self.logs.close()
 
     def go(self) -> dict[str, float]:
+        if self.at.step == 0:
+            self._save()  # a run killed early can be resumed too
         figures: dict[str, float] = {}
         while self._progress() < 1 or not figures:
             self._epoch()
@@ -170,8 +174,16 @@ class _Run:
                 f"{self.checkpoint}, is from before it"
             )
 
+    def _require_finite_weights(self) -> None:
+        if not all(parameter.isfinite().all() for parameter in self.model.parameters()):
+            raise TrainingError(
+                f"train: the weights are no longer finite after step {self.at.step}; the last "
+                f"checkpoint, {self.checkpoint}, is from before that"
+            )
+
     def _validate(self) -> dict[str, float]:
         """Measure the model, keep it if it is the best so far, and close a finished epoch."""
+        self._require_finite_weights()
         self.model.eval()
         with torch.no_grad():
             figures = self.task.validate(self.model)
@@ -217,29 +229,12 @@ class _Run:
         self.mark = now
 
     def _save(self) -> None:
+        self._require_finite_weights()
         self._clock()
         save_checkpoint(
             self.checkpoint,
             self.model,
             self.optimizer,
-            {"position": asdict(self.at), "identity": self.identity},
+            asdict(self.at),
+            self.identity,
         )
-
-    def _restore(self) -> None:
-        progress = load_checkpoint(self.checkpoint, self.model, self.optimizer)
-        if progress["identity"] != self.identity:
-            raise ValueError(
-                f"train: the run in {self.folder} was started with other data or settings: "
-                f"{_difference(progress['identity'], self.identity)}"
-            )
-        self.at = Position(**progress["position"])
-
-
-def _difference(before: dict[str, Any], now: dict[str, Any]) -> str:
-    changed = []
-    for part in before:
-        for name in sorted(before[part].keys() | now[part].keys()):
-            old, new = before[part].get(name), now[part].get(name)
-            if old != new:
-                changed.append(f"{name} was {old}, is {new}")
-    return "; ".join(changed)

@@ -75,6 +75,8 @@ class _Search:
             ranked, parents, tokens = self._extend()
             kept = self._finish(ranked, parents, tokens)
             self._keep(ranked, parents, tokens, kept)
+        if not all(self.finished):
+            raise ValueError("beam_search: the model's probabilities are not finite")
         return [max(found, key=self._rank) for found in self.finished]
 
     def _rank(self, found: Hypothesis) -> float:

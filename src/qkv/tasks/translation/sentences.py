@@ -16,13 +16,13 @@ def chunks(text: str, tokens: Tokens, longest: int) -> list[str]:
     """The text itself where it has at most `longest` tokens, its sentences otherwise.
 
     A sentence that is still too long is cut between words, a word that is too long anywhere.
-    White space alone gives no chunk.
+    White space between words becomes one space; white space alone gives no chunk.
     """
-    text = text.strip()
-    if len(tokens.offsets(text)) < longest:
-        return [text] if text else []
+    whole = " ".join(text.split())
+    if len(tokens.offsets(whole)) < longest:
+        return [whole] if whole else []
     ends = [0, *(match.end() for match in SENTENCE_END.finditer(text)), len(text)]
-    sentences = [text[start:stop].strip() for start, stop in pairwise(ends)]
+    sentences = [" ".join(text[start:stop].split()) for start, stop in pairwise(ends)]
     return [part for one in sentences if one for part in _cut(one, tokens, longest)]
 
 

@@ -15,7 +15,7 @@ from qkv.tasks.task import Loss
 from qkv.tasks.translation.batches import Batch, EncodedPair, bucket, make_batch
 from qkv.tasks.translation.bleu import bleu, by_source
 from qkv.tasks.translation.pairs import Pair
-from qkv.tasks.translation.tokens import PADDING, Tokens, are_chinese
+from qkv.tasks.translation.tokens import KINDS, PADDING, Tokens, are_chinese
 from qkv.tasks.translation.translator import Translator
 
 
@@ -32,6 +32,20 @@ class Options:
     batch_tokens: int = 2500
     label_smoothing: float = 0.1
     validation_sentences: int = 500
+
+    def __post_init__(self) -> None:
+        counts = "source_pieces", "target_pieces", "longest", "batch_tokens", "validation_sentences"
+        for name in counts:
+            if getattr(self, name) < 1:
+                raise ValueError(f"Options: {name} must be >= 1; got {getattr(self, name)}")
+        if self.target_kind not in (None, *KINDS):
+            raise ValueError(
+                f"Options: target_kind must be one of {', '.join(KINDS)}; got {self.target_kind!r}"
+            )
+        if not 0 <= self.label_smoothing < 1:
+            raise ValueError(
+                f"Options: label_smoothing must be in [0, 1); got {self.label_smoothing}"
+            )
 
 
 class _Batches:
@@ -80,7 +94,7 @@ class TranslationTask:
         self.data = hashlib.sha256(json.dumps([train, validation]).encode()).hexdigest()
 
     def identity(self) -> dict[str, Any]:
-        return {"data": self.data, "seed": self.seed, **asdict(self.options), **self.sizes}
+        return {"data": self.data, **asdict(self.options), **self.sizes}
 
     def model(self) -> EncoderDecoder:
         config = EncoderDecoderConfig(self.source.size, self.target.size, **self.sizes)

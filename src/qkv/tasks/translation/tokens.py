@@ -7,6 +7,7 @@ import re
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import Any
 
 from qkv.tasks.optional import needed
@@ -124,4 +125,4 @@ def words(text: str, offsets: list[tuple[int, int]]) -> tuple[tuple[int, int], .
     begins = [match.start() for match in re.finditer(r"\S+", text)]
     belongs = [bisect_right(begins, start) for start, _ in offsets]
     firsts = [n for n, word in enumerate(belongs) if n == 0 or word != belongs[n - 1]]
-    return tuple(zip(firsts, [*firsts[1:], len(offsets)], strict=True))
+    return tuple(pairwise([*firsts, len(offsets)]))

@@ -49,7 +49,8 @@ def train_translator(
     )
     for file in [*files, *validation, *test]:
         if file.skipped:
-            say(f"{file.path}: {file.skipped} lines are no pair, the first is {file.first_skipped}")
+            count = "1 line is" if file.skipped == 1 else f"{file.skipped} lines are"
+            say(f"{file.path}: {count} no pair, the first is {file.first_skipped}")
     split = split_pairs(files, validation, test, data.shares)
     task = TranslationTask(split.train, interleave(split.validation), options, sizes, settings.seed)
     if not resume:
@@ -67,8 +68,8 @@ def train_translator(
 def evaluate(model: Path | None, file: Path, *, beam: int = 5, bootstrap: int = 1000) -> Bleu:
     """BLEU of a saved translator on a file of pairs; every distinct source counts once, with all
     its translations in the file as references. `bootstrap` 0 leaves the interval out."""
-    translator = Translator.load(model)
     sources = by_source(read_pairs(file).pairs)
+    translator = Translator.load(model)
     outputs = [result.text for result in translator.translate(list(sources), beam)]
     return bleu(outputs, list(sources.values()), bootstrap=bootstrap)
 

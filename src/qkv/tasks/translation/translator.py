@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 import qkv
 from qkv.models import EncoderDecoder, EncoderDecoderConfig
@@ -17,6 +18,7 @@ from qkv.tasks.translation.sentences import chunks
 from qkv.tasks.translation.tokens import END_TEXT, START, Tokens, words
 
 FORMAT = "qkv translator 1"
+SHORTEST_LIMIT = 8  # a chunk holds at least a character, which may be four byte tokens
 SHIPPED = Path(__file__).parents[2] / "weights" / "en-zh"
 
 
@@ -51,6 +53,10 @@ class Translator:
     """
 
     def __init__(self, model: EncoderDecoder, source: Tokens, target: Tokens, longest: int) -> None:
+        if type(longest) is not int or longest < SHORTEST_LIMIT:
+            raise ValueError(
+                f"Translator: longest must be an int >= {SHORTEST_LIMIT}; got {longest!r}"
+            )
         self.model, self.source, self.target, self.longest = model, source, target, longest
 
     @classmethod
@@ -65,16 +71,15 @@ class Translator:
             if config.get("format") != FORMAT:
                 raise ValueError(f"its format is {config.get('format')!r}, not {FORMAT!r}")
             model = EncoderDecoder(EncoderDecoderConfig(**config["model"]))
-            model.load_state_dict(weights)
+            _fill(model, weights)
             source, target = (Tokens.from_json(tokenizer[side]) for side in ("source", "target"))
             sizes = (model.config.source_tokens, model.config.target_tokens)
             if sizes != (source.size, target.size):
                 raise ValueError("tokenizer.json is of another model: the token counts differ")
-            longest = int(config["longest"])
+            return cls(model.eval().requires_grad_(False), source, target, config["longest"])
         except (ValueError, TypeError, KeyError, RuntimeError) as error:
             reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
             raise ValueError(f"{folder}: not a translator that qkv can load: {reason}") from error
-        return cls(model.eval(), source, target, longest)
 
     def save(self, path: str | Path, dtype: torch.dtype | None = None) -> None:
         """Write a model folder of `config.json`, `model.safetensors`, `tokenizer.json`.
@@ -106,6 +111,12 @@ class Translator:
         """
         if isinstance(texts, str):
             raise TypeError("Translator.translate: texts must be a list of str; got one str")
+        for text in texts:
+            if not isinstance(text, str):
+                raise TypeError(
+                    "Translator.translate: texts must be a list of str; "
+                    f"got {type(text).__name__} in it"
+                )
         for name, value in (("beam", beam), ("batch", batch)):
             if type(value) is not int or value < 1:
                 raise ValueError(f"Translator.translate: {name} must be an int >= 1; got {value}")
@@ -171,3 +182,15 @@ class Translator:
             score=total / len(tokens) if tokens else 0.0,
             parts=tuple(parts),
         )
+
+
+def _fill(model: EncoderDecoder, weights: dict[str, Tensor]) -> None:
+    """Load weights, or raise ValueError with the first that does not fit."""
+    own = model.state_dict()
+    for name in sorted(own.keys() | weights.keys()):
+        wanted, got = (list(w[name].shape) if name in w else "absent" for w in (own, weights))
+        if wanted != got:
+            raise ValueError(
+                f"model.safetensors does not fit config.json: {name} must be {wanted}; got {got}"
+            )
+    model.load_state_dict(weights)

@@ -1,0 +1,53 @@
+"""Recurrent layers: one state tensor, and padding that is never read."""
+
+import pytest
+import torch
+from torch import nn
+
+from qkv.models.recurrent import Recurrent
+
+CELLS = pytest.mark.parametrize("cell", ["gru", "lstm"])
+
+
+@CELLS
+def test_padding_is_never_read_by_either_direction(cell):
+    layer = Recurrent(cell, 3, 4, layers=2, bidirectional=True)
+    inputs, lengths = torch.randn(3, 6, 3), torch.tensor([6, 2, 4])
+    outputs, state = layer(inputs, lengths=lengths)
+    for row, length in enumerate(lengths.tolist()):
+        inputs[row, length:] = torch.nan
+        alone, alone_state = layer(inputs[row : row + 1, :length])
+        torch.testing.assert_close(outputs[row, :length], alone[0])
+        torch.testing.assert_close(state[row], alone_state[0])
+        assert outputs[row, length:].eq(0).all()
+    again, _ = layer(inputs, lengths=lengths)
+    torch.testing.assert_close(again, outputs, rtol=0, atol=0)
+
+
+@CELLS
+def test_summary_is_what_both_directions_put_out_at_their_end(cell):
+    layer = Recurrent(cell, 3, 4, layers=2, bidirectional=True)
+    outputs, state = layer(torch.randn(2, 5, 3))
+    expected = torch.cat([outputs[:, -1, :4], outputs[:, 0, 4:]], dim=1)
+    torch.testing.assert_close(layer.summary(state), expected)
+
+
+@CELLS
+def test_state_carries_a_sequence_on_and_selects_by_row(cell):
+    layer = Recurrent(cell, 3, 4)
+    inputs = torch.randn(3, 7, 3)
+    whole, final = layer(inputs)
+    first, state = layer(inputs[:, :4])
+    rows = torch.tensor([2, 0])
+    rest, rest_state = layer(inputs[rows, 4:], state[rows])
+    torch.testing.assert_close(torch.cat([first[rows], rest], dim=1), whole[rows])
+    torch.testing.assert_close(rest_state, final[rows])
+
+
+def test_state_parts_are_those_of_torch():
+    layer = Recurrent("lstm", 3, 4)
+    assert isinstance(layer.cell, nn.LSTM)
+    inputs = torch.randn(2, 5, 3)
+    _, (hidden, memory) = layer.cell(inputs)
+    _, state = layer(inputs)
+    torch.testing.assert_close(state, torch.stack([hidden[0], memory[0]], dim=1))

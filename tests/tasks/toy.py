@@ -1,0 +1,81 @@
+"""A task that is no translation: fit a line with a network that drops units."""
+
+import json
+import os
+import signal
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from qkv.tasks.schedule import Limits
+from qkv.tasks.task import Loss
+from qkv.tasks.trainer import Settings, train
+
+
+@dataclass
+class Toy:
+    """`broken` is the number of the batch, over all, whose loss is not a number; `killed` the
+    step in which the process is killed."""
+
+    broken: int | None = None
+    killed: int | None = None
+    data: str = "line"
+    best = "accuracy"
+    unit = "points"
+
+    def __post_init__(self):
+        self.calls, self.figures = 0, []
+
+    def identity(self):
+        return {"data": self.data}
+
+    def model(self):
+        return nn.Sequential(nn.Linear(2, 8), nn.ReLU(), nn.Dropout(0.3), nn.Linear(8, 1))
+
+    def batches(self, epoch):
+        generator = torch.Generator().manual_seed(epoch)
+        return [torch.randn(5, 2, generator=generator) for _ in range(4)]
+
+    def loss(self, model, batch):
+        self.calls += 1
+        if self.calls == self.killed:
+            os.kill(os.getpid(), signal.SIGKILL)
+        error = model(batch)[:, 0] - batch.sum(1)
+        total = error.square().sum()
+        return Loss(total * torch.nan if self.calls == self.broken else total, len(batch))
+
+    def validate(self, model):
+        points = torch.linspace(-1, 1, 10).view(5, 2)
+        error = (model(points)[:, 0] - points.sum(1)).square().mean().item()
+        self.figures.append(-error)
+        return {"accuracy": -error}
+
+    def save(self, model, folder):
+        folder.mkdir(exist_ok=True)
+        torch.save(model.state_dict(), folder / "best.pt")
+
+
+def settings(**limits):
+    return Settings(Limits(**(limits or {"epochs": 3})), warmup=2, save_every=3, log_every=1)
+
+
+def weights(folder: Path):
+    """Model and optimiser of the last checkpoint, flat."""
+    state = torch.load(folder / "training" / "last.pt")
+    moments = [v for entry in state["optimizer"]["state"].values() for v in entry.values()]
+    return [*state["model"].values(), *moments, state["random"]]
+
+
+def records(folder: Path):
+    """What the log says, without what depends on the clock."""
+    lines = (folder / "training" / "log.jsonl").read_text().splitlines()
+    timed = ("minutes", "points_per_second")
+    return [{k: v for k, v in json.loads(line).items() if k not in timed} for line in lines]
+
+
+if __name__ == "__main__":  # a process to be killed
+    torch.set_num_threads(1)
+    train(Toy(killed=int(sys.argv[2])), Path(sys.argv[1]), settings(), quiet=True)

@@ -1,0 +1,117 @@
+"""Beam search against greedy search and against trying everything."""
+
+import itertools
+
+import pytest
+import torch
+
+from qkv.models import EncoderDecoder, EncoderDecoderConfig
+from qkv.tasks.translation import search
+from qkv.tasks.translation.search import beam_search
+from qkv.tasks.translation.tokens import END, FIRST, PADDING, START
+
+
+@pytest.fixture
+def model():
+    torch.manual_seed(5)
+    config = EncoderDecoderConfig(12, 7, embedding=6, hidden=6, attention=4, dropout=0.0)
+    model = EncoderDecoder(config).double().eval()
+    with torch.no_grad():  # an untrained model is indifferent; make it care
+        for parameter in model.parameters():
+            parameter *= 3
+    return model
+
+
+def sources():
+    source = torch.tensor([[3, 4, 5, 2], [6, 2, 0, 0], [9, 8, 2, 0]])
+    return source, torch.tensor([4, 2, 3])
+
+
+def run(model, source, lengths, **options):
+    options = {"beam": 3, "length_penalty": 1.0, "unknown": FIRST} | options
+    with torch.no_grad():
+        return beam_search(model, model.encode(source, lengths), **options)
+
+
+def log_probability(model, source, lengths, tokens):
+    """Of a whole translation, with what is never written left out of no sum."""
+    with torch.no_grad():
+        logits = model(source, lengths, torch.tensor([[START, *tokens[:-1]]]))[0]
+    return logits.log_softmax(-1)[range(len(tokens)), tokens].sum().item()
+
+
+def test_the_score_is_the_model_s_log_probability_per_token(model):
+    source, lengths = sources()
+    for row, found in enumerate(run(model, source, lengths)):
+        one = source[row : row + 1, : lengths[row]], lengths[row : row + 1]
+        total = log_probability(model, *one, found.tokens)
+        assert found.log_probability == pytest.approx(total, abs=1e-9)
+        assert found.score == pytest.approx(total / len(found.tokens), abs=1e-9)
+
+
+def test_a_beam_of_one_is_greedy(model):
+    source, lengths = sources()
+    for row, found in enumerate(run(model, source, lengths, beam=1)):
+        one, length = source[row : row + 1, : lengths[row]], lengths[row : row + 1]
+        written = []
+        while written[-1:] != [END] and len(written) < search.longest_target(int(length)) - 1:
+            with torch.no_grad():
+                logits = model(one, length, torch.tensor([[START, *written]]))[0, -1]
+            logits[[PADDING, START, FIRST]] = -torch.inf
+            written.append(int(logits.argmax()))
+        assert found.tokens == (written if written[-1] == END else [*written, END])
+
+
+def test_a_wide_beam_finds_the_best_of_all(model, monkeypatch):
+    """Four tokens and the end, at most three before it: few enough to try every translation."""
+    monkeypatch.setattr(search, "longest_target", lambda length: 4)
+    source, lengths = sources()
+    allowed = [n for n in range(7) if n not in (PADDING, START, END, FIRST)]
+    every = [
+        [*written, END]
+        for count in range(4)
+        for written in itertools.product(allowed, repeat=count)
+    ]
+    for row in range(3):
+        one = source[row : row + 1, : lengths[row]], lengths[row : row + 1]
+        totals = [log_probability(model, *one, tokens) for tokens in every]
+        for penalty in (0.0, 1.0):
+            ranks = [total / len(t) ** penalty for total, t in zip(totals, every, strict=True)]
+            [found] = run(model, *one, beam=200, length_penalty=penalty)
+            assert found.tokens == every[ranks.index(max(ranks))]
+
+
+def test_a_batch_finds_what_its_sentences_find_alone(model):
+    source, lengths = sources()
+    together = run(model, source, lengths)
+    for row, found in enumerate(together):
+        [alone] = run(model, source[row : row + 1, : lengths[row]], lengths[row : row + 1])
+        assert alone.tokens == found.tokens
+        assert alone.log_probability == pytest.approx(found.log_probability, abs=1e-9)
+
+
+def test_what_never_ends_is_ended_and_what_is_banned_never_written(model):
+    with torch.no_grad():
+        model.output_bias[END] = -50.0
+        model.output_bias[[PADDING, START, FIRST]] = 50.0
+    source, lengths = sources()
+    for length, found in zip(lengths.tolist(), run(model, source, lengths), strict=True):
+        assert len(found.tokens) == search.longest_target(length)
+        assert found.tokens[-1] == END
+        assert not {PADDING, START, FIRST} & set(found.tokens)
+    [free, *_] = run(model, source, lengths, unknown=None)
+    assert FIRST in free.tokens
+
+
+def test_a_model_of_nan_is_said(model):
+    with torch.no_grad():
+        model.output_bias[:] = torch.nan
+    with pytest.raises(ValueError, match="probabilities are not finite"):
+        run(model, *sources())
+
+
+def test_the_length_penalty_decides_between_short_and_long(model):
+    source, lengths = sources()
+    short = run(model, source, lengths, length_penalty=0.0, beam=8)
+    long = run(model, source, lengths, length_penalty=3.0, beam=8)
+    assert sum(len(s.tokens) for s in short) < sum(len(found.tokens) for found in long)

@@ -1,0 +1,175 @@
+"""From files to a translator: repeatable, resumable, measured."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from conftest import PAIRS, SIZES
+from qkv.tasks.schedule import Limits
+from qkv.tasks.trainer import STATE, Settings, TrainingError
+from qkv.tasks.translation import Translator
+from qkv.tasks.translation.pairs import Pair, Shares
+from qkv.tasks.translation.task import Options, TranslationTask
+from qkv.tasks.translation.training import Data, evaluate, interleave, train_translator
+
+SETTINGS = Settings(Limits(epochs=2), save_every=3)
+OPTIONS = Options(batch_tokens=40, source_pieces=300)
+SMALL = SIZES | {"hidden": 8, "dropout": 0.2}
+
+
+@pytest.fixture
+def data(tmp_path):
+    path = tmp_path / "pairs.tsv"
+    path.write_text("".join(f"{p.source}\t{p.target}\n" for p in PAIRS), encoding="utf-8")
+    return Data([path], shares=Shares(0.2, 0.2))
+
+
+def run(data, folder, *, resume=False, sizes=SMALL, said=None):
+    say = [].append if said is None else said.append
+    return train_translator(data, folder, SETTINGS, OPTIONS, sizes, resume=resume, say=say)
+
+
+def weights(folder):
+    return torch.load(folder / STATE / "last.pt")["model"]
+
+
+def assert_same(one, other):
+    for name, value in weights(one).items():
+        torch.testing.assert_close(weights(other)[name], value, rtol=0, atol=0)
+    for name in ("config.json", "tokenizer.json", "model.safetensors"):
+        assert (one / name).read_bytes() == (other / name).read_bytes()
+
+
+def test_same_data_and_seed_give_the_same_model(data, tmp_path):
+    run(data, tmp_path / "a")
+    run(data, tmp_path / "b")
+    assert_same(tmp_path / "a", tmp_path / "b")
+
+
+def test_killed_and_resumed_equals_uninterrupted(data, tmp_path, monkeypatch):
+    child = os.fork() if hasattr(os, "fork") else pytest.skip("needs fork")
+    if child == 0:
+        original, calls = TranslationTask.loss, []
+
+        def loss(self, model, batch):
+            calls.append(batch)
+            if len(calls) == 5:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return original(self, model, batch)
+
+        TranslationTask.loss = loss
+        try:
+            run(data, tmp_path / "killed")
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    run(data, tmp_path / "killed", resume=True)
+    run(data, tmp_path / "whole")
+    assert_same(tmp_path / "killed", tmp_path / "whole")
+
+
+def test_what_is_held_out_is_written_and_never_trained_on(data, tmp_path, monkeypatch):
+    trained = []
+    original = TranslationTask.__init__
+
+    def spy(self, train, validation, *rest):
+        trained.extend(train)
+        original(self, train, validation, *rest)
+
+    monkeypatch.setattr(TranslationTask, "__init__", spy)
+    said = []
+    run(data, tmp_path / "out", said=said)
+    held = [
+        Pair(*line.split("\t"))
+        for path in (tmp_path / "out" / STATE / "held-out").iterdir()
+        for line in path.read_text(encoding="utf-8").splitlines()
+    ]
+    assert sorted([*trained, *held]) == sorted(PAIRS)
+    assert len(held) >= 4
+    assert said[0].startswith(f"{len(trained)} training pairs, ")
+
+
+def test_pairs_that_are_too_long_are_left_out_and_counted(data, tmp_path):
+    text = data.train[0].read_text(encoding="utf-8")
+    data.train[0].write_text(f"{text}{'very ' * 80}long\t长\nlong\t{'长' * 80}\n", encoding="utf-8")
+    said = []
+    run(data, tmp_path / "out", said=said)
+    assert "; 2 left out as too long" in said[0]
+
+
+def test_bad_lines_are_said_with_the_first_line_number(data, tmp_path):
+    good = data.train[0].read_text(encoding="utf-8") * 20
+    data.train[0].write_text(f"{good}no tab\n", encoding="utf-8")
+    said = []
+    run(data, tmp_path / "out", said=said)
+    assert said[0] == f"{data.train[0]}: 1 line is no pair, the first is 401"
+
+
+def test_a_run_of_other_data_is_not_continued(data, tmp_path):
+    run(data, tmp_path / "out")
+    held = [path.read_bytes() for path in (tmp_path / "out" / STATE / "held-out").iterdir()]
+    with pytest.raises(ValueError, match="holds a run already"):
+        run(data, tmp_path / "out")
+    data.train[0].write_text("other\t别的\n" * 20 + "I sleep.\t我\n" * 20, encoding="utf-8")
+    with pytest.raises(ValueError, match="other data or settings: data was"):
+        run(Data(data.train, shares=Shares(0.5)), tmp_path / "out", resume=True)
+    assert held == [p.read_bytes() for p in (tmp_path / "out" / STATE / "held-out").iterdir()]
+
+
+def test_a_split_that_leaves_nothing_is_said(data, tmp_path):
+    with pytest.raises(ValueError, match="the split leaves no pair to validate on"):
+        run(Data(data.train, shares=Shares(0.0)), tmp_path / "out")
+    with pytest.raises(ValueError, match="the split leaves no pair to train on"):
+        run(Data(data.train, validation=data.train), tmp_path / "out")
+
+
+def test_an_absurd_learning_rate_is_stopped_with_the_batch(data, tmp_path):
+    settings = Settings(Limits(epochs=9), learning_rate=1e38, warmup=0)
+    with pytest.raises(TrainingError, match="weights are no longer finite after step 3"):
+        train_translator(data, tmp_path / "out", settings, OPTIONS, SMALL, say=[].append)
+
+
+def test_other_language_pairs_use_pieces_on_both_sides(tmp_path):
+    path = tmp_path / "de.tsv"
+    pairs = [(p.source, p.source.upper()) for p in PAIRS]
+    path.write_text("".join(f"{a}\t{b}\n" for a, b in pairs), encoding="utf-8")
+    said = []
+    run(Data([path], shares=Shares(0.2)), tmp_path / "out", said=said)
+    assert said[1].endswith("(pieces)")
+    [result] = Translator.load(tmp_path / "out").translate(["We sleep."])
+    assert result.tokens[-1] == "</s>"
+
+
+def test_evaluation_is_bleu_of_the_saved_model(learnt, tmp_path):
+    path = tmp_path / "test.tsv"
+    pairs = [*PAIRS, PAIRS[0]]
+    path.write_text("".join(f"{p.source}\t{p.target}\n" for p in pairs), encoding="utf-8")
+    result = evaluate(learnt, path, bootstrap=10)
+    assert (result.score, result.sentences) == (pytest.approx(100), 20)
+    assert "tok:zh" in result.signature
+
+
+def test_interleaving_takes_of_every_file_in_turn():
+    a, b, c = (Pair(letter, letter) for letter in "abc")
+    assert interleave({"one": [a, b], "two": [c]}) == [a, c, b]
+    assert interleave({}) == []
+
+
+def test_tasks_load_nothing_heavy_until_needed():
+    code = (
+        "import sys, qkv.tasks.translation, qkv.tasks.translation.training\n"
+        "print({'tokenizers', 'sacrebleu', 'rich', 'tensorboard', 'safetensors', 'typer'}"
+        " & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "set()"
+
+
+def test_a_missing_package_is_named_with_what_to_install(monkeypatch, learnt):
+    monkeypatch.setitem(sys.modules, "safetensors.torch", None)
+    with pytest.raises(ImportError, match=r"safetensors is needed .*; pip install 'qkv\[tasks\]'"):
+        Translator.load(learnt)

@@ -1,0 +1,203 @@
+"""The translator from outside: texts in, translations out, folders."""
+
+import json
+import shutil
+
+import pytest
+import torch
+
+import qkv
+from conftest import PAIRS, make_task
+from qkv.models import EncoderDecoder
+from qkv.tasks.translation import Translator
+
+SENTENCE = "My old friends live in Beijing now."
+
+
+def test_it_translates_what_it_has_learnt(translator):
+    for beam in (1, 5):
+        results = translator.translate([pair.source for pair in PAIRS], beam=beam)
+        assert [result.text for result in results] == [pair.target for pair in PAIRS]
+
+
+def test_a_translation_says_what_was_read_and_written(translator):
+    [result] = translator.translate([f"  {SENTENCE.upper()} "], beam=3)
+    assert result.source == f"  {SENTENCE.upper()} "
+    assert result.text == "我的老朋友现在住在北京。"
+    assert result.tokens == (*"我的老朋友现在住在北京。", "</s>")
+    assert result.source_tokens[-1] == "</s>"
+    assert "".join(result.source_tokens[:-1]) == SENTENCE.upper().replace(" ", "")
+    words = ["".join(result.source_tokens[start:stop]) for start, stop in result.source_spans]
+    assert words == [*SENTENCE.upper().split(), "</s>"]
+    assert -1 < result.score < 0
+    assert result.parts == ()
+
+
+def test_the_alignment_is_what_the_decoder_used_at_each_step(translator):
+    [result] = translator.translate([SENTENCE])
+    matrix = result.alignment
+    assert isinstance(matrix, qkv.AttentionMatrix)
+    assert matrix.shape == (len(result.tokens), len(result.source_tokens))
+    model = translator.model
+    source = torch.tensor(translator.source.encode([SENTENCE]))
+    lengths = torch.tensor([source.shape[1]])
+    read = torch.tensor([[1, *translator.target.encode([result.text])[0][:-1]]])
+    with torch.no_grad():
+        encoded = model.encode(source, lengths)
+        state, weights = model.start(encoded), []
+        for column in range(read.shape[1]):
+            asked, _, _ = model._ask(read[:, column : column + 1], state)
+            scores = torch.tanh(model.query(asked[0]) + encoded.key[0]) @ model.weight
+            weights.append(scores.softmax(-1))
+            _, state = model.decode(encoded, read[:, column : column + 1], state)
+    torch.testing.assert_close(matrix.dense(), torch.stack(weights), rtol=1e-4, atol=1e-6)
+    assert not matrix.dense().requires_grad
+
+
+def test_many_texts_keep_their_order_and_equal_single_ones(translator):
+    texts = [pair.source for pair in PAIRS] + ["", "We sleep", "unseen words, 🦆!"]
+    together = translator.translate(texts, batch=4)
+    assert [result.source for result in together] == texts
+    for text, result in zip(texts, together, strict=True):
+        [alone] = translator.translate([text])
+        assert alone.text == result.text
+        assert alone.score == pytest.approx(result.score, abs=1e-5)
+
+
+@pytest.mark.parametrize("text", ["", " \t\n"])
+def test_an_empty_text_gives_an_empty_translation(translator, text):
+    [result] = translator.translate([text])
+    assert (result.source, result.text, result.tokens, result.source_tokens) == (text, "", (), ())
+    assert (result.score, result.alignment, result.parts) == (0.0, None, ())
+    assert translator.translate([]) == []
+
+
+@pytest.mark.parametrize("text", ["🦆🦆🦆", "Привет", "\x00", "</s> <unk>", "\udce9t\udce9"])
+def test_characters_never_seen_are_translated_somehow(translator, text):
+    [result] = translator.translate([text])
+    assert "<unk>" not in result.text
+    assert "\ufffd" not in result.text
+    assert result.alignment.shape == (len(result.tokens), len(result.source_tokens))
+    json.dumps(result.source_tokens, ensure_ascii=False).encode()
+
+
+def test_a_long_text_is_translated_in_parts(translator):
+    text = " ".join(pair.source for pair in PAIRS)
+    [result] = translator.translate([text])
+    assert result.text == "".join(pair.target for pair in PAIRS)
+    assert [part.text for part in result.parts] == [pair.target for pair in PAIRS]
+    assert all(part.alignment is not None for part in result.parts)
+    assert result.alignment is None
+    assert result.source_tokens == tuple(t for part in result.parts for t in part.source_tokens)
+    assert result.tokens == tuple(t for part in result.parts for t in part.tokens)
+    flat = [result.source_tokens[start:stop] for start, stop in result.source_spans]
+    assert flat == [p.source_tokens[a:b] for p in result.parts for a, b in p.source_spans]
+    total = sum(part.score * len(part.tokens) for part in result.parts)
+    assert result.score == pytest.approx(total / len(result.tokens))
+
+
+def test_ten_thousand_words_without_a_sentence_are_translated(translator):
+    [result] = translator.translate(["tea book dog sleep " * 2500], beam=1, batch=64)
+    assert len(result.parts) > 100
+    assert sum(len(part.source.split()) for part in result.parts) == 10_000
+
+
+def test_saving_and_loading_keeps_the_translator(translator, tmp_path):
+    translator.save(tmp_path / "copy")
+    names = {path.name for path in (tmp_path / "copy").iterdir()}
+    assert names == {"config.json", "model.safetensors", "tokenizer.json"}
+    copy = Translator.load(tmp_path / "copy")
+    for name, value in translator.model.state_dict().items():
+        torch.testing.assert_close(copy.model.state_dict()[name], value, rtol=0, atol=0)
+    assert copy.translate([SENTENCE]) == translator.translate([SENTENCE])
+
+
+def test_half_precision_is_half_as_large_and_loads_as_float32(translator, learnt, tmp_path):
+    translator.save(tmp_path, torch.float16)
+    sizes = [(folder / "model.safetensors").stat().st_size for folder in (tmp_path, learnt)]
+    assert sizes[0] < 0.55 * sizes[1]
+    copy = Translator.load(tmp_path)
+    assert {value.dtype for value in copy.model.state_dict().values()} == {torch.float32}
+    assert copy.translate([SENTENCE])[0].text == "我的老朋友现在住在北京。"
+
+
+def damaged(learnt, tmp_path, file, change):
+    folder = tmp_path / "model"
+    shutil.copytree(learnt, folder)
+    path = folder / file
+    path.write_bytes(change(path.read_bytes()))
+    return folder
+
+
+def changed(**fields):
+    return lambda content: json.dumps(json.loads(content) | fields).encode()
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "message"),
+    [
+        ("config.json", lambda content: content[:20], "config.json cannot be read"),
+        ("config.json", lambda content: b"[]", "config.json must hold a JSON object; got list"),
+        ("config.json", lambda content: b"\xff\xfe", "config.json cannot be read"),
+        ("config.json", changed(format="gpt2"), "its format is 'gpt2', not 'qkv translator 1'"),
+        ("config.json", changed(model={}), "not a translator that qkv can load"),
+        ("config.json", changed(model=None), "not a translator that qkv can load"),
+        ("config.json", changed(longest="many"), "not a translator that qkv can load"),
+        ("config.json", changed(longest=0), "longest must be an int >= 8; got 0"),
+        ("tokenizer.json", lambda content: b"{}", "'source' is missing"),
+        ("tokenizer.json", changed(source={"kind": "pieces"}), "not a tokenizer"),
+        ("model.safetensors", lambda content: content[:-9], "model.safetensors cannot be read"),
+        ("model.safetensors", lambda content: b"", "model.safetensors cannot be read"),
+        ("model.safetensors", lambda content: b"PK\x03\x04" * 99, "cannot be read"),
+    ],
+)
+def test_a_damaged_folder_is_refused_by_name(learnt, tmp_path, file, change, message):
+    folder = damaged(learnt, tmp_path, file, change)
+    with pytest.raises(ValueError, match=message) as caught:
+        Translator.load(folder)
+    assert str(caught.value).startswith(f"{folder}: ")
+
+
+def test_a_folder_that_is_none_is_refused(tmp_path, learnt):
+    with pytest.raises(ValueError, match="absent: not a model folder: no such directory"):
+        Translator.load(tmp_path / "absent")
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"tokenizer.json, model.safetensors missing"):
+        Translator.load(tmp_path)
+
+
+def test_weights_of_another_model_or_of_none_are_refused(learnt, tmp_path):
+    folder = tmp_path / "model"
+    shutil.copytree(learnt, folder)
+    translator = Translator.load(learnt)
+    config = make_task(hidden=8).model().config
+    translator.model = EncoderDecoder(config)
+    translator.save(tmp_path / "other")
+    shutil.copy(tmp_path / "other" / "model.safetensors", folder)
+    with pytest.raises(ValueError, match=r"bridge.bias must be \[32\]; got \[8\]"):
+        Translator.load(folder)
+    translator = Translator.load(learnt)
+    with torch.no_grad():
+        translator.model.output_bias[5] = torch.nan
+    translator.save(folder)
+    with pytest.raises(ValueError, match="output_bias holds values that are not finite"):
+        Translator.load(folder)
+
+
+def test_a_model_without_attention_has_no_alignment(translator):
+    task = make_task(score="none")
+    plain = Translator(task.model().eval(), task.source, task.target, 60)
+    [result] = plain.translate(["We sleep."])
+    assert result.alignment is None
+    assert result.tokens[-1] == "</s>"
+
+
+def test_wrong_arguments_are_named(translator):
+    with pytest.raises(TypeError, match="texts must be a list of str; got one str"):
+        translator.translate("We sleep.")
+    with pytest.raises(TypeError, match="texts must be a list of str; got bytes in it"):
+        translator.translate([b"We sleep."])
+    with pytest.raises(ValueError, match="beam must be an int >= 1; got 0"):
+        translator.translate(["We sleep."], beam=0)
+    with pytest.raises(ValueError, match="batch must be an int >= 1; got 0"):
+        translator.translate(["We sleep."], batch=0)
