@@ -77,10 +77,15 @@ def captured_tensors(function: Callable, given: Sequence[object], what: str) -> 
 
 
 def call_lifted(
-    function: Callable, given: Sequence[object], captured: Sequence[Tensor], lifted, what: str
+    function: Callable,
+    given: Sequence[object],
+    captured: Sequence[Tensor] | None,
+    lifted: Sequence[Tensor],
+    what: str,
 ) -> Tensor:
-    """`function(*given)` with the captured tensors replaced by the lifted ones."""
-    if not captured:
+    """`function(*given)` with the captured tensors replaced by the lifted ones; None where nobody
+    looked for any."""
+    if captured is None:
         return function(*given)
     with _Substitution(captured, lifted, what):
         return function(*given)

@@ -64,7 +64,7 @@ def build(
     With `capture` the tensors that callables use are found and become arguments.
     """
     query, key = matrix.query, matrix.key
-    layout = _layout(query, key, measures)
+    layout = layout_of(query, key, measures)
     query = layout.canonical(query, "attention: query")
     key = layout.canonical(key, "attention: key")
     score, offset = matrix.score, matrix.offset
@@ -92,7 +92,8 @@ def build(
     return Problem(layout, *stages, offset, parts)
 
 
-def _layout(query: Tensor, key: Tensor, measures: tuple[Measure, ...]) -> Layout:
+def layout_of(query: Tensor, key: Tensor, measures: tuple[Measure, ...]) -> Layout:
+    """The sizes of a request."""
     heads = query.shape[-3] if query.ndim > 2 else 1
     key_heads = key.shape[-3] if key.ndim > 2 else 1
     return Layout(

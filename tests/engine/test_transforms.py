@@ -5,6 +5,7 @@ Each case runs twice: at once (plain operations) and cut into blocks (a small `m
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -330,3 +331,47 @@ def test_export(case: Case) -> None:
     program = torch.export.export(Module(case), (query, key, value))
     others = case.inputs(1)[:3]
     check(program.module()(*others).detach(), case.oracle(*others, factor))
+
+
+def compiled_loss(memory: int | None) -> Callable:
+    return scalar(Case("A @ v", memory).engine)
+
+
+@pytest.mark.parametrize("transform", [grad, lambda f: vmap(f, in_dims=(0, 0, 0, None))])
+def test_transform_inside_compile(transform: Callable) -> None:
+    torch._dynamo.reset()
+    inputs = batched_inputs(Case("A @ v", None))
+    inputs = (*inputs[:3], inputs[3][0]) if transform is not grad else tuple(t[0] for t in inputs)
+    function = transform(compiled_loss(None))
+    check(torch.compile(function, fullgraph=True, backend="aot_eager")(*inputs), function(*inputs))
+
+
+@pytest.mark.parametrize("memory", REGIMES.values(), ids=REGIMES)
+def test_forward_mode_inside_compile_is_refused(memory: int | None) -> None:
+    """Its tangents would silently be zero."""
+    torch._dynamo.reset()
+    case = Case("A @ v", memory)
+
+    def tangent(*inputs: Tensor) -> Tensor:
+        return jvp(case.engine, inputs, inputs)[1]
+
+    with pytest.raises(torch._dynamo.exc.Unsupported, match="forward-mode AD cannot be traced"):
+        torch.compile(tangent, fullgraph=True, backend="aot_eager")(*case.inputs())
+    torch._dynamo.reset()
+    check(torch.compile(tangent, backend="aot_eager")(*case.inputs()), tangent(*case.inputs()))
+
+
+def test_transform_of_blocks_inside_compile_is_refused() -> None:
+    torch._dynamo.reset()
+    case = Case("additive", CUT)
+    with pytest.raises(torch._dynamo.exc.Unsupported, match="cut into blocks"):
+        torch.compile(grad(scalar(case.engine)), fullgraph=True)(*case.inputs())
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="inductor needs a C++ compiler")
+def test_inductor() -> None:
+    """The compiler's own code generator, once."""
+    torch._dynamo.reset()
+    case = Case("additive", None)
+    compiled = torch.compile(case.engine, fullgraph=True)
+    check(compiled(*case.inputs()), case.oracle(*case.inputs()))

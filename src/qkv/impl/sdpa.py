@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .._problem import layout_of
+from .._stage import Stage
 from .._tensors import is_transformed, sums_are_finite
 from ..biases.tensor import TensorBias
 from ..masks.causal import Causal
@@ -46,6 +48,8 @@ def unsupported_reason(matrix: AttentionMatrix, measures: tuple[Measure, ...]) -
         return "its fused kernels do not compute chosen rows alone"
     value = measures[0].value
     reason = _mask_reason(matrix) or _shapes_reason(matrix.query, matrix.key, value)
+    if reason is None:
+        _check_shapes(matrix, measures[0])
     if reason is None and is_transformed(matrix.query, matrix.key, value):
         return "its fused kernels have no second derivative, which transforms may ask for"
     return reason
@@ -73,6 +77,18 @@ def _mask_reason(matrix: AttentionMatrix) -> str | None:
     if tensor is not None and tensor.ndim > 2 and tensor.shape[-3] not in (1, heads):
         return "its fused kernels take one mask for all heads or one for each"
     return None
+
+
+def _check_shapes(matrix: AttentionMatrix, product: Product) -> None:
+    """Raises our own error where something does not fit, before a kernel raises its own."""
+    parts: list[Stage | Product | None] = [*matrix.bias]
+    if not isinstance(matrix.mask, Causal):
+        parts.append(matrix.mask)
+    if product.value.shape[-2] != matrix.key.shape[-2]:
+        parts.append(product)
+    for part in parts:
+        if part is not None:
+            part.lift(layout_of(matrix.query, matrix.key, ()))
 
 
 def _shapes_reason(query: Tensor, key: Tensor, value: Tensor) -> str | None:

@@ -41,11 +41,11 @@ class Padding(Mask):
             raise ValueError(f"Padding: lengths must have shape [B]; got {got}")
 
     def lift(self, layout: Layout) -> Lifted:
-        first = layout.shape[0] if layout.shape else 1
+        first = layout.leading[0] if layout.leading else 1
         if self.lengths.numel() not in (1, first):
             raise ValueError(
                 "Padding: lengths must have one entry per first leading dimension of the matrix; "
-                f"got {shape_of(self.lengths)} for {[*layout.shape, layout.queries, layout.keys]}"
+                f"got {shape_of(self.lengths)} for {list(layout.shape)}"
             )
         return [(layout.over_batch(self.lengths), PER_BATCH)]
 

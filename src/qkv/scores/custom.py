@@ -24,7 +24,7 @@ class CustomScore(Score):
     """
 
     function: Callable[[Tensor, Tensor, Cells], Tensor]
-    captured: tuple[Tensor, ...] = ()
+    captured: tuple[Tensor, ...] | None = None  # None: not looked for
 
     name = "callable"
     formula = "fn(q_i, k_j, cells)"
@@ -33,7 +33,7 @@ class CustomScore(Score):
         return query.shape[-1]
 
     def lift(self, layout: Layout) -> Lifted:
-        return [(tensor, WHOLE) for tensor in self.captured]
+        return [(tensor, WHOLE) for tensor in self.captured or ()]
 
     def lifted(self, layout: Layout, query: Tensor, key: Tensor) -> CustomScore:
         if 0 in (*query.shape, *key.shape):

@@ -1,0 +1,340 @@
+"""Contract 7: errors name the function, the argument, the rule and what was given."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+import qkv
+from qkv import attention
+
+QUERY, KEY = torch.ones(2, 4, 3, 8), torch.ones(2, 2, 5, 8)
+
+
+def matrix(**options) -> qkv.AttentionMatrix:
+    return attention(QUERY, KEY, **options)
+
+
+CASES: list[tuple[Callable[[], object], type[Exception], str]] = [
+    (lambda: attention([1], KEY), TypeError, "attention: query must be a tensor; got list"),
+    (
+        lambda: attention(QUERY, KEY.long()),
+        TypeError,
+        "attention: key must be floating; got dtype torch.int64",
+    ),
+    (
+        lambda: attention(torch.ones(8), KEY),
+        ValueError,
+        "attention: query must have at least two dimensions [length, width]; got [8]",
+    ),
+    (
+        lambda: attention(QUERY, torch.ones(2, 2, 5, 9)),
+        ValueError,
+        "attention: key width must equal query width; got query [2, 4, 3, 8], key [2, 2, 5, 9]",
+    ),
+    (
+        lambda: attention(QUERY, KEY.double()),
+        ValueError,
+        "attention: query and key must share dtype and device; "
+        "got torch.float32 on cpu and torch.float64 on cpu",
+    ),
+    (
+        lambda: attention(QUERY, torch.ones(2, 3, 5, 8)),
+        ValueError,
+        "attention: the number of query heads must be a multiple of that of key heads; "
+        "got query [2, 4, 3, 8], key [2, 3, 5, 8]",
+    ),
+    (
+        lambda: attention(QUERY, torch.ones(3, 2, 5, 8)),
+        ValueError,
+        "attention: batch dimensions of query and key must broadcast; "
+        "got query [2, 4, 3, 8], key [3, 2, 5, 8]",
+    ),
+    (
+        lambda: matrix(mask=torch.ones(3, 5, dtype=torch.bool)),
+        TypeError,
+        "attention: mask must be a qkv mask or None; got Tensor; wrap a bool tensor in qkv.Dense",
+    ),
+    (
+        lambda: matrix(normalizer="softmax"),
+        TypeError,
+        "attention: normalizer must be a qkv normalizer; got str",
+    ),
+    (
+        lambda: matrix(score=qkv.Dot),
+        TypeError,
+        "attention: score must be a qkv score or a callable; got Dot",
+    ),
+    (
+        lambda: matrix(bias=torch.ones(3, 5, dtype=torch.int64)),
+        TypeError,
+        "attention: bias must be a floating tensor, a qkv bias or a list of them; "
+        "got a tensor of torch.int64",
+    ),
+    (
+        lambda: matrix(impl="flash"),
+        ValueError,
+        "attention: impl must be one of auto, torch, tiled, reference; got 'flash'",
+    ),
+    (
+        lambda: matrix(memory=0),
+        ValueError,
+        "attention: memory must be a positive number of bytes; got 0",
+    ),
+    (
+        lambda: matrix(mask=qkv.Causal()),
+        ValueError,
+        "attention: query_offset must be given where Causal asks for positions and Lq != Lk; "
+        'got 3 queries, 5 keys. "start" (0): the first query stands at the first key; "end" (2): '
+        "the last query stands at the last key, as in decoding",
+    ),
+    (
+        lambda: matrix(query_offset="middle"),
+        ValueError,
+        'attention: query_offset must be "start" or "end"; got \'middle\'',
+    ),
+    (
+        lambda: matrix(query_offset=torch.tensor([1, 2, 3])),
+        ValueError,
+        "attention: query_offset must hold one integer per first leading dimension (2); "
+        "got torch.int64 of shape [3]",
+    ),
+    (
+        lambda: matrix(query_offset=1.5),
+        TypeError,
+        'attention: query_offset must be an int, an int tensor, "start" or "end"; got float',
+    ),
+    (
+        lambda: matrix(bias=torch.ones(3, 4)) @ KEY,
+        ValueError,
+        "attention: bias must be broadcastable to the matrix [2, 4, 3, 5] (its heads 1, 2 or 4); "
+        "got [3, 4]",
+    ),
+    (
+        lambda: matrix() @ KEY[..., :4, :],
+        ValueError,
+        "A @ value: value must have one row per key (5); got [2, 2, 4, 8]",
+    ),
+    (
+        lambda: matrix() @ torch.ones(3, 2, 5, 8),
+        ValueError,
+        "attention: batch dimensions must broadcast; got [2], [2], [3]",
+    ),
+    (
+        lambda: matrix().mT @ KEY,
+        ValueError,
+        "A.mT @ x: x must have one row per query (3); got [2, 2, 5, 8]",
+    ),
+    (
+        lambda: matrix() @ KEY.double(),
+        ValueError,
+        "A @ value: value must have the dtype and device of the matrix (torch.float32, cpu); "
+        "got torch.float64, cpu",
+    ),
+    (
+        lambda: matrix() @ torch.ones(5),
+        ValueError,
+        "A @ value: value must have at least two dimensions; got [5]",
+    ),
+    (
+        lambda: matrix().measure(qkv.Mass),
+        TypeError,
+        "measure: arguments must be measures such as qkv.Mass(); got type",
+    ),
+    (lambda: matrix() @ [1], TypeError, "A @ value: value must be a tensor; got list"),
+    (
+        lambda: torch.exp(matrix()),
+        TypeError,
+        "exp: an attention matrix is no tensor; multiply by it from the left (A @ value, A.mT @ x) "
+        "or take A.dense()",
+    ),
+    (lambda: matrix().measure(), TypeError, "measure: at least one measure is needed; got none"),
+    (
+        lambda: matrix().dense(max_bytes=100),
+        ValueError,
+        "dense: the whole matrix [2, 4, 3, 5] would take 480 bytes, max_bytes is 100; "
+        "take a region A[..., rows, cols] or a statistic",
+    ),
+    (
+        lambda: matrix().plan("sum"),
+        ValueError,
+        "plan: operation must be one of matmul, mT, top, entropy, mass, logsumexp; got 'sum'",
+    ),
+    (lambda: matrix().top(0), ValueError, "top: k must be a positive integer; got 0"),
+    (
+        lambda: matrix().top(6),
+        ValueError,
+        "top: k must be at most the number of keys (5); got 6",
+    ),
+    (lambda: matrix().dropout(1.0), ValueError, "dropout: p must be in [0, 1); got 1.0"),
+    (
+        lambda: matrix().dropout(0.5, seed=torch.ones(2)),
+        ValueError,
+        "dropout: seed must be a single integer; got tensor([1., 1.])",
+    ),
+    (
+        lambda: matrix()[0, 1],
+        IndexError,
+        "A[..., rows, cols]: rows and columns must be given for a matrix [2, 4, 3, 5]; "
+        "got 2 indices",
+    ),
+    (
+        lambda: matrix()[..., "all", 1],
+        TypeError,
+        "A[..., rows, cols]: rows must be an integer, a slice or an index tensor; got str",
+    ),
+    (
+        lambda: matrix()[..., 0, torch.ones(2)],
+        TypeError,
+        "A[..., rows, cols]: cols must be a vector of integers; got torch.float32 of shape [2]",
+    ),
+    (
+        lambda: matrix()[..., 3, 0],
+        IndexError,
+        "A[..., rows, cols]: rows must be in [-3, 3); got [3]",
+    ),
+    (
+        lambda: qkv.Dot("one"),
+        TypeError,
+        "Dot: scale must be a number or None; got str",
+    ),
+    (
+        lambda: qkv.Additive(3),
+        TypeError,
+        "Additive: weight must be a tensor [D]; got int",
+    ),
+    (
+        lambda: qkv.Additive(torch.ones(2, 2)),
+        ValueError,
+        "Additive: weight must have shape [D]; got [2, 2]",
+    ),
+    (
+        lambda: qkv.Additive(torch.ones(2), torch.ones(3)),
+        ValueError,
+        "Additive: bias must be as wide as weight; got weight [2], bias [3]",
+    ),
+    (
+        lambda: matrix(score=qkv.Additive(torch.ones(2))),
+        ValueError,
+        "attention: Additive weight must be as wide as query and key; "
+        "got weight [2], query [2, 4, 3, 8]",
+    ),
+    (
+        lambda: qkv.Causal() & torch.ones(3, 5, dtype=torch.bool),
+        TypeError,
+        "mask &: the other side must be a qkv mask; got Tensor",
+    ),
+    (
+        lambda: qkv.Dense(torch.ones(3)),
+        TypeError,
+        "Dense: allowed must be a bool tensor, True = may look; got torch.float32",
+    ),
+    (
+        lambda: matrix(mask=qkv.Dense(torch.ones(3, 5, 5) > 0)) @ KEY,
+        ValueError,
+        "Dense: allowed must be broadcastable to the matrix [2, 4, 3, 5] (its heads 1, 2 or 4); "
+        "got [3, 5, 5]",
+    ),
+    (
+        lambda: qkv.Padding([1, 2]),
+        TypeError,
+        "Padding: lengths must be an integer tensor; got list",
+    ),
+    (
+        lambda: qkv.Padding(torch.ones(2)),
+        TypeError,
+        "Padding: lengths must be an integer tensor; got dtype torch.float32",
+    ),
+    (
+        lambda: qkv.Padding(torch.ones(2, 2).long()),
+        ValueError,
+        "Padding: lengths must have shape [B]; got [2, 2]",
+    ),
+    (
+        lambda: matrix(mask=qkv.Padding(torch.tensor([1, 2, 3]))) @ KEY,
+        ValueError,
+        "Padding: lengths must have one entry per first leading dimension of the matrix; "
+        "got [3] for [2, 4, 3, 5]",
+    ),
+    (
+        lambda: attention(KEY[0, 0], KEY[0, 0], mask=qkv.Padding(torch.ones(5).long())) @ KEY[0, 0],
+        ValueError,
+        "Padding: lengths must have one entry per first leading dimension of the matrix; "
+        "got [5] for [5, 5]",
+    ),
+    (
+        lambda: matrix(normalizer=qkv.Sparsemax()).logsumexp(),
+        qkv.UnsupportedError,
+        "logsumexp: defined for a softmax alone; got normalizer Sparsemax",
+    ),
+    (
+        lambda: matrix(impl="torch").mass(),
+        qkv.UnsupportedError,
+        'attention: impl="torch" cannot serve this request: its fused kernels compute A @ value '
+        "alone; these can: tiled, reference",
+    ),
+]
+
+
+@pytest.mark.parametrize(("call", "kind", "text"), CASES, ids=[text[:60] for _, _, text in CASES])
+def test_the_text(call, kind, text) -> None:
+    with pytest.raises(kind, match=f"^{re.escape(text)}$") as caught:
+        call()
+    assert type(caught.value) is kind
+
+
+def patterns(path: Path) -> list[str]:
+    """The texts of the errors that a file raises, with anything in place of what is filled in."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and node.exc.args:
+            text = node.exc.args[0]
+            parts = text.values if isinstance(text, ast.JoinedStr) else [text]
+            if any(isinstance(part, ast.Constant) for part in parts):
+                found.append("".join(pattern(part) for part in parts))
+    return found
+
+
+def pattern(part: ast.expr) -> str:
+    return re.escape(str(part.value)) if isinstance(part, ast.Constant) else ".*"
+
+
+FRONT_DOOR = ["_attention.py", "_matrix.py", "_region.py", "_layout.py", "_dropout.py"]
+FRONT_DOOR += ["_dispatch.py"]
+STAGES = ["scores", "masks", "biases", "normalizers", "measures"]
+ELSEWHERE = ["no measure .* was taken", "defines neither intervals nor cells", "forward.*AD cannot"]
+
+
+def test_every_error_of_the_front_door_is_in_the_list() -> None:
+    root = Path(qkv.__file__).parent
+    files = [root / name for name in FRONT_DOOR]
+    files += [path for stage in STAGES for path in (root / stage).glob("*.py")]
+    texts = [text for _, _, text in CASES]
+    wanted = [p for path in files for p in patterns(path)]
+    assert len(wanted) > 40
+    missing = [p for p in wanted if not any(re.fullmatch(p, text) for text in texts)]
+    unexpected = [p for p in missing if not any(re.search(e, p) for e in ELSEWHERE)]
+    assert not unexpected
+
+
+def test_a_measure_that_was_not_taken() -> None:
+    with pytest.raises(AttributeError, match=r"no measure 'top' was taken; these were: mass"):
+        _ = matrix().measure(qkv.Mass()).top
+
+
+def test_a_captured_tensor_that_cannot_be_found_is_never_a_silent_zero() -> None:
+    weights = torch.ones(5, requires_grad=True)
+    text = r"attention: the score callable uses a captured tensor of shape \[5\] that wants"
+    with pytest.raises(qkv.UnsupportedError, match=text):
+        matrix(score=lambda q, k, c: secret(q, k, weights), memory=2000) @ KEY
+
+
+def secret(query, key, weights):
+    """Uses a tensor on some tiles only: not on the single cell that the engine looks at first."""
+    scores = query @ key.mT
+    return scores if scores.shape[-1] == 1 else scores + weights[: scores.shape[-1]]
