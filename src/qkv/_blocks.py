@@ -16,9 +16,11 @@ from math import prod
 
 import torch
 from torch import Tensor
-from torch._C._functorch import peek_interpreter_stack
 from torch.autograd import forward_ad
 from torch.utils.checkpoint import checkpoint
+
+from ._errors import UnsupportedError
+from ._tensors import inside_transform
 
 Range = tuple[int, int]
 
@@ -167,6 +169,11 @@ class BlockMap:
         recomputes them in its own backward.
         """
         if torch.compiler.is_compiling():
+            if inside_transform():
+                raise UnsupportedError(
+                    "attention: a torch.func transform of a matrix that is cut into blocks cannot "
+                    "be traced by torch.compile; transform outside of the compiled function"
+                )
             return self.run(tensors, traced=True)
         return _Differentiable.apply(self, *tensors)
 
@@ -308,7 +315,7 @@ def _pushed(
     primal: BlockFunction, points: tuple[Tensor, ...], tangents: tuple[Tensor, ...]
 ) -> tuple[Tensor, ...]:
     """The Jacobian-vector product of a function of one block."""
-    if forward_ad._current_level < 0 or peek_interpreter_stack() is not None:
+    if forward_ad._current_level < 0 or inside_transform():
         return torch.func.jvp(primal, points, tangents)[1]
     # Inside `forward_ad.dual_level` torch refuses a second level. The vector-Jacobian product is
     # linear in its seeds, and the transpose of a linear map's transpose is the map itself.

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from . import _traced
 from ._errors import UnsupportedError
@@ -48,6 +50,11 @@ class Plan:
 
 def run(matrix: AttentionMatrix, *measures: Measure) -> list[Any]:
     """The results of the measures, from the implementation that the matrix asks for."""
+    if torch.compiler.is_compiling() and forward_ad._current_level >= 0:
+        raise UnsupportedError(
+            "attention: forward-mode AD cannot be traced by torch.compile (its tangents would be "
+            "silently zero); take the derivative outside of the compiled function"
+        )
     if _traced.serves(matrix, measures):
         return [_traced.attend(matrix, measures)]
     implementation, _ = choose(matrix, measures)

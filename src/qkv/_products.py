@@ -65,6 +65,11 @@ def _(weights: Tensor, value: Tensor) -> Tensor:
     return _matmul(weights, value)
 
 
+@_traced_weighted_sum.register_vmap
+def _(info, in_dims, weights: Tensor, value: Tensor):
+    return _bilinear_vmap(torch.ops.qkv.weighted_sum, in_dims, weights, value)
+
+
 class _TracedWeightedSum(torch.autograd.Function):
     """For `torch.compile`, which refuses a Function with a `jvp`."""
 
@@ -129,7 +134,7 @@ def _bilinear_vmap(function, in_dims, left, right):
         missing = rank + 1 - tensor.ndim
         return tensor.reshape(tensor.shape[0], *(1,) * missing, *tensor.shape[1:])
 
-    return function.apply(prepared(left, in_dims[0]), prepared(right, in_dims[1])), 0
+    return function(prepared(left, in_dims[0]), prepared(right, in_dims[1])), 0
 
 
 class _WeightedSum(_TracedWeightedSum):
@@ -144,7 +149,7 @@ class _WeightedSum(_TracedWeightedSum):
 
     @staticmethod
     def vmap(info, in_dims, weights, value):
-        return _bilinear_vmap(_WeightedSum, in_dims, weights, value)
+        return _bilinear_vmap(_WeightedSum.apply, in_dims, weights, value)
 
 
 class _InnerProducts(_TracedInnerProducts):
@@ -159,4 +164,4 @@ class _InnerProducts(_TracedInnerProducts):
 
     @staticmethod
     def vmap(info, in_dims, left, right):
-        return _bilinear_vmap(_InnerProducts, in_dims, left, right)
+        return _bilinear_vmap(_InnerProducts.apply, in_dims, left, right)

@@ -7,7 +7,7 @@ from typing import TypeGuard
 
 import torch
 from torch import Tensor
-from torch._C._functorch import is_functorch_wrapped_tensor
+from torch._C._functorch import is_functorch_wrapped_tensor, peek_interpreter_stack
 from torch.autograd import forward_ad
 
 
@@ -16,6 +16,12 @@ def is_concrete(*tensors: Tensor) -> bool:
     if torch.compiler.is_compiling():
         return False
     return not any(is_functorch_wrapped_tensor(tensor) for tensor in tensors)
+
+
+@torch.compiler.assume_constant_result
+def inside_transform() -> bool:
+    """Whether a `torch.func` transform is at work, also while the compiler traces one."""
+    return peek_interpreter_stack() is not None
 
 
 def is_transformed(*tensors: Tensor) -> bool:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from ._tensors import inside_transform
 from .impl import sdpa, tiled
 from .masks.causal import Causal
 from .measures.product import Product
@@ -27,6 +28,7 @@ def serves(matrix: AttentionMatrix, measures: tuple[Measure, ...]) -> bool:
     """Whether this request is traced as one operator."""
     return (
         torch.compiler.is_compiling()
+        and not inside_transform()
         and matrix.impl in ("auto", "torch")
         and len(measures) == 1
         and type(measures[0]) is Product
