@@ -80,8 +80,19 @@ class Display:
             self.row = self.bar.add_task("", total=1.0, epoch=1, loss="-", speed="-", left="-")
             self.bar.start()
 
-    def step(self, epoch: int, step: int, loss: float, speed: str, done: float, left: float):
-        """Show where the run stands; `left` is in seconds."""
+    def step(
+        self,
+        *,
+        epoch: int,
+        step: int,
+        loss: float,
+        speed: str,
+        done: float,
+        left: float,
+        line: bool,
+    ) -> None:
+        """Show where the run stands: `done` of 1, `left` in seconds. Off a terminal only a step
+        with `line` is printed."""
         remaining = f"{int(left // 60)}:{int(left % 60):02d}"
         if self.bar is not None:
             self.bar.update(
@@ -92,7 +103,7 @@ class Display:
                 speed=speed,
                 left=remaining,
             )
-        else:
+        elif line:
             self.say(
                 f"epoch {epoch}  step {step}  loss {loss:.3f}  {speed}  "
                 f"{done:.0%} done, {remaining} left"

@@ -146,8 +146,7 @@ class _Run:
             self.at.loss_total += float(loss.total)
             self.at.loss_count += loss.count
             self.items += loss.count
-            if self.at.step % self.settings.log_every == 0:
-                self._report(float(loss.total) / loss.count, rate)
+            self._report(float(loss.total) / loss.count, rate)
             if self.at.step % self.settings.save_every == 0:
                 self._save()
 
@@ -206,14 +205,21 @@ class _Run:
         return figures
 
     def _report(self, loss: float, rate: float) -> None:
-        done = self._progress()
-        speed = self.items / (self.at.seconds - self.reported)
-        self.items, self.reported = 0, self.at.seconds
-        values = {"loss": loss, "rate": rate, f"{self.task.unit}_per_second": speed}
-        self.logs.write("train", self.at.step, values)
-        left = self.at.seconds * (1 - done) / done
+        done, unit = self._progress(), self.task.unit
+        speed = self.items / max(self.at.seconds - self.reported, 1e-9)
+        due = self.at.step % self.settings.log_every == 0
+        if due:
+            values = {"loss": loss, "rate": rate, f"{unit}_per_second": speed}
+            self.logs.write("train", self.at.step, values)
+            self.items, self.reported = 0, self.at.seconds
         self.display.step(
-            self.at.epoch + 1, self.at.step, loss, f"{speed:,.0f} {self.task.unit}/s", done, left
+            epoch=self.at.epoch + 1,
+            step=self.at.step,
+            loss=loss,
+            speed=f"{speed:,.0f} {unit}/s",
+            done=done,
+            left=self.at.seconds * (1 - done) / done,
+            line=due,
         )
 
     def _progress(self) -> float:

@@ -49,7 +49,8 @@ class Translation:
 class Translator:
     """An encoder-decoder with the tokens of its two languages.
 
-    `longest` is the number of source tokens beyond which a text is cut into sentences.
+    `longest` is the number of source tokens beyond which a text is cut into sentences. The model
+    is put into evaluation mode; it may be on any device.
     """
 
     def __init__(self, model: EncoderDecoder, source: Tokens, target: Tokens, longest: int) -> None:
@@ -57,7 +58,8 @@ class Translator:
             raise ValueError(
                 f"Translator: longest must be an int >= {SHORTEST_LIMIT}; got {longest!r}"
             )
-        self.model, self.source, self.target, self.longest = model, source, target, longest
+        self.model, self.source, self.target = model.eval(), source, target
+        self.longest = longest
 
     @classmethod
     def load(cls, path: str | Path | None = None) -> Translator:
@@ -76,7 +78,7 @@ class Translator:
             sizes = (model.config.source_tokens, model.config.target_tokens)
             if sizes != (source.size, target.size):
                 raise ValueError("tokenizer.json is of another model: the token counts differ")
-            return cls(model.eval().requires_grad_(False), source, target, config["longest"])
+            return cls(model.requires_grad_(False), source, target, config["longest"])
         except (ValueError, TypeError, KeyError, RuntimeError) as error:
             reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
             raise ValueError(f"{folder}: not a translator that qkv can load: {reason}") from error
@@ -139,7 +141,9 @@ class Translator:
 
     def _batch(self, texts: list[str], beam: int, length_penalty: float) -> list[Translation]:
         sources = self.source.encode(texts)
-        encoded = self.model.encode(*pad_sources(sources))
+        device = self.model.output_bias.device
+        tokens, lengths = pad_sources(sources)
+        encoded = self.model.encode(tokens.to(device), lengths.to(device))
         found = beam_search(
             self.model,
             encoded,
@@ -153,6 +157,7 @@ class Translator:
         offsets = self.source.offsets(text)
         spans = words(text, offsets)
         read = [START, *found.tokens[:-1]]
+        device = self.model.output_bias.device
         return Translation(
             source=text,
             text=self.target.decode(found.tokens),
@@ -160,7 +165,9 @@ class Translator:
             tokens=tuple(self.target.readable(number) for number in found.tokens),
             source_spans=(*spans, (len(offsets), len(offsets) + 1)),
             score=found.score,
-            alignment=self.model.attention(torch.tensor(source), torch.tensor(read)),
+            alignment=self.model.attention(
+                torch.tensor(source, device=device), torch.tensor(read, device=device)
+            ),
         )
 
     def _join(self, text: str, parts: list[Translation]) -> Translation:
