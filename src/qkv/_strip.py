@@ -106,11 +106,15 @@ class Strip:
             "score": [(piece, WHOLE) for piece in score_pieces],
         }
 
+        # Not `self` inside: the strip holds the result, whose graph holds the function, and such a
+        # circle would stay in memory until Python looks for circles.
+        block, finite = self.block, self.finite
+
         def function(inner: Block, *flat: Tensor) -> tuple[Tensor]:
             pieces = named_pieces(lifted, flat)
-            cells = problem.cells(inner.inside(self.block), pieces)
+            cells = problem.cells(inner.inside(block), pieces)
             visible = pieces["mask"][0] if pieces["mask"] else None
-            tile = Tile(pieces["query"][0], pieces["key"][0], cells, visible, self.finite)
+            tile = Tile(pieces["query"][0], pieces["key"][0], cells, visible, finite)
             return (problem.score.scores(tile, *pieces["score"]),)
 
         entries = [entry for part in lifted.values() for entry in part]
