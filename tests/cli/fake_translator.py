@@ -50,7 +50,10 @@ class Translator:
             raise FileNotFoundError(2, "No such file or directory", str(path))
         return cls(attends=path is None)
 
-    def translate(self, texts: Sequence[str], beam: int = 5) -> list[Translation]:
+    def translate(
+        self, texts: Sequence[str], beam: int = 5, *, batch: int = 32
+    ) -> list[Translation]:
+        assert len(texts) <= batch
         return [self._translate(text, beam) for text in texts]
 
     def _translate(self, text: str, beam: int) -> Translation:

@@ -56,6 +56,19 @@ def test_lines_come_from_standard_input_and_an_empty_line_stays_one(qkv):
     assert qkv(stdin="I love\n\n  \nanimals") == (0, "我爱\n\n\n动物\n", "")
 
 
+def test_batches_keep_the_order(qkv, monkeypatch):
+    sizes = []
+    translate = fake_translator.Translator.translate
+
+    def counting(translator, texts, **options):
+        sizes.append(len(texts))
+        return translate(translator, texts, **options)
+
+    monkeypatch.setattr(fake_translator.Translator, "translate", counting)
+    assert qkv("--batch", 2, stdin="I\n\nlove\nanimals\nI\n") == (0, "我\n\n爱\n动物\n我\n", "")
+    assert sizes == [2, 2, 1]
+
+
 def test_no_line_at_all_is_no_translation(qkv):
     assert qkv(stdin="") == (0, "", "")
 

@@ -39,11 +39,12 @@ def test_a_full_disk_leaves_the_old_picture_and_no_rest(tmp_path, figure, monkey
     def savefig(name, **_):
         with open(name, "w") as half:
             half.write("half a pic")
-        raise OSError(errno.ENOSPC, "No space left on device")
+        raise OSError(errno.ENOSPC, "No space left on device", name)
 
     monkeypatch.setattr(figure, "savefig", savefig)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OSError, match="No space left") as failure:
         save_picture(figure, path)
+    assert failure.value.filename == str(path)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 

@@ -46,6 +46,13 @@ def save_picture(figure: Figure, path: str | os.PathLike[str]) -> None:
     `check_picture_path` raises, and OSError when the file cannot be written.
     """
     path = check_picture_path(path)
+    try:
+        _write(figure, path)
+    except OSError as error:  # it names the temporary file, which tells a user nothing
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def _write(figure: Figure, path: Path) -> None:
     suffix = path.suffix.lower()
     dpi = min(_DPI, _MOST_PIXELS / max(figure.get_size_inches()))
     file, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
