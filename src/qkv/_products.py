@@ -42,7 +42,7 @@ def _matmul(left: Tensor, right: Tensor) -> Tensor:
 
 def _annihilating_matmul(weights: Tensor, value: Tensor) -> Tensor:
     finite = torch.isfinite(value)
-    if bool(finite.all()):
+    if value.is_meta or bool(finite.all()):
         return _matmul(weights, value)
     total = _matmul(weights, value.masked_fill(~finite, 0))
     rest = value.masked_fill(finite, 0)

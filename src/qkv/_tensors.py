@@ -12,10 +12,11 @@ from torch.autograd import forward_ad
 
 
 def is_concrete(*tensors: Tensor) -> bool:
-    """Whether values may be read: not while compiling and not under a `torch.func` transform."""
+    """Whether values may be read: not while compiling, not under a `torch.func` transform, not on
+    the meta device."""
     if torch.compiler.is_compiling():
         return False
-    return not any(is_functorch_wrapped_tensor(tensor) for tensor in tensors)
+    return not any(is_functorch_wrapped_tensor(tensor) or tensor.is_meta for tensor in tensors)
 
 
 @torch.compiler.assume_constant_result
@@ -50,7 +51,7 @@ def sums_are_finite(*tensors: Tensor) -> bool:
 def cast_for_autocast(tensor: Tensor) -> Tensor:
     """What autocast does to the inputs of an attention kernel: float32 becomes its dtype."""
     kind = tensor.device.type
-    if tensor.dtype is torch.float64 or not torch.is_autocast_enabled(kind):
+    if tensor.dtype is torch.float64 or tensor.is_meta or not torch.is_autocast_enabled(kind):
         return tensor
     return tensor.to(torch.get_autocast_dtype(kind)) if tensor.is_floating_point() else tensor
 

@@ -214,6 +214,26 @@ def test_vmap_over_some_inputs(case: Case) -> None:
     check(mapped(case.engine), mapped(case.oracle))
 
 
+@pytest.mark.parametrize("memory", REGIMES.values(), ids=REGIMES)
+def test_vmap_over_positions_and_lengths(memory: int | None) -> None:
+    """Numbers that decide which keys a block can see, hidden from it by the transform."""
+    query, key, value, _ = batched_inputs(Case("A @ v", None))
+    offsets, lengths = (
+        torch.tensor([[0, 1], [2, 3], [1, 4]]),
+        torch.tensor([[5, 1], [3, 0], [2, 5]]),
+    )
+
+    def attended(*inputs: Tensor) -> Tensor:
+        query, key, value, offset, length = inputs
+        mask = qkv.Causal() & qkv.Padding(length)
+        return qkv.attention(query, key, mask=mask, query_offset=offset, memory=memory) @ value
+
+    inputs = (query, key, value, offsets, lengths)
+    check(
+        vmap(attended)(*inputs), torch.stack([attended(*one) for one in zip(*inputs, strict=True)])
+    )
+
+
 @every_case
 def test_vmap_of_grad(case: Case) -> None:
     def per_sample(function: Callable) -> tuple[Tensor, ...]:

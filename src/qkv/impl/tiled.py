@@ -15,7 +15,7 @@ from torch import Tensor
 from .._blocks import Block, BlockMap, Range, Tiling, accumulation_dtype
 from .._problem import Problem, build, named_pieces
 from .._strip import Strip
-from .._tensors import all_finite
+from .._tensors import all_finite, is_concrete
 from ..measures.base import Measure
 
 if TYPE_CHECKING:
@@ -92,6 +92,8 @@ def _span(problem: Problem):
     if mask is None:
         return None
     named = {part: problem.parts[part] for part in ("mask", "offset", "rows")}
+    if not is_concrete(*(tensor for entries in named.values() for tensor, _ in entries)):
+        return None
 
     def span(block: Block) -> Range:
         if block.rows[0] == block.rows[1]:

@@ -36,7 +36,7 @@ class Entropy(_PerQuery):
         weights = rows.weights
         used = weights != 0
         logs = torch.where(used, torch.log(torch.where(used, weights, 1)), 0)
-        return (-(weights * logs).sum(-1),)
+        return ((weights * -logs).sum(-1),)
 
 
 @dataclass(frozen=True)

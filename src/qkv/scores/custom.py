@@ -11,6 +11,7 @@ from .._captured import call_lifted, captured_tensors
 from .._cells import Cells
 from .._layout import KEYS, QUERIES, WHOLE, Layout
 from .._stage import Lifted
+from .._tensors import is_tensor, shape_of
 from .base import Score, Tile
 
 
@@ -30,7 +31,7 @@ class CustomScore(Score):
     formula = "fn(q_i, k_j, cells)"
 
     def numbers_per_cell(self, query: Tensor) -> int:
-        return query.shape[-1]
+        return max(1, query.shape[-1])
 
     def lift(self, layout: Layout) -> Lifted:
         return [(tensor, WHOLE) for tensor in self.captured or ()]
@@ -61,9 +62,26 @@ class CustomScore(Score):
         key = key.expand(*key.shape[:-3], group, *key.shape[-2:])
         given = (layout.to_user(query), layout.to_user(key), tile.cells.for_callables())
         scores = call_lifted(self.function, given, self.captured, pieces, "the score callable")
-        if scores.shape[-2:] != (query.shape[-2], key.shape[-2]):
-            scores = scores.expand(*scores.shape[:-2], query.shape[-2], key.shape[-2])
+        scores = _checked(scores, given[0], given[1])
         return layout.from_user(scores, (query.shape[-4], group))
+
+
+def _checked(scores: object, query: Tensor, key: Tensor) -> Tensor:
+    """What a callable returned, with all rows and columns of the tile."""
+    tile = (*query.shape[:-1], key.shape[-2])
+    if not is_tensor(scores):
+        got = type(scores).__name__
+        raise TypeError(f"attention: the score callable must return a tensor; got {got}")
+    try:
+        fits = torch.broadcast_shapes(scores.shape, tile) == torch.Size(tile)
+    except RuntimeError:
+        fits = False
+    if not fits:
+        raise ValueError(
+            "attention: the score callable must return scores broadcastable to its tile "
+            f"{list(tile)}; got {shape_of(scores)}"
+        )
+    return scores.expand(*scores.shape[:-2], *tile[-2:])
 
 
 def _broken(rows: Tensor) -> Tensor:
