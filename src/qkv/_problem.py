@@ -29,6 +29,7 @@ class Problem:
     cut of it, by the part that it belongs to."""
 
     layout: Layout
+    whole: Layout  # before rows were chosen: what the tensors of the stages fit
     score: Score
     biases: tuple[Bias, ...]
     mask: Mask | None
@@ -50,7 +51,7 @@ class Problem:
         """Where a block lies, given the pieces that were cut for it."""
         offset = pieces["offset"][0] if pieces["offset"] else self.offset
         rows = pieces["rows"][0] if pieces["rows"] else None
-        return Cells(self.layout, block, self.device, offset, rows)
+        return Cells(self.whole, block, self.device, offset, rows)
 
 
 def build(
@@ -87,9 +88,9 @@ def build(
     if rows is not None:
         parts = {part: [_selected(*entry, rows) for entry in parts[part]] for part in parts}
         parts["rows"] = [(rows.reshape(*(1,) * len(layout.lead), -1), PER_QUERY)]
-        layout = replace(layout, queries=rows.numel())
+    chosen = layout if rows is None else replace(layout, queries=rows.numel())
     stages = (score, matrix.bias, matrix.mask, matrix.normalizer, matrix.dropped)
-    return Problem(layout, *stages, offset, parts)
+    return Problem(chosen, layout, *stages, offset, parts)
 
 
 def layout_of(query: Tensor, key: Tensor, measures: tuple[Measure, ...]) -> Layout:

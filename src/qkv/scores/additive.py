@@ -64,7 +64,7 @@ class Additive(Score):
         return [(tensor, WHOLE) for tensor in tensors]
 
     def numbers_per_cell(self, query: Tensor) -> int:
-        return query.shape[-1]
+        return max(1, query.shape[-1])
 
     def scores(self, tile: Tile, *pieces: Tensor) -> Tensor:
         weight, *bias = (piece.to(tile.query.dtype) for piece in pieces)
