@@ -42,6 +42,29 @@ def test_killed_and_resumed_equals_uninterrupted(tmp_path, step):
     assert_same(tmp_path / "killed", tmp_path / "whole")
 
 
+def test_stopped_between_log_and_checkpoint_nothing_is_logged_twice(tmp_path):
+    class Stopped(Toy):
+        def batches(self, epoch):  # asked for after the validation of the epoch before is logged
+            if epoch == 3:
+                raise KeyboardInterrupt
+            return super().batches(epoch)
+
+    with pytest.raises(KeyboardInterrupt):
+        train(Stopped(), tmp_path / "stopped", settings(), quiet=True)
+    train(Toy(), tmp_path / "stopped", settings(), resume=True, quiet=True)
+    train(Toy(), tmp_path / "whole", settings(), quiet=True)
+    assert_same(tmp_path / "stopped", tmp_path / "whole")
+
+
+def test_a_finished_run_is_left_as_it_is(tmp_path):
+    first = train(Toy(), tmp_path, settings(), quiet=True)
+    written = records(tmp_path)
+    task = Toy()
+    assert train(task, tmp_path, settings(), resume=True, quiet=True) == first
+    assert records(tmp_path) == written
+    assert (task.calls, task.figures) == (0, [])
+
+
 def test_a_limit_in_mid_epoch_may_be_raised_later(tmp_path):
     """The rate follows the limit, so only the order of the data can be compared."""
     train(Toy(), tmp_path, settings(steps=6), quiet=True)
@@ -116,6 +139,14 @@ def test_a_folder_with_a_run_is_not_overwritten(tmp_path):
         train(Toy(data="curve"), tmp_path, settings(), resume=True, quiet=True)
     for first, second in zip(before, weights(tmp_path), strict=True):
         torch.testing.assert_close(first, second, rtol=0, atol=0)
+
+
+def test_what_lies_in_the_folder_is_not_overwritten(tmp_path):
+    (tmp_path / "training").mkdir()  # of a run that was killed before its first checkpoint
+    train(Toy(), tmp_path, settings(), quiet=True)
+    (tmp_path / "training" / "last.pt").unlink()
+    with pytest.raises(ValueError, match=r"must be new or empty; it holds best\.pt"):
+        train(Toy(), tmp_path, settings(), quiet=True)
 
 
 def test_nothing_to_resume_and_a_damaged_checkpoint_are_said(tmp_path):

@@ -15,25 +15,25 @@ from qkv.tasks.optional import needed
 class Logs:
     """Writes each record to `log.jsonl` and `tensorboard/` in a folder.
 
-    A resumed run passes the step it continues from: records of later steps, written after the
-    last checkpoint, are dropped, for they will come again.
+    A resumed run says at which `step` it continues and what `size` the log had then: what was
+    written later is dropped, for it will come again.
     """
 
-    def __init__(self, folder: Path, resumed_at: int | None = None) -> None:
+    def __init__(self, folder: Path, step: int = 0, size: int = 0) -> None:
         self.path = folder / "log.jsonl"
-        kept = b""
-        if resumed_at is not None and self.path.exists():
-            lines = self.path.read_bytes().splitlines(keepends=True)
-            kept = b"".join(line for line in lines if _step(line) <= resumed_at)
-        write_atomic(self.path, kept)
+        write_atomic(self.path, self.path.read_bytes()[:size] if size else b"")
         self.file = self.path.open("a", encoding="utf-8")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # of tensorboard's own imports
             needed("tensorboard")
             writer = needed("torch.utils.tensorboard").SummaryWriter
-            purge = None if resumed_at is None else resumed_at + 1
             self.folder = folder / "tensorboard"
-            self.events = writer(str(self.folder), purge_step=purge)
+            self.events = writer(str(self.folder), purge_step=step + 1 if step else None)
+
+    @property
+    def size(self) -> int:
+        """How many bytes of records there are."""
+        return self.file.tell()
 
     def write(self, kind: str, step: int, values: dict[str, float]) -> None:
         """Record figures of a step."""
@@ -52,13 +52,6 @@ class Logs:
             self.file.close()
         with naming(self.folder):
             self.events.close()
-
-
-def _step(line: bytes) -> float:
-    try:
-        return json.loads(line)["step"]
-    except (ValueError, KeyError, TypeError):
-        return float("inf")  # the last line of a killed run may be cut off
 
 
 class Display:

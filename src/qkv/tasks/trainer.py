@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +56,8 @@ class Settings:
 @dataclass
 class Position:
     """Where a run stands. `epoch` and `batch` are those that come next, counted from 0;
-    `seconds` is the time spent training, over all resumptions; the loss is of this epoch."""
+    `seconds` is the time spent training, over all resumptions; the loss is of this epoch, `figures`
+    of the last validation, after step `validated`; `logged` is the size of the log."""
 
     epoch: int = 0
     batch: int = 0
@@ -65,6 +66,9 @@ class Position:
     best: float | None = None
     loss_total: float = 0.0
     loss_count: int = 0
+    figures: dict[str, float] = field(default_factory=dict)
+    validated: int | None = None
+    logged: int = 0
 
 
 def train(
@@ -76,8 +80,8 @@ def train(
     and TensorBoard events. With `resume` the run in `folder` continues as if it had never
     stopped: same data, same random numbers, same result.
 
-    Raises ValueError where `folder` holds another run or none to resume, TrainingError where the
-    loss or the gradient is not finite.
+    Raises ValueError where `folder` cannot take the run (see `check_folder`), TrainingError where
+    loss, gradient or weights are not finite.
     """
     check_folder(folder, resume)
     run = _Run(task, folder, settings, resume, quiet)
@@ -88,12 +92,17 @@ def train(
 
 
 def check_folder(folder: Path, resume: bool) -> None:
-    """Raise ValueError where `folder` holds another run or none to resume."""
+    """Raise ValueError where `folder` holds no run to resume, or anything else to overwrite."""
     checkpoint = folder / STATE / CHECKPOINT
-    if resume and not checkpoint.exists():
-        raise ValueError(f"train: {folder} holds no run to resume ({checkpoint} is missing)")
-    if not resume and checkpoint.exists():
+    if resume:
+        if not checkpoint.exists():
+            raise ValueError(f"train: {folder} holds no run to resume ({checkpoint} is missing)")
+    elif checkpoint.exists():
         raise ValueError(f"train: {folder} holds a run already; resume it or give another folder")
+    elif folder.is_dir() and (
+        others := sorted(p.name for p in folder.iterdir() if p.name != STATE)
+    ):
+        raise ValueError(f"train: {folder} must be new or empty; it holds {others[0]}")
 
 
 class _Run:
@@ -116,7 +125,7 @@ class _Run:
             self.at = Position(
                 **load_checkpoint(self.checkpoint, self.model, self.optimizer, self.identity)
             )
-        self.logs = Logs(folder / STATE, self.at.step if resume else None)
+        self.logs = Logs(folder / STATE, self.at.step, self.at.logged)
         self.display = Display(not quiet)
         self.batches = task.batches(self.at.epoch)
         self.mark = time.monotonic()
@@ -129,12 +138,11 @@ class _Run:
     def go(self) -> dict[str, float]:
         if self.at.step == 0:
             self._save()  # a run killed early can be resumed too
-        figures: dict[str, float] = {}
-        while self._progress() < 1 or not figures:
+        while self._progress() < 1 or self.at.validated != self.at.step:
             self._epoch()
-            figures = self._validate()
+            self._validate()
             self._save()
-        return figures
+        return self.at.figures
 
     def _epoch(self) -> None:
         """From where the run stands to the end of the epoch, or to the run's limit."""
@@ -180,12 +188,13 @@ class _Run:
                 f"checkpoint, {self.checkpoint}, is from before that"
             )
 
-    def _validate(self) -> dict[str, float]:
+    def _validate(self) -> None:
         """Measure the model, keep it if it is the best so far, and close a finished epoch."""
         self._require_finite_weights()
         self.model.eval()
         with torch.no_grad():
             figures = self.task.validate(self.model)
+        self.at.figures, self.at.validated = figures, self.at.step
         best = self.at.best is None or figures[self.task.best] > self.at.best
         if best:
             self.at.best = figures[self.task.best]
@@ -202,7 +211,6 @@ class _Run:
         if self.at.batch == len(self.batches):
             self.at = replace(self.at, epoch=epoch, batch=0, loss_total=0.0, loss_count=0)
             self.batches = self.task.batches(epoch)
-        return figures
 
     def _report(self, loss: float, rate: float) -> None:
         done, unit = self._progress(), self.task.unit
@@ -237,6 +245,7 @@ class _Run:
     def _save(self) -> None:
         self._require_finite_weights()
         self._clock()
+        self.at.logged = self.logs.size
         save_checkpoint(
             self.checkpoint,
             self.model,
