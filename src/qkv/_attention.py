@@ -191,8 +191,8 @@ def _offset(given: Any, query: Tensor, key: Tensor, asking: Any) -> int | Tensor
             raise ValueError(f'attention: query_offset must be "start" or "end"; got {given!r}')
         return 0 if given == "start" else keys - queries
     if is_tensor(given):
-        first = query.shape[0] if query.ndim > 2 else 1
-        first = max(first, key.shape[0] if key.ndim == query.ndim and key.ndim > 2 else 1)
+        batch = torch.broadcast_shapes(query.shape[:-3], key.shape[:-3])
+        first = next(iter((*batch, *(query.shape[-3:-2] or key.shape[-3:-2]))), 1)
         if given.is_floating_point() or given.ndim > 1 or given.numel() not in (1, first):
             raise ValueError(
                 "attention: query_offset must hold one integer per first leading dimension "

@@ -135,3 +135,11 @@ def test_no_keys_at_all(score, impl, memory) -> None:
     moving = [result.sum() for result in results if result.requires_grad]
     if moving:
         assert not torch.autograd.grad(sum(moving), query)[0].any()
+
+
+@pytest.mark.parametrize("normalizer", NORMALIZERS)
+def test_no_nan_arises_even_inside(normalizer, memory) -> None:
+    """Anomaly detection, with which people look for NaN, has nothing to say about empty rows."""
+    with torch.autograd.set_detect_anomaly(True):
+        matrix, inputs, _ = request("padding", qkv.Dot, normalizer, memory)
+        torch.autograd.grad((matrix @ inputs[2]).square().sum() + matrix.entropy().sum(), inputs)

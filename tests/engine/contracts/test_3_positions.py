@@ -78,3 +78,12 @@ def test_callables_are_told(offset, memory) -> None:
     lengths = right.double().logsumexp(-1).expand(2, 2, -1)
     torch.testing.assert_close(found.logsumexp(), lengths)
     torch.testing.assert_close(found.scores(rows=1), right[..., 1, :].double().expand(2, 2, -1))
+
+
+def test_the_batch_may_be_that_of_the_keys_alone(memory) -> None:
+    draw = drawing(0)
+    query, key = draw(2, QUERIES, 4), draw(3, 1, KEYS, 4)
+    options = {"query_offset": torch.tensor([0, 2, 1]), "memory": memory}
+    weights = qkv.attention(query, key, mask=qkv.Causal(), **options).dense()
+    right = torch.stack([causal(0), causal(2), causal(1)])[:, None].expand(3, 2, -1, -1)
+    assert torch.equal(weights != 0, right)

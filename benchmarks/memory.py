@@ -1,0 +1,244 @@
+"""Peak memory at growing lengths, forward and with backward, beyond inputs and outputs.
+
+    python benchmarks/memory.py                          the whole table
+    python benchmarks/memory.py --lengths 1024 2048      some lengths
+
+Every figure is the peak of a fresh process: its largest resident size, less what was resident when
+the inputs had been made, less the size of the output and of the gradients. Beside it stands the
+dense formula in plain torch, where that takes less than about 6 GB.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+import qkv
+
+ROOT = Path(__file__).resolve().parent.parent
+TABLE, FIGURES = ROOT / "docs" / "memory.md", ROOT / "docs" / "memory.json"
+LENGTHS = tuple(1024 * 2**i for i in range(6))
+MEBIBYTE = 2**20
+DENSE_LIMIT = 6e9  # bytes
+MODES = ("forward", "backward")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row of the table: what is computed and how many queries at most (None: as many as keys),
+    where all of them would take an hour."""
+
+    name: str
+    kind: str
+    heads: int
+    width: int
+    queries: int | None = None
+
+    def numbers_per_cell(self) -> int:
+        """How many numbers the dense formula makes for each cell at a time."""
+        return self.width if self.kind == "additive" else 1
+
+
+CASES = (
+    Case("Dot, D 64, 1 head", "dot", 1, 64),
+    Case("Dot, D 64, 8 heads", "dot", 8, 64),
+    Case("Dot, D 64, 1 head, sparsemax", "sparsemax", 1, 64),
+    Case("Additive, D 256, 1 head", "additive", 1, 256, queries=512),
+    Case("callable with a captured parameter, D 64, 1 head", "callable", 1, 64, queries=2048),
+)
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One measurement; `extra` in bytes, None where it was not tried."""
+
+    case: str
+    queries: int
+    keys: int
+    mode: str
+    code: str
+    extra: int | None
+    seconds: float | None
+
+
+def lazily(kind: str, query: Tensor, key: Tensor, parameter: Tensor) -> Tensor:
+    """The product by qkv."""
+    if kind == "additive":
+        return qkv.attend(query, key, key, score=qkv.Additive(parameter))
+    if kind == "callable":
+        return qkv.attend(
+            query,
+            key,
+            key,
+            score=lambda q, k, cells: (q * parameter) @ k.mT - 1e-3 * (cells.row - cells.col).abs(),
+        )
+    normalizer = qkv.Sparsemax() if kind == "sparsemax" else None
+    return qkv.attend(query, key, key, normalizer=normalizer)
+
+
+def densely(kind: str, query: Tensor, key: Tensor, parameter: Tensor) -> Tensor:
+    """The same by the formula, with the whole matrix."""
+    if kind == "additive":
+        scores = torch.tanh(query.unsqueeze(-2) + key.unsqueeze(-3)) @ parameter
+    elif kind == "callable":
+        row, col = torch.arange(query.shape[-2])[:, None], torch.arange(key.shape[-2])
+        scores = (query * parameter) @ key.mT - 1e-3 * (row - col).abs()
+    else:
+        scores = query @ key.mT * query.shape[-1] ** -0.5
+    if kind == "sparsemax":
+        return qkv.Sparsemax().normalize(scores, None) @ key
+    return torch.softmax(scores, -1) @ key
+
+
+def measure(case: Case, queries: int, keys: int, mode: str, code: str) -> dict[str, float]:
+    """Runs in the child process."""
+    function = lazily if code == "qkv" else densely
+
+    def run(query: Tensor, key: Tensor, parameter: Tensor) -> list[Tensor]:
+        output = function(case.kind, query, key, parameter)
+        if mode == "forward":
+            return [output]
+        inputs = [tensor for tensor in (query, key, parameter) if tensor.requires_grad]
+        found = torch.autograd.grad(output.sum(), inputs, allow_unused=True)
+        return [output, *(gradient for gradient in found if gradient is not None)]
+
+    def inputs(queries: int, keys: int) -> tuple[Tensor, Tensor, Tensor]:
+        needs = mode == "backward"
+        query = torch.randn(1, case.heads, queries, case.width, requires_grad=needs)
+        key = torch.randn(1, case.heads, keys, case.width, requires_grad=needs)
+        return query, key, torch.full((case.width,), 0.1, requires_grad=needs)
+
+    run(*inputs(16, 256))  # loads what first calls load
+    tensors = inputs(queries, keys)
+    before, start = peak(), time.perf_counter()
+    results = run(*tensors)
+    seconds = time.perf_counter() - start
+    size = sum(tensor.numel() * tensor.itemsize for tensor in results)
+    return {"extra": max(0, peak() - before - size), "seconds": seconds}
+
+
+def peak() -> int:
+    """The largest resident size of this process so far, in bytes."""
+    size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return size if sys.platform == "darwin" else size * 1024
+
+
+def figure(index: int, length: int, mode: str, code: str) -> Figure:
+    """One measurement in a fresh process."""
+    case = CASES[index]
+    queries = min(length, case.queries or length)
+    cells = case.heads * queries * length * case.numbers_per_cell()
+    if code == "dense" and 4 * cells * (3 if mode == "forward" else 4) > DENSE_LIMIT:
+        return Figure(case.name, queries, length, mode, code, None, None)
+    command = [sys.executable, __file__, "--child", str(index), str(queries), str(length)]
+    done = subprocess.run([*command, mode, code], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{case.name}, {length}, {mode}, {code}: {done.stderr}")
+    return Figure(case.name, queries, length, mode, code, **json.loads(done.stdout))
+
+
+def text(figures: list[Figure], lengths: list[int]) -> str:
+    """The figures as Markdown tables, one for each case."""
+    found = {(f.case, f.keys, f.mode, f.code): f for f in figures}
+    lines = []
+    for case in CASES:
+        lines += ["", f"### {case.name}", ""]
+        lines.append("| queries × keys | forward | dense | with backward | dense | seconds |")
+        lines.append("|---:|---:|---:|---:|---:|---:|")
+        for length in lengths:
+            row = [
+                found[case.name, length, mode, code] for mode in MODES for code in ("qkv", "dense")
+            ]
+            cells = [mebibytes(f.extra) for f in row]
+            seconds = f"{row[0].seconds:.1f}, {row[2].seconds:.1f}"
+            lines.append(f"| {row[0].queries:,} × {length:,} | {' | '.join(cells)} | {seconds} |")
+    return "\n".join(lines)
+
+
+def mebibytes(size: int | None) -> str:
+    """A size as the tables show it."""
+    return "–" if size is None else f"{size / MEBIBYTE:,.0f}"
+
+
+def document(figures: list[Figure], lengths: list[int]) -> str:
+    """`docs/memory.md`."""
+    setting = machine()
+    return f"""# Memory
+
+Peak memory in MiB beyond inputs, output and gradients, float32, batch 1, with the default working
+budget of 64 MiB (`memory=`). Every figure is the peak of a fresh process. "dense" is the formula in
+plain torch with the whole matrix, where it takes less than about 6 GB. "seconds" are those of qkv,
+forward and with backward, on a machine that does other things as well: an indication, not a
+benchmark.
+
+Made by `python benchmarks/memory.py` on {setting["processor"]}, {setting["threads"]} threads,
+torch {setting["torch"]}, Python {setting["python"]}, commit {setting["commit"]}. Where there are
+fewer queries than keys, all of them would take too long on such a machine; the dense formula got
+just as few.
+{text(figures, lengths)}
+"""
+
+
+def machine() -> dict[str, str | int]:
+    """Where the figures come from."""
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True
+    )
+    return {
+        "processor": processor(),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "commit": commit.stdout.strip() or "unknown",
+    }
+
+
+def processor() -> str:
+    """The processor's name, as far as the system tells."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def save(path: Path, content: str) -> None:
+    """Writes a whole file or none."""
+    draft = path.with_suffix(".partial")
+    draft.write_text(content)
+    os.replace(draft, path)
+
+
+def main() -> None:
+    """Measures and writes the table, or is the child that does one measurement."""
+    if sys.argv[1:2] == ["--child"]:
+        index, queries, keys, mode, code = sys.argv[2:]
+        print(json.dumps(measure(CASES[int(index)], int(queries), int(keys), mode, code)))
+        return
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--lengths", type=int, nargs="+", default=list(LENGTHS))
+    lengths = parser.parse_args().lengths
+    figures = []
+    for index, case in enumerate(CASES):
+        for length in lengths:
+            for mode in MODES:
+                for code in ("qkv", "dense"):
+                    figures.append(figure(index, length, mode, code))
+                    shown = mebibytes(figures[-1].extra)
+                    print(f"{case.name:50} {length:6} {mode:8} {code:5} {shown:>8} MiB", flush=True)
+    save(FIGURES, json.dumps({**machine(), "figures": [asdict(f) for f in figures]}, indent=1))
+    save(TABLE, document(figures, lengths))
+
+
+if __name__ == "__main__":
+    main()
