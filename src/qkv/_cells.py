@@ -24,7 +24,7 @@ class Cells:
     layout: Layout
     block: Block
     device: torch.device
-    offset: int | Tensor = 0
+    offset: int | Tensor | None = 0
     row_index: Tensor | None = None
     col_index: Tensor | None = None
     flat: bool = False
@@ -46,7 +46,16 @@ class Cells:
 
     @property
     def position(self) -> Tensor:
-        """`[r, 1]`, or `[B..., 1, r, 1]` with one offset per batch entry."""
+        """`[r, 1]`, or `[B..., 1, r, 1]` with one offset per batch entry.
+
+        Raises:
+            ValueError: `query_offset` was not given to `attention` although Lq != Lk.
+        """
+        if self.offset is None:
+            raise ValueError(
+                "attention: query_offset must be given where a callable asks for cells.position and "
+                f"Lq != Lk; got {self.layout.queries} queries, {self.layout.keys} keys"
+            )
         return self.row + self.offset
 
     @property

@@ -60,7 +60,7 @@ class AttentionMatrix(_MatrixProduct):
     bias: tuple[Bias, ...]
     mask: Mask | None
     normalizer: Normalizer
-    offset: int | Tensor
+    offset: int | Tensor | None  # None: not given where Lq != Lk
     impl: str
     memory: int
     dropped: Dropout | None = None

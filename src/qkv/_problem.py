@@ -35,7 +35,7 @@ class Problem:
     mask: Mask | None
     normalizer: Normalizer
     dropout: Dropout | None
-    offset: int | Tensor
+    offset: int | Tensor | None
     parts: dict[str, Lifted]
 
     @property

@@ -35,7 +35,7 @@ def serves(matrix: AttentionMatrix, measures: tuple[Measure, ...]) -> bool:
         and type(matrix.score) is Dot
         and type(matrix.normalizer) is Softmax
         and (matrix.mask is None or type(matrix.mask) is Causal)
-        and isinstance(matrix.offset, int)
+        and not isinstance(matrix.offset, Tensor)
         and not matrix.bias
         and matrix.dropped is None
     )
@@ -47,7 +47,7 @@ def attend(matrix: AttentionMatrix, measures: tuple[Measure, ...]) -> Tensor:
     assert isinstance(matrix.score, Dot)
     assert isinstance(product, Product)
     scale = matrix.score.factor(matrix.query.shape[-1])
-    arguments = (scale, matrix.mask is not None, matrix.offset, matrix.memory)
+    arguments = (scale, matrix.mask is not None, matrix.offset or 0, matrix.memory)
     return _Traced.apply(matrix.query, matrix.key, product.value, *arguments)
 
 

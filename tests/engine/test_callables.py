@@ -115,3 +115,15 @@ def test_what_a_callable_must_return(score, error: type[Exception], text: str) -
     query, key, value = inputs()
     with pytest.raises(error, match=text):
         qkv.attention(query, key, score=score) @ value
+
+
+def test_a_position_needs_an_offset_where_lengths_differ() -> None:
+    query, key, value = inputs()
+    query = query[..., :5, :]
+
+    def score(q: Tensor, k: Tensor, cells) -> Tensor:
+        return -(cells.position - cells.col).abs().to(q.dtype)
+
+    with pytest.raises(ValueError, match=r"query_offset .* cells\.position .* 5 queries, 9 keys"):
+        qkv.attention(query, key, score=score) @ value
+    assert (qkv.attention(query, key, score=score, query_offset="end") @ value).shape == query.shape
