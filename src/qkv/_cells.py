@@ -53,8 +53,8 @@ class Cells:
         """
         if self.offset is None:
             raise ValueError(
-                "attention: query_offset must be given where a callable asks for cells.position and "
-                f"Lq != Lk; got {self.layout.queries} queries, {self.layout.keys} keys"
+                "attention: query_offset must be given where a callable asks for cells.position "
+                f"and Lq != Lk; got {self.layout.queries} queries, {self.layout.keys} keys"
             )
         return self.row + self.offset
 
