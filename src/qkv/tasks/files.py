@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -61,15 +62,26 @@ def write_model(
 ) -> None:
     """Write a model folder: `config.json`, `tokenizer.json`, `model.safetensors`.
 
-    `dtype` is what the weights are stored in; None leaves them as they are.
+    `dtype` is what the weights are stored in; None leaves them as they are. The files are written
+    beside the folder first, so that a full disk leaves the folder as it was; other files in it
+    stay.
     """
     from qkv.tasks.optional import needed
 
     stored = {name: weight.detach().to(dtype).contiguous() for name, weight in weights.items()}
     content = needed("safetensors.torch").save(stored, metadata={"format": "pt"})
-    write_json(folder / CONFIG, config)
-    write_json(folder / TOKENIZER, tokenizer)
-    write_atomic(folder / WEIGHTS, content)
+    folder = folder.resolve()
+    stage = folder.with_name(f".{folder.name}.{os.getpid()}")
+    try:
+        write_json(stage / CONFIG, config)
+        write_json(stage / TOKENIZER, tokenizer)
+        write_atomic(stage / WEIGHTS, content)
+        with naming(folder):
+            folder.mkdir(exist_ok=True)
+            for name in (WEIGHTS, TOKENIZER, CONFIG):
+                os.replace(stage / name, folder / name)
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
 
 
 def read_model(folder: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, Tensor]]:

@@ -121,6 +121,27 @@ def test_half_precision_is_half_as_large_and_loads_as_float32(translator, learnt
     assert copy.translate([SENTENCE])[0].text == "我的老朋友现在住在北京。"
 
 
+@pytest.mark.parametrize("new", [True, False], ids=["new", "existing"])
+def test_a_full_disk_leaves_the_folder_as_it_was(translator, learnt, tmp_path, monkeypatch, new):
+    folder = tmp_path / "model"
+    if not new:
+        shutil.copytree(learnt, folder)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    writes = []
+
+    def full(handle):
+        writes.append(handle)
+        if len(writes) == 3:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match=r"cannot write .*model\.safetensors: No space left"):
+        translator.save(folder)
+    after = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert after == before
+    assert folder.exists() is not new
+
+
 def damaged(learnt, tmp_path, file, change):
     folder = tmp_path / "model"
     shutil.copytree(learnt, folder)

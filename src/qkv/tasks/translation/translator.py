@@ -111,17 +111,7 @@ class Translator:
         log-probability / tokens ** `length_penalty` (Wu et al. 2016, section 7, in its plain
         form); `batch` texts are worked on at once. An empty text gives an empty translation.
         """
-        if isinstance(texts, str):
-            raise TypeError("Translator.translate: texts must be a list of str; got one str")
-        for text in texts:
-            if not isinstance(text, str):
-                raise TypeError(
-                    "Translator.translate: texts must be a list of str; "
-                    f"got {type(text).__name__} in it"
-                )
-        for name, value in (("beam", beam), ("batch", batch)):
-            if type(value) is not int or value < 1:
-                raise ValueError(f"Translator.translate: {name} must be an int >= 1; got {value}")
+        _check(texts, beam, batch)
         # Half of a surrogate pair, as undecodable bytes of standard input become, is no character.
         whole = [text.encode("utf-8", "replace").decode() for text in texts]
         cut = [chunks(text, self.source, self.longest) for text in whole]
@@ -189,6 +179,19 @@ class Translator:
             score=total / len(tokens) if tokens else 0.0,
             parts=tuple(parts),
         )
+
+
+def _check(texts: Sequence[str], beam: int, batch: int) -> None:
+    """Raise TypeError or ValueError for arguments that `translate` cannot take."""
+    rule = "Translator.translate: texts must be a list of str"
+    if isinstance(texts, str):
+        raise TypeError(f"{rule}; got one str")
+    for text in texts:
+        if not isinstance(text, str):
+            raise TypeError(f"{rule}; got {type(text).__name__} in it")
+    for name, value in (("beam", beam), ("batch", batch)):
+        if type(value) is not int or value < 1:
+            raise ValueError(f"Translator.translate: {name} must be an int >= 1; got {value}")
 
 
 def _fill(model: EncoderDecoder, weights: dict[str, Tensor]) -> None:
