@@ -176,6 +176,18 @@ def test_indices_of_top_point_at_its_weights(memory) -> None:
         assert (indices.sort(-1).values.diff(dim=-1) > 0).all(), "no key twice"
 
 
+@pytest.mark.parametrize("k", [1, 4])
+def test_top_where_the_first_keys_are_out_of_sight(k, memory) -> None:
+    """A block that begins at a later key counts its keys from there, and may hold fewer than k."""
+    draw = drawing(0)
+    query, key = draw(2, 5, 3), draw(2, 6, 3)
+    options = {"mask": ~qkv.Causal(), "query_offset": "start", "memory": memory // 2}
+    matrix = qkv.attention(query, key, **options)
+    weights, indices = matrix.top(k)
+    assert torch.equal(matrix.dense().gather(-1, indices), weights)
+    assert torch.equal(weights, matrix.dense().sort(-1, descending=True).values[..., :k])
+
+
 # The grid would notice.
 
 

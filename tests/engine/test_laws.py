@@ -160,6 +160,24 @@ def dense_form(mask, matrix: AttentionMatrix) -> Tensor:
     return shown.expand(matrix.shape)
 
 
+INTERVALS = [
+    qkv.Causal(),
+    ~qkv.Causal(),
+    qkv.Padding(torch.tensor([2])),
+    ~qkv.Padding(torch.tensor([4])),
+]
+
+
+@pytest.mark.parametrize("one", INTERVALS, ids=lambda mask: mask.label)
+def test_blocks_see_all_that_a_pair_of_interval_masks_shows(one) -> None:
+    query = drawing(0)(7, 2)
+    for other in INTERVALS:
+        for mask in (one & other, one | other, ~(one & other), ~(one | other)):
+            matrix = qkv.attention(query, query, mask=mask)
+            allowed = dense_form(mask, matrix)
+            assert torch.equal(with_budget(matrix, 300).dense() != 0, allowed), mask.label
+
+
 @few
 @given(sizes(1), draws(), st.data())
 def test_de_morgan(of, numbers, data) -> None:
@@ -284,3 +302,20 @@ def test_a_callable_is_its_formula(engine, small_tiles) -> None:
     gradients = (torch.autograd.grad(o.square().sum(), (table, scale)) for o in (found, right))
     for ours, theirs in zip(*gradients, strict=True):
         assert_close(ours, theirs)
+
+
+# Batching.
+
+
+@pytest.mark.parametrize("dims", [(1, 1, 1), (2, 0, 0), (1, None, 1)])
+def test_vmap_over_any_dimension(dims, memory) -> None:
+    draw = drawing(0)
+    inputs = [draw(3, 2, 5, 3), draw(3, 1, 6, 3), draw(3, 3)]
+
+    def attend(query: Tensor, key: Tensor, weight: Tensor) -> Tensor:
+        return qkv.attend(query, key, key, score=qkv.Additive(weight), memory=memory)
+
+    entries = [t[:1].expand_as(t) if d is None else t for t, d in zip(inputs, dims, strict=True)]
+    right = torch.stack([attend(*entry) for entry in zip(*entries, strict=True)])
+    moved = [t[0] if d is None else t.movedim(0, d) for t, d in zip(inputs, dims, strict=True)]
+    assert_close(torch.vmap(attend, in_dims=dims)(*moved), right)

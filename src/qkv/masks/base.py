@@ -49,10 +49,10 @@ class Mask(Stage):
         bounds = [bound for interval in intervals for bound in interval]
         if not is_concrete(*(b for b in bounds if isinstance(b, Tensor)), cells.row):
             return 0, keys
-        starts = [_extreme(a, torch.amin) for a, _ in intervals]
-        stops = [_extreme(b, torch.amax) for _, b in intervals]
-        start = max(0, min(starts))
-        stop = min(keys, max(stops))
+        ranges = [(_extreme(a, torch.amin), _extreme(b, torch.amax)) for a, b in intervals]
+        ranges = [(start, stop) for start, stop in ranges if start < stop]
+        start = max(0, min((start for start, _ in ranges), default=0))
+        stop = min(keys, max((stop for _, stop in ranges), default=0))
         return (start, stop) if start < stop else (0, min(1, keys))
 
     @property
@@ -172,8 +172,8 @@ class Not(Mask):
             return None
         complement: Intervals | None = [(0, _EVERYTHING)]
         for start, stop in inner:
-            # An empty interval (start >= stop) has everything as its complement.
-            rest: Intervals = [(0, start), (_larger(start, stop), _EVERYTHING)]
+            # They overlap where the interval is empty: then everything is its complement.
+            rest: Intervals = [(0, start), (stop, _EVERYTHING)]
             complement = _intersection(complement, rest)
             if complement is None:
                 return None
