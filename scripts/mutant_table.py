@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 LEAKS = "contracts/test_2_no_leaks.py"
-LAWS = "test_laws.py"
+LAWS, FORMULAS = "test_laws.py", "test_formulas.py"
 
 
 @dataclass(frozen=True)
@@ -197,7 +197,7 @@ MUTANTS = (
         "scores/dot.py",
         "return float(self.scale)",
         "return 1.0",
-        f"{LAWS}::test_dot_is_scaled_dot_product_attention",
+        f"{FORMULAS}::test_dot_is_scaled_dot_product_attention",
     ),
     Mutant(
         "an error without its shapes",
@@ -261,7 +261,7 @@ MUTANTS = (
         "scores/dot.py",
         "return width**-0.5 if width else 1.0",
         "return 1 / width if width else 1.0",
-        f"{LAWS}::test_dot_is_scaled_dot_product_attention",
+        f"{FORMULAS}::test_dot_is_scaled_dot_product_attention",
     ),
     Mutant(
         "additive: the bias is forgotten",
@@ -269,7 +269,7 @@ MUTANTS = (
         "scores/additive.py",
         "query = tile.query + bias[0] if bias else tile.query",
         "query = tile.query",
-        f"{LAWS}::test_additive_is_its_formula",
+        f"{FORMULAS}::test_additive_is_its_formula",
     ),
     Mutant(
         "captured tensors are not lifted",
@@ -277,7 +277,7 @@ MUTANTS = (
         "scores/custom.py",
         "return [(tensor, WHOLE) for tensor in self.captured or ()]",
         "return [(tensor.detach(), WHOLE) for tensor in self.captured or ()]",
-        f"{LAWS}::test_a_callable_is_its_formula",
+        f"{FORMULAS}::test_a_callable_is_its_formula",
     ),
     Mutant(
         "a captured tensor that is missed gets no gradient",
@@ -301,7 +301,7 @@ MUTANTS = (
         "_cells.py",
         "hk[:, None] * self.layout.group + g",
         "hk[:, None] + g",
-        f"{LAWS}::test_a_callable_is_its_formula contracts/test_9_dropout.py",
+        f"{FORMULAS}::test_a_callable_is_its_formula contracts/test_9_dropout.py",
     ),
     Mutant(
         "spans: the last key is cut off",
@@ -341,7 +341,7 @@ MUTANTS = (
         "normalizers/softmax.py",
         "torch.exp(part + log_sum - top)",
         "torch.exp(log_sum)",
-        f"{LAWS}::test_merging_two_halves_of_the_keys_is_the_whole",
+        f"{FORMULAS}::test_merging_two_halves_of_the_keys_is_the_whole",
     ),
     Mutant(
         "sparsemax: the threshold is a constant",
@@ -381,7 +381,7 @@ MUTANTS = (
         "_blocks.py",
         "t if dim is None else t.movedim(dim, 0)\n",
         "t\n",
-        f"{LAWS}::test_vmap_over_any_dimension",
+        f"{FORMULAS}::test_vmap_over_any_dimension",
     ),
     Mutant(
         "blocks: the second derivative is cut off",
