@@ -185,7 +185,7 @@ def _offset(given: Any, query: Tensor, key: Tensor, asking: Any) -> int | Tensor
                 f'"start" (0): the first query stands at the first key; "end" ({keys - queries}): '
                 "the last query stands at the last key, as in decoding"
             )
-        return 0 if queries == keys else None
+        return 0 if queries == keys or 0 in (queries, keys) else None
     if isinstance(given, str):
         if given not in ("start", "end"):
             raise ValueError(f'attention: query_offset must be "start" or "end"; got {given!r}')
