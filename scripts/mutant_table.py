@@ -211,7 +211,7 @@ MUTANTS = (
         "the matrix is built",
         "contract 8",
         "impl/tiled.py",
-        "    cells = max(1, memory // BYTES_PER_CELL)\n",
+        "    cells = max(1, memory // bytes_per_cell(problem))\n",
         "    cells = 2**40\n",
         "contracts/test_8_memory.py",
     ),

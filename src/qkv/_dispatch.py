@@ -109,11 +109,11 @@ def plan(matrix: AttentionMatrix, operation: str, measures: tuple[Measure, ...])
         tiling = tiled.tiling(problem, matrix.memory)
         blocks = sum(1 for _ in tiling)
         lead_block, row_block, col_block = tiling.block_shape
-        memory = tiled.BYTES_PER_CELL * row_block * col_block
+        memory = tiled.bytes_per_cell(problem) * row_block * col_block
         for size in lead_block:
             memory *= size
     elif implementation is not sdpa:
-        memory = tiled.BYTES_PER_CELL * cells
+        memory = tiled.bytes_per_cell(problem) * cells
     width = matrix.query.shape[-1]
     values = sum(m.value.shape[-1] for m in measures if isinstance(m, Product))
     work = cells * (width + values)

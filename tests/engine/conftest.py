@@ -8,7 +8,7 @@ import pytest
 import torch
 
 # Budgets in bytes: whole by plain operations, and cut into several blocks.
-AT_ONCE, CUT = 64 * 2**20, 1000
+AT_ONCE, CUT = 64 * 2**20, 2000
 
 
 @pytest.fixture(autouse=True)

@@ -31,7 +31,7 @@ SIZES = Sizes(batch=(2,), heads=2, key_heads=1, queries=5, keys=6, width=3, valu
 SQUARE = replace(SIZES, value_width=SIZES.width)  # what fused kernels ask for
 DTYPES = [torch.float64, torch.float32, torch.bfloat16, torch.float16]
 NAMED = ["torch", "tiled", "reference"]
-CUT = 1000  # bytes: several blocks
+CUT = 2000  # bytes: several blocks
 
 
 def composed(draw) -> qkv.masks.Mask:

@@ -19,7 +19,7 @@ from torch.utils.checkpoint import checkpoint
 import qkv
 
 HEADS, KEY_HEADS, LENGTH, WIDTH = 2, 1, 5, 3
-CUT = 600  # bytes: far less than the matrix takes, so it is cut into several blocks
+CUT = 1200  # bytes: far less than the matrix takes, so it is cut into several blocks
 REGIMES = {"at once": None, "blocks": CUT}
 
 

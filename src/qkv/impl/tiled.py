@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 NAME = "tiled"
 
-# Bytes alive per cell of a strip: scores, weights, exponentials, what is visible.
-BYTES_PER_CELL = 24
 # Up to this many numbers plain operations keep everything for the backward pass.
 _AT_ONCE = 2**18
 
@@ -34,10 +32,15 @@ def unsupported_reason(matrix: AttentionMatrix, measures: tuple[Measure, ...]) -
     return None
 
 
+def bytes_per_cell(problem: Problem) -> int:
+    """What is alive at a time for each cell of a strip."""
+    return problem.normalizer.numbers_alive * accumulation_dtype(problem.query.dtype).itemsize
+
+
 def tiling(problem: Problem, memory: int) -> Tiling:
     """How the matrix is cut to stay within a budget in bytes."""
     layout = problem.layout
-    cells = max(1, memory // BYTES_PER_CELL)
+    cells = max(1, memory // bytes_per_cell(problem))
     return Tiling(layout.lead, layout.queries, layout.keys, cells)
 
 
@@ -47,7 +50,7 @@ def at_once(problem: Problem, memory: int) -> bool:
     numbers = problem.score.numbers_per_cell(problem.query)
     for size in (*layout.lead, layout.queries, layout.keys):
         numbers *= size
-    return numbers <= min(_AT_ONCE, memory // BYTES_PER_CELL)
+    return numbers <= min(_AT_ONCE, memory // bytes_per_cell(problem))
 
 
 def run(matrix: AttentionMatrix, measures: tuple[Measure, ...]) -> list[Any]:

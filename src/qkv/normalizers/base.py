@@ -20,6 +20,10 @@ class Normalizer(Stage):
     order.
     """
 
+    # How many numbers per cell are alive at a time while whole rows are normalised: scores,
+    # exponentials, weights, what is visible.
+    numbers_alive = 6
+
     def statistic(self, scores: Tensor, visible: Tensor | None, *pieces: Tensor) -> Statistic:
         """Row statistics, each `[..., r, 1]`, of scores `[..., r, c]`."""
         raise NotImplementedError

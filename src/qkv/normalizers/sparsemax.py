@@ -18,6 +18,7 @@ class Sparsemax(Normalizer):
     """
 
     name = "sparsemax"
+    numbers_alive = 12  # sorting doubles them
     formula = "w_j = max(0, s_j - tau), tau such that the weights sum to 1"
 
     def statistic(self, scores: Tensor, visible: Tensor | None, *pieces: Tensor) -> Statistic:

@@ -23,7 +23,7 @@ from .examples import Draw, Sizes, drawing, examples
 from .requests import Request, rounded
 
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
-BUDGETS = (None, 300, 1500)  # bytes: at once, tiny blocks, larger blocks
+BUDGETS = (None, 600, 3000)  # bytes: at once, tiny blocks, larger blocks
 
 _HEADS = ((None, None), (1, 1), (2, 1), (4, 2), (3, 3))
 _BATCHES = ((), (1,), (2,), (2, 3), (0,))

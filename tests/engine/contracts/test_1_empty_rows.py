@@ -126,9 +126,8 @@ def test_no_keys_at_all(score, impl, memory) -> None:
     sizes = replace(SIZES, keys=0)
     draw = drawing(0)
     query, key = draw(2, 2, 4, 3).requires_grad_(), draw(2, 1, 0, 3)
-    matrix = qkv.attention(
-        query, key, score=examples(score, sizes, draw)[0], impl=impl, memory=memory
-    )
+    options = {"query_offset": "start", "impl": impl, "memory": memory}
+    matrix = qkv.attention(query, key, score=examples(score, sizes, draw)[0], **options)
     results = no_keys(matrix, draw(2, 1, 0, 2))
     assert [list(r.shape) for r in results] == [[2, 2, 4, 2], [2, 2, 4], [2, 2, 4]]
     assert not any(result.any() for result in results)

@@ -103,7 +103,7 @@ def test_what_later_queries_see(score, poison, engine) -> None:
 
 @pytest.mark.parametrize("score", SCORES)
 def test_inside_the_tiles_of_a_strip(score, poison, small_tiles) -> None:
-    for memory in (2**20, 1000):
+    for memory in (2**20, 2000):
         options = stages(score, qkv.Softmax) | {"mask": documents(), "memory": memory}
         found, right = run(poisoned(poison, "key", "value"), **options), run(inputs(), **options)
         assert_same(found, right, "small tiles", slice(0, 3), slice(0, 3))

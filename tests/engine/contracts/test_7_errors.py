@@ -225,6 +225,23 @@ CASES: list[tuple[Callable[[], object], type[Exception], str]] = [
         "got weight [2], query [2, 4, 3, 8]",
     ),
     (
+        lambda: matrix(score=lambda q, k, cells: 1.0) @ KEY,
+        TypeError,
+        "attention: the score callable must return a tensor; got float",
+    ),
+    (
+        lambda: matrix(score=lambda q, k, cells: k) @ KEY,
+        ValueError,
+        "attention: the score callable must return scores broadcastable to its tile "
+        "[2, 4, 3, 5]; got [2, 4, 5, 8]",
+    ),
+    (
+        lambda: matrix(score=lambda q, k, cells: cells.position - cells.col) @ KEY,
+        ValueError,
+        "attention: query_offset must be given where a callable asks for cells.position and "
+        "Lq != Lk; got 3 queries, 5 keys",
+    ),
+    (
         lambda: qkv.Causal() & torch.ones(3, 5, dtype=torch.bool),
         TypeError,
         "mask &: the other side must be a qkv mask; got Tensor",

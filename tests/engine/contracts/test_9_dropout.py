@@ -18,11 +18,12 @@ SIZES = Sizes(batch=(2,), heads=4, key_heads=2, queries=6, keys=7, width=3)
 SAMPLE = Sizes(batch=(3,), heads=4, key_heads=1, queries=60, keys=50, width=2)
 
 
-def matrix(sizes: Sizes = SIZES, score: type = qkv.Dot, **options) -> qkv.AttentionMatrix:
+def matrix(sizes: Sizes = SIZES, kind: type = qkv.Dot, **options) -> qkv.AttentionMatrix:
     draw = drawing(0)
     query = draw(*sizes.lead, sizes.queries, sizes.width)
     key = draw(*sizes.key_lead, sizes.keys, sizes.width)
-    return qkv.attention(query, key, score=examples(score, sizes, draw)[0], **options)
+    score = examples(kind, sizes, draw)[0]
+    return qkv.attention(query, key, score=score, query_offset="start", **options)
 
 
 def kept(sizes: Sizes, p: float, seed: int, **options) -> Tensor:
@@ -34,8 +35,8 @@ def kept(sizes: Sizes, p: float, seed: int, **options) -> Tensor:
 
 @pytest.mark.parametrize("score", SCORES)
 def test_the_same_bits_everywhere(score, engine) -> None:
-    right = matrix(score=score, impl="reference").dropout(0.4, seed=11).dense() == 0
-    found = matrix(score=score, **engine).dropout(0.4, seed=11)
+    right = matrix(kind=score, impl="reference").dropout(0.4, seed=11).dense() == 0
+    found = matrix(kind=score, **engine).dropout(0.4, seed=11)
     assert torch.equal(found.dense() == 0, right)
     ones = torch.eye(SIZES.keys, dtype=torch.float64)
     assert torch.equal((found @ ones) == 0, right), "the product drops the same"
