@@ -17,7 +17,6 @@ import platform
 import resource
 import subprocess
 import sys
-import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -69,7 +68,6 @@ class Figure:
     mode: str
     code: str
     extra: int | None
-    seconds: float | None
 
 
 def lazily(kind: str, query: Tensor, key: Tensor, parameter: Tensor) -> Tensor:
@@ -101,8 +99,8 @@ def densely(kind: str, query: Tensor, key: Tensor, parameter: Tensor) -> Tensor:
     return torch.softmax(scores, -1) @ key
 
 
-def measure(case: Case, queries: int, keys: int, mode: str, code: str) -> dict[str, float]:
-    """Runs in the child process."""
+def measure(case: Case, queries: int, keys: int, mode: str, code: str) -> int:
+    """The figure in bytes; runs in the child process."""
     function = lazily if code == "qkv" else densely
 
     def run(query: Tensor, key: Tensor, parameter: Tensor) -> list[Tensor]:
@@ -121,11 +119,10 @@ def measure(case: Case, queries: int, keys: int, mode: str, code: str) -> dict[s
 
     run(*inputs(16, 256))  # loads what first calls load
     tensors = inputs(queries, keys)
-    before, start = peak(), time.perf_counter()
+    before = peak()
     results = run(*tensors)
-    seconds = time.perf_counter() - start
     size = sum(tensor.numel() * tensor.itemsize for tensor in results)
-    return {"extra": max(0, peak() - before - size), "seconds": seconds}
+    return max(0, peak() - before - size)
 
 
 def peak() -> int:
@@ -140,12 +137,12 @@ def figure(index: int, length: int, mode: str, code: str) -> Figure:
     queries = min(length, case.queries or length)
     cells = case.heads * queries * length * case.numbers_per_cell()
     if code == "dense" and 4 * cells * (3 if mode == "forward" else 4) > DENSE_LIMIT:
-        return Figure(case.name, queries, length, mode, code, None, None)
+        return Figure(case.name, queries, length, mode, code, None)
     command = [sys.executable, __file__, "--child", str(index), str(queries), str(length)]
     done = subprocess.run([*command, mode, code], capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"{case.name}, {length}, {mode}, {code}: {done.stderr}")
-    return Figure(case.name, queries, length, mode, code, **json.loads(done.stdout))
+    return Figure(case.name, queries, length, mode, code, int(done.stdout))
 
 
 def text(figures: list[Figure], lengths: list[int]) -> str:
@@ -154,15 +151,14 @@ def text(figures: list[Figure], lengths: list[int]) -> str:
     lines = []
     for case in CASES:
         lines += ["", f"### {case.name}", ""]
-        lines.append("| queries × keys | forward | dense | with backward | dense | seconds |")
-        lines.append("|---:|---:|---:|---:|---:|---:|")
+        lines.append("| queries × keys | forward | dense | with backward | dense |")
+        lines.append("|---:|---:|---:|---:|---:|")
         for length in lengths:
             row = [
                 found[case.name, length, mode, code] for mode in MODES for code in ("qkv", "dense")
             ]
             cells = [mebibytes(f.extra) for f in row]
-            seconds = f"{row[0].seconds:.1f}, {row[2].seconds:.1f}"
-            lines.append(f"| {row[0].queries:,} × {length:,} | {' | '.join(cells)} | {seconds} |")
+            lines.append(f"| {row[0].queries:,} × {length:,} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -178,14 +174,13 @@ def document(figures: list[Figure], lengths: list[int]) -> str:
 
 Peak memory in MiB beyond inputs, output and gradients, float32, batch 1, with the default working
 budget of 64 MiB (`memory=`). Every figure is the peak of a fresh process. "dense" is the formula in
-plain torch with the whole matrix, where it takes less than about 6 GB. "seconds" are those of qkv,
-forward and with backward, on a machine that does other things as well: an indication, not a
-benchmark.
+plain torch with the whole matrix, where it takes less than about 6 GB.
 
-Made by `python benchmarks/memory.py` on {setting["processor"]}, {setting["threads"]} threads,
-torch {setting["torch"]}, Python {setting["python"]}, commit {setting["commit"]}. Where there are
-fewer queries than keys, all of them would take too long on such a machine; the dense formula got
-just as few.
+Made by `python benchmarks/memory.py` on {setting["processor"]}, {setting["threads"]} threads, torch
+{setting["torch"]}, Python {setting["python"]}, commit {setting["commit"]}; the figures as they came
+are in [memory.json](memory.json). Where there are fewer queries than keys, all of them would take
+too long on such a machine; the dense formula got just as few. Gradients of keys are summed over
+blocks of queries: with backward a few copies of the keys come on top of the budget.
 {text(figures, lengths)}
 """
 
@@ -223,7 +218,7 @@ def main() -> None:
     """Measures and writes the table, or is the child that does one measurement."""
     if sys.argv[1:2] == ["--child"]:
         index, queries, keys, mode, code = sys.argv[2:]
-        print(json.dumps(measure(CASES[int(index)], int(queries), int(keys), mode, code)))
+        print(measure(CASES[int(index)], int(queries), int(keys), mode, code))
         return
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--lengths", type=int, nargs="+", default=list(LENGTHS))
@@ -236,7 +231,7 @@ def main() -> None:
                     figures.append(figure(index, length, mode, code))
                     shown = mebibytes(figures[-1].extra)
                     print(f"{case.name:50} {length:6} {mode:8} {code:5} {shown:>8} MiB", flush=True)
-    save(FIGURES, json.dumps({**machine(), "figures": [asdict(f) for f in figures]}, indent=1))
+    save(FIGURES, json.dumps({**machine(), "figures": [asdict(f) for f in figures]}, indent=1) + "\n")
     save(TABLE, document(figures, lengths))
 
 
