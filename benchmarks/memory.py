@@ -231,7 +231,8 @@ def main() -> None:
                     figures.append(figure(index, length, mode, code))
                     shown = mebibytes(figures[-1].extra)
                     print(f"{case.name:50} {length:6} {mode:8} {code:5} {shown:>8} MiB", flush=True)
-    save(FIGURES, json.dumps({**machine(), "figures": [asdict(f) for f in figures]}, indent=1) + "\n")
+    record = {**machine(), "figures": [asdict(figure) for figure in figures]}
+    save(FIGURES, json.dumps(record, indent=1) + "\n")
     save(TABLE, document(figures, lengths))
 
 
