@@ -50,8 +50,8 @@ class Case:
 
 
 CASES = (
-    Case("Dot, D 64, 1 head", "dot", 1, 64),
-    Case("Dot, D 64, 8 heads", "dot", 8, 64),
+    Case("Dot, D 64, 1 head (fused kernels)", "dot", 1, 64),
+    Case("Dot, D 64, 8 heads (fused kernels)", "dot", 8, 64),
     Case("Dot, D 64, 1 head, sparsemax", "sparsemax", 1, 64, queries=2048),
     Case("Additive, D 256, 1 head", "additive", 1, 256, queries=512),
     Case("callable with a captured parameter, D 64, 1 head", "callable", 1, 64, queries=512),
