@@ -15,7 +15,7 @@ from qkv.testing import Sizes, examples
 from qkv.testing.examples import drawing
 
 SIZES = Sizes(batch=(2,), heads=4, key_heads=2, queries=6, keys=7, width=3)
-SAMPLE = Sizes(batch=(3,), heads=4, key_heads=1, queries=60, keys=50, width=2)
+SAMPLE = Sizes(batch=(3,), heads=4, key_heads=2, queries=60, keys=50, width=2)
 
 
 def matrix(sizes: Sizes = SIZES, kind: type = qkv.Dot, **options) -> qkv.AttentionMatrix:
