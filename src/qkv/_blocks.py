@@ -124,8 +124,8 @@ class Tiling:
 
     @property
     def whole(self) -> Block:
-        block = Block(tuple((0, size) for size in self.lead), (0, self.rows), (0, self.cols))
-        return replace(block, cols=self.span(block)) if self.span else block
+        """Everything as one block, no key left out."""
+        return Block(tuple((0, size) for size in self.lead), (0, self.rows), (0, self.cols))
 
 
 def _cuts(size: int, step: int) -> list[Range]:

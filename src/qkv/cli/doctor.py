@@ -12,7 +12,8 @@ from typing import Annotated
 
 import typer
 
-from qkv.cli.packages import INSTALL, OPTIONAL_PACKAGES
+from qkv.cli.packages import OPTIONAL_PACKAGES
+from qkv.tasks.optional import INSTALL
 
 _FAILED = 1
 

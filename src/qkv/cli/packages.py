@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-INSTALL = "pip install 'qkv[tasks]'"
 # What each is for.
 OPTIONAL_PACKAGES = {
     "matplotlib": "pictures",

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from qkv._errors import UnsupportedError
-from qkv.cli.packages import INSTALL, OPTIONAL_PACKAGES
+from qkv.cli.packages import OPTIONAL_PACKAGES
+from qkv.tasks.optional import INSTALL
 
 FAILED = 1
 INTERRUPTED = 128 + signal.SIGINT

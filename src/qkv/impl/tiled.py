@@ -112,8 +112,7 @@ def _span(problem: Problem):
 
 def _plain(blocks: BlockMap, tensors: list[Tensor]) -> tuple[Tensor, ...]:
     """One block over everything by differentiable operations."""
-    whole = replace(blocks.tiling, span=None).whole
-    results = blocks.function(whole, *tensors)
+    results = blocks.function(blocks.tiling.whole, *tensors)
     pairs = zip(results, blocks.outputs, strict=True)
     return tuple(result.to(out.dtype).expand(out.shape) for result, out in pairs)
 

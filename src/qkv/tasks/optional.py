@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+INSTALL = "pip install 'qkv[tasks]'"
+
 
 def needed(module: str) -> Any:
     """The module of this name, or ImportError saying what to install."""
@@ -12,6 +14,4 @@ def needed(module: str) -> Any:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
         package = module.partition(".")[0]
-        raise ImportError(
-            f"{package} is needed here and not installed; pip install 'qkv[tasks]'"
-        ) from error
+        raise ImportError(f"{package} is needed here and not installed; {INSTALL}") from error
