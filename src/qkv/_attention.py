@@ -12,9 +12,12 @@ from . import _dispatch
 from ._matrix import AttentionMatrix
 from ._tensors import cast_for_autocast, is_tensor, shape_of
 from .biases.base import Bias
+from .biases.custom import CustomBias
 from .biases.tensor import TensorBias
 from .masks.base import Mask
+from .masks.custom import CustomMask
 from .normalizers.base import Normalizer
+from .normalizers.custom import CustomNormalizer
 from .normalizers.softmax import Softmax
 from .scores.base import Score
 from .scores.custom import CustomScore
@@ -31,9 +34,9 @@ def attention(
     key: Tensor,
     *,
     score: Score | Callable[..., Tensor] | None = None,
-    bias: Tensor | Bias | Sequence[Tensor | Bias] | None = None,
-    mask: Mask | None = None,
-    normalizer: Normalizer | None = None,
+    bias: Tensor | Bias | Callable[..., Tensor] | Sequence[Any] | None = None,
+    mask: Mask | Callable[..., Tensor] | None = None,
+    normalizer: Normalizer | Callable[..., Tensor] | None = None,
     query_offset: int | Tensor | str | None = None,
     impl: str = "auto",
     memory: int | None = None,
@@ -64,14 +67,18 @@ def attention(
     score = _score(score)
     score.check(query, key)
     biases = _biases(bias)
+    if callable(mask) and not isinstance(mask, (Mask, type)):
+        mask = CustomMask(mask)
     if mask is not None and not isinstance(mask, Mask):
         got = type(mask).__name__
         hint = "; wrap a bool tensor in qkv.Dense" if is_tensor(mask) else ""
-        raise TypeError(f"attention: mask must be a qkv mask or None; got {got}{hint}")
+        raise TypeError(f"attention: mask must be a qkv mask, a callable or None; got {got}{hint}")
     normalizer = _SOFTMAX if normalizer is None else normalizer
+    if callable(normalizer) and not isinstance(normalizer, (Normalizer, type)):
+        normalizer = CustomNormalizer(normalizer)
     if not isinstance(normalizer, Normalizer):
         got = type(normalizer).__name__
-        raise TypeError(f"attention: normalizer must be a qkv normalizer; got {got}")
+        raise TypeError(f"attention: normalizer must be a qkv normalizer or a callable; got {got}")
     asking = next((s for s in (score, *biases, mask) if s is not None and s.needs_positions), None)
     offset = _offset(query_offset, query, key, asking)
     if impl not in _dispatch.NAMES:
@@ -115,11 +122,6 @@ def _check_tensors(query: Tensor, key: Tensor) -> None:
                 f"attention: {name} must have at least two dimensions [length, width]; "
                 f"got {shape_of(tensor)}"
             )
-    if query.shape[-1] != key.shape[-1]:
-        raise ValueError(
-            "attention: key width must equal query width; "
-            f"got query {shape_of(query)}, key {shape_of(key)}"
-        )
     if query.dtype != key.dtype or query.device != key.device:
         raise ValueError(
             "attention: query and key must share dtype and device; "
@@ -169,6 +171,8 @@ def _bias(entry: Any) -> Bias:
         return entry
     if is_tensor(entry) and entry.is_floating_point():
         return TensorBias(entry)
+    if callable(entry) and not isinstance(entry, type) and not is_tensor(entry):
+        return CustomBias(entry)
     got = f"a tensor of {entry.dtype}" if is_tensor(entry) else type(entry).__name__
     raise TypeError(
         f"attention: bias must be a floating tensor, a qkv bias or a list of them; got {got}"

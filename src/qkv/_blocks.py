@@ -139,15 +139,33 @@ def _cuts(size: int, step: int) -> list[Range]:
 
 @dataclass(frozen=True)
 class Output:
-    """One output of a block map: what is cut, its full shape and its dtype."""
+    """One output of a block map: what is cut, its full shape and its dtype. What blocks give is
+    added, or with `largest` the largest is kept."""
 
     axes: Axes | None
     shape: tuple[int, ...]
     dtype: torch.dtype
+    largest: bool = False
 
     @property
     def differentiable(self) -> bool:
-        return self.dtype.is_floating_point
+        return self.dtype.is_floating_point and not self.largest
+
+    def total(self, device: torch.device) -> Tensor:
+        """What blocks are put into."""
+        start = -torch.inf if self.largest else 0
+        dtype = accumulation_dtype(self.dtype)
+        if self.axes is None and dtype is torch.float32 and device.type != "mps":
+            dtype = torch.float64  # few numbers, and each is a sum over all blocks
+        return torch.full(self.shape, start, dtype=dtype, device=device)
+
+    def put(self, total: Tensor, block: Block, result: Tensor) -> None:
+        """Puts the result of one block into the total."""
+        part = block.take(total, self.axes)
+        if self.largest:
+            part.copy_(torch.maximum(part, result))
+        else:
+            part.add_(result)
 
 
 BlockFunction = Callable[..., tuple[Tensor, ...]]
@@ -179,10 +197,7 @@ class BlockMap:
 
     def run(self, tensors: tuple[Tensor, ...], traced: bool = False) -> tuple[Tensor, ...]:
         device = tensors[0].device
-        totals = [
-            torch.zeros(out.shape, dtype=accumulation_dtype(out.dtype), device=device)
-            for out in self.outputs
-        ]
+        totals = [out.total(device) for out in self.outputs]
         for block in self.tiling:
             pieces = [block.take(t, axes) for t, axes in zip(tensors, self.inputs, strict=True)]
             if traced:
@@ -190,7 +205,7 @@ class BlockMap:
             else:
                 results = self.function(block, *pieces)
             for total, out, result in zip(totals, self.outputs, results, strict=True):
-                block.take(total, out.axes).add_(result)
+                out.put(total, block, result)
         return tuple(total.to(out.dtype) for total, out in zip(totals, self.outputs, strict=True))
 
     def pullback(

@@ -8,13 +8,29 @@ from ._dispatch import Plan, implementations
 from ._errors import UnsupportedError
 from ._explain import Explanation
 from ._matrix import AttentionMatrix
+from ._rollout import rollout
+from .biases.alibi import ALiBi
+from .biases.relative import RelativeBias
+from .biases.softcap import SoftCap
 from .masks.causal import Causal
 from .masks.dense import Dense
+from .masks.documents import Documents
 from .masks.padding import Padding
+from .masks.prefix import Prefix
+from .masks.window import Window
 from .measures.cells import Links, Top
+from .measures.pool import Pool
 from .measures.product import Collected, Product
-from .measures.statistics import Entropy, LogSumExp, Mass
+from .measures.statistics import Distance, Entropy, LogSumExp, Mass, Support
+from .normalizers.entmax import Entmax
+from .normalizers.entmax15 import Entmax15
+from .normalizers.identity import Identity
+from .normalizers.sigmoid import Sigmoid
 from .normalizers.softmax import Softmax
 from .normalizers.sparsemax import Sparsemax
+from .normalizers.topk import TopK
 from .scores.additive import Additive
+from .scores.bilinear import Bilinear
+from .scores.cosine import Cosine
 from .scores.dot import Dot
+from .scores.gaussian import Gaussian

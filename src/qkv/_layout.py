@@ -85,6 +85,16 @@ class Layout:
             return tensor.reshape((-1,) + (1,) * (len(self.lead) + 1))
         return tensor.reshape(self.key_heads, self.group, 1, 1)
 
+    def per_head(self, tensor: Tensor, what: str) -> Tensor:
+        """One number per head `[H]`, or one for all, as `[..., 1, 1]` beside the cells."""
+        if tensor.numel() not in (1, self.key_heads * self.group):
+            raise ValueError(
+                f"{what} must have one entry per head ({self.key_heads * self.group}); "
+                f"got {shape_of(tensor)}"
+            )
+        split = (1, 1) if tensor.numel() == 1 else (self.key_heads, self.group)
+        return tensor.reshape(*(1,) * len(self.batch), *split, 1, 1)
+
     def to_user(self, tile: Tensor) -> Tensor:
         """A tile `[batch..., Hk, G, a, b]` with the heads in one dimension, as callables see it."""
         if not self.has_heads:

@@ -18,8 +18,9 @@ from .biases.base import Bias
 from .masks.base import Mask
 from .measures.base import Measure
 from .measures.cells import Links, Top
+from .measures.pool import Pool
 from .measures.product import Collected, Product
-from .measures.statistics import Entropy, LogSumExp, Mass
+from .measures.statistics import Distance, Entropy, LogSumExp, Mass, Support
 from .normalizers.base import Normalizer
 from .scores.base import Score
 
@@ -131,6 +132,18 @@ class AttentionMatrix(_MatrixProduct):
         """The entropy of each query's weights in nats, `[B..., H, Lq]`."""
         return _dispatch.run(self, Entropy())[0]
 
+    def distance(self) -> Tensor:
+        """The mean distance that each query looks over, in positions, `[B..., H, Lq]`."""
+        return _dispatch.run(self, Distance())[0]
+
+    def support(self) -> Tensor:
+        """The number of keys with weight > 0, per query, `[B..., H, Lq]`."""
+        return _dispatch.run(self, Support())[0]
+
+    def pool(self, rows: int, cols: int, how: str = "max") -> Tensor:
+        """A coarse map of the whole matrix, `[B..., H, rows, cols]`: see `qkv.Pool`."""
+        return _dispatch.run(self, Pool(rows, cols, how))[0]
+
     def mass(self) -> Tensor:
         """The attention that each key received: column sums, `[B..., H, Lk]`."""
         return _dispatch.run(self, Mass())[0]
@@ -214,6 +227,9 @@ class AttentionMatrix(_MatrixProduct):
             "top": lambda: Top(1),
             "entropy": Entropy,
             "mass": Mass,
+            "distance": Distance,
+            "support": Support,
+            "pool": lambda: Pool(1, 1),
             "logsumexp": LogSumExp,
         }
         if operation not in stand_in:

@@ -69,8 +69,12 @@ def build(
     query = layout.canonical(query, "attention: query")
     key = layout.canonical(key, "attention: key")
     score, offset = matrix.score, matrix.offset
-    if capture:
+    biases, mask, normalizer = matrix.bias, matrix.mask, matrix.normalizer
+    if capture and 0 not in (*layout.lead, layout.queries, layout.keys):
         score = score.lifted(layout, query, key)
+        biases = tuple(bias.lifted(layout, query, key) for bias in biases)
+        mask = None if mask is None else mask.lifted(layout, query, key)
+        normalizer = normalizer.lifted(layout, query, key)
     offset = layout.over_batch(offset) if isinstance(offset, Tensor) else offset
     rows = matrix.rows
     parts: dict[str, Lifted] = {
@@ -79,17 +83,17 @@ def build(
         "offset": [(offset, PER_BATCH)] if isinstance(offset, Tensor) else [],
         "dropout": [] if matrix.dropped is None else matrix.dropped.lift(layout),
         "score": score.lift(layout),
-        "mask": [] if matrix.mask is None else matrix.mask.lift(layout),
-        "normalizer": matrix.normalizer.lift(layout),
+        "mask": [] if mask is None else mask.lift(layout),
+        "normalizer": normalizer.lift(layout),
     }
-    for index, bias in enumerate(matrix.bias):
+    for index, bias in enumerate(biases):
         parts[f"bias {index}"] = bias.lift(layout)
     parts["rows"] = []
     if rows is not None:
         parts = {part: [_selected(*entry, rows) for entry in parts[part]] for part in parts}
         parts["rows"] = [(rows.reshape(*(1,) * len(layout.lead), -1), PER_QUERY)]
     chosen = layout if rows is None else replace(layout, queries=rows.numel())
-    stages = (score, matrix.bias, matrix.mask, matrix.normalizer, matrix.dropped)
+    stages = (score, biases, mask, normalizer, matrix.dropped)
     return Problem(chosen, layout, *stages, offset, parts)
 
 

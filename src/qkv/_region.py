@@ -43,8 +43,8 @@ class Region:
                 f"A[..., rows, cols]: rows and columns must be given for a matrix {list(shape)}; "
                 f"got {len(index)} indices"
             )
-        rows, drop_row = _indices(index[-2], shape[-2], "rows", device)
-        cols, drop_col = _indices(index[-1], shape[-1], "cols", device)
+        rows, drop_row = indices(index[-2], shape[-2], "rows", device)
+        cols, drop_col = indices(index[-1], shape[-1], "cols", device)
         dropped = tuple(axis for axis, drop in ((-2, drop_row), (-1, drop_col)) if drop)
         return Region(rows, cols, dropped, tuple(index[:lead]))
 
@@ -102,7 +102,7 @@ def _columns(tensor: Tensor, axes: Axes | None, cols: Tensor) -> Tensor:
     return tensor.index_select(axes.col, cols)
 
 
-def _indices(index: Any, size: int, what: str, device: torch.device) -> tuple[Tensor, bool]:
+def indices(index: Any, size: int, what: str, device: torch.device) -> tuple[Tensor, bool]:
     """Index positions of one axis, and whether the axis is dropped."""
     if isinstance(index, slice):
         return torch.arange(*index.indices(size), device=device), False

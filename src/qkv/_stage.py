@@ -6,6 +6,8 @@ each, and every method that works on a tile gets the pieces of those tensors, in
 
 from __future__ import annotations
 
+from typing import Self
+
 from torch import Tensor
 
 from ._blocks import Axes
@@ -24,6 +26,10 @@ class Stage:
     def needs_positions(self) -> bool:
         """Whether the stage asks where a query stands among the keys."""
         return False
+
+    def lifted(self, layout: Layout, query: Tensor, key: Tensor) -> Self:
+        """The stage with every tensor that it uses among those of `lift`."""
+        return self
 
     def lift(self, layout: Layout) -> Lifted:
         """The stage's tensors in canonical form."""

@@ -33,7 +33,8 @@ def serves(matrix: AttentionMatrix, measures: tuple[Measure, ...]) -> bool:
         and len(measures) == 1
         and type(measures[0]) is Product
         and type(matrix.score) is Dot
-        and type(matrix.normalizer) is Softmax
+        and isinstance(matrix.normalizer, Softmax)
+        and matrix.normalizer.sink is None
         and (matrix.mask is None or type(matrix.mask) is Causal)
         and not isinstance(matrix.offset, Tensor)
         and not matrix.bias

@@ -12,18 +12,22 @@ from torch import Tensor
 
 import qkv
 from qkv import AttentionMatrix
+from qkv.masks.custom import CustomMask
+from qkv.normalizers import NORMALIZERS
 from qkv.testing import assert_close, assert_honoured
 from qkv.testing.examples import drawing
 from qkv.testing.strategies import BUDGETS, draws, masks, matrices, requests, sizes, with_budget
+
+DISTRIBUTIONS = tuple(kind for kind in NORMALIZERS if kind.distribution)
 
 few = settings(max_examples=30)
 
 
 @st.composite
 def drawn(draw, at_least: int = 1):
-    """A matrix by our own code, the sizes it was made with and a source of numbers."""
+    """A matrix of distributions by our own code, its sizes and a source of numbers."""
     of, numbers = draw(sizes(at_least)), draw(draws())
-    matrix = draw(matrices(of, numbers))
+    matrix = draw(matrices(of, numbers, DISTRIBUTIONS))
     return with_budget(matrix, draw(st.sampled_from(BUDGETS))), of, numbers
 
 
@@ -137,11 +141,25 @@ def test_masks_are_their_dense_form_in_every_regime(of, numbers, data) -> None:
         assert_close(with_budget(matrix, budget).dense(), oracle)
 
 
+def same_document(mask, place: Tensor, col: Tensor, rank: int) -> Tensor:
+    """Documents cell by cell; a query beyond the sequence belongs to none."""
+    ids = mask.ids
+    if ids is None:
+        ids = torch.repeat_interleave(torch.arange(len(mask.lengths)), mask.lengths)
+        ids = torch.cat([ids, torch.full((max(0, len(col) - len(ids)),), -1)])
+    known = (place >= 0) & (place < ids.shape[-1])
+    own = ids[..., place.clamp(0, ids.shape[-1] - 1)]
+    shown = (own == ids[..., None, : len(col)]) & known & (own >= 0)
+    if shown.ndim == 2:
+        return shown
+    return shown.reshape(-1, *(1,) * (rank - 3), *shown.shape[-2:]) if rank > 2 else shown[0]
+
+
 def dense_form(mask, matrix: AttentionMatrix) -> Tensor:
     """What a mask says cell by cell, by its definition alone."""
-    if hasattr(mask, "inner"):
+    if mask.name == "not":
         return ~dense_form(mask.inner, matrix)
-    if hasattr(mask, "left"):
+    if mask.name in ("and", "or"):
         left, right = dense_form(mask.left, matrix), dense_form(mask.right, matrix)
         return left & right if mask.name == "and" else left | right
     row, col = torch.arange(matrix.shape[-2])[:, None], torch.arange(matrix.shape[-1])
@@ -152,6 +170,17 @@ def dense_form(mask, matrix: AttentionMatrix) -> Tensor:
         shown = col < (
             lengths.reshape(-1, *(1,) * (matrix.ndim - 1)) if matrix.ndim > 2 else lengths
         )
+    elif isinstance(mask, qkv.Window):
+        ahead = col - row - matrix.offset
+        right = matrix.shape[-1] + 99 if mask.right is None else mask.right
+        shown = (ahead >= -mask.left) & (ahead <= right)
+    elif isinstance(mask, qkv.Prefix):
+        shown = col < mask.length
+    elif isinstance(mask, qkv.Documents):
+        shown = same_document(mask, row + matrix.offset, col, matrix.ndim)
+    elif isinstance(mask, CustomMask):
+        heads = torch.arange(matrix.shape[-3])[:, None, None] if matrix.ndim > 2 else 0
+        shown = (row + col + heads) % 3 != 0
     else:
         shown = mask.allowed
     return shown.expand(matrix.shape)

@@ -1,6 +1,10 @@
 """Biases: what is added to scores. One file each; this tuple lists them all."""
 
+from .alibi import ALiBi
 from .base import Bias
+from .custom import CustomBias
+from .relative import RelativeBias
+from .softcap import SoftCap
 from .tensor import TensorBias
 
-BIASES: tuple[type[Bias], ...] = (TensorBias,)
+BIASES: tuple[type[Bias], ...] = (TensorBias, ALiBi, RelativeBias, SoftCap, CustomBias)

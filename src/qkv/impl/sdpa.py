@@ -40,8 +40,10 @@ def unsupported_reason(matrix: AttentionMatrix, measures: tuple[Measure, ...]) -
         return "its fused kernels compute A @ value alone"
     if type(matrix.score) is not Dot:
         return f"its fused kernels know the dot score alone, not {type(matrix.score).__name__}"
-    if type(matrix.normalizer) is not Softmax:
+    if not isinstance(matrix.normalizer, Softmax):
         return f"its fused kernels know softmax alone, not {type(matrix.normalizer).__name__}"
+    if matrix.normalizer.sink is not None:
+        return "its fused kernels know no sink"
     if matrix.dropped is not None:
         return "its dropout draws other random numbers than the contract says"
     if matrix.rows is not None:

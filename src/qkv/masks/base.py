@@ -7,8 +7,9 @@ is evaluated cell by cell.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -21,7 +22,7 @@ from .._tensors import is_concrete
 Bound = Tensor | int
 Intervals = list[tuple[Bound, Bound]]  # the union of [start, stop)
 
-_EVERYTHING = 2**62  # beyond any key
+EVERYTHING = 2**62  # beyond any key
 _MOST_INTERVALS = 8  # beyond that, cell by cell is cheaper
 
 
@@ -91,6 +92,10 @@ class _Pair(Mask):
 
     def lift(self, layout: Layout) -> Lifted:
         return [*self.left.lift(layout), *self.right.lift(layout)]
+
+    def lifted(self, layout: Layout, query: Tensor, key: Tensor) -> Self:
+        left = self.left.lifted(layout, query, key)
+        return replace(self, left=left, right=self.right.lifted(layout, query, key))
 
     def _split(self, cells: Cells, pieces: tuple[Tensor, ...]):
         count = len(self.left.lift(cells.layout))
@@ -163,6 +168,9 @@ class Not(Mask):
     def needs_positions(self) -> bool:
         return self.inner.needs_positions
 
+    def lifted(self, layout: Layout, query: Tensor, key: Tensor) -> Self:
+        return replace(self, inner=self.inner.lifted(layout, query, key))
+
     def lift(self, layout: Layout) -> Lifted:
         return self.inner.lift(layout)
 
@@ -170,10 +178,10 @@ class Not(Mask):
         inner = self.inner.intervals(cells, *pieces)
         if inner is None:
             return None
-        complement: Intervals | None = [(0, _EVERYTHING)]
+        complement: Intervals | None = [(0, EVERYTHING)]
         for start, stop in inner:
             # They overlap where the interval is empty: then everything is its complement.
-            rest: Intervals = [(0, start), (stop, _EVERYTHING)]
+            rest: Intervals = [(0, start), (stop, EVERYTHING)]
             complement = _intersection(complement, rest)
             if complement is None:
                 return None

@@ -2,8 +2,9 @@
 
 from .base import Measure
 from .cells import Columns, Top
+from .pool import Pool
 from .product import Collected, Product
-from .statistics import Entropy, LogSumExp, Mass
+from .statistics import Distance, Entropy, LogSumExp, Mass, Support
 
 MEASURES: tuple[type[Measure], ...] = (
     Product,
@@ -12,5 +13,8 @@ MEASURES: tuple[type[Measure], ...] = (
     Top,
     Mass,
     Entropy,
+    Distance,
+    Support,
+    Pool,
     LogSumExp,
 )

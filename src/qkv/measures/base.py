@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from .._blocks import Block, Output
+from .._cells import Cells
 from .._layout import Layout
 from .._stage import Lifted
 from ..normalizers.base import Statistic
@@ -30,8 +31,18 @@ class Rows(Protocol):
         ...
 
     @property
+    def cells(self) -> Cells:
+        """Where these rows lie."""
+        ...
+
+    @property
     def scores(self) -> Tensor:
         """`[..., r, c]`."""
+        ...
+
+    @property
+    def visible(self) -> Tensor | None:
+        """bool, broadcastable to `[..., r, c]`; None where everything is visible."""
         ...
 
     @property

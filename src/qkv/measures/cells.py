@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from .._blocks import Output
@@ -50,13 +51,17 @@ class Top(Measure):
 
     def run(self, rows: Rows, *pieces: Tensor) -> tuple[Tensor, ...]:
         weights, (start, stop) = rows.weights, rows.block.cols
+        rank = weights.detach()
+        if rows.visible is not None:  # weights may be negative: what is hidden still comes last
+            rank = torch.where(rows.visible, rank, -torch.inf)
         missing = self.k - (stop - start)
         if missing > 0:  # fewer keys are in sight than asked for: take unseen ones beside them
             before = min(start, missing)
-            weights = torch.nn.functional.pad(weights, (before, missing - before))
+            rank = F.pad(rank, (before, missing - before), value=-torch.inf)
+            weights = F.pad(weights, (before, missing - before))
             start -= before
-        weights, indices = weights.topk(self.k, dim=-1)
-        return weights, indices + start
+        indices = rank.topk(self.k, dim=-1).indices
+        return weights.gather(-1, indices), indices + start
 
     def finish(self, layout: Layout, *results: Tensor) -> Links:
         return Links(layout.restore(results[0], 2), layout.restore(results[1], 2))

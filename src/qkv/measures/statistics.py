@@ -26,11 +26,22 @@ class _PerQuery(Measure):
         return layout.restore(results[0], 1)
 
 
+def require_nonnegative(problem: Problem, what: str) -> None:
+    """Raises where weights may be negative."""
+    if not problem.normalizer.nonnegative:
+        raise UnsupportedError(
+            f"{what}: needs weights >= 0; got normalizer {type(problem.normalizer).__name__}"
+        )
+
+
 @dataclass(frozen=True)
 class Entropy(_PerQuery):
     """The entropy of each query's weights in nats, `[B..., H, Lq]`; 0 where it sees nothing."""
 
     name = "entropy"
+
+    def check(self, problem: Problem) -> None:
+        require_nonnegative(problem, "entropy")
 
     def run(self, rows: Rows, *pieces: Tensor) -> tuple[Tensor, ...]:
         weights = rows.weights
@@ -63,10 +74,51 @@ def _softmax_of(problem: Problem) -> Softmax:
 
 
 @dataclass(frozen=True)
+class Distance(_PerQuery):
+    """How far each query looks: the mean of `|i + query_offset - j|` over the keys by its weights,
+    `[B..., H, Lq]`, in positions; 0 where it sees nothing."""
+
+    name = "distance"
+
+    def check(self, problem: Problem) -> None:
+        require_nonnegative(problem, "distance")
+        if problem.offset is None:
+            raise ValueError(
+                "distance: query_offset must be given to attention where Lq != Lk; "
+                f"got {problem.whole.queries} queries, {problem.whole.keys} keys"
+            )
+
+    def run(self, rows: Rows, *pieces: Tensor) -> tuple[Tensor, ...]:
+        weights, cells = rows.weights, rows.cells
+        distance = (cells.position - cells.col).abs().to(weights.dtype)
+        total = weights.sum(-1)
+        return ((weights * distance).sum(-1) / torch.where(total == 0, 1, total),)
+
+
+@dataclass(frozen=True)
+class Support(_PerQuery):
+    """The number of keys with weight > 0, `[B..., H, Lq]`, int64."""
+
+    name = "support"
+
+    def check(self, problem: Problem) -> None:
+        require_nonnegative(problem, "support")
+
+    def outputs(self, layout: Layout, dtype: torch.dtype, wide: torch.dtype) -> tuple[Output, ...]:
+        return (Output(PER_QUERY, (*layout.lead, layout.queries), torch.int64),)
+
+    def run(self, rows: Rows, *pieces: Tensor) -> tuple[Tensor, ...]:
+        return ((rows.weights > 0).sum(-1),)
+
+
+@dataclass(frozen=True)
 class Mass(Measure):
     """The attention that each key received: sums over the queries, `[B..., H, Lk]`."""
 
     name = "mass"
+
+    def check(self, problem: Problem) -> None:
+        require_nonnegative(problem, "mass")
 
     def outputs(self, layout: Layout, dtype: torch.dtype, wide: torch.dtype) -> tuple[Output, ...]:
         return (Output(PER_KEY, (*layout.lead, layout.keys), wide),)

@@ -20,6 +20,11 @@ class Normalizer(Stage):
     order.
     """
 
+    # Whether no weight is ever negative: statistics such as the entropy ask for that.
+    nonnegative = True
+    # Whether the weights of a row that sees anything sum to one.
+    distribution = True
+
     # How many numbers per cell are alive at a time while whole rows are normalised: scores,
     # exponentials, weights, what is visible.
     numbers_alive = 6

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .._layout import PER_BATCH, Layout
+from .._stage import Lifted
 from .base import Normalizer, Statistic, row_maximum, where_visible
 
 
@@ -14,10 +16,25 @@ class Softmax(Normalizer):
 
     Its statistic is (maximum, log of the sum of exponentials relative to it): two numbers instead
     of their sum, so that large scores lose no digits.
+
+    Args:
+        sink: the score of one more key that has no value: a number, or a tensor `[H]` or of a
+            single entry, with gradient. Its weight is lost, so a query may look at nothing. It is
+            left out of logsumexp and entropy. None (or -inf) means no sink; 0 is "softmax1".
+
+    Source: the sink: Xiao et al., "Efficient Streaming Language Models with Attention Sinks"
+    (2024), section 3.3.
     """
 
+    sink: float | Tensor | None = None
+
     name = "softmax"
-    formula = "w_j = exp(s_j) / sum_k exp(s_k)"
+    formula = "w_j = exp(s_j) / (sum_k exp(s_k) [+ exp(sink)])"
+
+    def lift(self, layout: Layout) -> Lifted:
+        if not isinstance(self.sink, Tensor):
+            return []
+        return [(layout.per_head(self.sink, "Softmax: sink"), PER_BATCH)]
 
     def statistic(self, scores: Tensor, visible: Tensor | None, *pieces: Tensor) -> Statistic:
         top = row_maximum(scores, visible)  # a constant: the weights do not depend on it
@@ -29,9 +46,8 @@ class Softmax(Normalizer):
     ) -> Tensor:
         top, log_sum = statistic
         log_sum = torch.where(log_sum == -torch.inf, 0, log_sum)
-        weights = torch.exp(where_visible(visible, scores - top, 0)) * torch.exp(-log_sum)
-        # Cut off last: what arrives here for a hidden cell may be NaN.
-        return where_visible(visible, weights, 0)
+        weights = _exponentials(scores, visible, top) * torch.exp(-log_sum)
+        return weights if self.sink is None else weights * self._kept(top + log_sum, pieces)
 
     def merge(self, left: Statistic, right: Statistic) -> Statistic:
         top = torch.maximum(_seen_top(left), _seen_top(right))
@@ -45,11 +61,18 @@ class Softmax(Normalizer):
         return top + log_sum
 
     def normalize(self, scores: Tensor, visible: Tensor | None, *pieces: Tensor) -> Tensor:
+        if self.sink is not None:
+            return super().normalize(scores, visible, *pieces)
         if visible is None:
             return torch.softmax(scores, -1)
         # A row that sees nothing is filled with 0 and not with -inf: no NaN arises, even inside.
         fill = torch.where(visible.any(-1, keepdim=True), -torch.inf, 0.0).to(scores.dtype)
         return torch.where(visible, torch.softmax(torch.where(visible, scores, fill), -1), 0)
+
+    def _kept(self, logsumexp: Tensor, pieces: tuple[Tensor, ...]) -> Tensor:
+        """The share of a row's weight that the sink leaves."""
+        sink = pieces[0].to(logsumexp.dtype) if pieces else torch.as_tensor(self.sink)
+        return torch.sigmoid(logsumexp - sink.to(logsumexp.device))
 
 
 def _exponentials(scores: Tensor, visible: Tensor | None, top: Tensor) -> Tensor:

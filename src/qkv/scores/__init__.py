@@ -2,7 +2,10 @@
 
 from .additive import Additive
 from .base import Score
+from .bilinear import Bilinear
+from .cosine import Cosine
 from .custom import CustomScore
 from .dot import Dot
+from .gaussian import Gaussian
 
-SCORES: tuple[type[Score], ...] = (Dot, Additive, CustomScore)
+SCORES: tuple[type[Score], ...] = (Dot, Bilinear, Cosine, Gaussian, Additive, CustomScore)

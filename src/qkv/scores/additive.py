@@ -53,6 +53,7 @@ class Additive(Score):
             )
 
     def check(self, query: Tensor, key: Tensor) -> None:
+        super().check(query, key)
         if self.weight.shape[0] != query.shape[-1]:
             raise ValueError(
                 "attention: Additive weight must be as wide as query and key; "

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from .._cells import Cells
-from .._layout import Layout
 from .._stage import Stage
+from .._tensors import shape_of
 
 
 @dataclass(frozen=True)
@@ -34,16 +34,17 @@ class Score(Stage):
         """How many numbers a tile needs per cell while it is computed."""
         return 1
 
-    def lifted(self, layout: Layout, query: Tensor, key: Tensor) -> Score:
-        """The score with every tensor that it uses among those of `lift`."""
-        return self
-
     def unscaled(self) -> Score:
         """The score without its scale, where it has one."""
         return self
 
     def check(self, query: Tensor, key: Tensor) -> None:
         """Raises ValueError where the score cannot compare these."""
+        if query.shape[-1] != key.shape[-1]:
+            raise ValueError(
+                "attention: key width must equal query width; "
+                f"got query {shape_of(query)}, key {shape_of(key)}"
+            )
 
     def scores(self, tile: Tile, *pieces: Tensor) -> Tensor:
         """`[..., r, c]`."""

@@ -14,18 +14,36 @@ import torch
 from torch import Tensor
 
 from .._cells import Cells
+from ..biases.alibi import ALiBi
+from ..biases.custom import CustomBias
+from ..biases.relative import RelativeBias
+from ..biases.softcap import SoftCap
 from ..biases.tensor import TensorBias
 from ..masks.causal import Causal
+from ..masks.custom import CustomMask
 from ..masks.dense import Dense
+from ..masks.documents import Documents
 from ..masks.padding import Padding
+from ..masks.prefix import Prefix
+from ..masks.window import Window
 from ..measures.cells import Columns, Top
+from ..measures.pool import Pool
 from ..measures.product import Collected, Product
-from ..measures.statistics import Entropy, LogSumExp, Mass
+from ..measures.statistics import Distance, Entropy, LogSumExp, Mass, Support
+from ..normalizers.custom import CustomNormalizer
+from ..normalizers.entmax import Entmax
+from ..normalizers.entmax15 import Entmax15
+from ..normalizers.identity import Identity
+from ..normalizers.sigmoid import Sigmoid
 from ..normalizers.softmax import Softmax
 from ..normalizers.sparsemax import Sparsemax
+from ..normalizers.topk import TopK
 from ..scores.additive import Additive
+from ..scores.bilinear import Bilinear
+from ..scores.cosine import Cosine
 from ..scores.custom import CustomScore
 from ..scores.dot import Dot
+from ..scores.gaussian import Gaussian
 
 Draw = Callable[..., Tensor]
 
@@ -59,7 +77,7 @@ class Sizes:
 
 
 @dataclass(frozen=True)
-class Distance:
+class Fading:
     """A callable score with a captured parameter: a weighted distance that fades with the places
     of query, key, head and batch entry."""
 
@@ -139,12 +157,86 @@ def _top(sizes: Sizes, draw: Draw) -> list[Any]:
     return [Top(k) for k in (2, 1, sizes.keys) if 0 < k <= sizes.keys]
 
 
+def _relative(sizes: Sizes, draw: Draw) -> list[Any]:
+    heads = sizes.heads or 1
+    return [
+        RelativeBias(draw(heads, 8), max_distance=5),
+        RelativeBias(draw(1, 6), bidirectional=False, max_distance=4),
+    ]
+
+
+def _documents(sizes: Sizes, draw: Draw) -> list[Any]:
+    keys = sizes.keys
+    return [
+        Documents(lengths=torch.tensor([1, 0, max(0, keys - 3)])),
+        Documents(ids=torch.arange(keys) // 2),
+        Documents(ids=torch.arange(sizes.first * keys).view(sizes.first, keys) % 3),
+    ]
+
+
+@dataclass(frozen=True)
+class Faded:
+    """A callable bias with a captured parameter."""
+
+    strength: Tensor
+
+    def __call__(self, scores: Tensor, cells: Cells) -> Tensor:
+        """Scores of a tile."""
+        place = (cells.position - cells.col + cells.head).to(scores.dtype)
+        return scores * 0.5 + torch.sin(place) * self.strength.to(scores.dtype)
+
+
+@dataclass(frozen=True)
+class Squares:
+    """A callable normalizer with a captured parameter."""
+
+    offset: Tensor
+
+    def __call__(self, scores: Tensor, visible: Tensor) -> Tensor:
+        """Weights of whole rows."""
+        squares = (scores + self.offset.to(scores.dtype)).square() * visible
+        return squares / squares.sum(-1, keepdim=True).clamp(min=1)
+
+
+def _checkered(cells: Cells) -> Tensor:
+    return (cells.row + cells.col + cells.head) % 3 != 0
+
+
+def _pool(sizes: Sizes) -> list[Any]:
+    if 0 in (sizes.queries, sizes.keys):
+        return []
+    return [Pool(min(2, sizes.queries), min(3, sizes.keys), how) for how in ("mean", "sum", "max")]
+
+
 _EXAMPLES: dict[type, Callable[[Sizes, Draw], list[Any]]] = {
     Dot: lambda sizes, draw: [Dot(), Dot(0.3)],
     Additive: _additive,
-    CustomScore: lambda sizes, draw: [CustomScore(Distance(draw(sizes.width)))],
+    CustomScore: lambda sizes, draw: [CustomScore(Fading(draw(sizes.width)))],
     Softmax: lambda sizes, draw: [Softmax()],
+    Bilinear: lambda sizes, draw: [
+        Bilinear(draw(sizes.width, sizes.width)),
+        Bilinear(draw(sizes.width, sizes.width), 0.4),
+    ],
+    Cosine: lambda sizes, draw: [Cosine(2.0)],
+    Gaussian: lambda sizes, draw: [Gaussian(1.3)],
     Sparsemax: lambda sizes, draw: [Sparsemax()],
+    Entmax15: lambda sizes, draw: [Entmax15()],
+    Entmax: lambda sizes, draw: [Entmax(1.3), Entmax(draw(1).square() + 1.1), Entmax(2.5)],
+    Sigmoid: lambda sizes, draw: [Sigmoid(-0.5), Sigmoid(draw(1))],
+    TopK: lambda sizes, draw: [TopK(2), TopK(99)],
+    Identity: lambda sizes, draw: [Identity()],
+    CustomNormalizer: lambda sizes, draw: [CustomNormalizer(Squares(draw(1)))],
+    Window: lambda sizes, draw: [Window(1, 2), Window(0, None)],
+    Prefix: lambda sizes, draw: [Prefix(2), Prefix(0)],
+    Documents: _documents,
+    CustomMask: lambda sizes, draw: [CustomMask(_checkered)],
+    ALiBi: lambda sizes, draw: [ALiBi(draw(sizes.heads or 1).square()), ALiBi(draw(1))],
+    RelativeBias: _relative,
+    SoftCap: lambda sizes, draw: [SoftCap(1.2)],
+    CustomBias: lambda sizes, draw: [CustomBias(Faded(draw(1)))],
+    Distance: lambda sizes, draw: [Distance()],
+    Support: lambda sizes, draw: [Support()],
+    Pool: lambda sizes, draw: _pool(sizes),
     Causal: lambda sizes, draw: [Causal()],
     Padding: _padding,
     Dense: _dense,

@@ -17,6 +17,7 @@ from ..biases import BIASES
 from ..masks import MASKS
 from ..masks.base import Mask
 from ..measures import MEASURES
+from ..measures.statistics import Distance, Entropy, LogSumExp, Mass, Support
 from ..normalizers import NORMALIZERS
 from ..scores import SCORES
 from .examples import Draw, Sizes, drawing, examples
@@ -68,7 +69,9 @@ def offsets(of: Sizes) -> st.SearchStrategy[Any]:
 
 
 @st.composite
-def matrices(draw: Callable, of: Sizes, numbers: Draw) -> AttentionMatrix:
+def matrices(
+    draw: Callable, of: Sizes, numbers: Draw, normalizers: tuple[type, ...] = NORMALIZERS
+) -> AttentionMatrix:
     """A matrix with any stages in any combination, in float64."""
 
     def one_of(kinds: tuple[type, ...]) -> Any:
@@ -84,7 +87,7 @@ def matrices(draw: Callable, of: Sizes, numbers: Draw) -> AttentionMatrix:
         score=one_of(SCORES),
         bias=biases,
         mask=draw(st.none() | masks(of, numbers)),
-        normalizer=one_of(NORMALIZERS),
+        normalizer=one_of(normalizers),
         query_offset=draw(offsets(of)),
     )
 
@@ -103,7 +106,9 @@ def requests(draw: Callable) -> Request:
 
 
 def _has(matrix: AttentionMatrix, kind: type) -> bool:
-    return kind.__name__ != "LogSumExp" or hasattr(matrix.normalizer, "logsumexp")
+    if kind is LogSumExp:
+        return hasattr(matrix.normalizer, "logsumexp")
+    return matrix.normalizer.nonnegative or kind not in (Mass, Entropy, Distance, Support)
 
 
 @st.composite

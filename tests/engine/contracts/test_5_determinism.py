@@ -24,7 +24,7 @@ def results(score: type, normalizer: type, memory: int, impl: str) -> list[Tenso
         query,
         key,
         score=examples(score, SIZES, draw)[0],
-        normalizer=normalizer(),
+        normalizer=examples(normalizer, SIZES, draw)[0],
         mask=qkv.Causal(),
         query_offset="start",
         memory=memory,
@@ -33,7 +33,10 @@ def results(score: type, normalizer: type, memory: int, impl: str) -> list[Tenso
     output = matrix.dropout(0.1, seed=1) @ value if impl != "torch" else matrix @ value
     gradients = torch.autograd.grad(output.square().sum(), (query, key, value))
     found = [output, *gradients]
-    return found if impl == "torch" else [*found, matrix.mass(), matrix.mT @ query]
+    if impl == "torch":
+        return found
+    received = [matrix.mass()] if normalizer.nonnegative else []
+    return [*found, *received, matrix.mT @ query]
 
 
 @pytest.mark.parametrize("threads", [1, 2])

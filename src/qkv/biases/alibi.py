@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .._cells import Cells
+from .._layout import PER_BATCH, Layout
+from .._stage import Lifted
+from .._tensors import is_tensor, shape_of
+from .base import Bias
+
+
+@dataclass(frozen=True)
+class ALiBi(Bias):
+    """A penalty that grows with the distance between positions: `-slope_h * |i - j|`.
+
+    Args:
+        slopes: `[H]`, or a single one for all heads. `ALiBi.geometric(heads)` makes those of the
+            source.
+
+    Source: Press, Smith, Lewis, "Train Short, Test Long" (2022), section 3; for keys on both sides
+    of the query, the symmetric form.
+    """
+
+    slopes: Tensor
+
+    name = "alibi"
+    formula = "s_ij - slope_h * |i - j|"
+
+    def __post_init__(self) -> None:
+        if not is_tensor(self.slopes) or not self.slopes.is_floating_point():
+            got = self.slopes.dtype if is_tensor(self.slopes) else type(self.slopes).__name__
+            raise TypeError(f"ALiBi: slopes must be a floating tensor [H]; got {got}")
+        if self.slopes.ndim > 1:
+            raise ValueError(f"ALiBi: slopes must have shape [H]; got {shape_of(self.slopes)}")
+
+    @staticmethod
+    def geometric(heads: int, device: torch.device | str | None = None) -> ALiBi:
+        """Slopes `2^(-8/heads), 2^(-16/heads), ...`, one per head."""
+        return ALiBi(2.0 ** (-8.0 * torch.arange(1, heads + 1, device=device) / heads))
+
+    @property
+    def needs_positions(self) -> bool:
+        return True
+
+    def lift(self, layout: Layout) -> Lifted:
+        return [(layout.per_head(self.slopes, "ALiBi: slopes"), PER_BATCH)]
+
+    def apply(self, scores: Tensor, cells: Cells, *pieces: Tensor) -> Tensor:
+        distance = (cells.position - cells.col).abs().to(scores.dtype)
+        return scores - pieces[0].to(scores.dtype) * distance

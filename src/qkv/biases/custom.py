@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from .._cells import Cells
+from .._custom import Custom, corner_of, tile_shape
+from .._layout import Layout
+from .base import Bias
+
+
+@dataclass(frozen=True)
+class CustomBias(Custom, Bias):
+    """A callable `fn(scores, cells) -> scores` on a tile `[B..., H, r, c]`."""
+
+    name = "callable"
+    formula = "fn(s_ij, cells)"
+    what = "the bias callable"
+    nonlinear = True
+
+    def lifted(self, layout: Layout, query: Tensor, key: Tensor) -> CustomBias:
+        cells = Cells(layout, corner_of(layout), query.device).for_callables()
+        return self.with_captured(query.new_zeros(tile_shape(cells)), cells)
+
+    def apply(self, scores: Tensor, cells: Cells, *pieces: Tensor) -> Tensor:
+        shown = cells.layout.to_user(scores)
+        changed = self.ask(pieces, tuple(shown.shape), shown, cells.for_callables())
+        split = (scores.shape[-4], scores.shape[-3])
+        return cells.layout.from_user(changed, split).expand(scores.shape)

@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .._blocks import Axes
+from .._cells import Cells
+from .._layout import Layout
+from .._stage import Lifted
+from .._tensors import is_tensor, shape_of
+from .base import Bias
+
+_PER_HEAD_TABLE = Axes(trail=1)
+
+
+@dataclass(frozen=True)
+class RelativeBias(Bias):
+    """A learnt number for how far the key stands from the query, by head and bucket of distances.
+
+    Near distances have a bucket each, far ones share them, ever wider up to `max_distance`, beyond
+    which all are one. With `bidirectional` half of the buckets are for keys behind the query, half
+    for those ahead; without, all keys ahead share the bucket of distance 0.
+
+    Args:
+        table: `[H, buckets]`, or `[1, buckets]` for all heads.
+        bidirectional: whether keys ahead of the query have buckets of their own.
+        max_distance: in positions.
+
+    Source: Raffel et al., "Exploring the Limits of Transfer Learning with a Unified Text-to-Text
+    Transformer" (2020), section 2.1.
+    """
+
+    table: Tensor
+    bidirectional: bool = True
+    max_distance: int = 128
+
+    name = "relative"
+    formula = "s_ij + table[h, bucket(j - i)]"
+
+    def __post_init__(self) -> None:
+        if not is_tensor(self.table) or not self.table.is_floating_point():
+            got = self.table.dtype if is_tensor(self.table) else type(self.table).__name__
+            raise TypeError(f"RelativeBias: table must be floating, [H, buckets]; got {got}")
+        least = 4 if self.bidirectional else 2
+        if self.table.ndim != 2 or self.table.shape[1] < least:
+            raise ValueError(
+                f"RelativeBias: table must have shape [H, buckets] with at least {least} buckets; "
+                f"got {shape_of(self.table)}"
+            )
+        if self.max_distance <= self._sided // 2:
+            raise ValueError(
+                f"RelativeBias: max_distance must be more than {self._sided // 2}, the distances "
+                f"that have a bucket each; got {self.max_distance}"
+            )
+
+    @property
+    def _sided(self) -> int:
+        """Buckets for one direction."""
+        return self.table.shape[1] // 2 if self.bidirectional else self.table.shape[1]
+
+    @property
+    def needs_positions(self) -> bool:
+        return True
+
+    def lift(self, layout: Layout) -> Lifted:
+        rows = [layout.per_head(column, "RelativeBias: table") for column in self.table.unbind(1)]
+        return [(torch.cat(rows, -1).squeeze(-2), _PER_HEAD_TABLE)]
+
+    def apply(self, scores: Tensor, cells: Cells, *pieces: Tensor) -> Tensor:
+        table = pieces[0].to(scores.dtype)
+        bucket = self._bucket(cells.col - cells.position)
+        shape = torch.broadcast_shapes(bucket.shape[:-2], table.shape[:-1])
+        flat = bucket.expand(*shape, *bucket.shape[-2:]).flatten(-2)
+        found = table.expand(*shape, table.shape[-1]).gather(-1, flat)
+        return scores + found.unflatten(-1, bucket.shape[-2:])
+
+    def _bucket(self, ahead: Tensor) -> Tensor:
+        """The bucket of each signed distance."""
+        sided, offset = self._sided, torch.zeros_like(ahead)
+        if self.bidirectional:
+            offset = (ahead > 0) * sided
+            distance = ahead.abs()
+        else:
+            distance = (-ahead).clamp(min=0)
+        single = sided // 2
+        growth = torch.log(distance.clamp(min=1).double() / single)
+        growth = growth / math.log(self.max_distance / single) * (sided - single)
+        shared = (single + growth.to(distance.dtype)).clamp(max=sided - 1)
+        return offset + torch.where(distance < single, distance, shared)

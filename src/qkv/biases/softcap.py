@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .._cells import Cells
+from .base import Bias
+
+
+@dataclass(frozen=True)
+class SoftCap(Bias):
+    """Scores bent so that none exceeds a limit: `limit * tanh(s / limit)`.
+
+    Source: Bello et al., "Neural Combinatorial Optimization" (2016), appendix A.1; Gemma Team,
+    "Gemma 2" (2024), section 2.
+    """
+
+    limit: float
+
+    name = "softcap"
+    formula = "limit * tanh(s_ij / limit)"
+    nonlinear = True
+
+    def __post_init__(self) -> None:
+        if isinstance(self.limit, bool) or not isinstance(self.limit, (int, float)):
+            raise TypeError(f"SoftCap: limit must be a number; got {type(self.limit).__name__}")
+        if not self.limit > 0:
+            raise ValueError(f"SoftCap: limit must be positive; got {self.limit}")
+
+    def apply(self, scores: Tensor, cells: Cells, *pieces: Tensor) -> Tensor:
+        return self.limit * torch.tanh(scores / self.limit)

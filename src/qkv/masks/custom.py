@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .._cells import Cells
+from .._custom import Custom, corner_of, head_split, tile_shape
+from .._layout import Layout
+from .base import Mask
+
+
+@dataclass(frozen=True)
+class CustomMask(Custom, Mask):
+    """A callable `fn(cells) -> bool`, broadcastable to the tile `[B..., H, r, c]`; True where the
+    query may see the key."""
+
+    name = "callable"
+    formula = "fn(cells)"
+    what = "the mask callable"
+
+    def lifted(self, layout: Layout, query: Tensor, key: Tensor) -> CustomMask:
+        return self.with_captured(Cells(layout, corner_of(layout), query.device).for_callables())
+
+    def visible(self, cells: Cells, *pieces: Tensor) -> Tensor:
+        shown = cells.for_callables()
+        answer = self.ask(pieces, tile_shape(shown), shown)
+        if answer.dtype != torch.bool:
+            raise TypeError(f"attention: the mask callable must return bool; got {answer.dtype}")
+        return cells.layout.from_user(answer, head_split(cells))

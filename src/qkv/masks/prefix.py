@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from .._cells import Cells
+from .base import Intervals, Mask
+
+
+@dataclass(frozen=True)
+class Prefix(Mask):
+    """Every query sees the first `length` keys. `Causal() | Prefix(n)` is a prefix language model's
+    mask.
+
+    Source: Raffel et al., "Exploring the Limits of Transfer Learning with a Unified Text-to-Text
+    Transformer" (2020), section 3.2.1.
+    """
+
+    length: int
+
+    name = "prefix"
+    formula = "j < length"
+
+    def __post_init__(self) -> None:
+        if isinstance(self.length, bool) or not isinstance(self.length, int):
+            raise TypeError(f"Prefix: length must be an int; got {type(self.length).__name__}")
+        if self.length < 0:
+            raise ValueError(f"Prefix: length must be >= 0; got {self.length}")
+
+    def intervals(self, cells: Cells, *pieces: Tensor) -> Intervals:
+        return [(0, self.length)]

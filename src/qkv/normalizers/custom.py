@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .._custom import Custom
+from .._layout import Layout
+from .base import Normalizer, Statistic, where_visible
+
+
+@dataclass(frozen=True)
+class CustomNormalizer(Custom, Normalizer):
+    """A callable `fn(scores, visible) -> weights` on whole rows `[..., r, c]`; `visible` is bool,
+    and what it hides gets weight 0 whatever the callable says. It has no statistic: its weights
+    exist for whole rows alone."""
+
+    name = "callable"
+    formula = "fn(s_i, visible_i)"
+    what = "the normalizer callable"
+    nonnegative = False  # nobody knows
+    distribution = False
+
+    def lifted(self, layout: Layout, query: Tensor, key: Tensor) -> CustomNormalizer:
+        cell = query.new_zeros((1,) * (len(layout.lead) + 2))
+        return self.with_captured(cell, torch.ones_like(cell, dtype=torch.bool))
+
+    def statistic(self, scores: Tensor, visible: Tensor | None, *pieces: Tensor) -> Statistic:
+        return ()
+
+    def weights(
+        self, scores: Tensor, visible: Tensor | None, statistic: Statistic, *pieces: Tensor
+    ) -> Tensor:
+        everything = torch.ones_like(scores, dtype=torch.bool)
+        shown = everything if visible is None else visible.expand(scores.shape)
+        scores = where_visible(visible, scores, 0)
+        weights = self.ask(pieces, tuple(scores.shape), scores, shown)
+        return where_visible(visible, weights.expand(scores.shape), 0)

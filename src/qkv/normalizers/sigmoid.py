@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .._layout import PER_BATCH, Layout
+from .._stage import Lifted
+from .base import Normalizer, Statistic, where_visible
+
+
+@dataclass(frozen=True)
+class Sigmoid(Normalizer):
+    """Each weight by itself: `1 / (1 + exp(-s_j - bias))`. Weights do not sum to one, and there is
+    no statistic.
+
+    Args:
+        bias: a number, or a tensor `[H]` or of a single entry, with gradient. The source starts at
+            `-log(Lk)`, so that a row's weights sum to about one.
+
+    Source: Ramapuram et al., "Theory, Analysis, and Best Practices for Sigmoid Self-Attention"
+    (2024), section 3.
+    """
+
+    bias: float | Tensor = 0.0
+
+    name = "sigmoid"
+    formula = "w_j = 1 / (1 + exp(-s_j - bias))"
+    distribution = False
+
+    def lift(self, layout: Layout) -> Lifted:
+        if not isinstance(self.bias, Tensor):
+            return []
+        return [(layout.per_head(self.bias, "Sigmoid: bias"), PER_BATCH)]
+
+    def statistic(self, scores: Tensor, visible: Tensor | None, *pieces: Tensor) -> Statistic:
+        return ()
+
+    def weights(
+        self, scores: Tensor, visible: Tensor | None, statistic: Statistic, *pieces: Tensor
+    ) -> Tensor:
+        bias = pieces[0].to(scores.dtype) if pieces else self.bias
+        weights = torch.sigmoid(where_visible(visible, scores, 0) + bias)
+        return where_visible(visible, weights, 0)
+
+    def merge(self, left: Statistic, right: Statistic) -> Statistic:
+        return ()

@@ -1,0 +1,30 @@
+"""Scores whose derivative does not stay finite: what is not finite is computed apart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from .base import Tile
+
+
+def with_broken_rows_apart(tile: Tile, compare: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    """`compare(query, key)`, such that a query or key that is not finite reaches only the cells
+    that it belongs to, in gradients too.
+
+    Its scores enter as constants: through the derivative of `compare` they would reach queries
+    and keys that cannot see it.
+    """
+    if tile.finite or tile.visible is None:
+        return compare(tile.query, tile.key)
+    bad_query, bad_key = _broken(tile.query), _broken(tile.key)
+    clean = compare(tile.query.masked_fill(bad_query, 0), tile.key.masked_fill(bad_key, 0))
+    true = compare(tile.query.detach(), tile.key.detach()).detach()
+    return torch.where(bad_query | bad_key.mT, true, clean)
+
+
+def _broken(rows: Tensor) -> Tensor:
+    """`[..., r, 1]`: which rows hold something that is not finite."""
+    return ~torch.isfinite(rows).all(-1, keepdim=True)

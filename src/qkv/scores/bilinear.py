@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from torch import Tensor
+
+from .._layout import WHOLE, Layout
+from .._products import inner_products
+from .._stage import Lifted
+from .._tensors import is_tensor, shape_of
+from .base import Score, Tile
+
+
+@dataclass(frozen=True)
+class Bilinear(Score):
+    """The inner product through a matrix; query and key may differ in width. Luong's "general".
+
+    Args:
+        weight: `[D of the query, D of the key]`.
+        scale: a factor; None means 1, as in the source.
+
+    Raises:
+        TypeError: `weight` is not a tensor.
+        ValueError: `weight` is not a matrix, or does not fit query and key.
+
+    Source: Luong, Pham, Manning, "Effective Approaches to Attention-based Neural Machine
+    Translation" (2015), section 3.1.
+    """
+
+    weight: Tensor
+    scale: float | None = None
+
+    name = "bilinear"
+    formula = "scale * q_i^T W k_j"
+
+    def __post_init__(self) -> None:
+        if not is_tensor(self.weight):
+            got = type(self.weight).__name__
+            raise TypeError(f"Bilinear: weight must be a tensor [Dq, Dk]; got {got}")
+        if self.weight.ndim != 2:
+            got = shape_of(self.weight)
+            raise ValueError(f"Bilinear: weight must have shape [Dq, Dk]; got {got}")
+
+    def check(self, query: Tensor, key: Tensor) -> None:
+        if tuple(self.weight.shape) != (query.shape[-1], key.shape[-1]):
+            raise ValueError(
+                "attention: Bilinear weight must be [query width, key width]; "
+                f"got weight {shape_of(self.weight)}, query {shape_of(query)}, key {shape_of(key)}"
+            )
+
+    def lift(self, layout: Layout) -> Lifted:
+        return [(self.weight, WHOLE)]
+
+    def unscaled(self) -> Bilinear:
+        return replace(self, scale=None)
+
+    def scores(self, tile: Tile, *pieces: Tensor) -> Tensor:
+        weight = pieces[0].to(tile.query.dtype)
+        # As a product of rows with rows, so that a row that is not finite keeps to itself.
+        projected = inner_products(tile.query, weight.mT, finite=tile.finite)
+        if self.scale is not None:
+            projected = projected * self.scale
+        return inner_products(projected, tile.key, finite=tile.finite)

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from .._products import inner_products
+from .apart import with_broken_rows_apart
+from .base import Score, Tile
+
+_SHORTEST = 1e-12  # a vector of length 0 has direction 0
+
+
+@dataclass(frozen=True)
+class Cosine(Score):
+    """The cosine of the angle between query and key, times a scale.
+
+    Args:
+        scale: a factor. Cosines lie in [-1, 1]: a softmax over many keys needs a large one to
+            single out any (10 and more is usual).
+
+    Source: Graves, Wayne, Danihelka, "Neural Turing Machines" (2014), section 3.3.1.
+    """
+
+    scale: float = 1.0
+
+    name = "cosine"
+    formula = "scale * <q_i, k_j> / (|q_i| |k_j|)"
+
+    def __post_init__(self) -> None:
+        if isinstance(self.scale, bool) or not isinstance(self.scale, (int, float)):
+            raise TypeError(f"Cosine: scale must be a number; got {type(self.scale).__name__}")
+
+    def unscaled(self) -> Cosine:
+        return replace(self, scale=1.0)
+
+    def scores(self, tile: Tile, *pieces: Tensor) -> Tensor:
+        def compare(query: Tensor, key: Tensor) -> Tensor:
+            return inner_products(_directions(query) * self.scale, _directions(key), finite=True)
+
+        return with_broken_rows_apart(tile, compare)
+
+
+def _directions(rows: Tensor) -> Tensor:
+    """Rows of length one."""
+    squares = rows.square().sum(-1, keepdim=True).clamp(min=_SHORTEST**2)
+    return rows * torch.rsqrt(squares)

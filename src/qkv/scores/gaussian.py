@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .._products import inner_products
+from .apart import with_broken_rows_apart
+from .base import Score, Tile
+
+
+@dataclass(frozen=True)
+class Gaussian(Score):
+    """Minus the squared distance: `-|q - k|^2 / (2 width^2)`. Under a softmax this is kernel
+    regression (Nadaraya-Watson) with a Gaussian kernel.
+
+    Args:
+        width: the standard deviation of the kernel, in units of query and key.
+
+    Source: Watson, "Smooth Regression Analysis" (1964); Tsai et al., "Transformer Dissection"
+    (2019), section 3.
+    """
+
+    width: float = 1.0
+
+    name = "gaussian"
+    formula = "-|q_i - k_j|^2 / (2 width^2)"
+
+    def __post_init__(self) -> None:
+        if isinstance(self.width, bool) or not isinstance(self.width, (int, float)):
+            raise TypeError(f"Gaussian: width must be a number; got {type(self.width).__name__}")
+        if not self.width > 0:
+            raise ValueError(f"Gaussian: width must be positive; got {self.width}")
+
+    def scores(self, tile: Tile, *pieces: Tensor) -> Tensor:
+        return with_broken_rows_apart(tile, self._compare)
+
+    def _compare(self, query: Tensor, key: Tensor) -> Tensor:
+        # The distance expanded to a product; both are moved to the keys' mean first, since far
+        # from the origin the expansion would subtract large numbers from each other.
+        middle = key.detach().mean(-2, keepdim=True)
+        middle = torch.where(torch.isfinite(middle), middle, 0)
+        query, key = (query - middle) / self.width, (key - middle) / self.width
+        squares = query.square().sum(-1, keepdim=True) + key.square().sum(-1).unsqueeze(-2)
+        return inner_products(query, key, finite=True) - squares / 2
