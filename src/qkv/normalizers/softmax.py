@@ -47,7 +47,10 @@ class Softmax(Normalizer):
         top, log_sum = statistic
         log_sum = torch.where(log_sum == -torch.inf, 0, log_sum)
         weights = _exponentials(scores, visible, top) * torch.exp(-log_sum)
-        return weights if self.sink is None else weights * self._kept(top + log_sum, pieces)
+        if self.sink is not None:
+            weights = weights * self._kept(top + log_sum, pieces)
+        # Cut off last: the statistic of a row may be NaN, and 0 times NaN is NaN.
+        return where_visible(visible, weights, 0)
 
     def merge(self, left: Statistic, right: Statistic) -> Statistic:
         top = torch.maximum(_seen_top(left), _seen_top(right))

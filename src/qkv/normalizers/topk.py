@@ -49,7 +49,9 @@ class TopK(Normalizer):
     ) -> Tensor:
         top, log_sum, threshold, last = statistic
         taken = self._taken(scores, visible, threshold, last)
-        return self._exponentials(scores, taken, top) * torch.exp(-log_sum)
+        weights = self._exponentials(scores, taken, top) * torch.exp(-log_sum)
+        # Cut off last: the statistic of a row may be NaN, and 0 times NaN is NaN.
+        return where_visible(visible, weights, 0)
 
     @staticmethod
     def _taken(scores: Tensor, visible: Tensor | None, threshold: Tensor, last: Tensor) -> Tensor:
