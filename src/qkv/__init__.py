@@ -55,6 +55,7 @@ __all__ = [
     "Plan",
     "Pool",
     "Prefix",
+    "PreparedKey",
     "Product",
     "RelativeBias",
     "Sigmoid",
@@ -70,5 +71,6 @@ __all__ = [
     "attend",
     "attention",
     "implementations",
+    "prepare",
     "rollout",
 ]

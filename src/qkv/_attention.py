@@ -10,6 +10,7 @@ from torch import Tensor
 
 from . import _dispatch
 from ._matrix import AttentionMatrix
+from ._prepare import PreparedKey
 from ._tensors import cast_for_autocast, is_tensor, shape_of
 from .biases.base import Bias
 from .biases.custom import CustomBias
@@ -20,18 +21,16 @@ from .normalizers.base import Normalizer
 from .normalizers.custom import CustomNormalizer
 from .normalizers.softmax import Softmax
 from .scores.base import Score
-from .scores.custom import CustomScore
-from .scores.dot import Dot
+from .scores.given import score_of
 
 DEFAULT_MEMORY = 64 * 2**20  # bytes
 
-_DOT = Dot()
 _SOFTMAX = Softmax()
 
 
 def attention(
     query: Tensor,
-    key: Tensor,
+    key: Tensor | PreparedKey,
     *,
     score: Score | Callable[..., Tensor] | None = None,
     bias: Tensor | Bias | Callable[..., Tensor] | Sequence[Any] | None = None,
@@ -46,6 +45,7 @@ def attention(
     Args:
         query: `[B..., H, Lq, D]`; a tensor without a head dimension is `[Lq, D]`.
         key: `[B..., Hk, Lk, D]` with `H % Hk == 0`; batch dimensions broadcast.
+            Or what `qkv.prepare` made of it, which brings its score along.
         score: how alike query and key are: a score such as `qkv.Dot()` (the default) or
             `qkv.Additive(weight)`, or a callable `fn(query, key, cells) -> scores`.
         bias: what is added to the scores: a tensor `[..., Lq, Lk]`, a bias, or a list of them,
@@ -62,9 +62,11 @@ def attention(
         ValueError, TypeError: an argument breaks a rule; the text names both.
         UnsupportedError: (when it is used) a named implementation cannot serve the request.
     """
+    if isinstance(key, PreparedKey):
+        key, score = key.ready, _asking(key, score)
     _check_tensors(query, key)
     query, key = cast_for_autocast(query), cast_for_autocast(key)
-    score = _score(score)
+    score = score_of(score, "attention")
     score.check(query, key)
     biases = _biases(bias)
     if callable(mask) and not isinstance(mask, (Mask, type)):
@@ -92,7 +94,7 @@ def attention(
 
 
 def attend(
-    query: Tensor, key: Tensor, value: Tensor, *, dropout: float = 0.0, **options: Any
+    query: Tensor, key: Tensor | PreparedKey, value: Tensor, *, dropout: float = 0.0, **options: Any
 ) -> Tensor:
     """`attention(query, key, ...) @ value` in one call.
 
@@ -108,6 +110,17 @@ def attend(
     if dropout:
         matrix = matrix.dropout(dropout)
     return matrix @ value
+
+
+def _asking(key: PreparedKey, score: object) -> Score:
+    """The score that compares queries with prepared keys."""
+    if score is not None:
+        got, prepared = type(score).__name__, type(key.score).__name__
+        raise ValueError(
+            "attention: score must be left out where key was prepared for one; "
+            f"got {got} beside a key prepared for {prepared}"
+        )
+    return key.asking
 
 
 def _check_tensors(query: Tensor, key: Tensor) -> None:
@@ -146,17 +159,6 @@ def _check_batch(query: Tensor, key: Tensor) -> None:
             "attention: batch dimensions of query and key must broadcast; "
             f"got query {shape_of(query)}, key {shape_of(key)}"
         ) from None
-
-
-def _score(score: Score | Callable[..., Tensor] | None) -> Score:
-    if score is None:
-        return _DOT
-    if isinstance(score, Score):
-        return score
-    if callable(score) and not isinstance(score, type):
-        return CustomScore(score)
-    got = score.__name__ if isinstance(score, type) else type(score).__name__
-    raise TypeError(f"attention: score must be a qkv score or a callable; got {got}")
 
 
 def _biases(bias: Any) -> tuple[Bias, ...]:

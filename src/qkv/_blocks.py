@@ -27,6 +27,12 @@ Range = tuple[int, int]
 # How much more room a block needs when it is also differentiated.
 _DERIVATIVE_COST = 3
 
+# Where a mask narrows blocks: how many rows they may have, on how many of them the choice is made,
+# and how many cells could be computed in the time that a block costs by itself.
+_ROW_CHOICES = (64, 128, 256, 512, 1024, 2048)
+_SAMPLE = 8
+_CELLS_OF_A_BLOCK = 2**16
+
 
 @dataclass(frozen=True)
 class Axes:
@@ -55,6 +61,11 @@ class Block:
         if axes.col is not None:
             yield axes.col, self.cols
 
+    @property
+    def cells(self) -> int:
+        """How many cells it has."""
+        return prod(stop - start for start, stop in (*self.lead, self.rows, self.cols))
+
     def inside(self, outer: Block) -> Block:
         """The same cells counted from the start of the matrix, for a block of a block."""
 
@@ -81,7 +92,8 @@ class Block:
 class Tiling:
     """How a matrix of `rows` by `cols` under `lead` leading dimensions is cut into blocks of at
     most `cells` cells. Heads are cut before queries, so that products stay large; keys are cut
-    only where `cut_cols` says so. `span` narrows the keys of a range of queries."""
+    only where `cut_cols` says so. `span` narrows the keys of a range of queries: then blocks of
+    `most_rows` rows are expected to be `width` wide, and those that are wider are cut again."""
 
     lead: tuple[int, ...]
     rows: int
@@ -89,6 +101,8 @@ class Tiling:
     cells: int
     cut_cols: bool = False
     span: Callable[[Block], Range] | None = None
+    most_rows: int | None = None
+    width: int | None = None
 
     def smaller(self, factor: int) -> Tiling:
         return replace(self, cells=max(1, self.cells // max(1, factor)))
@@ -96,11 +110,11 @@ class Tiling:
     @property
     def block_shape(self) -> tuple[tuple[int, ...], int, int]:
         """The largest block: leading sizes, rows, columns."""
-        cols, room = max(1, self.cols), max(1, self.cells)
+        cols, room = max(1, min(self.cols, self.width or self.cols)), max(1, self.cells)
         if self.cut_cols and cols > room:
             cols = room
         room //= cols
-        rows = max(1, min(self.rows, room))
+        rows = max(1, min(self.rows, room, self.most_rows or room))
         room //= rows
         lead = []
         for size in reversed(self.lead):
@@ -119,8 +133,44 @@ class Tiling:
         cuts = [_cuts(size, step) for size, step in zip(self.lead, lead, strict=True)]
         col_cuts = _cuts(self.cols, cols) if self.cut_cols else [(0, self.cols)]
         for *head, row, col in product(*cuts, _cuts(self.rows, rows), col_cuts):
-            block = Block(tuple(head), row, col)
-            yield replace(block, cols=self.span(block)) if self.span else block
+            yield from self._narrowed(Block(tuple(head), row, col))
+
+    def _narrowed(self, block: Block) -> Iterator[Block]:
+        """A block without the keys that none of its queries sees, in halves where it is too big."""
+        if self.span is None:
+            yield block
+            return
+        narrow = replace(block, cols=self.span(block))
+        start, stop = block.rows
+        if narrow.cells <= self.cells or stop - start < 2:
+            yield narrow
+            return
+        middle = (start + stop) // 2
+        for rows in ((start, middle), (middle, stop)):
+            yield from self._narrowed(replace(block, rows=rows))
+
+    def fitted(self) -> Tiling:
+        """The same with the number of rows for which the least work is done: many rows at a time
+        see more keys together than each of them alone, few rows at a time are many blocks."""
+        if self.span is None or 0 in (*self.lead, self.rows, self.cols):
+            return self
+        choices = {min(rows, self.rows) for rows in (self.block_shape[1], *_ROW_CHOICES)}
+        return min((self._with_rows(rows) for rows in sorted(choices)), key=lambda c: c[0])[1]
+
+    def _with_rows(self, rows: int) -> tuple[float, Tiling]:
+        """The work for each row of the matrix, as far as a sample tells, and such a tiling."""
+        assert self.span is not None
+        cuts = _cuts(self.rows, rows)
+        sample = cuts[:: -(-len(cuts) // _SAMPLE)]
+        lead = tuple((0, size) for size in self.lead)
+        spans = [self.span(Block(lead, cut, (0, self.cols))) for cut in sample]
+        widths = [stop - start for start, stop in spans]
+        chosen = replace(self, most_rows=rows, width=max(1, *widths))
+        blocks = len(cuts) * prod(
+            -(-size // step) for size, step in zip(self.lead, chosen.block_shape[0], strict=True)
+        )
+        cells = prod(self.lead) * self.rows * sum(widths) / len(widths)
+        return cells + blocks * _CELLS_OF_A_BLOCK, chosen
 
     @property
     def whole(self) -> Block:

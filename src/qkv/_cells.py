@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -26,6 +27,8 @@ class Cells:
     device: torch.device
     offset: int | Tensor | None = 0
     row_index: Tensor | None = None
+    batch_index: Tensor | None = None
+    head_index: Tensor | None = None
     col_index: Tensor | None = None
     flat: bool = False
 
@@ -61,6 +64,8 @@ class Cells:
     @property
     def head(self) -> Tensor:
         """`[h, 1, 1]`, or `[1, 1]` without a head dimension."""
+        if self.head_index is not None:
+            return self.head_index
         (hk, g) = (self._range(span) for span in self.block.lead[-2:])
         index = hk[:, None] * self.layout.group + g
         if not self.flat:
@@ -70,6 +75,8 @@ class Cells:
     @property
     def batch(self) -> Tensor:
         """`[B..., 1, 1, 1]`, or `[1, 1]` without batch dimensions."""
+        if self.batch_index is not None:
+            return self.batch_index
         index = torch.zeros((), dtype=torch.int64, device=self.device)
         for size, span in zip(self.layout.batch, self.block.lead[:-2], strict=True):
             index = index.unsqueeze(-1) * size + self._range(span)
@@ -78,15 +85,17 @@ class Cells:
 
     def for_callables(self) -> Cells:
         """The same cells as a user's callable sees them, heads in one dimension."""
-        offset, rows = self.offset, self.row_index
-        if isinstance(offset, Tensor):
-            offset = offset.flatten(-4, -3) if self.layout.has_heads else offset.reshape(1, 1)
-        return Cells(
-            self.layout,
-            self.block,
-            self.device,
-            offset,
-            None if rows is None else rows.flatten(),
-            self.col_index,
+
+        def flat(index: Any) -> Any:
+            if not isinstance(index, Tensor):
+                return index
+            return index.flatten(-4, -3) if self.layout.has_heads else index.reshape(1, 1)
+
+        return replace(
+            self,
+            offset=flat(self.offset),
+            row_index=None if self.row_index is None else self.row_index.flatten(),
+            batch_index=flat(self.batch_index),
+            head_index=flat(self.head_index),
             flat=True,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,7 +15,7 @@ from ._errors import UnsupportedError
 from ._problem import build
 from .impl import reference, sdpa, tiled
 from .measures.base import Measure
-from .measures.product import Product
+from .measures.product import Collected, Product
 
 if TYPE_CHECKING:
     from ._matrix import AttentionMatrix
@@ -35,7 +36,7 @@ class Plan:
     matrix_shape: tuple[int, ...]
     blocks: int
     memory: int  # bytes of working memory, beyond inputs and outputs
-    multiplications: int  # multiply-adds of the score and of the sum, masks not counted
+    multiplications: int  # multiply-adds of the score and of the sum, in the blocks that are made
 
     def __str__(self) -> str:
         shape = " x ".join(map(str, self.matrix_shape))
@@ -101,21 +102,14 @@ def plan(matrix: AttentionMatrix, operation: str, measures: tuple[Measure, ...])
     implementation, why = choose(matrix, measures)
     problem = build(matrix, measures)
     lead, rows, cols = problem.layout.lead, problem.layout.queries, problem.layout.keys
-    blocks, memory = 1, 0
-    cells = rows * cols
-    for size in lead:
-        cells *= size
+    sizes = [prod(lead) * rows * cols]
     if implementation is tiled and not tiled.at_once(problem, matrix.memory):
-        tiling = tiled.tiling(problem, matrix.memory)
-        blocks = sum(1 for _ in tiling)
-        lead_block, row_block, col_block = tiling.block_shape
-        memory = tiled.bytes_per_cell(problem) * row_block * col_block
-        for size in lead_block:
-            memory *= size
-    elif implementation is not sdpa:
-        memory = tiled.bytes_per_cell(problem) * cells
+        sizes = [block.cells for block in tiled.tiling(problem, matrix.memory)]
+    blocks, cells = len(sizes), sum(sizes)
+    memory = 0 if implementation is sdpa else tiled.bytes_per_cell(problem) * max(sizes, default=0)
     width = matrix.query.shape[-1]
     values = sum(m.value.shape[-1] for m in measures if isinstance(m, Product))
+    values += sum(m.x.shape[-1] for m in measures if isinstance(m, Collected))
     work = cells * (width + values)
     return Plan(operation, implementation.NAME, why, matrix.shape, blocks, memory, work)
 

@@ -8,6 +8,7 @@ from ._dispatch import Plan, implementations
 from ._errors import UnsupportedError
 from ._explain import Explanation
 from ._matrix import AttentionMatrix
+from ._prepare import PreparedKey, prepare
 from ._rollout import rollout
 from .biases.alibi import ALiBi
 from .biases.relative import RelativeBias

@@ -107,7 +107,7 @@ def explain(
         )
     if isinstance(row, bool) or not isinstance(row, int):
         raise TypeError(f"explain: row must be an integer; got {type(row).__name__}")
-    region = Region.of((..., row, slice(None)), matrix.shape, matrix.device)
+    region = Region.of(row, slice(None), matrix.shape, matrix.device)
     weights = region.weights(matrix)[at].detach()
     weighted = None
     if value is not None:

@@ -34,6 +34,7 @@ class Layout:
     has_heads: bool
     queries: int
     keys: int
+    single: tuple[int, ...] = ()  # leading dimensions that the user does not see, from the right
 
     @property
     def lead(self) -> tuple[int, ...]:
@@ -43,7 +44,9 @@ class Layout:
     @property
     def leading(self) -> tuple[int, ...]:
         """Leading dimensions as the user sees them: `[B..., H]`, or none without heads."""
-        return (*self.batch, self.key_heads * self.group) if self.has_heads else ()
+        full = (*self.batch, self.key_heads * self.group) if self.has_heads else ()
+        places = enumerate(full)
+        return tuple(size for i, size in places if len(full) - i not in self.single)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -52,20 +55,24 @@ class Layout:
 
     def canonical(self, tensor: Tensor, what: str) -> Tensor:
         """`[B..., heads, a, b]` as `[batch..., Hk, G, a, b]`; heads may be 1, Hk or H."""
+        given = tensor
+        for place in sorted(self.single):
+            if tensor.ndim >= place + 1:
+                tensor = tensor.unsqueeze(-2 - place)
         *batch, heads = tensor.shape[:-2] or (1,)
         if heads in (1, self.key_heads):
             split = (heads, 1)
         elif heads == self.key_heads * self.group:
             split = (self.key_heads, self.group)
         else:
-            raise ValueError(self._misfit(tensor, what))
+            raise ValueError(self._misfit(given, what))
         missing = len(self.batch) - len(batch)
         padded = (*(1,) * missing, *batch)
         fits = missing >= 0 and all(
             size in (1, full) for size, full in zip(padded, self.batch, strict=True)
         )
         if not fits:
-            raise ValueError(self._misfit(tensor, what))
+            raise ValueError(self._misfit(given, what))
         return tensor.reshape(*padded, *split, *tensor.shape[-2:])
 
     def cells(self, tensor: Tensor, what: str) -> Tensor:
@@ -84,6 +91,18 @@ class Layout:
         if self.batch:
             return tensor.reshape((-1,) + (1,) * (len(self.lead) + 1))
         return tensor.reshape(self.key_heads, self.group, 1, 1)
+
+    def per_sequence(self, tensor: Tensor, what: str) -> Tensor:
+        """A vector for each entry of the first leading dimension, `[B, n]`, as `[..., n]`."""
+        first = next(iter(self.leading), 1)
+        if tensor.shape[0] not in (1, first):
+            raise ValueError(
+                f"{what} must have one row per first leading dimension of the matrix; "
+                f"got {shape_of(tensor)} for {list(self.shape)}"
+            )
+        if tensor.shape[0] == 1 or self.batch:
+            return tensor.reshape(-1, *(1,) * (len(self.lead) - 1), tensor.shape[-1])
+        return tensor.reshape(self.key_heads, self.group, tensor.shape[-1])
 
     def per_head(self, tensor: Tensor, what: str) -> Tensor:
         """One number per head `[H]`, or one for all, as `[..., 1, 1]` beside the cells."""

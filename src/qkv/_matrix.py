@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
@@ -12,12 +12,13 @@ from torch import Tensor
 from . import _dispatch
 from ._dropout import Dropout
 from ._explain import Explanation, explain
-from ._region import Region
+from ._leading import Entry, Leading, kept, then
+from ._region import Region, indices, split
 from ._tensors import cast_for_autocast, is_tensor, shape_of
 from .biases.base import Bias
 from .masks.base import Mask
 from .measures.base import Measure
-from .measures.cells import Links, Top
+from .measures.cells import Columns, Links, Top
 from .measures.pool import Pool
 from .measures.product import Collected, Product
 from .measures.statistics import Distance, Entropy, LogSumExp, Mass, Support
@@ -66,6 +67,7 @@ class AttentionMatrix(_MatrixProduct):
     memory: int
     dropped: Dropout | None = None
     rows: Tensor | None = None  # the queries that were chosen of a longer matrix
+    leading: Leading | None = None  # the entries that were chosen of its leading dimensions
 
     @property
     def shape(self) -> torch.Size:
@@ -74,9 +76,11 @@ class AttentionMatrix(_MatrixProduct):
         batch = query[:-3]
         if batch != key[:-3]:
             batch = torch.broadcast_shapes(batch, key[:-3])
-        heads = query[-3:-2] or key[-3:-2]
+        lead = (*batch, *(query[-3:-2] or key[-3:-2]))
+        if self.leading is not None:
+            lead = kept(lead, self.leading)
         queries = query[-2] if self.rows is None else self.rows.shape[0]
-        return torch.Size((*batch, *heads, queries, key[-2]))
+        return torch.Size((*lead, queries, key[-2]))
 
     @property
     def ndim(self) -> int:
@@ -114,14 +118,7 @@ class AttentionMatrix(_MatrixProduct):
         Raises:
             TypeError: something that is no measure.
         """
-        for measure in measures:
-            if not isinstance(measure, Measure):
-                raise TypeError(
-                    "measure: arguments must be measures such as qkv.Mass(); "
-                    f"got {type(measure).__name__}"
-                )
-        if not measures:
-            raise TypeError("measure: at least one measure is needed; got none")
+        _check_measures("measure", measures)
         return Measured(measures, tuple(_dispatch.run(self, *measures)))
 
     def top(self, k: int) -> Links:
@@ -156,13 +153,34 @@ class AttentionMatrix(_MatrixProduct):
         """
         return _dispatch.run(self, LogSumExp())[0]
 
-    def __getitem__(self, index: Any) -> Tensor:
-        """The weights of a region, dense: `A[..., rows, cols]`.
+    def __getitem__(self, index: Any) -> Any:
+        """The weights of a region, dense: `A[..., rows, cols]`; or, where leading dimensions alone
+        are indexed, a matrix that is as lazy as this one: `A[batch, head]`.
 
-        `rows` and `cols` are integers, slices or index tensors; two index tensors mean their outer
-        product. Only the chosen rows are computed.
+        All are integers, slices or index tensors; several index tensors mean their outer product.
+        Only what is chosen is computed. Chosen heads stand for themselves: values beside them have
+        a head each, or one for all.
         """
-        return Region.of(index, self.shape, self.device).weights(self)
+        lead, cells = split(index, self.shape)
+        chosen = self._chosen(lead)
+        if cells is None:
+            return chosen
+        return Region.of(*cells, self.shape, self.device).weights(chosen)
+
+    def _chosen(self, lead: tuple[Any, ...]) -> AttentionMatrix:
+        """The same matrix with some entries of its leading dimensions."""
+        everything = slice(None)
+        entries: Leading = tuple(
+            None
+            if isinstance(index, slice) and index == everything
+            else Entry(*indices(index, size, "leading indices", self.device))
+            for index, size in zip(lead, self.shape[:-2], strict=True)
+        )
+        if not any(entries):
+            return self
+        if self.leading is not None:
+            entries = then(self.leading, entries)
+        return replace(self, leading=entries)
 
     def dense(self, max_bytes: int = 2**30) -> Tensor:
         """The whole matrix as a tensor, `[B..., H, Lq, Lk]`.
@@ -189,7 +207,7 @@ class AttentionMatrix(_MatrixProduct):
             rows, cols: integers, slices or index tensors.
             biased: with the biases in them.
         """
-        return Region.of((..., rows, cols), self.shape, self.device).scores(self, biased)
+        return Region.of(rows, cols, self.shape, self.device).scores(self, biased)
 
     def explain(
         self, row: int, value: Tensor | None = None, at: tuple[int, ...] | None = None
@@ -215,15 +233,25 @@ class AttentionMatrix(_MatrixProduct):
         """
         return replace(self, dropped=Dropout.of(p, seed, self.device))
 
-    def plan(self, operation: str = "matmul") -> _dispatch.Plan:
+    def plan(self, operation: str | Measure | Sequence[Measure] = "matmul") -> _dispatch.Plan:
         """Which implementation will run an operation, why, its memory and arithmetic.
 
         Args:
-            operation: "matmul", "mT", "top", "entropy", "mass" or "logsumexp".
+            operation: "matmul", "mT", "dense", "top", "entropy", "mass", "distance", "support",
+                "pool" or "logsumexp"; or measures, for a sweep that takes them together. Where the
+                operation has an operand, one as wide as query and key is assumed.
         """
-        stand_in = {
-            "matmul": lambda: Product(self.key),
-            "mT": lambda: Collected(self.query),
+        if not isinstance(operation, str):
+            measures = (operation,) if isinstance(operation, Measure) else tuple(operation)
+            _check_measures("plan", measures)
+            return _dispatch.plan(self, "measure", measures)
+        value, x = self.key, self.query
+        if self.leading is not None:
+            value, x = value[(0,) * (value.ndim - 2)], x[(0,) * (x.ndim - 2)]
+        stand_in: dict[str, Callable[[], Measure]] = {
+            "matmul": lambda: Product(value),
+            "mT": lambda: Collected(x),
+            "dense": lambda: Columns(torch.arange(self.shape[-1], device=self.device)),
             "top": lambda: Top(1),
             "entropy": Entropy,
             "mass": Mass,
@@ -315,6 +343,16 @@ class Measured(tuple):
         if not name.startswith("_") and name in self.names:
             return self[self.names.index(name)]
         raise AttributeError(f"no measure {name!r} was taken; these were: {', '.join(self.names)}")
+
+
+def _check_measures(where: str, measures: tuple[Any, ...]) -> None:
+    for measure in measures:
+        if not isinstance(measure, Measure):
+            raise TypeError(
+                f"{where}: measures such as qkv.Mass() are needed; got {type(measure).__name__}"
+            )
+    if not measures:
+        raise TypeError(f"{where}: at least one measure is needed; got none")
 
 
 def _map_tensors(thing: Any, function: Callable[[Tensor], Tensor]) -> Any:

@@ -12,6 +12,7 @@ from ._blocks import Axes, Block
 from ._cells import Cells
 from ._dropout import Dropout
 from ._layout import KEYS, PER_BATCH, PER_QUERY, QUERIES, Layout, broadcast_batch
+from ._leading import chosen_of, layout_of_chosen, places_of_chosen
 from ._stage import Lifted
 from .biases.base import Bias
 from .masks.base import Mask
@@ -23,13 +24,17 @@ if TYPE_CHECKING:
     from .measures.base import Measure
 
 
+# What says where a block lies: the offset, and what was chosen of a longer matrix.
+PLACES = {"offset": PER_BATCH, "rows": PER_QUERY, "batch": PER_BATCH, "head": PER_BATCH}
+
+
 @dataclass(frozen=True)
 class Problem:
     """One attention matrix in canonical form: its sizes, its stages, and every tensor with what is
     cut of it, by the part that it belongs to."""
 
     layout: Layout
-    whole: Layout  # before rows were chosen: what the tensors of the stages fit
+    whole: Layout  # before anything was chosen of it: what the tensors of the stages fit
     score: Score
     biases: tuple[Bias, ...]
     mask: Mask | None
@@ -49,9 +54,9 @@ class Problem:
 
     def cells(self, block: Block, pieces: dict[str, tuple[Tensor, ...]]) -> Cells:
         """Where a block lies, given the pieces that were cut for it."""
-        offset = pieces["offset"][0] if pieces["offset"] else self.offset
-        rows = pieces["rows"][0] if pieces["rows"] else None
-        return Cells(self.whole, block, self.device, offset, rows)
+        offset, rows, batch, head = (next(iter(pieces[place]), None) for place in PLACES)
+        offset = self.offset if offset is None else offset
+        return Cells(self.whole, block, self.device, offset, rows, batch, head)
 
 
 def build(
@@ -64,8 +69,8 @@ def build(
 
     With `capture` the tensors that callables use are found and become arguments.
     """
-    query, key = matrix.query, matrix.key
-    layout = layout_of(query, key, measures)
+    query, key, leading = matrix.query, matrix.key, matrix.leading
+    layout = layout_of(query, key, () if leading else measures)
     query = layout.canonical(query, "attention: query")
     key = layout.canonical(key, "attention: key")
     score, offset = matrix.score, matrix.offset
@@ -88,11 +93,17 @@ def build(
     }
     for index, bias in enumerate(biases):
         parts[f"bias {index}"] = bias.lift(layout)
-    parts["rows"] = []
+    parts |= {"rows": [], "batch": [], "head": []}
+    chosen = layout
     if rows is not None:
         parts = {part: [_selected(*entry, rows) for entry in parts[part]] for part in parts}
         parts["rows"] = [(rows.reshape(*(1,) * len(layout.lead), -1), PER_QUERY)]
-    chosen = layout if rows is None else replace(layout, queries=rows.numel())
+        chosen = replace(layout, queries=rows.numel())
+    if leading is not None:
+        for part, entries in parts.items():
+            parts[part] = [(chosen_of(t, axes, layout, leading), axes) for t, axes in entries]
+        parts |= places_of_chosen(layout, leading, query.device)
+        chosen = layout_of_chosen(chosen, leading)
     stages = (score, biases, mask, normalizer, matrix.dropped)
     return Problem(chosen, layout, *stages, offset, parts)
 

@@ -27,26 +27,14 @@ class Region:
     rows: Tensor
     cols: Tensor
     dropped: tuple[int, ...]
-    lead: tuple[Any, ...]
 
     @staticmethod
-    def of(index: Any, shape: torch.Size, device: torch.device) -> Region:
-        """Reads `A[..., rows, cols]`."""
-        index = index if isinstance(index, tuple) else (index,)
-        lead = len(shape) - 2
-        if ... in [entry for entry in index if not is_tensor(entry)]:
-            place = next(i for i, entry in enumerate(index) if entry is ...)
-            missing = len(shape) - (len(index) - 1)
-            index = (*index[:place], *(slice(None),) * missing, *index[place + 1 :])
-        if len(index) != len(shape):
-            raise IndexError(
-                f"A[..., rows, cols]: rows and columns must be given for a matrix {list(shape)}; "
-                f"got {len(index)} indices"
-            )
-        rows, drop_row = indices(index[-2], shape[-2], "rows", device)
-        cols, drop_col = indices(index[-1], shape[-1], "cols", device)
+    def of(rows: Any, cols: Any, shape: torch.Size, device: torch.device) -> Region:
+        """Reads what stands for rows and columns in `A[..., rows, cols]`."""
+        rows, drop_row = indices(rows, shape[-2], "rows", device)
+        cols, drop_col = indices(cols, shape[-1], "cols", device)
         dropped = tuple(axis for axis, drop in ((-2, drop_row), (-1, drop_col)) if drop)
-        return Region(rows, cols, dropped, tuple(index[:lead]))
+        return Region(rows, cols, dropped)
 
     def weights(self, matrix: AttentionMatrix) -> Tensor:
         """The weights of the region."""
@@ -93,13 +81,32 @@ class Region:
 
     def _trimmed(self, region: Tensor) -> Tensor:
         kept = tuple(0 if axis in self.dropped else slice(None) for axis in (-2, -1))
-        return region[(*self.lead, *kept)]
+        return region[(..., *kept)]
 
 
 def _columns(tensor: Tensor, axes: Axes | None, cols: Tensor) -> Tensor:
     if axes is None or axes.col is None or tensor.shape[axes.col] == 1:
         return tensor
     return tensor.index_select(axes.col, cols)
+
+
+def split(index: Any, shape: torch.Size) -> tuple[tuple[Any, ...], tuple[Any, Any] | None]:
+    """What an index says about the leading dimensions, and about rows and columns (None: nothing).
+    As in a tensor, what is left out at the end is everything."""
+    index = index if isinstance(index, tuple) else (index,)
+    dots = [place for place, entry in enumerate(index) if entry is ...]
+    if len(dots) > 1 or len(index) - len(dots) > len(shape):
+        raise IndexError(
+            f"A[..., rows, cols]: at most {len(shape)} indices and one ellipsis fit a matrix "
+            f"{list(shape)}; got {len(index) - len(dots)} and {len(dots)}"
+        )
+    place = dots[0] if dots else len(index)
+    behind = index[place + 1 :]
+    missing = len(shape) - place - len(behind)
+    index = (*index[:place], *(slice(None),) * missing, *behind)
+    lead = len(shape) - 2
+    lazy = place <= lead and not behind
+    return tuple(index[:lead]), None if lazy else (index[lead], index[lead + 1])
 
 
 def indices(index: Any, size: int, what: str, device: torch.device) -> tuple[Tensor, bool]:

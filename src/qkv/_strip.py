@@ -7,11 +7,12 @@ from torch import Tensor
 
 from ._blocks import Block, BlockMap, Output, Tiling, accumulation_dtype
 from ._cells import Cells
-from ._layout import CELLS, KEYS, PER_BATCH, PER_QUERY, QUERIES, WHOLE
+from ._layout import CELLS, KEYS, QUERIES, WHOLE
 from ._once import once
-from ._problem import Problem, named_pieces
+from ._problem import PLACES, Problem, named_pieces
 from ._products import weighted_sum
 from ._stage import Lifted
+from ._tensors import of_rank
 from .normalizers.base import Statistic, where_visible
 from .scores.base import Tile
 
@@ -100,9 +101,8 @@ class Strip:
         lifted: dict[str, Lifted] = {
             "query": [(query, QUERIES)],
             "key": [(key, KEYS)],
-            "mask": [] if self.mask is None else [(_of_rank(self.mask, query.ndim), CELLS)],
-            "offset": [(piece, PER_BATCH) for piece in self.pieces["offset"]],
-            "rows": [(piece, PER_QUERY) for piece in self.pieces["rows"]],
+            "mask": [] if self.mask is None else [(of_rank(self.mask, query.ndim), CELLS)],
+            **{place: [(p, PLACES[place]) for p in self.pieces[place]] for place in PLACES},
             "score": [(piece, WHOLE) for piece in score_pieces],
         }
 
@@ -121,7 +121,3 @@ class Strip:
         output = Output(CELLS, (*lead, rows, cols), dtype)
         tiles = BlockMap(function, tuple(axes for _, axes in entries), (output,), tiling)
         return tiles(*(tensor for tensor, _ in entries))[0]
-
-
-def _of_rank(tensor: Tensor, rank: int) -> Tensor:
-    return tensor.reshape(*(1,) * (rank - tensor.ndim), *tensor.shape)

@@ -63,3 +63,8 @@ def is_tensor(thing: object) -> TypeGuard[Tensor]:
 def shape_of(tensor: Tensor) -> str:
     """A shape as error messages write it."""
     return str(list(tensor.shape))
+
+
+def of_rank(tensor: Tensor, rank: int) -> Tensor:
+    """The same tensor with dimensions of size one in front."""
+    return tensor.reshape(*(1,) * (rank - tensor.ndim), *tensor.shape)

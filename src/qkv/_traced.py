@@ -39,6 +39,7 @@ def serves(matrix: AttentionMatrix, measures: tuple[Measure, ...]) -> bool:
         and not isinstance(matrix.offset, Tensor)
         and not matrix.bias
         and matrix.dropped is None
+        and matrix.leading is None
     )
 
 

@@ -85,8 +85,14 @@ class RelativeBias(Bias):
             distance = ahead.abs()
         else:
             distance = (-ahead).clamp(min=0)
+        starts = torch.tensor(self._starts(), dtype=distance.dtype, device=distance.device)
+        return offset + torch.bucketize(distance, starts, right=True)
+
+    def _starts(self) -> list[int]:
+        """The first distance of every bucket but bucket 0."""
+        sided = self._sided
         single = sided // 2
-        growth = torch.log(distance.clamp(min=1).double() / single)
-        growth = growth / math.log(self.max_distance / single) * (sided - single)
-        shared = (single + growth.to(distance.dtype)).clamp(max=sided - 1)
-        return offset + torch.where(distance < single, distance, shared)
+        growth = self.max_distance / single
+        ends = (single * growth ** (step / (sided - single)) for step in range(1, sided - single))
+        # A power that is a whole number but for rounding counts as that number.
+        return [*range(1, single + 1), *(math.ceil(round(end, 9)) for end in ends)]

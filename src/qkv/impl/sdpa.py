@@ -46,8 +46,8 @@ def unsupported_reason(matrix: AttentionMatrix, measures: tuple[Measure, ...]) -
         return "its fused kernels know no sink"
     if matrix.dropped is not None:
         return "its dropout draws other random numbers than the contract says"
-    if matrix.rows is not None:
-        return "its fused kernels do not compute chosen rows alone"
+    if matrix.rows is not None or matrix.leading is not None:
+        return "its fused kernels compute whole matrices alone"
     value = measures[0].value
     reason = _mask_reason(matrix) or _shapes_reason(matrix.query, matrix.key, value)
     if reason is None:

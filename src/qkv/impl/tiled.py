@@ -6,14 +6,13 @@ recomputed for every derivative, so memory stays within the budget plus what gro
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from .._blocks import Block, BlockMap, Range, Tiling, accumulation_dtype
-from .._problem import Problem, build, named_pieces
+from .._problem import PLACES, Problem, build, named_pieces
 from .._strip import Strip
 from .._tensors import all_finite, is_concrete
 from ..measures.base import Measure
@@ -41,7 +40,7 @@ def tiling(problem: Problem, memory: int) -> Tiling:
     """How the matrix is cut to stay within a budget in bytes."""
     layout = problem.layout
     cells = max(1, memory // bytes_per_cell(problem))
-    return Tiling(layout.lead, layout.queries, layout.keys, cells)
+    return Tiling(layout.lead, layout.queries, layout.keys, cells, span=_span(problem)).fitted()
 
 
 def at_once(problem: Problem, memory: int) -> bool:
@@ -85,7 +84,7 @@ def _block_map(
         results = (m.run(strip, *named[f"measure {i}"]) for i, m in enumerate(measures))
         return tuple(result for group in results for result in group)
 
-    cut = replace(tiling(problem, memory), span=_span(problem))
+    cut = tiling(problem, memory)
     return BlockMap(function, tuple(axes for _, axes in lifted), outputs, cut), tensors
 
 
@@ -94,7 +93,7 @@ def _span(problem: Problem):
     mask, layout = problem.mask, problem.layout
     if mask is None:
         return None
-    named = {part: problem.parts[part] for part in ("mask", "offset", "rows")}
+    named = {part: problem.parts[part] for part in ("mask", *PLACES)}
     if not is_concrete(*(tensor for entries in named.values() for tensor, _ in entries)):
         return None
 

@@ -66,8 +66,7 @@ class Documents(Mask):
         lead = len(layout.lead)
         if self.ids.ndim == 1:
             return [(self.ids.reshape(*(1,) * lead, -1), _PER_SEQUENCE)]
-        columns = [layout.over_batch(column) for column in self.ids.unbind(-1)]
-        return [(torch.cat(columns, -1).squeeze(-2), _PER_SEQUENCE)]
+        return [(layout.per_sequence(self.ids, "Documents: ids"), _PER_SEQUENCE)]
 
     def intervals(self, cells: Cells, *pieces: Tensor) -> Intervals | None:
         position = cells.position
@@ -106,6 +105,8 @@ def _of_document(position: Tensor, ends: Tensor) -> tuple[Tensor, Tensor]:
 def _at(ids: Tensor, position: Tensor) -> tuple[Tensor, Tensor]:
     """The ids `[..., r, 1]` at positions `[..., r, 1]`, and which positions exist."""
     size = ids.shape[-1]
+    if size == 0:
+        return torch.zeros_like(position), torch.zeros_like(position, dtype=torch.bool)
     known = (position >= 0) & (position < size)
     index = position.clamp(0, max(0, size - 1)).squeeze(-1)
     lead = torch.broadcast_shapes(ids.shape[:-1], index.shape[:-1])

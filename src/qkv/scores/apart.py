@@ -25,6 +25,12 @@ def with_broken_rows_apart(tile: Tile, compare: Callable[[Tensor, Tensor], Tenso
     return torch.where(bad_query | bad_key.mT, true, clean)
 
 
+def of_rows_apart(rows: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
+    """`function(rows)` of each row by itself, where rows that are not finite are constants."""
+    bad = _broken(rows)
+    return torch.where(bad, function(rows.detach()).detach(), function(rows.masked_fill(bad, 0)))
+
+
 def _broken(rows: Tensor) -> Tensor:
     """`[..., r, 1]`: which rows hold something that is not finite."""
     return ~torch.isfinite(rows).all(-1, keepdim=True)

@@ -46,6 +46,11 @@ class Score(Stage):
                 f"got query {shape_of(query)}, key {shape_of(key)}"
             )
 
+    def prepared(self, key: Tensor) -> tuple[Score, Tensor]:
+        """What can be done to the keys before a query is known: the score that then compares a
+        query with them, and the keys. The score and the keys themselves where nothing can."""
+        return self, key
+
     def scores(self, tile: Tile, *pieces: Tensor) -> Tensor:
         """`[..., r, c]`."""
         raise NotImplementedError

@@ -9,6 +9,7 @@ from .._products import inner_products
 from .._stage import Lifted
 from .._tensors import is_tensor, shape_of
 from .base import Score, Tile
+from .dot import Dot
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,15 @@ class Bilinear(Score):
 
     def unscaled(self) -> Bilinear:
         return replace(self, scale=None)
+
+    def prepared(self, key: Tensor) -> tuple[Score, Tensor]:
+        if self.weight.shape[1] != key.shape[-1]:
+            raise ValueError(
+                "prepare: Bilinear weight must be [query width, key width]; "
+                f"got weight {shape_of(self.weight)}, key {shape_of(key)}"
+            )
+        projected = inner_products(key, self.weight.to(key.dtype), finite=False)
+        return Dot(1.0 if self.scale is None else self.scale), projected
 
     def scores(self, tile: Tile, *pieces: Tensor) -> Tensor:
         weight = pieces[0].to(tile.query.dtype)

@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from .._blocks import accumulation_dtype
 from .._products import inner_products
-from .apart import with_broken_rows_apart
+from .apart import of_rows_apart, with_broken_rows_apart
 from .base import Score, Tile
 
 _SHORTEST = 1e-12  # a vector of length 0 has direction 0
@@ -35,9 +36,25 @@ class Cosine(Score):
     def unscaled(self) -> Cosine:
         return replace(self, scale=1.0)
 
+    def prepared(self, key: Tensor) -> tuple[Score, Tensor]:
+        wide = key.to(accumulation_dtype(key.dtype))
+        directions = of_rows_apart(wide, _directions)
+        return _CosineOfDirections(self.scale), directions.to(key.dtype)
+
     def scores(self, tile: Tile, *pieces: Tensor) -> Tensor:
         def compare(query: Tensor, key: Tensor) -> Tensor:
             return inner_products(_directions(query) * self.scale, _directions(key), finite=True)
+
+        return with_broken_rows_apart(tile, compare)
+
+
+@dataclass(frozen=True)
+class _CosineOfDirections(Cosine):
+    """The same for keys that are of length one already."""
+
+    def scores(self, tile: Tile, *pieces: Tensor) -> Tensor:
+        def compare(query: Tensor, key: Tensor) -> Tensor:
+            return inner_products(_directions(query) * self.scale, key, finite=True)
 
         return with_broken_rows_apart(tile, compare)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from stage_errors import STAGE_CASES
 
 import qkv
 from qkv import attention
@@ -58,12 +59,13 @@ CASES: list[tuple[Callable[[], object], type[Exception], str]] = [
     (
         lambda: matrix(mask=torch.ones(3, 5, dtype=torch.bool)),
         TypeError,
-        "attention: mask must be a qkv mask or None; got Tensor; wrap a bool tensor in qkv.Dense",
+        "attention: mask must be a qkv mask, a callable or None; got Tensor; "
+        "wrap a bool tensor in qkv.Dense",
     ),
     (
         lambda: matrix(normalizer="softmax"),
         TypeError,
-        "attention: normalizer must be a qkv normalizer; got str",
+        "attention: normalizer must be a qkv normalizer or a callable; got str",
     ),
     (
         lambda: matrix(score=qkv.Dot),
@@ -144,7 +146,7 @@ CASES: list[tuple[Callable[[], object], type[Exception], str]] = [
     (
         lambda: matrix().measure(qkv.Mass),
         TypeError,
-        "measure: arguments must be measures such as qkv.Mass(); got type",
+        "measure: measures such as qkv.Mass() are needed; got type",
     ),
     (lambda: matrix() @ [1], TypeError, "A @ value: value must be a tensor; got list"),
     (
@@ -163,7 +165,8 @@ CASES: list[tuple[Callable[[], object], type[Exception], str]] = [
     (
         lambda: matrix().plan("sum"),
         ValueError,
-        "plan: operation must be one of matmul, mT, top, entropy, mass, logsumexp; got 'sum'",
+        "plan: operation must be one of matmul, mT, dense, top, entropy, mass, distance, support, "
+        "pool, logsumexp; got 'sum'",
     ),
     (lambda: matrix().top(0), ValueError, "top: k must be a positive integer; got 0"),
     (
@@ -178,10 +181,15 @@ CASES: list[tuple[Callable[[], object], type[Exception], str]] = [
         "dropout: seed must be a single integer; got tensor([1., 1.])",
     ),
     (
-        lambda: matrix()[0, 1],
+        lambda: matrix()[0, ..., 1, ...],
         IndexError,
-        "A[..., rows, cols]: rows and columns must be given for a matrix [2, 4, 3, 5]; "
-        "got 2 indices",
+        "A[..., rows, cols]: at most 4 indices and one ellipsis fit a matrix [2, 4, 3, 5]; "
+        "got 2 and 2",
+    ),
+    (
+        lambda: matrix()[2],
+        IndexError,
+        "A[..., rows, cols]: leading indices must be in [-2, 2); got [2]",
     ),
     (
         lambda: matrix()[..., "all", 1],
@@ -232,7 +240,7 @@ CASES: list[tuple[Callable[[], object], type[Exception], str]] = [
     (
         lambda: matrix(score=lambda q, k, cells: k) @ KEY,
         ValueError,
-        "attention: the score callable must return scores broadcastable to its tile "
+        "attention: the score callable must return a tensor broadcastable to its tile "
         "[2, 4, 3, 5]; got [2, 4, 5, 8]",
     ),
     (
@@ -298,7 +306,9 @@ CASES: list[tuple[Callable[[], object], type[Exception], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("call", "kind", "text"), CASES, ids=[text[:60] for _, _, text in CASES])
+@pytest.mark.parametrize(
+    ("call", "kind", "text"), [*CASES, *STAGE_CASES], ids=lambda part: str(part)[:60]
+)
 def test_the_text(call, kind, text) -> None:
     with pytest.raises(kind, match=f"^{re.escape(text)}$") as caught:
         call()
@@ -322,7 +332,7 @@ def pattern(part: ast.expr) -> str:
 
 
 FRONT_DOOR = ["_attention.py", "_matrix.py", "_region.py", "_layout.py", "_dropout.py"]
-FRONT_DOOR += ["_dispatch.py"]
+FRONT_DOOR += ["_dispatch.py", "_custom.py", "_rollout.py", "_prepare.py"]
 STAGES = ["scores", "masks", "biases", "normalizers", "measures"]
 ELSEWHERE = ["no measure .* was taken", "defines neither intervals nor cells", "forward.*AD cannot"]
 
@@ -331,7 +341,7 @@ def test_every_error_of_the_front_door_is_in_the_list() -> None:
     root = Path(qkv.__file__).parent
     files = [root / name for name in FRONT_DOOR]
     files += [path for stage in STAGES for path in (root / stage).glob("*.py")]
-    texts = [text for _, _, text in CASES]
+    texts = [text for _, _, text in (*CASES, *STAGE_CASES)]
     wanted = [p for path in files for p in patterns(path)]
     assert len(wanted) > 40
     missing = [p for p in wanted if not any(re.fullmatch(p, text) for text in texts)]

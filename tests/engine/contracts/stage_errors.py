@@ -1,0 +1,211 @@
+"""The errors of stages and measures, for contract 7."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+import qkv
+
+QUERY, KEY = torch.ones(2, 4, 3, 8), torch.ones(2, 2, 5, 8)
+LONG = torch.ones(2, 3, dtype=torch.int64)
+
+
+def matrix(**options: Any) -> qkv.AttentionMatrix:
+    return qkv.attention(QUERY, KEY, **options)
+
+
+def square(**options: Any) -> qkv.AttentionMatrix:
+    return qkv.attention(QUERY, QUERY, **options)
+
+
+Case = tuple[Callable[[], object], type[Exception], str]
+
+SCORE_CASES: list[Case] = [
+    (
+        lambda: qkv.Bilinear(3),
+        TypeError,
+        "Bilinear: weight must be a tensor [Dq, Dk]; got int",
+    ),
+    (
+        lambda: qkv.Bilinear(torch.ones(8)),
+        ValueError,
+        "Bilinear: weight must have shape [Dq, Dk]; got [8]",
+    ),
+    (
+        lambda: matrix(score=qkv.Bilinear(torch.ones(8, 7))),
+        ValueError,
+        "attention: Bilinear weight must be [query width, key width]; "
+        "got weight [8, 7], query [2, 4, 3, 8], key [2, 2, 5, 8]",
+    ),
+    (lambda: qkv.Cosine("1"), TypeError, "Cosine: scale must be a number; got str"),
+    (lambda: qkv.Gaussian("1"), TypeError, "Gaussian: width must be a number; got str"),
+    (lambda: qkv.Gaussian(0.0), ValueError, "Gaussian: width must be positive; got 0.0"),
+]
+
+BIAS_CASES: list[Case] = [
+    (lambda: qkv.ALiBi(0.5), TypeError, "ALiBi: slopes must be a floating tensor [H]; got float"),
+    (
+        lambda: qkv.ALiBi(torch.ones(2, 2)),
+        ValueError,
+        "ALiBi: slopes must have shape [H]; got [2, 2]",
+    ),
+    (
+        lambda: square(bias=qkv.ALiBi(torch.ones(3))).entropy(),
+        ValueError,
+        "ALiBi: slopes must have one entry per head (4); got [3]",
+    ),
+    (
+        lambda: qkv.RelativeBias(LONG),
+        TypeError,
+        "RelativeBias: table must be floating, [H, buckets]; got torch.int64",
+    ),
+    (
+        lambda: qkv.RelativeBias(torch.ones(4, 3)),
+        ValueError,
+        "RelativeBias: table must have shape [H, buckets] with at least 4 buckets; got [4, 3]",
+    ),
+    (
+        lambda: qkv.RelativeBias(torch.ones(4, 32), max_distance=8),
+        ValueError,
+        "RelativeBias: max_distance must be more than 8, the distances that have a bucket each; "
+        "got 8",
+    ),
+    (lambda: qkv.SoftCap("5"), TypeError, "SoftCap: limit must be a number; got str"),
+    (lambda: qkv.SoftCap(0), ValueError, "SoftCap: limit must be positive; got 0"),
+]
+
+MASK_CASES: list[Case] = [
+    (
+        lambda: qkv.Documents(),
+        TypeError,
+        "Documents: exactly one of lengths and ids must be given; got none",
+    ),
+    (
+        lambda: qkv.Documents(ids=[0, 1]),
+        TypeError,
+        "Documents: ids must be an integer tensor; got list",
+    ),
+    (
+        lambda: qkv.Documents(lengths=LONG),
+        ValueError,
+        "Documents: lengths must have shape [documents]; got [2, 3]",
+    ),
+    (
+        lambda: square(mask=qkv.Documents(ids=LONG[0, :2])).entropy(),
+        ValueError,
+        "Documents: ids must have one entry per key (3); got [2]",
+    ),
+    (
+        lambda: square(mask=qkv.Documents(ids=torch.ones(3, 3).long())).entropy(),
+        ValueError,
+        "Documents: ids must have one row per first leading dimension of the matrix; "
+        "got [3, 3] for [2, 4, 3, 3]",
+    ),
+    (lambda: qkv.Window(1.5, 0), TypeError, "Window: left must be an int or None; got float"),
+    (lambda: qkv.Window(1, -1), ValueError, "Window: right must be >= 0; got -1"),
+    (lambda: qkv.Prefix("2"), TypeError, "Prefix: length must be an int; got str"),
+    (lambda: qkv.Prefix(-2), ValueError, "Prefix: length must be >= 0; got -2"),
+    (
+        lambda: matrix(mask=lambda cells: cells.col) @ KEY,
+        TypeError,
+        "attention: the mask callable must return bool; got torch.int64",
+    ),
+]
+
+NORMALIZER_CASES: list[Case] = [
+    (lambda: qkv.TopK(2.0), TypeError, "TopK: k must be an int; got float"),
+    (lambda: qkv.TopK(0), ValueError, "TopK: k must be positive; got 0"),
+    (
+        lambda: qkv.Entmax(LONG),
+        ValueError,
+        "Entmax: a tensor alpha must be floating, [H] or a single number; "
+        "got torch.int64 of shape [2, 3]",
+    ),
+    (
+        lambda: qkv.Entmax(torch.tensor([0.5])),
+        ValueError,
+        "Entmax: alpha must be more than 1; got [0.5]",
+    ),
+    (lambda: qkv.Entmax("2"), TypeError, "Entmax: alpha must be a number or tensor; got str"),
+    (
+        lambda: qkv.Entmax(1),
+        ValueError,
+        "Entmax: alpha must be more than 1 (1 is Softmax()); got 1",
+    ),
+]
+
+MEASURE_CASES: list[Case] = [
+    (
+        lambda: matrix().pool(2, 2, "median"),
+        ValueError,
+        "pool: how must be one of max, mean, sum; got 'median'",
+    ),
+    (lambda: matrix().pool(0, 2), ValueError, "pool: rows must be a positive integer; got 0"),
+    (
+        lambda: matrix().pool(4, 5),
+        ValueError,
+        "pool: the map must not be larger than the matrix [3, 5]; got [4, 5]",
+    ),
+    (
+        lambda: matrix(normalizer=qkv.Identity()).entropy(),
+        qkv.UnsupportedError,
+        "entropy: needs weights >= 0; got normalizer Identity",
+    ),
+    (
+        lambda: matrix().distance(),
+        ValueError,
+        "distance: query_offset must be given to attention where Lq != Lk; got 3 queries, 5 keys",
+    ),
+    (
+        lambda: qkv.rollout([], 0),
+        ValueError,
+        "rollout: at least one matrix is needed; got none",
+    ),
+    (
+        lambda: qkv.rollout([square()], 0, residual=2.0),
+        ValueError,
+        "rollout: residual must be in [0, 1]; got 2.0",
+    ),
+    (
+        lambda: qkv.rollout([matrix()], 0),
+        ValueError,
+        "rollout: all matrices must be [..., 5, 5]; got [2, 4, 3, 5] in layer 0",
+    ),
+    (
+        lambda: qkv.rollout([square(normalizer=qkv.Identity())], 0),
+        qkv.UnsupportedError,
+        "rollout: needs weights >= 0; got normalizer Identity",
+    ),
+]
+
+PREPARE_CASES: list[Case] = [
+    (
+        lambda: qkv.prepare([1.0], qkv.Dot()),
+        TypeError,
+        "prepare: key must be a floating tensor with at least two dimensions; got list",
+    ),
+    (
+        lambda: qkv.prepare(KEY, qkv.Bilinear(torch.ones(8, 7))),
+        ValueError,
+        "prepare: Bilinear weight must be [query width, key width]; "
+        "got weight [8, 7], key [2, 2, 5, 8]",
+    ),
+    (
+        lambda: qkv.attention(QUERY, qkv.prepare(KEY, qkv.Cosine()), score=qkv.Dot()),
+        ValueError,
+        "attention: score must be left out where key was prepared for one; "
+        "got Dot beside a key prepared for Cosine",
+    ),
+]
+
+STAGE_CASES = [
+    *SCORE_CASES,
+    *BIAS_CASES,
+    *MASK_CASES,
+    *NORMALIZER_CASES,
+    *MEASURE_CASES,
+    *PREPARE_CASES,
+]
