@@ -13,6 +13,7 @@ from . import _dispatch
 from ._dropout import Dropout
 from ._explain import Explanation, explain
 from ._leading import Entry, Leading, kept, then
+from ._notebook import html_of
 from ._region import Region, indices, split
 from ._tensors import cast_for_autocast, is_tensor, shape_of
 from .biases.base import Bias
@@ -290,6 +291,9 @@ class AttentionMatrix(_MatrixProduct):
             parts.append(f"dropout={self.dropped.probability}")
         parts.append(f"dtype={self.dtype}, device={self.device}, impl={self.impl}")
         return f"AttentionMatrix({', '.join(parts)})"
+
+    def _repr_html_(self) -> str:
+        return html_of(self)
 
     def _operand(self, tensor: Tensor, what: str) -> Tensor:
         if not is_tensor(tensor):
