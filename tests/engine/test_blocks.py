@@ -1,0 +1,75 @@
+"""Blocks cover what may be seen once, fit the budget, and leave out what a mask hides."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import qkv
+from qkv._blocks import Tiling
+
+LENGTH, WIDTH = 32768, 8
+DOCUMENTS = torch.arange(1, 256)  # 32,640 tokens, the rest belongs to none
+
+# A mask, and the pairs of query and key that it shows.
+MASKS = {
+    "window": (qkv.Window(255, 0), 256 * LENGTH),
+    "causal window": (qkv.Causal() & qkv.Window(255, 255), 256 * LENGTH),
+    "window and first keys": (qkv.Window(127, 128) & ~qkv.Prefix(16), 256 * LENGTH),
+    "documents": (qkv.Documents(lengths=DOCUMENTS), int(DOCUMENTS.square().sum())),
+    "documents by id": (
+        qkv.Documents(ids=torch.arange(LENGTH) // 200),
+        200 * LENGTH,
+    ),
+}
+
+
+def spans(cells: int, span=None) -> list[tuple]:
+    tiling = Tiling((2, 3), 50, 40, cells, span=span).fitted()
+    return [(*block.lead, block.rows, block.cols) for block in tiling]
+
+
+def diagonal(block) -> tuple[int, int]:
+    """Keys from eight behind the first query to two ahead of the last."""
+    start, stop = block.rows
+    start, stop = max(0, start - 8), min(40, stop + 2)
+    return (start, stop) if start < stop else (0, 1)
+
+
+@pytest.mark.parametrize("span", [None, diagonal])
+@pytest.mark.parametrize("cells", [1, 30, 400, 5000, 10**6])
+def test_every_query_is_in_one_block(cells, span) -> None:
+    covered = torch.zeros(2, 3, 50, dtype=torch.int64)
+    for first, second, rows, cols in spans(cells, span):
+        covered[first[0] : first[1], second[0] : second[1], rows[0] : rows[1]] += 1
+        size = 1
+        for start, stop in (first, second, rows, cols):
+            size *= stop - start
+        assert size <= cells or rows[1] - rows[0] == 1
+    assert torch.equal(covered, torch.ones_like(covered))
+
+
+@pytest.mark.parametrize("name", MASKS)
+def test_a_long_sequence_costs_the_pairs_that_it_shows(name) -> None:
+    mask, pairs = MASKS[name]
+    query = torch.zeros(4, LENGTH, WIDTH)
+    plan = qkv.attention(query, query, mask=mask).plan()
+    assert plan.implementation == "tiled"
+    cost = plan.multiplications / (2 * WIDTH * 4)
+    assert pairs <= cost * 1.02, "what is shown is computed (a document more or less at the end)"
+    assert cost < 1.8 * pairs
+    assert plan.blocks < 1500
+
+
+def test_a_block_that_turns_out_too_big_is_cut_again() -> None:
+    """Long documents hide where no sample was taken."""
+    lengths = torch.tensor([16] * 300 + [4000] + [16] * 300)
+    query = torch.randn(int(lengths.sum()), WIDTH)
+    matrix = qkv.attention(query, query, mask=qkv.Documents(lengths=lengths), memory=2**22)
+    plan = matrix.plan()
+    assert plan.memory <= 2**22
+    torch.testing.assert_close(matrix.mass().sum(), torch.tensor(float(query.shape[0])))
+    value = torch.randn(query.shape[0], 3)
+    long = slice(4800, 8800)
+    right = qkv.attend(query[long], query[long], value[long])
+    torch.testing.assert_close((matrix @ value)[long], right)
