@@ -12,25 +12,25 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import resource
 import subprocess
 import sys
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import torch
+from common import ROOT, machine, save
 from torch import Tensor
 
 import qkv
 
-ROOT = Path(__file__).resolve().parent.parent
 TABLE, FIGURES = ROOT / "docs" / "memory.md", ROOT / "docs" / "memory.json"
 LENGTHS = tuple(1024 * 2**i for i in range(6))
 MEBIBYTE = 2**20
 DENSE_LIMIT = 6e9  # bytes
 MODES = ("forward", "backward")
+STATISTICS = (
+    "product, mass, entropy, distance, support, top 8, map 256 × 256, logsumexp in one sweep"
+)
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,7 @@ class Case:
     heads: int
     width: int
     queries: int | None = None
+    modes: tuple[str, ...] = MODES
 
     def numbers_per_cell(self) -> int:
         """How many numbers the dense formula makes for each cell at a time."""
@@ -55,6 +56,7 @@ CASES = (
     Case("Dot, D 64, 1 head, sparsemax", "sparsemax", 1, 64, queries=2048),
     Case("Additive, D 256, 1 head", "additive", 1, 256, queries=512),
     Case("callable with a captured parameter, D 64, 1 head", "callable", 1, 64, queries=512),
+    Case(f"{STATISTICS}, D 64, 1 head", "statistics", 1, 64, modes=("forward",)),
 )
 
 
@@ -70,8 +72,14 @@ class Figure:
     extra: int | None
 
 
-def lazily(kind: str, query: Tensor, key: Tensor, parameter: Tensor) -> Tensor:
-    """The product by qkv."""
+def lazily(kind: str, query: Tensor, key: Tensor, parameter: Tensor) -> Tensor | list[Tensor]:
+    """The product, or everything, by qkv."""
+    if kind == "statistics":
+        some = [qkv.Mass(), qkv.Entropy(), qkv.Distance(), qkv.Support(), qkv.LogSumExp()]
+        found = qkv.attention(query, key).measure(
+            qkv.Product(key), *some, qkv.Top(8), qkv.Pool(256, 256)
+        )
+        return [*found[:6], *found.top, found.pool]
     if kind == "additive":
         return qkv.attend(query, key, key, score=qkv.Additive(parameter))
     if kind == "callable":
@@ -85,8 +93,10 @@ def lazily(kind: str, query: Tensor, key: Tensor, parameter: Tensor) -> Tensor:
     return qkv.attend(query, key, key, normalizer=normalizer)
 
 
-def densely(kind: str, query: Tensor, key: Tensor, parameter: Tensor) -> Tensor:
+def densely(kind: str, query: Tensor, key: Tensor, parameter: Tensor) -> Tensor | list[Tensor]:
     """The same by the formula, with the whole matrix."""
+    if kind == "statistics":
+        return dense_statistics(query @ key.mT * query.shape[-1] ** -0.5, key)
     if kind == "additive":
         scores = torch.tanh(query.unsqueeze(-2) + key.unsqueeze(-3)) @ parameter
     elif kind == "callable":
@@ -99,14 +109,32 @@ def densely(kind: str, query: Tensor, key: Tensor, parameter: Tensor) -> Tensor:
     return torch.softmax(scores, -1) @ key
 
 
+def dense_statistics(scores: Tensor, value: Tensor) -> list[Tensor]:
+    """Everything from a matrix that is there."""
+    weights = torch.softmax(scores, -1)
+    row, col = torch.arange(scores.shape[-2])[:, None], torch.arange(scores.shape[-1])
+    strongest = weights.topk(8)
+    return [
+        weights @ value,
+        weights.sum(-2),
+        torch.special.entr(weights).sum(-1),
+        (weights * (row - col).abs()).sum(-1),
+        (weights > 0).sum(-1),
+        scores.logsumexp(-1),
+        strongest.values,
+        strongest.indices,
+        torch.nn.functional.adaptive_max_pool2d(weights, (256, 256)),
+    ]
+
+
 def measure(case: Case, queries: int, keys: int, mode: str, code: str) -> int:
     """The figure in bytes; runs in the child process."""
     function = lazily if code == "qkv" else densely
 
     def run(query: Tensor, key: Tensor, parameter: Tensor) -> list[Tensor]:
         output = function(case.kind, query, key, parameter)
-        if mode == "forward":
-            return [output]
+        if isinstance(output, list) or mode == "forward":
+            return output if isinstance(output, list) else [output]
         inputs = [tensor for tensor in (query, key, parameter) if tensor.requires_grad]
         found = torch.autograd.grad(output.sum(), inputs, allow_unused=True)
         return [output, *(gradient for gradient in found if gradient is not None)]
@@ -117,7 +145,7 @@ def measure(case: Case, queries: int, keys: int, mode: str, code: str) -> int:
         key = torch.randn(1, case.heads, keys, case.width, requires_grad=needs)
         return query, key, torch.full((case.width,), 0.1, requires_grad=needs)
 
-    run(*inputs(16, 256))  # loads what first calls load
+    run(*inputs(256, 256))  # loads what first calls load
     tensors = inputs(queries, keys)
     before = peak()
     results = run(*tensors)
@@ -151,11 +179,14 @@ def text(figures: list[Figure], lengths: list[int]) -> str:
     lines = []
     for case in CASES:
         lines += ["", f"### {case.name}", ""]
-        lines.append("| queries × keys | forward | dense | with backward | dense |")
-        lines.append("|---:|---:|---:|---:|---:|")
+        titles = {"forward": "forward | dense", "backward": "with backward | dense"}
+        lines.append(f"| queries × keys | {' | '.join(titles[mode] for mode in case.modes)} |")
+        lines.append("|---:" * (1 + 2 * len(case.modes)) + "|")
         for length in lengths:
             row = [
-                found[case.name, length, mode, code] for mode in MODES for code in ("qkv", "dense")
+                found[case.name, length, mode, code]
+                for mode in case.modes
+                for code in ("qkv", "dense")
             ]
             cells = [mebibytes(f.extra) for f in row]
             lines.append(f"| {row[0].queries:,} × {length:,} | {' | '.join(cells)} |")
@@ -185,35 +216,6 @@ blocks of queries: with backward a few copies of the keys come on top of the bud
 """
 
 
-def machine() -> dict[str, str | int]:
-    """Where the figures come from."""
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True
-    )
-    return {
-        "processor": processor(),
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "commit": commit.stdout.strip() or "unknown",
-    }
-
-
-def processor() -> str:
-    """The processor's name, as far as the system tells."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
-
-
-def save(path: Path, content: str) -> None:
-    """Writes a whole file or none."""
-    draft = path.with_suffix(".partial")
-    draft.write_text(content)
-    os.replace(draft, path)
-
-
 def main() -> None:
     """Measures and writes the table, or is the child that does one measurement."""
     if sys.argv[1:2] == ["--child"]:
@@ -226,7 +228,7 @@ def main() -> None:
     figures = []
     for index, case in enumerate(CASES):
         for length in lengths:
-            for mode in MODES:
+            for mode in case.modes:
                 for code in ("qkv", "dense"):
                     figures.append(figure(index, length, mode, code))
                     shown = mebibytes(figures[-1].extra)

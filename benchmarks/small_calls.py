@@ -8,30 +8,17 @@ first; then they are timed in turn in one process, and medians are compared.
 
 from __future__ import annotations
 
-import statistics
-import time
 from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
+from common import interleaved
 from torch import Tensor
 
 import qkv
 
 SHAPE = (1, 8, 16, 64)
 ROUNDS = 2000
-
-
-def interleaved(contenders: dict[str, Callable[[], object]]) -> dict[str, float]:
-    """Median seconds of each, called in turn."""
-    times: dict[str, list[float]] = {name: [] for name in contenders}
-    for turn in range(ROUNDS + ROUNDS // 10):
-        for name, call in contenders.items():
-            start = time.perf_counter()
-            call()
-            if turn >= ROUNDS // 10:  # the first ones warm up
-                times[name].append(time.perf_counter() - start)
-    return {name: statistics.median(samples) for name, samples in times.items()}
 
 
 def products(query: Tensor, key: Tensor, value: Tensor) -> dict[str, Callable[[], Tensor]]:
@@ -61,7 +48,7 @@ def main() -> None:
     backward = {name: with_backward(product) for name, product in products(*tracked).items()}
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {list(SHAPE)}")
     print(f"{'':26} {'forward':>18} {'with gradients':>20}")
-    plain, both = interleaved(forward), interleaved(backward)
+    plain, both = interleaved(forward, ROUNDS), interleaved(backward, ROUNDS)
     for name in plain:
         cells = (
             f"{times[name] * 1e6:7.0f} us {times[name] / times['torch SDPA']:5.2f} x"

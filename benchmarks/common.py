@@ -1,0 +1,57 @@
+"""What the benchmarks share: timing in turn, the machine they ran on, whole files or none."""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def interleaved(contenders: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+    """Median seconds of each, called in turn."""
+    times: dict[str, list[float]] = {name: [] for name in contenders}
+    warming = max(1, rounds // 10)
+    for turn in range(rounds + warming):
+        for name, call in contenders.items():
+            start = time.perf_counter()
+            call()
+            if turn >= warming:
+                times[name].append(time.perf_counter() - start)
+    return {name: statistics.median(samples) for name, samples in times.items()}
+
+
+def machine() -> dict[str, str | int]:
+    """Where the figures come from."""
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True
+    )
+    return {
+        "processor": processor(),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "commit": commit.stdout.strip() or "unknown",
+    }
+
+
+def processor() -> str:
+    """The processor's name, as far as the system tells."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def save(path: Path, content: str) -> None:
+    """Writes a whole file or none."""
+    draft = path.with_suffix(".partial")
+    draft.write_text(content)
+    os.replace(draft, path)
