@@ -101,7 +101,8 @@ class Layout:
                 f"got {shape_of(tensor)} for {list(self.shape)}"
             )
         if tensor.shape[0] == 1 or self.batch:
-            return tensor.reshape(-1, *(1,) * (len(self.lead) - 1), tensor.shape[-1])
+            first, size = tensor.shape
+            return tensor.reshape(first, *(1,) * (len(self.lead) - 1), size)
         return tensor.reshape(self.key_heads, self.group, tensor.shape[-1])
 
     def per_head(self, tensor: Tensor, what: str) -> Tensor:

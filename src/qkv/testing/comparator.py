@@ -6,8 +6,18 @@ import torch
 from torch import Tensor
 
 
+def tolerance(dtype: torch.dtype) -> float:
+    """The relative error that is allowed in a dtype."""
+    return (1024 if dtype is torch.float64 else 4) * torch.finfo(dtype).eps
+
+
 def assert_close(
-    result: Tensor, oracle: Tensor, baseline: Tensor | None = None, *, what: str = "result"
+    result: Tensor,
+    oracle: Tensor,
+    baseline: Tensor | None = None,
+    *,
+    what: str = "result",
+    rounding: float = 0.0,
 ) -> None:
     """Raises unless a result is as exact as its dtype allows.
 
@@ -21,6 +31,8 @@ def assert_close(
         oracle: the truth in float64, on exactly the same inputs.
         baseline: plain dense torch in the dtype of the result; None means without error.
         what: names the result in the error.
+        rounding: an absolute error that is allowed besides: sums that cancel are as inexact as
+            their terms.
 
     Raises:
         AssertionError: shapes, non-finite entries or values differ; the text says where and by how
@@ -38,8 +50,7 @@ def assert_close(
     if not bool(finite.any()):
         return
     error, scale = _error(result, oracle, finite), oracle[finite].abs().max().item()
-    units = 1024 if result.dtype is torch.float64 else 4
-    allowed = units * torch.finfo(result.dtype).eps * scale
+    allowed = tolerance(result.dtype) * scale + rounding
     if baseline is not None:
         allowed += 2 * _error(baseline, oracle, finite & torch.isfinite(baseline))
     if error > allowed:

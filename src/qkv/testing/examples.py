@@ -212,7 +212,7 @@ _EXAMPLES: dict[type, Callable[[Sizes, Draw], list[Any]]] = {
     Dot: lambda sizes, draw: [Dot(), Dot(0.3)],
     Additive: _additive,
     CustomScore: lambda sizes, draw: [CustomScore(Fading(draw(sizes.width)))],
-    Softmax: lambda sizes, draw: [Softmax()],
+    Softmax: lambda sizes, draw: [Softmax(), Softmax(0.5), Softmax(draw(1))],
     Bilinear: lambda sizes, draw: [
         Bilinear(draw(sizes.width, sizes.width)),
         Bilinear(draw(sizes.width, sizes.width), 0.4),

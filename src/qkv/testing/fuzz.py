@@ -1,7 +1,7 @@
 """Random requests against the oracle, for as long as asked: `python -m qkv.testing.fuzz`.
 
-Hypothesis draws requests (`strategies.requests`) and shrinks those that are answered wrongly. Each
-request is compared in every regime: an implementation with a budget.
+Hypothesis draws the requests (`strategies.requests`) and makes those smaller that are answered
+wrongly. Every request is compared in each regime: an implementation with a budget.
 """
 
 from __future__ import annotations
@@ -10,126 +10,211 @@ import multiprocessing
 import random
 import signal
 import sys
-import time
 import traceback
-from argparse import ArgumentParser, ArgumentTypeError, Namespace
-from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from importlib import import_module
+import warnings
+from argparse import ArgumentParser, ArgumentTypeError
+from collections.abc import Callable
+from functools import partial
+from itertools import count
 from pathlib import Path
 from queue import Empty
+from time import monotonic
 from typing import Any
 
 import torch
 
 from .._errors import UnsupportedError
-from ..tasks.files import write_atomic
+from .report import Case, Display, Mismatch, Report
 from .reproduction import reproduction
 from .requests import Request, assert_honoured, truths
 
-Regime = tuple[str, int | None]  # implementation, budget in bytes
-Group = tuple[str, str, str]  # score, normalizer, implementation
+Emit = Callable[[Case | Mismatch], None]
 
-_ROUND = 40  # requests that one seed draws
-_PATIENCE = 20.0  # seconds that workers have to finish what they are at
-
-
-@dataclass
-class Tally:
-    """How many comparisons there were, by score, normalizer and implementation."""
-
-    compared: Counter[Group] = field(default_factory=Counter)
-    refused: Counter[Group] = field(default_factory=Counter)
-    reasons: Counter[str] = field(default_factory=Counter)
-    wrong: Counter[Group] = field(default_factory=Counter)
-
-    def add(self, other: Tally) -> None:
-        """Counts of another tally on top."""
-        for name in ("compared", "refused", "reasons", "wrong"):
-            getattr(self, name).update(getattr(other, name))
+_ROUND = 200  # requests that one seed draws
+_PATIENCE = 30.0  # seconds that workers have to end in
 
 
-@dataclass(frozen=True)
-class Mismatch:
-    """The smallest request that was found to be answered wrongly, and how."""
-
-    seed: int
-    error: str
-    code: str
-
-    def __str__(self) -> str:
-        told = "".join(f"# {line}\n" for line in (f"seed {self.seed}", *self.error.splitlines()))
-        return f"{told}{self.code}"
-
-
-@dataclass
 class Round:
-    """What one seed draws: compared until the first mismatch, which is then made smaller."""
+    """The requests of one seed: compared until one is answered wrongly, which is made smaller."""
 
-    seed: int
-    stopped: Callable[[], bool]
-    tally: Tally = field(default_factory=Tally)
-    failing: tuple[Request, Regime, Exception] | None = None
+    def __init__(self, seed: int, emit: Emit, stopped: Callable[[], bool] = lambda: False) -> None:
+        self.seed, self.emit, self.stopped = seed, emit, stopped
+        self.wrong: tuple[str, str] | None = None  # error and reproduction, of the smallest so far
 
-    def run(self) -> Mismatch | None:
-        """Draws and compares; the mismatch if there was one."""
+    def run(self) -> None:
+        """Emits every case, and the mismatch if there is one."""
         from hypothesis import HealthCheck, Phase, given, seed, settings
 
         from .strategies import BUDGETS, requests
 
         regimes = [("auto", None), ("torch", None), *(("tiled", budget) for budget in BUDGETS)]
-        options = settings(
+
+        @seed(self.seed)
+        @settings(
             max_examples=_ROUND,
             deadline=None,
             database=None,
             phases=(Phase.generate, Phase.shrink),
-            suppress_health_check=list(HealthCheck),
+            suppress_health_check=tuple(HealthCheck.__members__.values()),
         )
-
-        @seed(self.seed)
-        @options
         @given(requests())
-        def compare(request: Request) -> None:
+        def compare_all(request: Request) -> None:
             if not self.stopped():
-                self.compare(request, regimes)
+                self._compare(request, regimes)
 
         try:
-            compare()
-        except Exception:
-            if self.failing is None:  # nothing was compared: the request could not be made
-                return Mismatch(self.seed, traceback.format_exc(), "")
-        return self._mismatch()
+            compare_all()
+        except Exception:  # a wrong answer was noted; all else is an error in drawing requests
+            error, code = self.wrong or (traceback.format_exc(), "")
+            self.emit(Mismatch(self.seed, error, code))
 
-    def compare(self, request: Request, regimes: list[Regime]) -> None:
-        """One request in every regime; a mismatch is kept and raised."""
+    def _compare(self, request: Request, regimes: list[tuple[str, int | None]]) -> None:
         truth = None
         for impl, memory in regimes:
+            case = partial(self._case, request, impl)
             try:
                 truth = truth or truths(request)
                 assert_honoured(request, impl, memory, truth)
-                self._count("compared", request, impl)
+                case("compared")
             except UnsupportedError as refusal:
-                self._count("refused", request, impl)
-                self._count_reason(str(refusal))
+                case("refused", str(refusal))
             except Exception as error:
-                self._count("wrong", request, impl)
-                self.failing = request, (impl, memory), error
+                case("wrong")
+                told = f"{type(error).__name__}: {error}"
+                self.wrong = told, reproduction(request, impl, memory)
                 raise
 
-    def _count(self, what: str, request: Request, impl: str) -> None:
-        if self.failing is None:  # what comes later are smaller forms of the same request
+    def _case(self, request: Request, impl: str, outcome: str, reason: str = "") -> None:
+        """Counts one case; smaller forms of a request that was answered wrongly do not count."""
+        if self.wrong is None:
             matrix = request.matrix
-            getattr(self.tally, what)[matrix.score.name, matrix.normalizer.name, impl] += 1
+            self.emit(Case(matrix.score.name, matrix.normalizer.name, impl, outcome, reason))
 
-    def _count_reason(self, refusal: str) -> None:
-        if self.failing is None:
-            self.tally.reasons[refusal.partition(": ")[2].partition("; these can")[0]] += 1
 
-    def _mismatch(self) -> Mismatch | None:
-        if self.failing is None:
-            return None
-        request, (impl, memory), error = self.failing
-        told = f"{type(error).__name__}: {error}"
-        return Mismatch(self.seed, told, reproduction(request, impl, memory))
+def work(first: int, step: int, results: Any, stop: Any) -> None:
+    """What a worker does: one round after the other, until it is told to stop."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process says when to stop
+    warnings.simplefilter("ignore")  # of hypothesis, about the length of its own texts
+    torch.set_num_threads(1)
+    for seed in count(first, step):
+        if stop.is_set():
+            return
+        Round(seed, results.put, stop.is_set).run()
+
+
+class Fuzzer:
+    """Workers, and the report of what they find."""
+
+    def __init__(self, seed: int, processes: int) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.results, self.stop = context.Queue(), context.Event()
+        self.workers = [
+            context.Process(target=work, args=(seed + i, processes, self.results, self.stop))
+            for i in range(processes)
+        ]
+
+    def run(self, seconds: float, report: Report, display: Display) -> None:
+        """Runs for so long, or until interrupted; a worker that dies is a mismatch too."""
+        for worker in self.workers:
+            worker.start()
+        start = monotonic()
+        try:
+            while monotonic() - start < seconds and self._alive():
+                self._take(report, display)
+                display.update(monotonic() - start, report)
+        except KeyboardInterrupt:
+            display.say("interrupted: waiting for the workers")
+        self._end(report, display)
+
+    def _end(self, report: Report, display: Display) -> None:
+        self.stop.set()
+        deadline = monotonic() + _PATIENCE
+        while self._take(report, display) or (self._alive() and monotonic() < deadline):
+            pass
+        for worker in self.workers:
+            if worker.is_alive():
+                worker.terminate()
+            elif worker.exitcode:
+                died = f"a worker died with exit code {worker.exitcode}"
+                report.add(Mismatch(None, died, ""))
+            worker.join()
+
+    def _alive(self) -> bool:
+        return any(worker.is_alive() for worker in self.workers)
+
+    def _take(self, report: Report, display: Display) -> bool:
+        """Puts one result into the report, if one comes soon."""
+        try:
+            found = self.results.get(timeout=0.2)
+        except Empty:
+            return False
+        if isinstance(found, Mismatch):
+            display.say(str(found))
+        report.add(found)
+        return True
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command; returns its exit code: 1 where there was a mismatch, 2 for a wrong option."""
+    options = _parser().parse_args(arguments)
+    seed = options.seed if options.seed is not None else random.randrange(2**31)
+    heading = f"qkv.testing.fuzz --seed {seed} --processes {options.processes}"
+    seconds = 60 * options.minutes
+    try:
+        _check_hypothesis()
+        display = Display(seconds)
+        report = Report(heading, options.out)
+    except (ImportError, OSError) as error:
+        print(f"qkv.testing.fuzz: {error}", file=sys.stderr)
+        return 2
+    display.say(heading)
+    with display:
+        Fuzzer(seed, options.processes).run(seconds, report, display)
+    display.tables(report)
+    return 1 if report.mismatches else 0
+
+
+def _check_hypothesis() -> None:
+    try:
+        import hypothesis  # noqa: F401
+    except ModuleNotFoundError as error:
+        text = "hypothesis is needed here and not installed; pip install hypothesis"
+        raise ImportError(text) from error
+
+
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(
+        prog="python -m qkv.testing.fuzz",
+        description="Compares random requests with the oracle, for as long as asked.",
+    )
+    parser.add_argument("--minutes", type=_minutes, default=20.0, help="how long (20)")
+    parser.add_argument("--seed", type=_seed, help="of the first round; drawn unless given")
+    parser.add_argument("--processes", type=_processes, default=1, help="how many at once (1)")
+    parser.add_argument("--out", type=Path, help="a file for scripts that repeat the mismatches")
+    return parser
+
+
+def _minutes(text: str) -> float:
+    return _number(float, text, "more than 0", lambda minutes: 0 < minutes < float("inf"))
+
+
+def _seed(text: str) -> int:
+    return _number(int, text, "0 or more", lambda seed: seed >= 0)
+
+
+def _processes(text: str) -> int:
+    return _number(int, text, "1 or more", lambda processes: processes >= 1)
+
+
+def _number(kind: type, text: str, rule: str, keeps: Callable[[Any], bool]) -> Any:
+    try:
+        number = kind(text)
+    except ValueError:
+        number = None
+    if number is None or not keeps(number):
+        raise ArgumentTypeError(f"must be a number, {rule}; got {text!r}")
+    return number
+
+
+if __name__ == "__main__":
+    sys.exit(main())

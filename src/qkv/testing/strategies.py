@@ -16,11 +16,16 @@ from .._matrix import AttentionMatrix
 from ..biases import BIASES
 from ..masks import MASKS
 from ..masks.base import Mask
+from ..masks.causal import Causal
+from ..masks.dense import Dense
+from ..masks.padding import Padding
 from ..measures import MEASURES
+from ..measures.product import Product
 from ..measures.statistics import Distance, Entropy, LogSumExp, Mass, Support
 from ..normalizers import NORMALIZERS
 from ..scores import SCORES
 from ..scores.cosine import Cosine
+from ..scores.dot import Dot
 from .examples import Draw, Sizes, drawing, examples
 from .requests import Request, rounded
 
@@ -97,15 +102,45 @@ def matrices(
 
 @st.composite
 def requests(draw: Callable) -> Request:
-    """A matrix, with or without dropout, and some of the measures that it has, in any dtype."""
+    """A matrix, whole or some of its leading entries, with or without dropout, and some of the
+    measures that it has, in any dtype. Every fourth is one that fused kernels may serve."""
     of, numbers = draw(sizes()), draw(draws())
+    dtype = draw(st.sampled_from(DTYPES))
+    if draw(st.integers(0, 3)) == 3:
+        return rounded(draw(_fused(of, numbers)), dtype)
     matrix = draw(matrices(of, numbers))
     if draw(st.booleans()):
         matrix = matrix.dropout(0.4, seed=draw(st.integers(0, 2**40)))
+    if of.heads is not None and draw(st.booleans()):
+        matrix, of = draw(_chosen(matrix, of))
     kinds = [kind for kind in MEASURES if examples(kind, of, numbers) and _has(matrix, kind)]
     chosen = draw(st.lists(st.sampled_from(kinds), min_size=1, max_size=3, unique=True))
     measures = tuple(draw(st.sampled_from(examples(kind, of, numbers))) for kind in chosen)
-    return rounded(Request(matrix, measures), draw(st.sampled_from(DTYPES)))
+    return rounded(Request(matrix, measures), dtype)
+
+
+@st.composite
+def _fused(draw: Callable, of: Sizes, numbers: Draw) -> Request:
+    """A product of plain stages with values as wide as the queries."""
+    plain = [mask for kind in (Causal, Padding, Dense) for mask in examples(kind, of, numbers)]
+    matrix = attention(
+        numbers(*of.lead, of.queries, of.width),
+        numbers(*of.key_lead, of.keys, of.width),
+        score=draw(st.sampled_from(examples(Dot, of, numbers))),
+        mask=draw(st.sampled_from([None, *plain])),
+        query_offset=draw(st.just(0) | offsets(of)),
+    )
+    return Request(matrix, (Product(numbers(*of.key_lead, of.keys, of.width)),))
+
+
+@st.composite
+def _chosen(draw: Callable, matrix: AttentionMatrix, of: Sizes) -> tuple[AttentionMatrix, Sizes]:
+    """Some entries of the leading dimensions, and the sizes that are left."""
+    ways = [slice(None), slice(1, None), [-1, 0], 0]
+    index = tuple(draw(st.sampled_from(ways if size else ways[:2])) for size in of.lead)
+    matrix = matrix[index]
+    *batch, heads = matrix.shape[:-2] or (None,)
+    return matrix, replace(of, batch=tuple(batch), heads=heads, key_heads=heads)
 
 
 def _has(matrix: AttentionMatrix, kind: type) -> bool:
