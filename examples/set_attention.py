@@ -178,8 +178,13 @@ def main() -> None:
     ]
     show_table(
         f"{TEST_SETS:,} sets of pictures never seen in training",
-        ["split", "accuracy", "with the mean", "weight on faces", "if even", "strongest is a face"],
+        ["split", "accuracy", "of the mean", "on faces", "if even", "strongest"],
         [line(split, *pair) for split, pair in enumerate(pairs)],
+    )
+    say(
+        "of the mean: accuracy of a classifier that takes the mean of a set instead. On faces: the "
+        "share of the weights on the faces, in sets that hold any; if even: the share of faces "
+        "among their members; strongest: how often the largest weight is on a face."
     )
     for split, (attentive, _) in enumerate(pairs):
         explain_mistakes(split, attentive)
