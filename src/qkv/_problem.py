@@ -41,6 +41,7 @@ class Problem:
     normalizer: Normalizer
     dropout: Dropout | None
     offset: int | Tensor | None
+    memory: int  # the working budget in bytes
     parts: dict[str, Lifted]
 
     @property
@@ -105,7 +106,7 @@ def build(
         parts |= places_of_chosen(layout, leading, query.device)
         chosen = layout_of_chosen(chosen, leading)
     stages = (score, biases, mask, normalizer, matrix.dropped)
-    return Problem(chosen, layout, *stages, offset, parts)
+    return Problem(chosen, layout, *stages, offset, matrix.memory, parts)
 
 
 def layout_of(query: Tensor, key: Tensor, measures: tuple[Measure, ...]) -> Layout:

@@ -16,8 +16,14 @@ from ._tensors import of_rank
 from .normalizers.base import Statistic, where_visible
 from .scores.base import Tile
 
-# Numbers in a tile of a score that needs more than one per cell: about the size of a cache.
-_TILE_NUMBERS = 2**18
+# Up to this many numbers a matrix is computed at once, and all is kept for the backward pass.
+AT_ONCE = 2**18
+
+# Numbers in a tile of a score that needs more than one per cell, and how many such tiles are alive
+# at a time. A tile is never smaller than what is computed at once: there callables keep the tensors
+# that they capture, which an inner block map would hide from autograd.
+_TILE_NUMBERS = 2**20
+_TILES_ALIVE = 16
 
 
 class Strip:
@@ -93,7 +99,9 @@ class Strip:
         per_cell = problem.score.numbers_per_cell(query)
         lead = tuple(stop - start for start, stop in self.block.lead)
         rows, cols = query.shape[-2], key.shape[-2]
-        tiling = Tiling(lead, rows, cols, max(1, _TILE_NUMBERS // per_cell), cut_cols=True)
+        room = min(_TILE_NUMBERS, problem.memory // (_TILES_ALIVE * dtype.itemsize))
+        tile_cells = max(1, max(AT_ONCE, room) // per_cell)
+        tiling = Tiling(lead, rows, cols, tile_cells, cut_cols=True)
         score_pieces = self.pieces["score"]
         if per_cell == 1 or tiling.single:
             tile = Tile(query, key, self.cells, self.mask, self.finite)

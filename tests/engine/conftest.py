@@ -37,4 +37,4 @@ def engine(request: pytest.FixtureRequest) -> dict[str, object]:
 def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     """Cuts the tiles inside a strip, which scores of several numbers per cell have, very small."""
     monkeypatch.setattr("qkv._strip._TILE_NUMBERS", 30)
-    monkeypatch.setattr("qkv.impl.tiled._AT_ONCE", 30)
+    monkeypatch.setattr("qkv._strip.AT_ONCE", 30)

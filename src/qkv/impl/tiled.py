@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from .. import _strip
 from .._blocks import Block, BlockMap, Range, Tiling, accumulation_dtype
 from .._problem import PLACES, Problem, build, named_pieces
 from .._strip import Strip
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
     from .._matrix import AttentionMatrix
 
 NAME = "tiled"
-
-# Up to this many numbers plain operations keep everything for the backward pass.
-_AT_ONCE = 2**18
 
 
 def unsupported_reason(matrix: AttentionMatrix, measures: tuple[Measure, ...]) -> str | None:
@@ -49,7 +47,7 @@ def at_once(problem: Problem, memory: int) -> bool:
     numbers = problem.score.numbers_per_cell(problem.query)
     for size in (*layout.lead, layout.queries, layout.keys):
         numbers *= size
-    return numbers <= min(_AT_ONCE, memory // bytes_per_cell(problem))
+    return numbers <= min(_strip.AT_ONCE, memory // bytes_per_cell(problem))
 
 
 def run(matrix: AttentionMatrix, measures: tuple[Measure, ...]) -> list[Any]:
