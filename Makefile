@@ -27,8 +27,9 @@ types: $(DEVELOPMENT)
 layers: $(DEVELOPMENT)
 	$(BIN)/lint-imports
 
+# One process per core, and one thread in each: threads of several processes would fight.
 tests: $(DEVELOPMENT)
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 8
 
 format: $(DEVELOPMENT)
 	$(BIN)/ruff check --fix
