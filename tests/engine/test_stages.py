@@ -272,44 +272,6 @@ def test_a_gaussian_far_from_the_origin_keeps_its_digits() -> None:
     torch.testing.assert_close(far, near, rtol=2e-3, atol=2e-3)
 
 
-BAD = [
-    (lambda: qkv.Bilinear(torch.ones(3)), ValueError, r"Bilinear: weight .* \[Dq, Dk\]; got \[3\]"),
-    (lambda: qkv.Gaussian(0), ValueError, "Gaussian: width must be positive; got 0"),
-    (lambda: qkv.Cosine("x"), TypeError, "Cosine: scale must be a number; got str"),
-    (lambda: qkv.ALiBi([1.0]), TypeError, "ALiBi: slopes must be a floating tensor"),
-    (lambda: qkv.RelativeBias(torch.ones(2, 3)), ValueError, "at least 4 buckets"),
-    (lambda: qkv.RelativeBias(torch.ones(2, 32), max_distance=8), ValueError, "more than 8"),
-    (lambda: qkv.SoftCap(-1), ValueError, "SoftCap: limit must be positive; got -1"),
-    (lambda: qkv.Window(-1, 0), ValueError, "Window: left must be >= 0; got -1"),
-    (lambda: qkv.Prefix(2.5), TypeError, "Prefix: length must be an int; got float"),
-    (lambda: qkv.Documents(), TypeError, "exactly one of lengths and ids must be given; got none"),
-    (lambda: qkv.Entmax(1.0), ValueError, r"alpha must be more than 1 \(1 is Softmax\(\)\); got 1"),
-    (lambda: qkv.TopK(0), ValueError, "TopK: k must be positive; got 0"),
-    (lambda: qkv.Pool(2, 2, "min"), ValueError, "pool: how must be one of max, mean, sum"),
-    (
-        lambda: qkv.attention(QUERY, KEY).pool(8, 2),
-        ValueError,
-        "must not be larger than the matrix",
-    ),
-    (
-        lambda: qkv.attention(QUERY, KEY, bias=qkv.ALiBi(torch.ones(3))) @ VALUE,
-        ValueError,
-        r"ALiBi: slopes must have one entry per head \(2\); got \[3\]",
-    ),
-    (
-        lambda: qkv.attention(QUERY, KEY, mask=lambda cells: cells.col) @ VALUE,
-        TypeError,
-        "the mask callable must return bool; got torch.int64",
-    ),
-]
-
-
-@pytest.mark.parametrize(("call", "error", "text"), BAD)
-def test_errors(call, error: type[Exception], text: str) -> None:
-    with pytest.raises(error, match=text):
-        call()
-
-
 @REGIMES
 def test_rollout_is_the_product_of_the_layers(memory: int | None) -> None:
     layers = [
@@ -323,17 +285,3 @@ def test_rollout_is_the_product_of_the_layers(memory: int | None) -> None:
     torch.testing.assert_close(qkv.rollout(layers, rows, residual=0.3), product[:, rows])
     identity = qkv.rollout(layers, slice(None), residual=1.0)
     assert torch.equal(identity, torch.eye(LENGTH, dtype=torch.float64).expand(2, -1, -1))
-
-
-@pytest.mark.parametrize(
-    ("matrices", "options", "text"),
-    [
-        ([], {}, "at least one matrix"),
-        ([(3, 3)], {"residual": 2}, r"residual must be in \[0, 1\]; got 2"),
-        ([(3, 3), (3, 4)], {}, r"all matrices must be \[\.\.\., 3, 3\]; got \[3, 4\] in layer 1"),
-    ],
-)
-def test_errors_of_rollout(matrices, options, text: str) -> None:
-    made = [qkv.attention(draw(rows, 2), draw(cols, 2)) for rows, cols in matrices]
-    with pytest.raises(ValueError, match=text):
-        qkv.rollout(made, 0, **options)

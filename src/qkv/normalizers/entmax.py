@@ -9,7 +9,9 @@ from .._layout import PER_BATCH, Layout
 from .._stage import Lifted
 from .._tensors import is_concrete, shape_of
 from .base import Normalizer, Statistic, row_maximum, where_visible
+from .softmax import Softmax
 
+_SOFTMAX = Softmax()  # alpha 1
 _HALVINGS = 60  # of an interval of length 1: down to the last bit of float64
 
 
@@ -22,8 +24,8 @@ class Entmax(Normalizer):
     steps make it exact and carry the first and second derivatives, in alpha too.
 
     Args:
-        alpha: more than 1: a number, or a tensor `[H]` or of a single entry, with gradient.
-            Exactly 1 is `Softmax()`.
+        alpha: a number from 1 on, or a tensor `[H]` or of a single entry, all more than 1, with
+            gradient.
 
     Source: Peters, Niculae, Martins, "Sparse Sequence-to-Sequence Models" (2019), section 3;
     Correia, Niculae, Martins, "Adaptively Sparse Transformers" (2019), section 3, for the gradient
@@ -45,18 +47,26 @@ class Entmax(Normalizer):
                     f"got {alpha.dtype} of shape {shape_of(alpha)}"
                 )
             if is_concrete(alpha) and not bool((alpha > 1).all()):
-                raise ValueError(f"Entmax: alpha must be more than 1; got {alpha.tolist()}")
+                raise ValueError(
+                    f"Entmax: a tensor alpha must be more than 1; got {alpha.tolist()}"
+                )
         elif isinstance(alpha, bool) or not isinstance(alpha, (int, float)):
             raise TypeError(f"Entmax: alpha must be a number or tensor; got {type(alpha).__name__}")
-        elif not alpha > 1:
-            raise ValueError(f"Entmax: alpha must be more than 1 (1 is Softmax()); got {alpha}")
+        elif not alpha >= 1:
+            raise ValueError(f"Entmax: alpha must be at least 1; got {alpha}")
 
     def lift(self, layout: Layout) -> Lifted:
         if not isinstance(self.alpha, Tensor):
             return []
         return [(layout.per_head(self.alpha, "Entmax: alpha"), PER_BATCH)]
 
+    @property
+    def _is_softmax(self) -> bool:
+        return not isinstance(self.alpha, Tensor) and self.alpha == 1
+
     def statistic(self, scores: Tensor, visible: Tensor | None, *pieces: Tensor) -> Statistic:
+        if self._is_softmax:
+            return _SOFTMAX.statistic(scores, visible)
         power = self._power(scores, pieces)
         top = row_maximum(scores, visible)
         shifted = (where_visible(visible, scores, 0) - top) * power
@@ -71,6 +81,8 @@ class Entmax(Normalizer):
     def weights(
         self, scores: Tensor, visible: Tensor | None, statistic: Statistic, *pieces: Tensor
     ) -> Tensor:
+        if self._is_softmax:
+            return _SOFTMAX.weights(scores, visible, statistic)
         power = self._power(scores, pieces)
         top, threshold = statistic
         shifted = (where_visible(visible, scores, 0) - top) * power

@@ -221,7 +221,12 @@ _EXAMPLES: dict[type, Callable[[Sizes, Draw], list[Any]]] = {
     Gaussian: lambda sizes, draw: [Gaussian(1.3)],
     Sparsemax: lambda sizes, draw: [Sparsemax()],
     Entmax15: lambda sizes, draw: [Entmax15()],
-    Entmax: lambda sizes, draw: [Entmax(1.3), Entmax(draw(1).square() + 1.1), Entmax(2.5)],
+    Entmax: lambda sizes, draw: [
+        Entmax(1.3),
+        Entmax(draw(1).square() + 1.1),
+        Entmax(2.5),
+        Entmax(1),
+    ],
     Sigmoid: lambda sizes, draw: [Sigmoid(-0.5), Sigmoid(draw(1))],
     TopK: lambda sizes, draw: [TopK(2), TopK(99)],
     Identity: lambda sizes, draw: [Identity()],
