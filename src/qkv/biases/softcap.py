@@ -11,7 +11,8 @@ from .base import Bias
 
 @dataclass(frozen=True)
 class SoftCap(Bias):
-    """Scores bent so that none exceeds a limit: `limit * tanh(s / limit)`.
+    """Scores bent so that none exceeds a limit: `limit * tanh(s / limit)`. A score that an earlier
+    bias put at -inf stays there.
 
     Source: Bello et al., "Neural Combinatorial Optimization" (2016), appendix A.1; Gemma Team,
     "Gemma 2" (2024), section 2.
@@ -30,4 +31,6 @@ class SoftCap(Bias):
             raise ValueError(f"SoftCap: limit must be positive; got {self.limit}")
 
     def apply(self, scores: Tensor, cells: Cells, *pieces: Tensor) -> Tensor:
-        return self.limit * torch.tanh(scores / self.limit)
+        hidden = scores == -torch.inf  # by a bias before this one: it stays hidden
+        bent = self.limit * torch.tanh(torch.where(hidden, 0, scores) / self.limit)
+        return torch.where(hidden, -torch.inf, bent)

@@ -74,8 +74,8 @@ class Softmax(Normalizer):
 
     def _kept(self, logsumexp: Tensor, pieces: tuple[Tensor, ...]) -> Tensor:
         """The share of a row's weight that the sink leaves."""
-        sink = pieces[0].to(logsumexp.dtype) if pieces else torch.as_tensor(self.sink)
-        return torch.sigmoid(logsumexp - sink.to(logsumexp.device))
+        assert self.sink is not None
+        return torch.sigmoid(logsumexp - (pieces[0].to(logsumexp.dtype) if pieces else self.sink))
 
 
 def _exponentials(scores: Tensor, visible: Tensor | None, top: Tensor) -> Tensor:

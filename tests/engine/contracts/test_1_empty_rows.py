@@ -153,3 +153,15 @@ def test_no_nan_arises_even_inside(normalizer, memory) -> None:
         if normalizer.nonnegative:
             total = total + matrix.entropy().sum()
         torch.autograd.grad(total, inputs)
+
+
+def test_what_a_bias_hides_stays_hidden_under_a_cap(engine) -> None:
+    query = torch.randn(3, 4, dtype=torch.float64)
+    holes = torch.zeros(3, 3, dtype=torch.float64)
+    holes[0] = holes[1, 2] = -torch.inf
+    matrix = qkv.attention(query, query, bias=[holes, qkv.SoftCap(2.0)], **engine)
+    weights = matrix.dense()
+    assert not weights[0].any()
+    assert weights[1, 2] == 0
+    scores = 2 * torch.tanh(query @ query.mT / 2 / 2)
+    torch.testing.assert_close(weights[1:2, :2], torch.softmax(scores[1:2, :2], -1))
