@@ -443,8 +443,8 @@ MUTANTS = (
         "softmax: the sink keeps nothing",
         "value",
         "normalizers/softmax.py",
-        "return torch.sigmoid(logsumexp - (pieces[0].to(logsumexp.dtype) if pieces else self.sink))",
-        "return torch.ones_like(logsumexp)",
+        "logsumexp - (pieces[0].to(logsumexp.dtype) if pieces else self.sink)",
+        "logsumexp + 50",
         STAGES,
     ),
     Mutant(
