@@ -91,7 +91,7 @@ def draw(document: Document, found: qkv.Measured, even: qkv.Measured) -> Figure:
     axes = figure.subplot_mosaic("MMA;MMB;MMC")
     ratio = torch.where(even.pool > 0, found.pool / even.pool, torch.nan)
     image = axes["M"].imshow(
-        ratio, norm=LogNorm(0.1, 10), cmap="RdBu_r", extent=(0, length, length, 0)
+        ratio.numpy(), norm=LogNorm(0.1, 10), cmap="RdBu_r", extent=(0, length, length, 0)
     )
     bar = figure.colorbar(image, ax=axes["M"], label="weight / weight if spread evenly")
     bar.set_ticks([0.1, 0.3, 1, 3, 10], labels=["0.1", "0.3", "1", "3", "10"])
@@ -101,7 +101,7 @@ def draw(document: Document, found: qkv.Measured, even: qkv.Measured) -> Figure:
         ylabel="query",
     )
     label_topics(axes["M"], document)
-    place = (torch.arange(MAP) + 0.5) * length / MAP
+    place = [(cell + 0.5) * length / MAP for cell in range(MAP)]
     panels = {
         "A": ("Attention that a key received", found.mass, even.mass),
         "B": ("Keys in use: exp(entropy) of a query", found.entropy.exp(), even.entropy.exp()),
@@ -109,7 +109,8 @@ def draw(document: Document, found: qkv.Measured, even: qkv.Measured) -> Figure:
     }
     for name, (title, *curves) in panels.items():
         for label, numbers in zip(("found", "spread evenly"), curves, strict=True):
-            axes[name].plot(place, F.adaptive_avg_pool1d(numbers[None], MAP)[0], label=label)
+            means = F.adaptive_avg_pool1d(numbers[None], MAP)[0].numpy()
+            axes[name].plot(place, means, label=label)
         axes[name].set(title=title, xlim=(0, length))
         axes[name].set_xticks(range(0, length + 1, max(1, length // 4)))
         axes[name].grid(alpha=0.3)

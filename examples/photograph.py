@@ -73,7 +73,7 @@ def draw(photograph: Tensor, seen: Tensor, looks: dict[str, Tensor]) -> Figure:
     figure = Figure(figsize=(10, 7.2), layout="constrained")
     figure.suptitle("Where four regions of a photograph look")
     axes = figure.subplots(2, 3)
-    axes[0, 0].imshow(photograph)
+    axes[0, 0].imshow(photograph.numpy())
     axes[0, 0].set_title("photograph and queries")
     for number, (row, col) in enumerate(QUERIES.values(), 1):
         mark(axes[0, 0], row, col, str(number))
@@ -81,13 +81,13 @@ def draw(photograph: Tensor, seen: Tensor, looks: dict[str, Tensor]) -> Figure:
     extent = (0, photograph.shape[1], photograph.shape[0], 0)
     panels = [axes[0, 1], axes[0, 2], axes[1, 0], axes[1, 1]]
     for number, (panel, (name, weights)) in enumerate(zip(panels, looks.items(), strict=True), 1):
-        panel.imshow(grey, cmap="gray", vmin=0, vmax=1, extent=extent)
+        panel.imshow(grey.numpy(), cmap="gray", vmin=0, vmax=1, extent=extent)
         share = (weights / weights.max()).reshape(grey.shape)
-        heat = panel.imshow(share, cmap="inferno", vmin=0, vmax=1, alpha=0.7, extent=extent)
+        heat = panel.imshow(share.numpy(), cmap="inferno", vmin=0, vmax=1, alpha=0.7, extent=extent)
         mark(panel, *QUERIES[name], str(number))
         panel.set_title(f"{number}: {name}")
     figure.colorbar(heat, ax=list(axes[:, 2]), shrink=0.6, label="weight / largest weight")
-    axes[1, 2].imshow(seen.reshape(*grey.shape, 3).clamp(0, 1), extent=extent)
+    axes[1, 2].imshow(seen.reshape(*grey.shape, 3).clamp(0, 1).numpy(), extent=extent)
     axes[1, 2].set_title("every patch: weights × colours")
     for panel in axes.flat:
         panel.set_axis_off()

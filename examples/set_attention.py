@@ -153,7 +153,7 @@ def draw(pictures: Tensor, trial: Trial) -> Figure:
             if place >= trial.sets.lengths[row]:
                 continue
             weight = float(trial.weights[row, place])
-            panel.imshow(pictures[trial.sets.members[row, place]], cmap="gray")
+            panel.imshow(pictures[trial.sets.members[row, place]].numpy(), cmap="gray")
             panel.set_xlabel(f"{weight:.0%}", fontweight="bold" if weight > 0.1 else "normal")
             if trial.sets.is_face[row, place]:
                 panel.spines[:].set(visible=True, color="tab:orange", linewidth=3)

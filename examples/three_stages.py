@@ -133,7 +133,7 @@ def draw_stage(axes: Axes, table: Tensor, columns: list[str], title: str, colour
     """One matrix with its numbers; a row is a query."""
     largest = float(table.abs().max())
     lowest = 0 if colours == "Blues" else -largest
-    image = axes.imshow(table, cmap=colours, vmin=lowest, vmax=largest, aspect="auto")
+    image = axes.imshow(table.numpy(), cmap=colours, vmin=lowest, vmax=largest, aspect="auto")
     for row, col in torch.cartesian_prod(*map(torch.arange, table.shape)).tolist():
         strong = abs(float(table[row, col])) > 0.6 * largest
         text = f"{float(table[row, col]):.2f}"

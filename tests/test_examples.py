@@ -23,7 +23,7 @@ def run(name: str, *arguments: str, folder: Path, path: str = "") -> subprocess.
     """Run a program as a user does, in a folder of its own, on one thread."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "100", "PYTHONPATH": path}
     return subprocess.run(
-        [sys.executable, str(EXAMPLES / f"{name}.py"), *arguments],
+        [sys.executable, "-W", "error", str(EXAMPLES / f"{name}.py"), *arguments],
         cwd=folder, env=environment, capture_output=True, text=True, encoding="utf-8", check=False,
     )  # fmt: skip
 
@@ -130,6 +130,7 @@ def test_a_patch_of_the_suit_looks_at_the_suit(module):
 
     image = torch.from_numpy(astronaut()).float() / 255
     likeness, colours = photograph.describe(image)
+    assert (likeness[-1] - likeness[0])[-2:].tolist() == pytest.approx([0.05 * 504] * 2)  # place
     row = photograph.QUERIES["orange suit"]
     index = row[0] // photograph.PATCH * (512 // photograph.PATCH) + row[1] // photograph.PATCH
     matrix = qkv.attention(likeness, likeness, score=qkv.Gaussian(photograph.WIDTH))
