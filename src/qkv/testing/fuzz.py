@@ -34,6 +34,10 @@ _ROUND = 200  # requests that one seed draws
 _PATIENCE = 30.0  # seconds that workers have to end in
 
 
+class _Stopped(BaseException):
+    """Leaves hypothesis, which catches every Exception, in the middle of a round."""
+
+
 class Round:
     """The requests of one seed: compared until one is answered wrongly, which is made smaller."""
 
@@ -55,18 +59,22 @@ class Round:
             deadline=None,
             database=None,
             phases=(Phase.generate, Phase.shrink),
-            suppress_health_check=tuple(HealthCheck.__members__.values()),
+            suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
         )
         @given(requests())
         def compare_all(request: Request) -> None:
-            if not self.stopped():
-                self._compare(request, regimes)
+            if self.stopped():
+                raise _Stopped
+            self._compare(request, regimes)
 
         try:
             compare_all()
+        except _Stopped:
+            pass
         except Exception:  # a wrong answer was noted; all else is an error in drawing requests
-            error, code = self.wrong or (traceback.format_exc(), "")
-            self.emit(Mismatch(self.seed, error, code))
+            self.wrong = self.wrong or (traceback.format_exc(), "")
+        if self.wrong is not None:
+            self.emit(Mismatch(self.seed, *self.wrong))
 
     def _compare(self, request: Request, regimes: list[tuple[str, int | None]]) -> None:
         truth = None
@@ -114,12 +122,15 @@ class Fuzzer:
         ]
 
     def run(self, seconds: float, report: Report, display: Display) -> None:
-        """Runs for so long, or until interrupted; a worker that dies is a mismatch too."""
+        """Runs for so long after the first case, or until interrupted; a worker that dies is a
+        mismatch too."""
         for worker in self.workers:
             worker.start()
-        start = monotonic()
         try:
-            while monotonic() - start < seconds and self._alive():
+            while self._alive() and not self._take(report, display):
+                pass
+            start = monotonic()
+            while self._alive() and monotonic() - start < seconds:
                 self._take(report, display)
                 display.update(monotonic() - start, report)
         except KeyboardInterrupt:
