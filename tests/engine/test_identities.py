@@ -123,6 +123,9 @@ def test_entmax_lies_between_softmax_and_sparsemax(case) -> None:
     near_softmax = weights[qkv.Entmax(1 + 1e-7)]
     assert (near_softmax - weights[qkv.Softmax()]).abs().max() < 1e-5
     assert_close(weights[qkv.Entmax(1.5)], weights[qkv.Entmax15()], rounding=1e-12)
+    assert_same(
+        replace(matrix, normalizer=qkv.Entmax(1.0)), replace(matrix, normalizer=qkv.Softmax())
+    )
     sparsemax = replace(matrix, normalizer=qkv.Sparsemax())
     assert_same(replace(matrix, normalizer=qkv.Entmax(2.0)), sparsemax)
 
@@ -167,7 +170,7 @@ NEUTRAL = [
 @given(case=drawn())
 def test_neutral_biases(bias, case) -> None:
     matrix, *_ = case
-    assert_same(replace(matrix, bias=(bias, *matrix.bias)), matrix)
+    assert_same(replace(matrix, bias=(*matrix.bias, bias)), matrix)
 
 
 # Masks.
