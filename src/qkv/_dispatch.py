@@ -103,10 +103,11 @@ def plan(matrix: AttentionMatrix, operation: str, measures: tuple[Measure, ...])
     problem = build(matrix, measures)
     lead, rows, cols = problem.layout.lead, problem.layout.queries, problem.layout.keys
     sizes = [prod(lead) * rows * cols]
-    if implementation is tiled and not tiled.at_once(problem, matrix.memory):
-        sizes = [block.cells for block in tiled.tiling(problem, matrix.memory)]
+    if implementation is tiled and not tiled.at_once(problem, measures):
+        sizes = [block.cells for block in tiled.tiling(problem, measures)]
     blocks, cells = len(sizes), sum(sizes)
-    memory = 0 if implementation is sdpa else tiled.bytes_per_cell(problem) * max(sizes, default=0)
+    per_cell = 0 if implementation is sdpa else tiled.bytes_per_cell(problem, measures)
+    memory = per_cell * max(sizes, default=0)
     width = matrix.query.shape[-1]
     values = sum(m.value.shape[-1] for m in measures if isinstance(m, Product))
     values += sum(m.x.shape[-1] for m in measures if isinstance(m, Collected))

@@ -73,3 +73,15 @@ def test_a_block_that_turns_out_too_big_is_cut_again() -> None:
     long = slice(4800, 8800)
     right = qkv.attend(query[long], query[long], value[long])
     torch.testing.assert_close((matrix @ value)[long], right)
+
+
+def test_one_wide_row_among_narrow_ones() -> None:
+    def span(block) -> tuple[int, int]:
+        return (0, 2000) if block.rows[0] <= 1501 < block.rows[1] else (0, 4)
+
+    tiling = Tiling((1,), 3000, 2000, 2048, span=span).fitted()
+    blocks = list(tiling)
+    assert tiling.width == 4, "the wide row is in no sample"
+    assert [block.rows[0] for block in blocks[1:]] == [block.rows[1] for block in blocks[:-1]]
+    assert (blocks[0].rows[0], blocks[-1].rows[1]) == (0, 3000)
+    assert max(block.cells for block in blocks) <= 2048

@@ -16,9 +16,16 @@ from .base import Bias
 class ALiBi(Bias):
     """A penalty that grows with the distance between positions: `-slope_h * |i - j|`.
 
+    When to use it: A model without position embeddings that should prefer what is near and go on
+    working at lengths that it was not trained on. Nothing has to be learnt, though the slopes may
+    be.
+
     Args:
         slopes: `[H]`, or a single one for all heads. `ALiBi.geometric(heads)` makes those of the
             source.
+
+    Example:
+        A = qkv.attention(query, key, bias=qkv.ALiBi(torch.tensor([0.5])))
 
     Source: Press, Smith, Lewis, "Train Short, Test Long" (2022), section 3; for keys on both sides
     of the query, the symmetric form.

@@ -12,7 +12,17 @@ from .base import Bias
 
 @dataclass(frozen=True)
 class CustomBias(Custom, Bias):
-    """A callable `fn(scores, cells) -> scores` on a tile `[B..., H, r, c]`."""
+    """A callable `fn(scores, cells) -> scores` on a tile `[B..., H, r, c]`.
+
+    When to use it: A rule of places and scores that does not ship; it costs no memory of the size
+    of the matrix. Tensors that the function captures get their gradients.
+
+    Example:
+        def not_oneself(scores, cells):
+            return scores - 3.0 * (cells.position == cells.col)
+
+        A = qkv.attention(query, key, bias=not_oneself)
+    """
 
     name = "callable"
     formula = "fn(s_ij, cells)"

@@ -24,10 +24,18 @@ class RelativeBias(Bias):
     which all are one. With `bidirectional` half of the buckets are for keys behind the query, half
     for those ahead; without, all keys ahead share the bucket of distance 0.
 
+    When to use it: The model shall learn how distance matters, for each head by itself, with few
+    parameters that do not grow with the length. Distances beyond `max_distance` are all alike to
+    it.
+
     Args:
         table: `[H, buckets]`, or `[1, buckets]` for all heads.
         bidirectional: whether keys ahead of the query have buckets of their own.
         max_distance: in positions.
+
+    Example:
+        table = torch.tensor([[0.0, 3.0, 0.0, -3.0, 0.0, 3.0, 0.0, -3.0]])  # best: distance 1
+        A = qkv.attention(query, key, bias=qkv.RelativeBias(table, max_distance=16))
 
     Source: Raffel et al., "Exploring the Limits of Transfer Learning with a Unified Text-to-Text
     Transformer" (2020), section 2.1.

@@ -14,6 +14,13 @@ class SoftCap(Bias):
     """Scores bent so that none exceeds a limit: `limit * tanh(s / limit)`. A score that an earlier
     bias put at -inf stays there.
 
+    When to use it: Scores grow without bound in training, and with them rows in which one key has
+    all the weight and the others get no gradient. Unlike a clamp it has a gradient everywhere.
+    Biases apply in the order given: behind others it caps their sum.
+
+    Example:
+        A = qkv.attention(query, key, bias=qkv.SoftCap(limit=1.5))
+
     Source: Bello et al., "Neural Combinatorial Optimization" (2016), appendix A.1; Gemma Team,
     "Gemma 2" (2024), section 2.
     """

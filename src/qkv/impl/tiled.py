@@ -23,31 +23,37 @@ if TYPE_CHECKING:
 
 NAME = "tiled"
 
+# How many more numbers per cell a mask keeps alive: what is visible, and scores before it.
+_MASK_ALIVE = 3
+
 
 def unsupported_reason(matrix: AttentionMatrix, measures: tuple[Measure, ...]) -> str | None:
     """None: it serves everything."""
     return None
 
 
-def bytes_per_cell(problem: Problem) -> int:
+def bytes_per_cell(problem: Problem, measures: tuple[Measure, ...]) -> int:
     """What is alive at a time for each cell of a strip."""
-    return problem.normalizer.numbers_alive * accumulation_dtype(problem.query.dtype).itemsize
+    numbers = problem.normalizer.numbers_alive + max((m.numbers_alive for m in measures), default=0)
+    if problem.mask is not None:
+        numbers += _MASK_ALIVE
+    return numbers * accumulation_dtype(problem.query.dtype).itemsize
 
 
-def tiling(problem: Problem, memory: int) -> Tiling:
-    """How the matrix is cut to stay within a budget in bytes."""
+def tiling(problem: Problem, measures: tuple[Measure, ...]) -> Tiling:
+    """How the matrix is cut to stay within its budget."""
     layout = problem.layout
-    cells = max(1, memory // bytes_per_cell(problem))
+    cells = max(1, problem.memory // bytes_per_cell(problem, measures))
     return Tiling(layout.lead, layout.queries, layout.keys, cells, span=_span(problem)).fitted()
 
 
-def at_once(problem: Problem, memory: int) -> bool:
+def at_once(problem: Problem, measures: tuple[Measure, ...]) -> bool:
     """Whether the matrix is small enough to be computed by plain operations."""
     layout = problem.layout
     numbers = problem.score.numbers_per_cell(problem.query)
     for size in (*layout.lead, layout.queries, layout.keys):
         numbers *= size
-    return numbers <= min(_strip.AT_ONCE, memory // bytes_per_cell(problem))
+    return numbers <= min(_strip.AT_ONCE, problem.memory // bytes_per_cell(problem, measures))
 
 
 def run(matrix: AttentionMatrix, measures: tuple[Measure, ...]) -> list[Any]:
@@ -55,16 +61,16 @@ def run(matrix: AttentionMatrix, measures: tuple[Measure, ...]) -> list[Any]:
     problem = build(matrix, measures)
     for measure in measures:
         measure.check(problem)
-    small = at_once(problem, matrix.memory)
+    small = at_once(problem, measures)
     if not small and not torch.compiler.is_compiling():
         problem = build(matrix, measures, capture=True)
-    blocks, tensors = _block_map(problem, measures, matrix.dtype, matrix.memory)
+    blocks, tensors = _block_map(problem, measures, matrix.dtype)
     flat = _plain(blocks, tensors) if small else blocks(*tensors)
     return _finished(problem, measures, flat)
 
 
 def _block_map(
-    problem: Problem, measures: tuple[Measure, ...], dtype: torch.dtype, memory: int
+    problem: Problem, measures: tuple[Measure, ...], dtype: torch.dtype
 ) -> tuple[BlockMap, list[Tensor]]:
     layout = problem.layout
     parts = dict(problem.parts)
@@ -82,7 +88,7 @@ def _block_map(
         results = (m.run(strip, *named[f"measure {i}"]) for i, m in enumerate(measures))
         return tuple(result for group in results for result in group)
 
-    cut = tiling(problem, memory)
+    cut = tiling(problem, measures)
     return BlockMap(function, tuple(axes for _, axes in lifted), outputs, cut), tensors
 
 

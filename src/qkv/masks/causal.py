@@ -12,6 +12,13 @@ from .base import Intervals, Mask
 class Causal(Mask):
     """A query sees the keys up to its own position, itself included.
 
+    When to use it: Language models and decoders: a position must not see what comes after it.
+    Combine it: `Causal() & Window(255, 0)` is local, `Causal() & Documents(lengths)` is for packed
+    sequences, `Causal() | Prefix(n)` has a prefix that all see.
+
+    Example:
+        A = qkv.attention(query, key, mask=qkv.Causal())
+
     Source: Vaswani et al., "Attention Is All You Need" (2017), section 3.2.3.
     """
 

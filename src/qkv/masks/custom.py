@@ -14,7 +14,18 @@ from .base import Mask
 @dataclass(frozen=True)
 class CustomMask(Custom, Mask):
     """A callable `fn(cells) -> bool`, broadcastable to the tile `[B..., H, r, c]`; True where the
-    query may see the key."""
+    query may see the key.
+
+    When to use it: A rule of places that does not ship, such as a dilated window or a tree. Nothing
+    of the size of the matrix is made, but no block is skipped either; `& Window(...)` or `&
+    Causal()` in front of it brings the skipping back.
+
+    Example:
+        def every_third(cells):
+            return (cells.position - cells.col) % 3 == 0
+
+        A = qkv.attention(query, key, mask=every_third)
+    """
 
     name = "callable"
     formula = "fn(cells)"

@@ -16,12 +16,20 @@ from .base import Mask
 class Dense(Mask):
     """Any mask as a tensor.
 
+    When to use it: A pattern without a rule that a computer could know in advance: the edges of a
+    graph, neighbours in space. The tensor takes memory of its own and no block is skipped, so where
+    a rule exists prefer the mask that states it.
+
     Args:
         allowed: bool, broadcastable to `[B..., H, Lq, Lk]`; True where the query may look, as in
             `torch.nn.functional.scaled_dot_product_attention`.
 
     Raises:
         TypeError: `allowed` is not a bool tensor.
+
+    Example:
+        allowed = torch.cdist(query, key) < 2.0  # near in space
+        A = qkv.attention(query, key, mask=qkv.Dense(allowed))
     """
 
     allowed: Tensor

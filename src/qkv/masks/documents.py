@@ -19,6 +19,10 @@ _PER_SEQUENCE = Axes(trail=1)
 class Documents(Mask):
     """Several documents packed in one sequence: a query sees the keys of its own document.
 
+    When to use it: Many sequences packed one behind the other instead of padded: no place is
+    wasted, and no query sees another document. With `& Causal()` each document is causal in itself.
+    Ids that are not sorted are served cell by cell, with nothing skipped.
+
     Args:
         lengths: integers `[documents]`: the lengths of the documents, one after the other. What
             comes behind the last one sees nothing and is seen by nobody.
@@ -28,6 +32,9 @@ class Documents(Mask):
     Raises:
         TypeError: not integer tensors, or not exactly one of the two.
         ValueError: a wrong number of dimensions.
+
+    Example:
+        A = qkv.attention(query, key, mask=qkv.Documents(lengths=torch.tensor([4, 7, 5])))
     """
 
     lengths: Tensor | None = None

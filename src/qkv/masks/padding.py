@@ -16,12 +16,19 @@ from .base import Intervals, Mask
 class Padding(Mask):
     """The first `lengths[b]` keys are real, the rest is padding that nobody sees.
 
+    When to use it: A batch of sequences of different lengths, filled up at the end to the longest.
+    It masks keys: rows of queries that are padding themselves are computed as any others, and what
+    becomes of them is for the loss to ignore.
+
     Args:
         lengths: integers `[B]` over the first leading dimension of the matrix (or a single one).
 
     Raises:
         TypeError: `lengths` is not an integer tensor.
         ValueError: `lengths` is neither `[B]` nor a single number.
+
+    Example:
+        A = qkv.attention(query, key, mask=qkv.Padding(torch.tensor([11])))
     """
 
     lengths: Tensor

@@ -13,6 +13,13 @@ class Prefix(Mask):
     """Every query sees the first `length` keys. `Causal() | Prefix(n)` is a prefix language model's
     mask.
 
+    When to use it: A prompt or source that everyone may read while the rest is causal; or, beside a
+    window, a few first keys that stay visible from everywhere.
+
+    Example:
+        A = qkv.attention(query, key, mask=qkv.Prefix(4))
+        prefix_language_model = qkv.attention(query, key, mask=qkv.Causal() | qkv.Prefix(4))
+
     Source: Raffel et al., "Exploring the Limits of Transfer Learning with a Unified Text-to-Text
     Transformer" (2020), section 3.2.1.
     """

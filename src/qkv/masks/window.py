@@ -13,8 +13,15 @@ class Window(Mask):
     """A query sees the keys around its own position: `left` of them behind it, `right` ahead, and
     the one at its position.
 
+    When to use it: Long sequences in which the near context is enough: the work grows with the
+    window and not with the length, since what nobody sees is skipped. `Window(n, 0)` looks back
+    alone. Where some keys must be seen from everywhere, add `| Prefix(n)`.
+
     Args:
         left, right: numbers of keys; None means all on that side.
+
+    Example:
+        A = qkv.attention(query, key, mask=qkv.Window(3, 1))
 
     Source: Beltagy, Peters, Cohan, "Longformer" (2020), section 3.1.
     """

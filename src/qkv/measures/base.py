@@ -72,6 +72,9 @@ class Measure:
 
     name: str = ""
 
+    # How many numbers per cell it needs beside those of the weights.
+    numbers_alive: int = 0
+
     def check(self, problem: Problem) -> None:
         """Raises where the measure makes no sense for this matrix."""
 

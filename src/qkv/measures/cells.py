@@ -30,11 +30,17 @@ class Top(Measure):
     """The `k` strongest links of each query: weights and key indices, `[B..., H, Lq, k]`.
 
     A query that has weight on fewer than `k` keys gets links of weight 0 at the end.
+
+    When to use it: To see where each query looks when the matrix is too large to see: `A.top(k)`.
+
+    Example:
+        weights, indices = links = A.top(3)  # [12, 3] each
     """
 
     k: int
 
     name = "top"
+    numbers_alive = 3
 
     def __post_init__(self) -> None:
         if not isinstance(self.k, int) or isinstance(self.k, bool) or self.k < 1:
@@ -69,7 +75,15 @@ class Top(Measure):
 
 @dataclass(frozen=True)
 class Columns(Measure):
-    """The weights of chosen keys, `[B..., H, Lq, len(columns)]`: what a region is made of."""
+    """The weights of chosen keys, `[B..., H, Lq, len(columns)]`: what a region is made of.
+
+    When to use it: A part of the matrix as plain numbers: `A[..., rows, columns]` is how it is
+    written. Rows are chosen before anything is computed, so a few cells of a huge matrix cost a few
+    rows.
+
+    Example:
+        columns = A[:, torch.tensor([0, 5, 10, 15])]  # [12, 4]
+    """
 
     columns: Tensor
 

@@ -23,9 +23,16 @@ class Pool(Measure):
     """A coarse map of the whole matrix, `[B..., H, rows, cols]`: each of its cells stands for an
     equal share of queries and keys. Sums and means are differentiable, maxima are not.
 
+    When to use it: To draw a matrix that is larger than the screen: the maximum keeps single strong
+    links visible, the sum says how much attention went from one stretch to another. `A.pool(rows,
+    cols)` is the short form.
+
     Args:
         rows, cols: the size of the map, at most that of the matrix.
         how: "max", "mean" or "sum" of the weights.
+
+    Example:
+        pool = A.pool(4, 4)  # [4, 4]
     """
 
     rows: int
@@ -33,6 +40,7 @@ class Pool(Measure):
     how: str = "max"
 
     name = "pool"
+    numbers_alive = 2
 
     def __post_init__(self) -> None:
         for what, size in (("rows", self.rows), ("cols", self.cols)):

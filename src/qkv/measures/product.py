@@ -16,8 +16,15 @@ from .base import Measure, Rows
 class Product(Measure):
     """`A @ value`: the weighted sums of the values, `[B..., H, Lq, Dv]`.
 
+    When to use it: The output of attention; `A @ value` is the short form. As a measure it shares
+    its sweep with others, so that weights are computed once: `A.measure(qkv.Product(value),
+    qkv.Mass())`.
+
     Args:
         value: `[B..., Hk or H or 1, Lk, Dv]` in the dtype of the matrix.
+
+    Example:
+        output = A @ value  # [12, 2]
     """
 
     value: Tensor
@@ -50,8 +57,15 @@ class Product(Measure):
 class Collected(Measure):
     """`A.mT @ x`: what each key collects from the queries that look at it, `[B..., H, Lk, Dx]`.
 
+    When to use it: What each key receives of something that the queries have, such as errors or
+    labels sent back along the links; `A.mT @ x` is the short form. It is also the gradient of `A @
+    value` with respect to the value.
+
     Args:
         x: `[B..., Hk or H or 1, Lq, Dx]` in the dtype of the matrix.
+
+    Example:
+        collected = A.mT @ query[4:]  # [16, 2]
     """
 
     x: Tensor

@@ -36,9 +36,18 @@ def require_nonnegative(problem: Problem, what: str) -> None:
 
 @dataclass(frozen=True)
 class Entropy(_PerQuery):
-    """The entropy of each query's weights in nats, `[B..., H, Lq]`; 0 where it sees nothing."""
+    """The entropy of each query's weights in nats, `[B..., H, Lq]`; 0 where it sees nothing.
+
+    When to use it: To tell queries that look at one key (near 0) from those that look everywhere
+    (near log Lk); as a term of a loss it sharpens or flattens attention. `A.entropy()` is the short
+    form.
+
+    Example:
+        entropy = A.entropy()  # [12]
+    """
 
     name = "entropy"
+    numbers_alive = 6
 
     def check(self, problem: Problem) -> None:
         require_nonnegative(problem, "entropy")
@@ -53,7 +62,14 @@ class Entropy(_PerQuery):
 @dataclass(frozen=True)
 class LogSumExp(_PerQuery):
     """The logarithm of the sum of exponentials of each query's scores, `[B..., H, Lq]`; -inf where
-    it sees nothing. For a softmax alone."""
+    it sees nothing. For a softmax alone.
+
+    When to use it: To combine attention over parts of the keys that were computed apart, or as a
+    term of a loss that keeps scores small. `A.logsumexp()` is the short form.
+
+    Example:
+        logsumexp = A.logsumexp()  # [12]
+    """
 
     name = "logsumexp"
 
@@ -76,9 +92,17 @@ def _softmax_of(problem: Problem) -> Softmax:
 @dataclass(frozen=True)
 class Distance(_PerQuery):
     """How far each query looks: the mean of `|i + query_offset - j|` over the keys by its weights,
-    `[B..., H, Lq]`, in positions; 0 where it sees nothing."""
+    `[B..., H, Lq]`, in positions; 0 where it sees nothing.
+
+    When to use it: To tell local heads from global ones, or to decide how wide a window may be.
+    `A.distance()` is the short form.
+
+    Example:
+        distance = A.distance()  # [12]
+    """
 
     name = "distance"
+    numbers_alive = 6  # positions are 64 bits wide
 
     def check(self, problem: Problem) -> None:
         require_nonnegative(problem, "distance")
@@ -97,9 +121,19 @@ class Distance(_PerQuery):
 
 @dataclass(frozen=True)
 class Support(_PerQuery):
-    """The number of keys with weight > 0, `[B..., H, Lq]`, int64."""
+    """The number of keys with weight > 0, `[B..., H, Lq]`, int64.
+
+    When to use it: To see how sparse a sparse normalizer came out. Under a softmax it counts the
+    visible keys, less those whose weight is too small for the dtype. `A.support()` is the short
+    form.
+
+    Example:
+        sparse = qkv.attention(query[4:], key, normalizer=qkv.Sparsemax())
+        support = sparse.support()  # [12]
+    """
 
     name = "support"
+    numbers_alive = 3
 
     def check(self, problem: Problem) -> None:
         require_nonnegative(problem, "support")
@@ -113,7 +147,14 @@ class Support(_PerQuery):
 
 @dataclass(frozen=True)
 class Mass(Measure):
-    """The attention that each key received: sums over the queries, `[B..., H, Lk]`."""
+    """The attention that each key received: sums over the queries, `[B..., H, Lk]`.
+
+    When to use it: To find the keys that matter to all: summaries, pruning of a cache, tokens that
+    soak up attention. `A.mass()` is the short form.
+
+    Example:
+        mass = A.mass()  # [16]
+    """
 
     name = "mass"
 

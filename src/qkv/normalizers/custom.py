@@ -14,7 +14,19 @@ from .base import Normalizer, Statistic, where_visible
 class CustomNormalizer(Custom, Normalizer):
     """A callable `fn(scores, visible) -> weights` on whole rows `[..., r, c]`; `visible` is bool,
     and what it hides gets weight 0 whatever the callable says. It has no statistic: its weights
-    exist for whole rows alone."""
+    exist for whole rows alone.
+
+    When to use it: A rule for a whole row that does not ship. Tensors that the function captures
+    get their gradients. The engine cannot know whether its weights are non-negative, so statistics
+    such as the entropy are refused.
+
+    Example:
+        def squares(scores, visible):
+            positive = scores.relu() * visible
+            return positive / positive.sum(-1, keepdim=True).clamp(min=1e-6)
+
+        A = qkv.attention(query, key, normalizer=squares)
+    """
 
     name = "callable"
     formula = "fn(s_i, visible_i)"

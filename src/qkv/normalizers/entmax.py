@@ -23,9 +23,15 @@ class Entmax(Normalizer):
     Its statistic is (maximum, threshold relative to it), found by halving an interval; two Newton
     steps make it exact and carry the first and second derivatives, in alpha too.
 
+    When to use it: How sparse a head should be is to be learnt, or set anywhere from softmax on.
+    For 1.5 and 2, `Entmax15` and `Sparsemax` give the same weights with less work.
+
     Args:
         alpha: a number from 1 on, or a tensor `[H]` or of a single entry, all more than 1, with
             gradient.
+
+    Example:
+        A = qkv.attention(query, key, normalizer=qkv.Entmax(alpha=torch.tensor([1.25])))
 
     Source: Peters, Niculae, Martins, "Sparse Sequence-to-Sequence Models" (2019), section 3;
     Correia, Niculae, Martins, "Adaptively Sparse Transformers" (2019), section 3, for the gradient

@@ -14,6 +14,13 @@ class Entmax15(Normalizer):
 
     Its statistic is (maximum, threshold relative to it).
 
+    When to use it: Exact zeros with a smoother edge than `Sparsemax`: the usual choice for sparse
+    alignments and sparse heads. Exact and without a loop, unlike `Entmax(1.5)`, whose values are
+    the same.
+
+    Example:
+        A = qkv.attention(query, key, normalizer=qkv.Entmax15())
+
     Source: Peters, Niculae, Martins, "Sparse Sequence-to-Sequence Models" (2019), section 4.
     """
 

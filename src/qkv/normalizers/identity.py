@@ -10,7 +10,15 @@ from .base import Normalizer, Statistic, where_visible
 @dataclass(frozen=True)
 class Identity(Normalizer):
     """The scores themselves, 0 where masked: linear attention without its feature map. It has no
-    statistic."""
+    statistic.
+
+    When to use it: The scores are wanted as they are: attention that is linear in them, or a
+    normalization of your own behind the sum. Weights may be negative, so statistics such as the
+    entropy are refused.
+
+    Example:
+        A = qkv.attention(query, key, normalizer=qkv.Identity())
+    """
 
     name = "identity"
     formula = "w_j = s_j"

@@ -15,9 +15,16 @@ class Sigmoid(Normalizer):
     """Each weight by itself: `1 / (1 + exp(-s_j - bias))`. Weights do not sum to one, and there is
     no statistic.
 
+    When to use it: Keys shall not compete: several may be fully relevant at once, or none. A key's
+    weight does not depend on the other keys at all, so the size of the output depends on how many
+    there are; set the bias accordingly.
+
     Args:
         bias: a number, or a tensor `[H]` or of a single entry, with gradient. The source starts at
             `-log(Lk)`, so that a row's weights sum to about one.
+
+    Example:
+        A = qkv.attention(query, key, normalizer=qkv.Sigmoid(bias=-2.8))  # about -log(16)
 
     Source: Ramapuram et al., "Theory, Analysis, and Best Practices for Sigmoid Self-Attention"
     (2024), section 3.

@@ -17,10 +17,19 @@ class Softmax(Normalizer):
     Its statistic is (maximum, log of the sum of exponentials relative to it): two numbers instead
     of their sum, so that large scores lose no digits.
 
+    When to use it: The default: every visible key gets some weight, and all weights together are 1.
+    With a sink a query may keep its weight to itself, where otherwise it would have to look
+    somewhere even when nothing fits.
+
     Args:
         sink: the score of one more key that has no value: a number, or a tensor `[H]` or of a
-            single entry, with gradient. Its weight is lost, so a query may look at nothing. It is
-            left out of logsumexp and entropy. None (or -inf) means no sink; 0 is "softmax1".
+            single entry, with gradient: `exp(sink)` is added to the sum of exponentials. Its
+            weight is lost, so a query may look at nothing. It is left out of logsumexp and
+            entropy. None (or -inf) means no sink; 0 is "softmax1".
+
+    Example:
+        A = qkv.attention(query, key, normalizer=qkv.Softmax())
+        reluctant = qkv.attention(query, key, normalizer=qkv.Softmax(sink=1.0))
 
     Source: the sink: Xiao et al., "Efficient Streaming Language Models with Attention Sinks"
     (2024), section 3.3.
@@ -29,7 +38,7 @@ class Softmax(Normalizer):
     sink: float | Tensor | None = None
 
     name = "softmax"
-    formula = "w_j = exp(s_j) / (sum_k exp(s_k) [+ exp(sink)])"
+    formula = "w_j = exp(s_j) / sum_k exp(s_k)"
 
     def lift(self, layout: Layout) -> Lifted:
         if not isinstance(self.sink, Tensor):

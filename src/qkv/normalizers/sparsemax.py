@@ -14,6 +14,13 @@ class Sparsemax(Normalizer):
 
     Its statistic is (maximum, threshold relative to it).
 
+    When to use it: Weights are to be read, or most keys are to count for nothing at all: whatever
+    lies one score unit below the best is surely out. Keys of weight 0 get no gradient through their
+    scores, so learning can be slow to bring them back; `Entmax15` is milder.
+
+    Example:
+        A = qkv.attention(query, key, normalizer=qkv.Sparsemax())
+
     Source: Martins, Astudillo, "From Softmax to Sparsemax" (2016), section 2 and algorithm 1.
     """
 

@@ -17,6 +17,13 @@ class TopK(Normalizer):
     the threshold). Keys are counted from the first column given, so the weights of a part of a row
     need its first columns.
 
+    When to use it: A fixed number of keys may count: retrieval from many keys, or noise of many
+    small weights to be cut off. All scores are computed all the same. The choice of keys has no
+    derivative: the others get no gradient until their scores rise by other means.
+
+    Example:
+        A = qkv.attention(query, key, normalizer=qkv.TopK(4))
+
     Source: Gupta et al., "Memory-efficient Transformers via Top-k Attention" (2021), section 2.
     """
 

@@ -18,6 +18,11 @@ class Additive(Score):
     Query and key come projected to the width of the hidden layer. Luong's "concat" is this after
     two projections.
 
+    When to use it: Recurrent decoders over an encoder's states, as in the source, or where the
+    comparison of query and key should not be linear in either. It computes D hyperbolic tangents
+    for each pair instead of one inner product of width D: dearer for long sequences, while the
+    memory stays within the budget.
+
     Args:
         weight: `[D]`.
         bias: `[D]` or None.
@@ -25,6 +30,9 @@ class Additive(Score):
     Raises:
         TypeError: not tensors.
         ValueError: not vectors, or not of the same width.
+
+    Example:
+        A = qkv.attention(query, key, score=qkv.Additive(torch.tensor([2.0, 2.0])))
 
     Source: Bahdanau, Cho, Bengio, "Neural Machine Translation by Jointly Learning to Align and
     Translate" (2015), appendix A.1.2.

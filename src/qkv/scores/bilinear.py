@@ -16,6 +16,11 @@ from .dot import Dot
 class Bilinear(Score):
     """The inner product through a matrix; query and key may differ in width. Luong's "general".
 
+    When to use it: Query and key differ in width or come from different networks and have no learnt
+    projections of their own, such as a decoder's state over an encoder's states. Behind two learnt
+    projections it adds nothing to `Dot`, since they can absorb the matrix. In a decoder that asks
+    step by step, `qkv.prepare` projects the keys once.
+
     Args:
         weight: `[D of the query, D of the key]`.
         scale: a factor; None means 1, as in the source.
@@ -23,6 +28,10 @@ class Bilinear(Score):
     Raises:
         TypeError: `weight` is not a tensor.
         ValueError: `weight` is not a matrix, or does not fit query and key.
+
+    Example:
+        quarter_turn = torch.tensor([[0.0, -1.0], [1.0, 0.0]])
+        A = qkv.attention(query, key, score=qkv.Bilinear(quarter_turn))
 
     Source: Luong, Pham, Manning, "Effective Approaches to Attention-based Neural Machine
     Translation" (2015), section 3.1.

@@ -17,9 +17,16 @@ _SHORTEST = 1e-12  # a vector of length 0 has direction 0
 class Cosine(Score):
     """The cosine of the angle between query and key, times a scale.
 
+    When to use it: The direction of a vector says what it means and its length does not: lookup by
+    content in a memory, or a training run in which the lengths of queries and keys drift. Scores
+    are bounded by the scale, so no single key can run away with a row.
+
     Args:
         scale: a factor. Cosines lie in [-1, 1]: a softmax over many keys needs a large one to
             single out any (10 and more is usual).
+
+    Example:
+        A = qkv.attention(query, key, score=qkv.Cosine(scale=5.0))
 
     Source: Graves, Wayne, Danihelka, "Neural Turing Machines" (2014), section 3.3.1.
     """

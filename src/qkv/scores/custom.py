@@ -18,6 +18,16 @@ class CustomScore(Custom, Score):
     It gets query `[B..., H, r, D]`, key `[B..., H, c, D]` (grouped keys repeated for their heads)
     and where the tile lies, and returns scores broadcastable to `[B..., H, r, c]`. A tile is in
     float32 where query and key are narrower: cast what is captured, `weight.to(query.dtype)`.
+
+    When to use it: The comparison that you need does not ship. Tensors that the function captures
+    get their gradients. It runs on tiles as ordinary torch operations, so it is as quick as those
+    are.
+
+    Example:
+        def city_blocks(query, key, cells):
+            return -(query.unsqueeze(-2) - key.unsqueeze(-3)).abs().sum(-1)
+
+        A = qkv.attention(query, key, score=city_blocks)
     """
 
     name = "callable"

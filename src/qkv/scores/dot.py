@@ -12,9 +12,16 @@ from .base import Score, Tile
 class Dot(Score):
     """The scaled inner product.
 
+    When to use it: The default, and what Transformers use: query and key are learnt projections of
+    one width. It is the only score that fused kernels know. A key with a long vector is preferred
+    by every query that points its way; where that is not wanted, take `Cosine` or `Gaussian`.
+
     Args:
         scale: a factor; None means 1/sqrt(D), which keeps the variance of a score at one, so that
             the softmax does not saturate as D grows.
+
+    Example:
+        A = qkv.attention(query, key, score=qkv.Dot())
 
     Source: Vaswani et al., "Attention Is All You Need" (2017), section 3.2.1.
     """

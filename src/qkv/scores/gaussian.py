@@ -15,8 +15,15 @@ class Gaussian(Score):
     """Minus the squared distance: `-|q - k|^2 / (2 width^2)`. Under a softmax this is kernel
     regression (Nadaraya-Watson) with a Gaussian kernel.
 
+    When to use it: Query and key are points of one space in which distance means something:
+    coordinates, times, embeddings of one kind. What is near counts, and a long key has no
+    advantage. A small width looks at the nearest keys alone, a large one averages over all.
+
     Args:
         width: the standard deviation of the kernel, in units of query and key.
+
+    Example:
+        A = qkv.attention(query, key, score=qkv.Gaussian(width=1.0))
 
     Source: Watson, "Smooth Regression Analysis" (1964); Tsai et al., "Transformer Dissection"
     (2019), section 3.
