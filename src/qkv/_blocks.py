@@ -166,9 +166,9 @@ class Tiling:
         spans = [self.span(Block(lead, cut, (0, self.cols))) for cut in sample]
         widths = [stop - start for start, stop in spans]
         chosen = replace(self, most_rows=rows, width=max(1, *widths))
-        blocks = len(cuts) * prod(
-            -(-size // step) for size, step in zip(self.lead, chosen.block_shape[0], strict=True)
-        )
+        lead_step, row_step, _ = chosen.block_shape
+        steps = zip((*self.lead, self.rows), (*lead_step, row_step), strict=True)
+        blocks = prod(-(-size // step) for size, step in steps)
         cells = prod(self.lead) * self.rows * sum(widths) / len(widths)
         return cells + blocks * _CELLS_OF_A_BLOCK, chosen
 
