@@ -34,7 +34,7 @@ class ALiBi(Bias):
     slopes: Tensor
 
     name = "alibi"
-    formula = "s_ij - slope_h * |i - j|"
+    formula = "s_ij - slope_h * |i + query_offset - j|"
 
     def __post_init__(self) -> None:
         if not is_tensor(self.slopes) or not self.slopes.is_floating_point():

@@ -46,7 +46,7 @@ class RelativeBias(Bias):
     max_distance: int = 128
 
     name = "relative"
-    formula = "s_ij + table[h, bucket(j - i)]"
+    formula = "s_ij + table[h, bucket(j - i - query_offset)]"
 
     def __post_init__(self) -> None:
         if not is_tensor(self.table) or not self.table.is_floating_point():

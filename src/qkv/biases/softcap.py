@@ -18,6 +18,9 @@ class SoftCap(Bias):
     all the weight and the others get no gradient. Unlike a clamp it has a gradient everywhere.
     Biases apply in the order given: behind others it caps their sum.
 
+    Args:
+        limit: positive, in units of the scores.
+
     Example:
         A = qkv.attention(query, key, bias=qkv.SoftCap(limit=1.5))
 

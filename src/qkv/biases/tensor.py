@@ -21,6 +21,9 @@ class TensorBias(Bias):
     otherwise avoids, so what depends on positions alone is better told by `ALiBi`, `RelativeBias`
     or a callable.
 
+    Args:
+        values: `[..., Lq, Lk]`, broadcastable.
+
     Example:
         bias = torch.zeros(16).index_fill(0, torch.tensor(5), 3.0)  # everyone likes key 5 more
         A = qkv.attention(query, key, bias=bias)

@@ -41,7 +41,7 @@ class Documents(Mask):
     ids: Tensor | None = None
 
     name = "documents"
-    formula = "document(i) = document(j)"
+    formula = "document(i + query_offset) = document(j)"
 
     def __post_init__(self) -> None:
         if (self.lengths is None) == (self.ids is None):

@@ -16,6 +16,9 @@ class Prefix(Mask):
     When to use it: A prompt or source that everyone may read while the rest is causal; or, beside a
     window, a few first keys that stay visible from everywhere.
 
+    Args:
+        length: a number of keys; more than there are means all.
+
     Example:
         A = qkv.attention(query, key, mask=qkv.Prefix(4))
         prefix_language_model = qkv.attention(query, key, mask=qkv.Causal() | qkv.Prefix(4))

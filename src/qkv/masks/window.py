@@ -30,7 +30,7 @@ class Window(Mask):
     right: int | None
 
     name = "window"
-    formula = "i - left <= j <= i + right"
+    formula = "-left <= j - (i + query_offset) <= right"
 
     def __post_init__(self) -> None:
         for what, size in (("left", self.left), ("right", self.right)):

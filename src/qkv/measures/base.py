@@ -71,6 +71,7 @@ class Measure:
     """
 
     name: str = ""
+    formula: str = ""
 
     # How many numbers per cell it needs beside those of the weights.
     numbers_alive: int = 0

@@ -33,13 +33,17 @@ class Top(Measure):
 
     When to use it: To see where each query looks when the matrix is too large to see: `A.top(k)`.
 
+    Args:
+        k: how many, at most the number of keys.
+
     Example:
-        weights, indices = links = A.top(3)  # [12, 3] each
+        links = A.top(3)  # [12, 3] each
     """
 
     k: int
 
     name = "top"
+    formula = "the k largest w_ij of each i, with their j"
     numbers_alive = 3
 
     def __post_init__(self) -> None:
@@ -81,6 +85,9 @@ class Columns(Measure):
     written. Rows are chosen before anything is computed, so a few cells of a huge matrix cost a few
     rows.
 
+    Args:
+        columns: the indices of the keys, `[columns]`.
+
     Example:
         columns = A[:, torch.tensor([0, 5, 10, 15])]  # [12, 4]
     """
@@ -88,6 +95,7 @@ class Columns(Measure):
     columns: Tensor
 
     name = "columns"
+    formula = "w_ij for chosen j"
 
     def lift(self, layout: Layout) -> Lifted:
         return [(self.columns, WHOLE)]

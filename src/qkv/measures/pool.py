@@ -40,6 +40,7 @@ class Pool(Measure):
     how: str = "max"
 
     name = "pool"
+    formula = "max, mean or sum of w_ij over the cells of a coarse map"
     numbers_alive = 2
 
     def __post_init__(self) -> None:

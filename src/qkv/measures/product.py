@@ -30,6 +30,7 @@ class Product(Measure):
     value: Tensor
 
     name = "product"
+    formula = "output_i = sum_j w_ij value_j"
 
     @property
     def batch(self) -> tuple[int, ...]:
@@ -71,6 +72,7 @@ class Collected(Measure):
     x: Tensor
 
     name = "collected"
+    formula = "collected_j = sum_i w_ij x_i"
 
     @property
     def batch(self) -> tuple[int, ...]:

@@ -47,6 +47,7 @@ class Entropy(_PerQuery):
     """
 
     name = "entropy"
+    formula = "entropy_i = -sum_j w_ij log(w_ij)"
     numbers_alive = 6
 
     def check(self, problem: Problem) -> None:
@@ -72,6 +73,7 @@ class LogSumExp(_PerQuery):
     """
 
     name = "logsumexp"
+    formula = "logsumexp_i = log(sum_j exp(s_ij))"
 
     def check(self, problem: Problem) -> None:
         _softmax_of(problem)
@@ -102,6 +104,7 @@ class Distance(_PerQuery):
     """
 
     name = "distance"
+    formula = "distance_i = sum_j w_ij |i + query_offset - j| / sum_j w_ij"
     numbers_alive = 6  # positions are 64 bits wide
 
     def check(self, problem: Problem) -> None:
@@ -133,6 +136,7 @@ class Support(_PerQuery):
     """
 
     name = "support"
+    formula = "support_i = number of j with w_ij > 0"
     numbers_alive = 3
 
     def check(self, problem: Problem) -> None:
@@ -157,6 +161,7 @@ class Mass(Measure):
     """
 
     name = "mass"
+    formula = "mass_j = sum_i w_ij"
 
     def check(self, problem: Problem) -> None:
         require_nonnegative(problem, "mass")

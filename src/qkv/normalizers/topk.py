@@ -21,6 +21,9 @@ class TopK(Normalizer):
     small weights to be cut off. All scores are computed all the same. The choice of keys has no
     derivative: the others get no gradient until their scores rise by other means.
 
+    Args:
+        k: how many keys, at least 1.
+
     Example:
         A = qkv.attention(query, key, normalizer=qkv.TopK(4))
 
