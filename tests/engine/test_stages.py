@@ -84,8 +84,8 @@ MASKS = {
         torch.block_diag(torch.ones(2, 2), torch.ones(4, 4), torch.zeros(1, 1)).bool(),
     ),
     "documents, by lengths": (
-        qkv.Documents(lengths=torch.tensor([2, 0, 3])),
-        torch.block_diag(torch.ones(2, 2), torch.ones(3, 3), torch.zeros(2, 2)).bool(),
+        qkv.Documents(lengths=torch.tensor([2, 0, 2, 1])),
+        torch.block_diag(*(torch.ones(2, 2),) * 2, torch.ones(1, 1), torch.zeros(2, 2)).bool(),
     ),
     "documents, sorted": (
         qkv.Documents(ids=torch.tensor([3, 3, 5, 5, 5, 9, 9])),
