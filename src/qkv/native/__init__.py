@@ -81,7 +81,8 @@ def forward(
 
     Returns:
         output: `[batch, Hk, G, Lq, Dv]`; zeros for a query that sees nothing.
-        logsumexp: `[batch, Hk, G, Lq]`, float32 or float64; minus infinity for such a query.
+        logsumexp: `[batch, Hk, G, Lq]`, float64; minus infinity for such a query. It is wide so
+            that `backward` gets the weights back from it without losing digits.
 
     Raises:
         ValueError: shapes that do not fit.
@@ -90,8 +91,9 @@ def forward(
     """
     lead = _lead("forward", query, key, value, intervals)
     output = query.new_empty(*lead, value.shape[-1])
-    wide = torch.float64 if query.dtype == torch.float64 else torch.float32
-    logsumexp = torch.empty(lead, dtype=wide)
+    logsumexp = torch.empty(lead, dtype=torch.float64)
+    if 0 in (*lead, key.shape[-2]):
+        return output.zero_(), logsumexp.fill_(-torch.inf)
     _module().forward(
         *_dense(query, key, value),
         _bounds(intervals, key.shape[-2]),
@@ -122,6 +124,8 @@ def backward(
             raise ValueError(
                 f"backward: {name} must have shape {list(wanted)}; got {list(tensor.shape)}"
             )
+    if 0 in (*lead, key.shape[-2]):
+        return torch.zeros_like(query), torch.zeros_like(key), torch.zeros_like(value)
     batch, heads = lead[:2]
     gradients = (
         query.new_empty(*lead, query.shape[-1]),

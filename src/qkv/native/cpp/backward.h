@@ -74,9 +74,10 @@ class Backward {
     static_assert(key_step % tile_rows == 0 && most_keys % key_step == 0);
     static_assert(most_queries % tile_rows == 0);
 
-    // What a query subtracts: from its scores, in powers of two, and from its weights' gradients.
+    // What a query subtracts: from its scores, in powers of two, the logsumexp as the sum of two
+    // numbers, and `dot` from the gradients of its weights.
     struct RowTerms {
-        Number logsumexp, dot;
+        Number logsumexp, rest, dot;
     };
 
     struct Part {
@@ -124,9 +125,11 @@ class Backward {
                 products += widened(output + j) * widened(gradient + j);
             for (; j < request_.value_width; ++j)
                 dot += widened_one(output + j) * widened_one(gradient + j);
-            const Number logsumexp = *row_of<Number>(request_.logsumexp, lead, i);
+            const double logsumexp = *row_of<double>(request_.logsumexp, lead, i) * log2_of_e;
             // Of a query that sees nothing all scores are -infinity, and stay so.
-            terms[i].logsumexp = logsumexp == -infinity<Number> ? 0 : logsumexp * Number(log2_of_e);
+            const double finite = logsumexp == -infinity<double> ? 0 : logsumexp;
+            terms[i].logsumexp = Number(finite);
+            terms[i].rest = Number(finite - double(Number(finite)));
             terms[i].dot = dot + sum<Number>(products);
         }
     }
@@ -238,7 +241,7 @@ class Backward {
         for (int i = 0; i < tile_rows; ++i)
 #pragma GCC unroll 8
             for (int j = 0; j < QKV_VECTORS; ++j)
-                scores.at[i][j] = exp2<Number>(scores.at[i][j] - terms[i].logsumexp);
+                scores.at[i][j] = exp2<Number>(scores.at[i][j] - terms[i].logsumexp - terms[i].rest);
     }
 
     // From the gradients of the weights to those of the scores.

@@ -215,7 +215,7 @@ class Decode {
             }
             narrow(found * whole.inverse(), to + j);
         }
-        *row_of<Number>(request_.logsumexp, own, row % request_.queries) = whole.logsumexp();
+        *row_of<double>(request_.logsumexp, own, row % request_.queries) = whole.logsumexp();
     }
 
     const Request& request_;

@@ -71,7 +71,5 @@ QKV_INLINE Vector<Real> exp2(Vector<Real> x) {
 
 QKV_INLINE float exp2_of(float x) { return __builtin_exp2f(x); }
 QKV_INLINE double exp2_of(double x) { return __builtin_exp2(x); }
-QKV_INLINE float log2_of(float x) { return __builtin_log2f(x); }
-QKV_INLINE double log2_of(double x) { return __builtin_log2(x); }
 
 }  // namespace qkv::QKV_ISA

@@ -166,7 +166,7 @@ class Forward {
             Storage* output = row_of<Storage>(request_.output, lead, first + i);
             for (std::int64_t j = 0; j < request_.value_width; ++j)
                 narrow(scratch.output[i * value_width_ + j] * inverse, output + j);
-            *row_of<Number>(request_.logsumexp, lead, first + i) =
+            *row_of<double>(request_.logsumexp, lead, first + i) =
                 scratch.state[i].logsumexp();
         }
     }

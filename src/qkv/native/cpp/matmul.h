@@ -39,8 +39,9 @@ QKV_INLINE Sums<Number, Rows, Vectors> product(Strided<Number> a, const Storage*
             Vector<Number> weight = broadcast(a.data[i * a.row + k * a.column]);
 #pragma GCC unroll 8
             for (int j = 0; j < Vectors; ++j) {
+                // Where nothing is skipped both ways give the same bits.
                 if constexpr (SkipZeros)
-                    sums.at[i][j] += weight == 0 ? Vector<Number>{} : weight * row[j];
+                    sums.at[i][j] += weight * (weight == 0 ? Vector<Number>{} : row[j]);
                 else
                     sums.at[i][j] += weight * row[j];
             }
@@ -58,9 +59,10 @@ QKV_INLINE void add_to(Number* c, std::int64_t c_row, const Number* factors,
 #pragma GCC unroll 8
         for (int j = 0; j < Vectors; ++j) {
             Number* to = c + i * c_row + j * lanes<Number>;
-            Vector<Number> scaled = factors[i] * load(to);
-            if (SkipZeros && factors[i] == 0) scaled = Vector<Number>{};
-            store(to, scaled + sums.at[i][j]);
+            const Vector<Number> factor = broadcast(factors[i]);
+            Vector<Number> before = load(to);
+            if constexpr (SkipZeros) before = factor == 0 ? Vector<Number>{} : before;
+            store(to, factor * before + sums.at[i][j]);
         }
 }
 

@@ -32,7 +32,7 @@ struct Request {
     Intervals intervals;
     Tensor query, key, value;
     Tensor output;         // [batch, heads, group, queries, value_width], in the type of the inputs
-    Tensor logsumexp;      // [batch, heads, group, queries], natural logarithm, float32 or float64
+    Tensor logsumexp;      // [batch, heads, group, queries], natural logarithm, float64
     Tensor output_gradient, query_gradient, key_gradient, value_gradient;
 };
 

@@ -28,9 +28,11 @@ struct RowState {
 
     QKV_INLINE Number inverse() const { return total == 0 ? 0 : 1 / total; }
 
-    // The natural logarithm of the sum of the exponentials of the scores.
-    QKV_INLINE Number logsumexp() const {
-        return total == 0 ? -infinity<Number> : (maximum + log2_of(total)) * Number(log_of_2);
+    // The natural logarithm of the sum of the exponentials of the scores. In double: the backward
+    // pass gets the weights back from it, and would lose digits of them where scores are large.
+    QKV_INLINE double logsumexp() const {
+        if (total == 0) return -infinity<double>;
+        return (double(maximum) + __builtin_log2(double(total))) * log_of_2;
     }
 };
 
