@@ -13,7 +13,7 @@ from torch.autograd import forward_ad
 from . import _traced
 from ._errors import UnsupportedError
 from ._problem import build
-from .impl import reference, sdpa, tiled
+from .impl import native, reference, sdpa, tiled
 from .measures.base import Measure
 from .measures.product import Collected, Product
 
@@ -21,9 +21,12 @@ if TYPE_CHECKING:
     from ._matrix import AttentionMatrix
 
 # In the order in which "auto" asks them; the reference runs only when it is named.
-IMPLEMENTATIONS = (sdpa, tiled, reference)
+IMPLEMENTATIONS = (native, sdpa, tiled, reference)
 NAMES = ("auto", *(implementation.NAME for implementation in IMPLEMENTATIONS))
-_AUTOMATIC = (sdpa, tiled)
+_AUTOMATIC = (native, sdpa, tiled)
+
+# Below so many multiply-adds a call of torch's kernel costs less than one of ours.
+_SMALL_WORK = 2**22
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,8 @@ def run(matrix: AttentionMatrix, *measures: Measure) -> list[Any]:
         if results is not None:
             return results
         implementation = tiled
+    if implementation is native:
+        return native.run(matrix, measures, _differentiable(matrix))
     return implementation.run(matrix, measures)
 
 
@@ -76,7 +81,7 @@ def choose(matrix: AttentionMatrix, measures: tuple[Measure, ...]):
     reasons = []
     if matrix.impl == "auto":
         for implementation in _AUTOMATIC:
-            reason = implementation.unsupported_reason(matrix, measures)
+            reason = _unsuitable_reason(implementation, matrix, measures)
             if reason is None:
                 why = "; ".join(reasons) or "the fastest that serves the request"
                 return implementation, why
@@ -92,9 +97,20 @@ def choose(matrix: AttentionMatrix, measures: tuple[Measure, ...]):
     )
 
 
+def _unsuitable_reason(
+    implementation: Any, matrix: AttentionMatrix, measures: tuple[Measure, ...]
+) -> str | None:
+    """Why "auto" passes over an implementation, or None."""
+    if implementation is native and prod(matrix.shape) * matrix.query.shape[-1] < _SMALL_WORK:
+        if sdpa.unsupported_reason(matrix, measures) is None:
+            return "so small a matrix costs less by torch's kernel"
+    return implementation.unsupported_reason(matrix, measures)
+
+
 def implementations() -> dict[str, str | None]:
     """The engine's implementations: None for one that is there, else why it is not."""
-    return {implementation.NAME: None for implementation in IMPLEMENTATIONS}
+    reasons = {implementation.NAME: None for implementation in IMPLEMENTATIONS}
+    return reasons | {native.NAME: native.unavailable_reason()}
 
 
 def plan(matrix: AttentionMatrix, operation: str, measures: tuple[Measure, ...]) -> Plan:
@@ -106,7 +122,7 @@ def plan(matrix: AttentionMatrix, operation: str, measures: tuple[Measure, ...])
     if implementation is tiled and not tiled.at_once(problem, measures):
         sizes = [block.cells for block in tiled.tiling(problem, measures)]
     blocks, cells = len(sizes), sum(sizes)
-    per_cell = 0 if implementation is sdpa else tiled.bytes_per_cell(problem, measures)
+    per_cell = 0 if implementation in (sdpa, native) else tiled.bytes_per_cell(problem, measures)
     memory = per_cell * max(sizes, default=0)
     width = matrix.query.shape[-1]
     values = sum(m.value.shape[-1] for m in measures if isinstance(m, Product))

@@ -1,0 +1,226 @@
+"""Softmax attention by kernels written for the processor's vector units: C++ in `cpp/`.
+
+Tensors have the engine's canonical layout `[batch, Hk, G, L, D]`: `Hk` heads of keys, each of which
+serves a group of `G` query heads. Any dimension of size 1 among the first three is shared. Float32,
+bfloat16 and float16 are computed in float32, float64 in float64. Nothing here differentiates or
+decides: that is the engine's.
+
+The module may be absent, as where no compiler was found when qkv was installed.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .._errors import UnsupportedError
+
+_TYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+
+
+@cache
+def _load() -> tuple[Any, str | None]:
+    """The compiled module, or None and why it is absent."""
+    try:
+        from . import _kernels  # pyright: ignore[reportAttributeAccessIssue]
+    except ImportError as error:
+        return None, f"the native kernels were not built or cannot be loaded ({error})"
+    wanted = os.environ.get("QKV_ISA")
+    if wanted:
+        try:
+            _kernels.choose(wanted)
+        except ValueError:
+            sets = ", ".join(_kernels.instruction_sets())
+            return None, f'QKV_ISA must be one of {sets}, which this machine runs; got "{wanted}"'
+    return _kernels, None
+
+
+def unavailable_reason() -> str | None:
+    """Why there are no native kernels here, or None if there are."""
+    return _load()[1]
+
+
+def instruction_sets() -> list[str]:
+    """The instruction sets that this build has and this processor runs, the fastest first."""
+    return _module().instruction_sets()
+
+
+def instruction_set() -> str:
+    """The instruction set in use: the fastest, or what `QKV_ISA` names."""
+    return _module().chosen()
+
+
+def use(name: str) -> None:
+    """Takes another instruction set from here on.
+
+    Raises:
+        ValueError: this build or this processor does not have it.
+    """
+    if name not in instruction_sets():
+        known = ", ".join(instruction_sets())
+        raise ValueError(f'use: name must be one of {known}; got "{name}"')
+    _module().choose(name)
+
+
+def forward(
+    query: Tensor, key: Tensor, value: Tensor, scale: float, intervals: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """`softmax(scale * query @ key.mT) @ value`, and the logarithm of each row's sum.
+
+    Args:
+        query: `[batch, Hk, G, Lq, D]`.
+        key: `[batch, Hk, 1, Lk, D]`.
+        value: `[batch, Hk, 1, Lk, Dv]`.
+        scale: what the dot products are multiplied by.
+        intervals: integers `[batch, Hk, G, Lq, n, 2]`: n ranges `[start, stop)` of keys that each
+            query sees; None for all keys. The first four dimensions may be 1.
+
+    Returns:
+        output: `[batch, Hk, G, Lq, Dv]`; zeros for a query that sees nothing.
+        logsumexp: `[batch, Hk, G, Lq]`, float64; minus infinity for such a query. It is wide so
+            that `backward` gets the weights back from it without losing digits.
+
+    Raises:
+        ValueError: shapes that do not fit.
+        TypeError: types that differ, or others than the four.
+        UnsupportedError: the kernels are absent, or a tensor is not on the CPU.
+    """
+    lead = _lead("forward", query, key, value, intervals)
+    output = query.new_empty(*lead, value.shape[-1])
+    logsumexp = torch.empty(lead, dtype=torch.float64)
+    if 0 in (*lead, key.shape[-2]):
+        return output.zero_(), logsumexp.fill_(-torch.inf)
+    _module().forward(
+        *_dense(query, key, value),
+        _bounds(intervals, key.shape[-2]),
+        scale,
+        torch.get_num_threads(),
+        output,
+        logsumexp,
+    )
+    return output, logsumexp
+
+
+def backward(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    scale: float,
+    output: Tensor,
+    logsumexp: Tensor,
+    output_gradient: Tensor,
+    intervals: Tensor | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The gradients of query, key and value, given what `forward` returned for them and the
+    gradient of its output. Arguments and errors are those of `forward`."""
+    lead = _lead("backward", query, key, value, intervals)
+    wanted = (*lead, value.shape[-1])
+    for name, tensor in (("output", output), ("output_gradient", output_gradient)):
+        if tensor.shape != wanted:
+            raise ValueError(
+                f"backward: {name} must have shape {list(wanted)}; got {list(tensor.shape)}"
+            )
+    if 0 in (*lead, key.shape[-2]):
+        return torch.zeros_like(query), torch.zeros_like(key), torch.zeros_like(value)
+    batch, heads = lead[:2]
+    gradients = (
+        query.new_empty(*lead, query.shape[-1]),
+        key.new_empty(batch, heads, 1, *key.shape[-2:]),
+        value.new_empty(batch, heads, 1, *value.shape[-2:]),
+    )
+    _module().backward(
+        *_dense(query, key, value),
+        _bounds(intervals, key.shape[-2]),
+        scale,
+        torch.get_num_threads(),
+        *_dense(output),
+        logsumexp,
+        *_dense(output_gradient),
+        *gradients,
+    )
+    inputs = (query, key, value)
+    of_query, of_key, of_value = (
+        gradient.sum_to_size(tensor.shape)
+        for gradient, tensor in zip(gradients, inputs, strict=True)
+    )
+    return of_query, of_key, of_value
+
+
+def _module() -> Any:
+    module, reason = _load()
+    if module is None:
+        raise UnsupportedError(f"native: {reason}")
+    return module
+
+
+def _lead(
+    function: str, query: Tensor, key: Tensor, value: Tensor, intervals: Tensor | None
+) -> tuple[int, ...]:
+    """`(batch, Hk, G, Lq)` of a request that fits."""
+    named = {"query": query, "key": key, "value": value}
+    for name, tensor in named.items():
+        if tensor.dtype not in _TYPES or tensor.dtype != query.dtype:
+            raise TypeError(
+                f"{function}: {name} must be float32, float64, bfloat16 or float16 like query; "
+                f"got {tensor.dtype}"
+            )
+        if tensor.device.type != "cpu":
+            raise UnsupportedError(
+                f"{function}: {name} must be on the CPU; it is on {tensor.device}"
+            )
+        if tensor.ndim != 5:
+            raise ValueError(
+                f"{function}: {name} must be [batch, Hk, G, L, D]; got {list(tensor.shape)}"
+            )
+    shapes = ", ".join(f"{name} {list(tensor.shape)}" for name, tensor in named.items())
+    if key.shape[2] != 1 or value.shape[2] != 1:
+        raise ValueError(f"{function}: key and value must have G = 1; got {shapes}")
+    if key.shape[-1] != query.shape[-1]:
+        raise ValueError(f"{function}: key width must equal query width; got {shapes}")
+    if key.shape[-2] != value.shape[-2]:
+        raise ValueError(f"{function}: key and value must have the same length; got {shapes}")
+    lead = _broadcast(function, shapes, query, key, value)
+    if intervals is not None:
+        _check_intervals(function, intervals, (*lead, query.shape[-2]))
+    return (*lead, query.shape[-2])
+
+
+def _broadcast(function: str, shapes: str, *tensors: Tensor) -> tuple[int, ...]:
+    sizes = []
+    for of_dimension in zip(*(tensor.shape[:3] for tensor in tensors), strict=True):
+        others = set(of_dimension) - {1}
+        if len(others) > 1:
+            raise ValueError(f"{function}: leading dimensions must be equal or 1; got {shapes}")
+        sizes.append(others.pop() if others else 1)
+    return tuple(sizes)
+
+
+def _check_intervals(function: str, intervals: Tensor, rows: tuple[int, ...]) -> None:
+    if intervals.is_floating_point() or intervals.is_complex() or intervals.dtype == torch.bool:
+        raise TypeError(f"{function}: intervals must be integers; got {intervals.dtype}")
+    fits = intervals.ndim == 6 and intervals.shape[-1] == 2
+    fits = fits and all(
+        size in (1, full) for size, full in zip(intervals.shape[:4], rows, strict=True)
+    )
+    if not fits:
+        raise ValueError(
+            f"{function}: intervals must be {[*rows, 'n', 2]} with 1 where they are shared; "
+            f"got {list(intervals.shape)}"
+        )
+
+
+def _dense(*tensors: Tensor) -> list[Tensor]:
+    """Without history, and with columns side by side, as the kernels read them."""
+    dense = (tensor if tensor.stride(-1) == 1 else tensor.contiguous() for tensor in tensors)
+    return [tensor.detach() for tensor in dense]
+
+
+def _bounds(intervals: Tensor | None, keys: int) -> Tensor:
+    """Intervals as the kernels read them: int32 within the keys, the pairs of a query together."""
+    if intervals is None:
+        return torch.tensor([0, keys], dtype=torch.int32).reshape(1, 1, 1, 1, 1, 2)
+    return intervals.clamp(0, keys).to(torch.int32).contiguous()

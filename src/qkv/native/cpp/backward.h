@@ -1,0 +1,368 @@
+// The backward pass: gradients of query, key and value from the output and the logsumexp of the
+// forward pass (Dao et al., FlashAttention, 2022, algorithm 4).
+//
+//   weights = exp(scores - logsumexp)
+//   value_gradient = weights^T output_gradient
+//   score_gradient = weights * (output_gradient value^T - rowsum(output * output_gradient))
+//   query_gradient = scale * score_gradient key,  key_gradient = scale * score_gradient^T query
+//
+// A task owns some of the key tiles of one key head: nobody else adds to their gradients. The
+// gradients of queries get a contribution from every task; each writes its own copy, and the copies
+// are added in a fixed order. So results do not depend on which thread was first.
+#pragma once
+
+#include "pack.h"
+#include "softmax.h"
+#include "threads.h"
+
+namespace qkv::QKV_ISA {
+
+template <class Storage>
+class Backward {
+   public:
+    using Number = Real<Storage>;
+    static constexpr std::int64_t most_queries = 192, most_keys = 192;  // of a tile
+
+    explicit Backward(const Request& request)
+        : request_(request),
+          width_(rounded_up(request.width, lanes<Number>)),
+          value_width_(rounded_up(request.value_width, lanes<Number>)),
+          padded_queries_(rounded_up(request.queries, tile_rows)),
+          tile_queries_(smaller(most_queries, padded_queries_)),
+          tile_keys_(smaller(most_keys, rounded_up(request.keys, key_step))),
+          // Rows a power of two apart would compete for the same places of the cache.
+          cells_row_(tile_keys_ + 16) {
+        const std::int64_t heads = request.batch * request.heads;
+        const std::int64_t tiles = (request.keys + tile_keys_ - 1) / tile_keys_;
+        const std::int64_t wanted = request.threads == 1 ? 1 : 2 * request.threads / heads + 1;
+        parts_ = heads % request.threads == 0 ? 1 : smaller(wanted, tiles);
+    }
+
+    void run() const {
+        const std::int64_t heads = request_.batch * request_.heads;
+        const std::int64_t rows = request_.group * padded_queries_;
+        Numbers<RowTerms> terms(heads * rows);
+        Numbers<Number> query_gradients(heads * parts_ * rows * width_);
+        const std::int64_t size = Scratch(*this, nullptr).size;
+        Numbers<Number> scratch(size * request_.threads);
+        parallel(request_.threads, heads * request_.group, [&](std::int64_t task, int) {
+            const Lead lead = {task / request_.group / request_.heads,
+                               task / request_.group % request_.heads, task % request_.group};
+            find_terms(lead, terms.data() + task * padded_queries_);
+        });
+        parallel(request_.threads, heads * parts_, [&](std::int64_t task, int thread) {
+            const std::int64_t head = task / parts_;
+            const Part part = {{head / request_.heads, head % request_.heads, 0},
+                               task % parts_,
+                               terms.data() + head * rows,
+                               query_gradients.data() + task * rows * width_};
+            run_part(part, Scratch(*this, scratch.data() + size * thread));
+        });
+        parallel(request_.threads, heads * request_.group, [&](std::int64_t task, int) {
+            const std::int64_t head = task / request_.group, member = task % request_.group;
+            const Lead lead = {head / request_.heads, head % request_.heads, member};
+            const Number* first = query_gradients.data() +
+                                  (head * parts_ * rows + member * padded_queries_) * width_;
+            finish_queries(lead, first, rows * width_);
+        });
+    }
+
+   private:
+    static constexpr std::int64_t panel = panel_width<Number>;
+    // Tiles of keys are whole panels as columns and whole register tiles as rows.
+    static constexpr std::int64_t key_step = 3 * panel;
+    static_assert(key_step % tile_rows == 0 && most_keys % key_step == 0);
+    static_assert(most_queries % tile_rows == 0);
+
+    // What a query subtracts: from its scores, in powers of two, the logsumexp as the sum of two
+    // numbers, and `dot` from the gradients of its weights.
+    struct RowTerms {
+        Number logsumexp, rest, dot;
+    };
+
+    struct Part {
+        Lead lead;
+        std::int64_t index;
+        const RowTerms* terms;
+        Number* query_gradient;
+    };
+
+    struct Scratch {
+        Scratch(const Backward& of, Number* begin) {
+            Pieces<Number> pieces(begin);
+            key = pieces.take(of.tile_keys_ * of.width_);
+            key_panels = pieces.take(of.tile_keys_ * of.request_.width);
+            value_panels = pieces.take(of.tile_keys_ * of.request_.value_width);
+            key_gradient = pieces.take(of.tile_keys_ * of.width_);
+            value_gradient = pieces.take(of.tile_keys_ * of.value_width_);
+            query = pieces.take(of.tile_queries_ * of.width_);
+            output_gradient = pieces.take(of.tile_queries_ * of.value_width_);
+            weights = pieces.take(of.tile_queries_ * of.cells_row_);
+            score_gradient = pieces.take(of.tile_queries_ * of.cells_row_);
+            size = pieces.used();
+        }
+        Number *key, *key_panels, *value_panels, *key_gradient, *value_gradient;  // of a key tile
+        Number *query, *output_gradient;                                          // of a query tile
+        Number *weights, *score_gradient;                                         // of their cells
+        std::int64_t size;
+    };
+
+    // Where a tile of cells lies, and whether what it meets is finite.
+    struct Tile {
+        Range queries, keys;
+        bool finite_keys, finite_queries, finite_output_gradient;
+        Range seen[most_queries / tile_rows];  // by each six queries, as columns in whole panels
+    };
+
+    void find_terms(Lead lead, RowTerms* terms) const {
+        for (std::int64_t i = 0; i < request_.queries; ++i) {
+            const Storage* output = row_of<Storage>(request_.output, lead, i);
+            const Storage* gradient = row_of<Storage>(request_.output_gradient, lead, i);
+            Vector<Number> products = {};
+            Number dot = 0;
+            std::int64_t j = 0;
+            for (; j + lanes<Number> <= request_.value_width; j += lanes<Number>)
+                products += widened(output + j) * widened(gradient + j);
+            for (; j < request_.value_width; ++j)
+                dot += widened_one(output + j) * widened_one(gradient + j);
+            const double logsumexp = *row_of<double>(request_.logsumexp, lead, i) * log2_of_e;
+            // Of a query that sees nothing all scores are -infinity, and stay so.
+            const double finite = logsumexp == -infinity<double> ? 0 : logsumexp;
+            terms[i].logsumexp = Number(finite);
+            terms[i].rest = Number(finite - double(Number(finite)));
+            terms[i].dot = dot + sum<Number>(products);
+        }
+    }
+
+    void run_part(Part part, Scratch scratch) const {
+        for (std::int64_t i = 0; i < request_.group * padded_queries_ * width_; ++i)
+            part.query_gradient[i] = 0;
+        // Every parts_-th tile, so that each part has its share of a causal mask's corner.
+        for (std::int64_t key = part.index * tile_keys_; key < request_.keys;
+             key += parts_ * tile_keys_) {
+            Tile tile;
+            tile.keys = {key, smaller(key + tile_keys_, request_.keys)};
+            pack_keys(part.lead, tile, scratch);
+            Part member = part;
+            for (; member.lead.member < request_.group; ++member.lead.member) {
+                run_queries(member, tile, scratch);
+                member.terms += padded_queries_;
+                member.query_gradient += padded_queries_ * width_;
+            }
+            finish_keys(part.lead, tile.keys, scratch);
+        }
+    }
+
+    void pack_keys(Lead lead, Tile& tile, Scratch scratch) const {
+        const std::int64_t first = tile.keys.start, keys = tile.keys.stop - first;
+        const Block<Storage> key = {request_.key, lead, first, keys, request_.width};
+        const Block<Storage> value = {request_.value, lead, first, keys, request_.value_width};
+        tile.finite_keys = pack(key, Number(1), scratch.key, width_, tile_keys_);
+        pack_transposed(key, scratch.key_panels);
+        pack_transposed(value, scratch.value_panels);
+        for (std::int64_t i = 0; i < tile_keys_ * width_; ++i) scratch.key_gradient[i] = 0;
+        for (std::int64_t i = 0; i < tile_keys_ * value_width_; ++i) scratch.value_gradient[i] = 0;
+    }
+
+    // All queries of one head against one tile of keys.
+    void run_queries(Part part, Tile& tile, Scratch scratch) const {
+        const Visible visible(request_.intervals, part.lead);
+        for (std::int64_t first = 0; first < request_.queries; first += tile_queries_) {
+            tile.queries = {first, smaller(first + tile_queries_, request_.queries)};
+            if (!find_seen(visible, tile)) continue;
+            pack_queries(part.lead, tile, scratch);
+            for (std::int64_t row = 0; row < tile.queries.stop - first; row += tile_rows)
+                run_cells(visible, part, tile, row, scratch);
+            add_query_gradient(tile, part.query_gradient + first * width_, scratch);
+            add_key_gradients(tile, scratch);
+        }
+    }
+
+    // Which columns each six queries see. Returns whether any are seen.
+    static bool find_seen(const Visible& visible, Tile& tile) {
+        bool any = false;
+        for (std::int64_t query = tile.queries.start; query < tile.queries.stop; query += tile_rows) {
+            const Range keys = intersection(
+                visible.span(query, smaller(query + tile_rows, tile.queries.stop)), tile.keys);
+            Range& seen = tile.seen[(query - tile.queries.start) / tile_rows];
+            seen = {0, 0};
+            if (keys.empty()) continue;
+            seen = {(keys.start - tile.keys.start) / panel * panel,
+                    rounded_up(keys.stop - tile.keys.start, panel)};
+            any = true;
+        }
+        return any;
+    }
+
+    void pack_queries(Lead lead, Tile& tile, Scratch scratch) const {
+        const std::int64_t first = tile.queries.start, rows = tile.queries.stop - first;
+        const std::int64_t padded = rounded_up(rows, tile_rows);
+        tile.finite_queries =
+            pack(Block<Storage>{request_.query, lead, first, rows, request_.width},
+                 Number(request_.scale * log2_of_e), scratch.query, width_, padded);
+        tile.finite_output_gradient =
+            pack(Block<Storage>{request_.output_gradient, lead, first, rows, request_.value_width},
+                 Number(1), scratch.output_gradient, value_width_, padded);
+    }
+
+    // The weights and the gradients of the scores of six queries.
+    void run_cells(const Visible& visible, Part part, const Tile& tile, std::int64_t row,
+                   Scratch scratch) const {
+        const std::int64_t first = tile.queries.start + row;
+        const std::int64_t known = smaller<std::int64_t>(tile_rows, tile.queries.stop - first);
+        RowTerms terms[tile_rows] = {};
+        for (std::int64_t i = 0; i < known; ++i) terms[i] = part.terms[first + i];
+        const Range seen = tile.seen[row / tile_rows];
+        Number* weights = scratch.weights + row * cells_row_;
+        Number* gradients = scratch.score_gradient + row * cells_row_;
+        for (std::int64_t column = seen.start; column < seen.stop; column += panel) {
+            auto scores = product<false, tile_rows, QKV_VECTORS>(
+                Strided<Number>{scratch.query + row * width_, width_, 1},
+                scratch.key_panels + column * request_.width, panel, request_.width);
+            weigh_cells(terms, scores);
+            const std::int64_t key = tile.keys.start + column;
+            if (known < tile_rows || !visible.covers(first, first + known, {key, key + panel}))
+                hide(visible, first, known, key, scores);
+            put(scores, weights + column);
+            scores = product<false, tile_rows, QKV_VECTORS>(
+                Strided<Number>{scratch.output_gradient + row * value_width_, value_width_, 1},
+                scratch.value_panels + column * request_.value_width, panel, request_.value_width);
+            differentiate_cells(terms, weights + column, scores);
+            put(scores, gradients + column);
+        }
+        clear_unseen(seen, weights);
+        clear_unseen(seen, gradients);
+    }
+
+    using Cells = Sums<Number, tile_rows, QKV_VECTORS>;
+
+    static QKV_INLINE void weigh_cells(const RowTerms* terms, Cells& scores) {
+#pragma GCC unroll 8
+        for (int i = 0; i < tile_rows; ++i)
+#pragma GCC unroll 8
+            for (int j = 0; j < QKV_VECTORS; ++j)
+                scores.at[i][j] = exp2<Number>(scores.at[i][j] - terms[i].logsumexp - terms[i].rest);
+    }
+
+    // From the gradients of the weights to those of the scores.
+    QKV_INLINE void differentiate_cells(const RowTerms* terms, const Number* weights,
+                                        Cells& gradients) const {
+#pragma GCC unroll 8
+        for (int i = 0; i < tile_rows; ++i)
+#pragma GCC unroll 8
+            for (int j = 0; j < QKV_VECTORS; ++j) {
+                const Vector<Number> weight = load(weights + i * cells_row_ + j * lanes<Number>);
+                const Vector<Number> gradient = weight * (gradients.at[i][j] - terms[i].dot);
+                // A weight of exactly 0 annihilates what is not finite, too.
+                gradients.at[i][j] = weight == 0 ? Vector<Number>{} : gradient;
+            }
+    }
+
+    // Weights become 0 where a query does not see a key, and in rows beyond the last query.
+    static void hide(const Visible& visible, std::int64_t first, std::int64_t known,
+                     std::int64_t key, Cells& weights) {
+        for (int i = 0; i < tile_rows; ++i)
+            for (int j = 0; j < QKV_VECTORS; ++j) {
+                Vector<Number>& weight = weights.at[i][j];
+                weight = i < known ? visible.select(first + i, key + j * lanes<Number>, weight,
+                                                    Number(0))
+                                   : Vector<Number>{};
+            }
+    }
+
+    QKV_INLINE void put(const Cells& cells, Number* to) const {
+#pragma GCC unroll 8
+        for (int i = 0; i < tile_rows; ++i)
+#pragma GCC unroll 8
+            for (int j = 0; j < QKV_VECTORS; ++j)
+                store(to + i * cells_row_ + j * lanes<Number>, cells.at[i][j]);
+    }
+
+    void clear_unseen(Range seen, Number* cells) const {
+        for (int i = 0; i < tile_rows; ++i) {
+            Number* row = cells + i * cells_row_;
+            for (std::int64_t j = 0; j < seen.start; ++j) row[j] = 0;
+            for (std::int64_t j = seen.stop; j < tile_keys_; ++j) row[j] = 0;
+        }
+    }
+
+    // c += a b for six rows of c.
+    void add(bool finite, Number* c, std::int64_t width, Strided<Number> a, const Number* b,
+             std::int64_t depth) const {
+        static constexpr Number ones[tile_rows] = {1, 1, 1, 1, 1, 1};
+        if (finite)
+            rescale_and_add<false, tile_rows>(c, width, ones, a, b, width, depth, width);
+        else
+            rescale_and_add<true, tile_rows>(c, width, ones, a, b, width, depth, width);
+    }
+
+    void add_query_gradient(const Tile& tile, Number* query_gradient, Scratch scratch) const {
+        const std::int64_t rows = tile.queries.stop - tile.queries.start;
+        for (std::int64_t row = 0; row < rows; row += tile_rows) {
+            const Range seen = tile.seen[row / tile_rows];
+            if (seen.empty()) continue;
+            const Number* gradients = scratch.score_gradient + row * cells_row_ + seen.start;
+            add(tile.finite_keys, query_gradient + row * width_, width_,
+                Strided<Number>{gradients, cells_row_, 1}, scratch.key + seen.start * width_,
+                seen.stop - seen.start);
+        }
+    }
+
+    void add_key_gradients(const Tile& tile, Scratch scratch) const {
+        for (std::int64_t key = 0; key < tile.keys.stop - tile.keys.start; key += tile_rows) {
+            const Range rows = rows_that_see(tile, {key, key + tile_rows});
+            if (rows.empty()) continue;
+            const std::int64_t first_cell = rows.start * cells_row_ + key;
+            add(tile.finite_output_gradient, scratch.value_gradient + key * value_width_, value_width_,
+                Strided<Number>{scratch.weights + first_cell, 1, cells_row_},
+                scratch.output_gradient + rows.start * value_width_, rows.stop - rows.start);
+            add(tile.finite_queries, scratch.key_gradient + key * width_, width_,
+                Strided<Number>{scratch.score_gradient + first_cell, 1, cells_row_},
+                scratch.query + rows.start * width_, rows.stop - rows.start);
+        }
+    }
+
+    // The rows of a tile between the first and the last that see any of these columns.
+    static Range rows_that_see(const Tile& tile, Range columns) {
+        Range found = {INT64_MAX, 0};
+        const std::int64_t rows = tile.queries.stop - tile.queries.start;
+        for (std::int64_t row = 0; row < rows; row += tile_rows) {
+            if (intersection(tile.seen[row / tile_rows], columns).empty()) continue;
+            found = {smaller(found.start, row), row + tile_rows};
+        }
+        return found;
+    }
+
+    void finish_keys(Lead lead, Range keys, Scratch scratch) const {
+        for (std::int64_t key = keys.start; key < keys.stop; ++key) {
+            const std::int64_t i = key - keys.start;
+            Storage* of_key = row_of<Storage>(request_.key_gradient, lead, key);
+            for (std::int64_t j = 0; j < request_.width; ++j)  // queries were scaled by log2(e)
+                narrow(scratch.key_gradient[i * width_ + j] * Number(log_of_2), of_key + j);
+            Storage* of_value = row_of<Storage>(request_.value_gradient, lead, key);
+            for (std::int64_t j = 0; j < request_.value_width; ++j)
+                narrow(scratch.value_gradient[i * value_width_ + j], of_value + j);
+        }
+    }
+
+    // Adds the parts' gradients of one head's queries, `step` apart, in the order of the parts.
+    void finish_queries(Lead lead, const Number* gradients, std::int64_t step) const {
+        for (std::int64_t i = 0; i < request_.queries; ++i) {
+            Storage* to = row_of<Storage>(request_.query_gradient, lead, i);
+            for (std::int64_t j = 0; j < request_.width; ++j) {
+                Number total = 0;
+                for (std::int64_t part = 0; part < parts_; ++part)
+                    total += gradients[part * step + i * width_ + j];
+                narrow(total * Number(request_.scale), to + j);
+            }
+        }
+    }
+
+    const Request& request_;
+    std::int64_t width_, value_width_;  // padded to whole vectors
+    std::int64_t padded_queries_;       // of one head, padded to whole register tiles
+    std::int64_t tile_queries_, tile_keys_, cells_row_;
+    std::int64_t parts_;  // into which the key tiles of one head are split
+};
+
+}  // namespace qkv::QKV_ISA

@@ -1,0 +1,226 @@
+// The forward pass for few queries and many keys, as when a text is written word by word. Its time
+// is that of reading keys and values, so each is read once, where it lies, for all the queries of a
+// group of heads; and the keys are split into parts, so that all threads read.
+#pragma once
+
+#include "pack.h"
+#include "softmax.h"
+#include "threads.h"
+
+namespace qkv::QKV_ISA {
+
+// `Rows` queries share a load of a key. Widths must be multiples of the lanes.
+template <class Storage, int Rows>
+class Decode {
+   public:
+    using Number = Real<Storage>;
+
+    explicit Decode(const Request& request)
+        : request_(request),
+          queries_(request.group * request.queries),
+          rows_(rounded_up(queries_, Rows)) {
+        const std::int64_t heads = request.batch * request.heads;
+        const std::int64_t chunks = (request.keys + chunk - 1) / chunk;
+        const std::int64_t wanted = request.threads == 1 ? 1 : 4 * request.threads / heads + 1;
+        const std::int64_t parts = larger<std::int64_t>(1, smaller(wanted, chunks / 4));
+        part_keys_ = larger<std::int64_t>(1, (chunks + parts - 1) / parts) * chunk;
+        parts_ = larger<std::int64_t>(1, (request.keys + part_keys_ - 1) / part_keys_);
+    }
+
+    void run() const {
+        const std::int64_t heads = request_.batch * request_.heads, tasks = heads * parts_;
+        Numbers<Number> scratch(scratch_size() * request_.threads);
+        Numbers<Number> output(tasks * rows_ * request_.value_width);
+        Numbers<RowState<Number>> states(tasks * rows_);
+        parallel(request_.threads, tasks, [&](std::int64_t task, int thread) {
+            const std::int64_t start = task % parts_ * part_keys_;
+            const Part part = {lead_of(task / parts_),
+                               {start, smaller(start + part_keys_, request_.keys)},
+                               states.data() + task * rows_,
+                               output.data() + task * rows_ * request_.value_width};
+            Number* mine = scratch.data() + scratch_size() * thread;
+            run_part<false>(part, mine);
+            if (!is_finite(part)) run_part<true>(part, mine);
+        });
+        parallel(request_.threads, heads, [&](std::int64_t head, int) {
+            for (std::int64_t row = 0; row < queries_; ++row)
+                merge(lead_of(head), row, states.data() + head * parts_ * rows_ + row,
+                      output.data() + (head * parts_ * rows_ + row) * request_.value_width);
+        });
+    }
+
+   private:
+    static constexpr std::int64_t chunk = 64;  // keys whose scores are alive at a time
+    static constexpr int keys_at_once = lanes<Number> / Rows;
+
+    // A stretch of the keys of one head, and what becomes of it: for each query its state and the
+    // sum of the values.
+    struct Part {
+        Lead lead;
+        Range keys;
+        RowState<Number>* states;
+        Number* output;
+    };
+
+    Lead lead_of(std::int64_t head) const {
+        return {head / request_.heads, head % request_.heads, 0};
+    }
+
+    // Rows of one group are all queries of its first head, then those of the second, and so on.
+    Lead lead_of(Lead lead, std::int64_t row) const {
+        return {lead.batch, lead.head, row / request_.queries};
+    }
+
+    std::int64_t scratch_size() const {
+        return rounded_up(rows_ * (request_.width + chunk), 64);
+    }
+
+    template <bool SkipZeros>
+    void run_part(Part part, Number* scratch) const {
+        Number *query = scratch, *scores = scratch + rows_ * request_.width;
+        for (std::int64_t row = 0; row < rows_; ++row) {
+            part.states[row] = RowState<Number>{};
+            const std::int64_t known = smaller(row, queries_ - 1);  // padding repeats the last one
+            pack(Block<Storage>{request_.query, lead_of(part.lead, known), known % request_.queries,
+                                1, request_.width},
+                 Number(request_.scale * log2_of_e), query + row * request_.width, request_.width, 1);
+        }
+        for (std::int64_t i = 0; i < rows_ * request_.value_width; ++i) part.output[i] = 0;
+        for (std::int64_t key = part.keys.start; key < part.keys.stop; key += chunk) {
+            const Range keys = {key, smaller(key + chunk, part.keys.stop)};
+            if (!any_sees(part.lead, keys)) continue;
+            score(part.lead, keys, query, scores);
+            hide(part.lead, keys, scores);
+            add_values<SkipZeros>(part, keys, scores);
+        }
+    }
+
+    bool any_sees(Lead lead, Range keys) const {
+        for (std::int64_t member = 0; member < request_.group; ++member) {
+            const Visible visible(request_.intervals, {lead.batch, lead.head, member});
+            if (!intersection(visible.span(0, request_.queries), keys).empty()) return true;
+        }
+        return false;
+    }
+
+    void score(Lead lead, Range keys, const Number* query, Number* scores) const {
+        for (std::int64_t key = keys.start; key < keys.stop; key += keys_at_once) {
+            const Storage* key_rows[keys_at_once];
+            for (int k = 0; k < keys_at_once; ++k) {
+                const std::int64_t known = smaller(key + k, keys.stop - 1);
+                key_rows[k] = row_of<Storage>(request_.key, lead, known);
+                prefetch(row_of<Storage>(request_.value, lead, known));
+            }
+            for (std::int64_t row = 0; row < rows_; row += Rows)
+                score_tile(query + row * request_.width, key_rows,
+                           scores + row * chunk + key - keys.start);
+        }
+    }
+
+    // The values of a key are wanted soon after its score.
+    void prefetch(const Storage* value) const {
+        for (std::int64_t j = 0; j < request_.value_width; j += 64 / sizeof(Storage))
+            __builtin_prefetch(value + j, 0, 2);
+    }
+
+    void score_tile(const Number* query, const Storage* (&key_rows)[keys_at_once],
+                    Number* scores) const {
+        Vector<Number> products[lanes<Number>] = {};
+        for (std::int64_t d = 0; d < request_.width; d += lanes<Number>) {
+            Vector<Number> keys[keys_at_once];
+#pragma GCC unroll 16
+            for (int k = 0; k < keys_at_once; ++k) keys[k] = widened(key_rows[k] + d);
+#pragma GCC unroll 8
+            for (int i = 0; i < Rows; ++i) {
+                Vector<Number> queries = load(query + i * request_.width + d);
+#pragma GCC unroll 16
+                for (int k = 0; k < keys_at_once; ++k)
+                    products[i * keys_at_once + k] += queries * keys[k];
+            }
+        }
+        const Vector<Number> found = sums<Number>(products);
+        Number cells[lanes<Number>];
+        store(cells, found);
+#pragma GCC unroll 8
+        for (int i = 0; i < Rows; ++i)
+            __builtin_memcpy(scores + i * chunk, cells + i * keys_at_once,
+                             keys_at_once * sizeof(Number));
+    }
+
+    void hide(Lead lead, Range keys, Number* scores) const {
+        for (std::int64_t row = 0; row < rows_; ++row) {
+            Number* of_row = scores + row * chunk;
+            for (std::int64_t j = keys.stop - keys.start; j < chunk; ++j)
+                of_row[j] = -infinity<Number>;
+            const std::int64_t known = smaller(row, queries_ - 1);
+            const std::int64_t query = known % request_.queries;
+            const Visible visible(request_.intervals, lead_of(lead, known));
+            if (visible.covers(query, query + 1, keys)) continue;
+            for (std::int64_t j = 0; j < chunk; j += lanes<Number>)
+                store(of_row + j, visible.select(query, keys.start + j, load(of_row + j),
+                                                 -infinity<Number>));
+        }
+    }
+
+    template <bool SkipZeros>
+    void add_values(Part part, Range keys, Number* scores) const {
+        const Storage* value = row_of<Storage>(request_.value, part.lead, keys.start);
+        for (std::int64_t row = 0; row < rows_; row += Rows) {
+            Number factors[Rows];
+            for (int i = 0; i < Rows; ++i) {
+                Number* of_row = scores + (row + i) * chunk;
+                Vector<Number> top = load(of_row);
+                for (std::int64_t j = lanes<Number>; j < chunk; j += lanes<Number>) {
+                    const Vector<Number> next = load(of_row + j);
+                    top = next > top ? next : top;
+                }
+                factors[i] = part.states[row + i].raise(largest<Number>(top));
+                weigh(of_row, chunk, part.states[row + i]);
+            }
+            rescale_and_add<SkipZeros, Rows>(part.output + row * request_.value_width,
+                                             request_.value_width, factors,
+                                             Strided<Number>{scores + row * chunk, chunk, 1}, value,
+                                             request_.value.row, keys.stop - keys.start,
+                                             request_.value_width);
+        }
+    }
+
+    // Whether the sums are finite. If not, a value that is not may have met a weight of 0.
+    bool is_finite(Part part) const {
+        Number probe = 0;
+        for (std::int64_t i = 0; i < queries_ * request_.value_width; ++i)
+            probe += part.output[i] * 0;
+        return probe == 0;
+    }
+
+    // The parts of one row, in their order.
+    void merge(Lead lead, std::int64_t row, const RowState<Number>* states,
+               const Number* output) const {
+        RowState<Number> whole;
+        for (std::int64_t part = 0; part < parts_; ++part)
+            whole.raise(states[part * rows_].maximum);
+        Numbers<Number> factors(parts_);
+        for (std::int64_t part = 0; part < parts_; ++part) {
+            const RowState<Number>& state = states[part * rows_];
+            factors.data()[part] = exp2_of(state.maximum - whole.shift());
+            whole.total += factors.data()[part] * state.total;
+        }
+        const Lead own = lead_of(lead, row);
+        Storage* to = row_of<Storage>(request_.output, own, row % request_.queries);
+        for (std::int64_t j = 0; j < request_.value_width; ++j) {
+            Number found = 0;
+            for (std::int64_t part = 0; part < parts_; ++part) {
+                const Number factor = factors.data()[part];
+                if (factor != 0) found += factor * output[part * rows_ * request_.value_width + j];
+            }
+            narrow(found * whole.inverse(), to + j);
+        }
+        *row_of<double>(request_.logsumexp, own, row % request_.queries) = whole.logsumexp();
+    }
+
+    const Request& request_;
+    std::int64_t queries_, rows_;  // of one group, and rounded up to whole tiles
+    std::int64_t part_keys_, parts_;
+};
+
+}  // namespace qkv::QKV_ISA

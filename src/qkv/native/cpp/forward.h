@@ -1,0 +1,180 @@
+// The forward pass: scores, softmax and the sum of values, one tile at a time, never the matrix.
+//
+// A task is a block of queries of one head. It walks over the keys in tiles and keeps for each
+// query the largest score so far, the sum of the weights relative to it, and the weighted sum of
+// the values (Milakov, Gimelshein 2018; Dao et al., FlashAttention, 2022, algorithm 1).
+#pragma once
+
+#include "pack.h"
+#include "softmax.h"
+#include "threads.h"
+
+namespace qkv::QKV_ISA {
+
+template <class Storage>
+class Forward {
+   public:
+    using Number = Real<Storage>;
+    static constexpr std::int64_t tile_keys = 256;
+    static constexpr std::int64_t most_rows = 384;
+
+    explicit Forward(const Request& request)
+        : request_(request),
+          width_(rounded_up(request.width, lanes<Number>)),
+          value_width_(rounded_up(request.value_width, lanes<Number>)),
+          tile_(smaller(tile_keys, rounded_up(request.keys, panel_width<Number>))) {
+        // Enough blocks that threads finish together, each large enough to pay for its packing.
+        const std::int64_t heads = request.batch * request.heads * request.group;
+        const std::int64_t least = 8 * request.threads;
+        rows_ = smaller(most_rows, request.queries);
+        while (rows_ > 96 && heads * blocks() < least) rows_ = rows_ / 2;
+        rows_ = rounded_up(rows_, tile_rows);
+    }
+
+    void run() const {
+        const std::int64_t heads = request_.heads * request_.group;
+        const std::int64_t size = Scratch(*this, nullptr).size;
+        Numbers<Number> scratch(size * request_.threads);
+        const std::int64_t tasks = blocks() * request_.batch * heads;
+        parallel(request_.threads, tasks, [&](std::int64_t task, int thread) {
+            // The last queries first: under a causal mask they have the most to do.
+            const std::int64_t block = blocks() - 1 - task / (request_.batch * heads);
+            const std::int64_t head = task % (request_.batch * heads);
+            const Lead lead = {head / heads, head % heads / request_.group, head % request_.group};
+            Scratch mine(*this, scratch.data() + size * thread);
+            run_block(lead, block * rows_, mine);
+        });
+    }
+
+   private:
+    struct Scratch {
+        Scratch(const Forward& of, Number* begin) {
+            Pieces<Number> pieces(begin);
+            query = pieces.take(of.rows_ * of.width_);
+            key = pieces.take(of.tile_ * of.request_.width);
+            value = pieces.take(of.tile_ * of.value_width_);
+            scores = pieces.take(of.tile_ * tile_rows);
+            output = pieces.take(of.rows_ * of.value_width_);
+            size = pieces.used();
+        }
+        Number *query, *key, *value, *scores;
+        Number* output;  // the sums so far
+        RowState<Number> state[most_rows];
+        std::int64_t size;
+    };
+
+    std::int64_t blocks() const { return (request_.queries + rows_ - 1) / rows_; }
+
+    void run_block(Lead lead, std::int64_t first, Scratch& scratch) const {
+        const std::int64_t rows = smaller(rows_, request_.queries - first);
+        const std::int64_t padded = rounded_up(rows, tile_rows);
+        pack(Block<Storage>{request_.query, lead, first, rows, request_.width},
+             Number(request_.scale * log2_of_e), scratch.query, width_, padded);
+        for (std::int64_t i = 0; i < padded * value_width_; ++i) scratch.output[i] = 0;
+
+        const Visible visible(request_.intervals, lead);
+        const Range span = visible.span(first, first + rows);
+        bool finite = true;
+        for (std::int64_t key = span.start; key < span.stop; key += tile_) {
+            const Range tile = {key, smaller(key + tile_, span.stop)};
+            bool packed = false;
+            for (std::int64_t row = 0; row < rows; row += tile_rows) {
+                const Range queries = {first + row, smaller(first + row + tile_rows, first + rows)};
+                const Range keys = intersection(visible.span(queries.start, queries.stop), tile);
+                if (keys.empty()) continue;
+                if (!packed) finite &= pack_tile(lead, tile, scratch);
+                packed = true;
+                run_tile(visible, queries, keys, tile, row, finite, scratch);
+            }
+        }
+        finish(lead, first, rows, scratch);
+    }
+
+    bool pack_tile(Lead lead, Range tile, Scratch& scratch) const {
+        const std::int64_t keys = tile.stop - tile.start;
+        pack_transposed(Block<Storage>{request_.key, lead, tile.start, keys, request_.width},
+                        scratch.key);
+        return pack(Block<Storage>{request_.value, lead, tile.start, keys, request_.value_width},
+                    Number(1), scratch.value, value_width_, rounded_up(keys, panel_width<Number>));
+    }
+
+    // Six queries against the keys of one tile.
+    void run_tile(const Visible& visible, Range queries, Range keys, Range tile, std::int64_t row,
+                  bool finite, Scratch& scratch) const {
+        // The columns of the tile that hold all these keys, in whole panels.
+        constexpr std::int64_t panel = panel_width<Number>;
+        const Range columns = {(keys.start - tile.start) / panel * panel,
+                               rounded_up(keys.stop - tile.start, panel)};
+        Vector<Number> largest_scores[tile_rows];
+        for (auto& scores : largest_scores) scores = broadcast(-infinity<Number>);
+        for (std::int64_t column = columns.start; column < columns.stop; column += panel)
+            score_panel(visible, queries, tile.start, column, scratch.query + row * width_, scratch,
+                        largest_scores);
+        Number factors[tile_rows];
+        for (int i = 0; i < tile_rows; ++i) {
+            RowState<Number>& state = scratch.state[row + i];
+            factors[i] = state.raise(largest<Number>(largest_scores[i]));
+            weigh(scratch.scores + i * tile_ + columns.start, columns.stop - columns.start, state);
+        }
+        const Strided<Number> weights = {scratch.scores + columns.start, tile_, 1};
+        add_values(finite, scratch.output + row * value_width_, factors, weights,
+                   scratch.value + columns.start * value_width_, columns.stop - columns.start);
+    }
+
+    void score_panel(const Visible& visible, Range queries, std::int64_t first_key,
+                     std::int64_t column, const Number* query, Scratch& scratch,
+                     Vector<Number> (&largest_scores)[tile_rows]) const {
+        constexpr std::int64_t panel = panel_width<Number>;
+        auto scores = product<false, tile_rows, QKV_VECTORS>(
+            Strided<Number>{query, width_, 1}, scratch.key + column * request_.width, panel,
+            request_.width);
+        const std::int64_t key = first_key + column;
+        if (!visible.covers(queries.start, queries.stop, {key, key + panel}))
+            hide(visible, queries, key, scores);
+#pragma GCC unroll 8
+        for (int i = 0; i < tile_rows; ++i)
+#pragma GCC unroll 8
+            for (int j = 0; j < QKV_VECTORS; ++j) {
+                Vector<Number> score = scores.at[i][j];
+                largest_scores[i] = score > largest_scores[i] ? score : largest_scores[i];
+                store(scratch.scores + i * tile_ + column + j * lanes<Number>, score);
+            }
+    }
+
+    static void hide(const Visible& visible, Range queries, std::int64_t key,
+                     Sums<Number, tile_rows, QKV_VECTORS>& scores) {
+        for (std::int64_t query = queries.start; query < queries.stop; ++query)
+            for (int j = 0; j < QKV_VECTORS; ++j) {
+                Vector<Number>& score = scores.at[query - queries.start][j];
+                score = visible.select(query, key + j * lanes<Number>, score, -infinity<Number>);
+            }
+    }
+
+    void add_values(bool finite, Number* output, const Number* factors, Strided<Number> weights,
+                    const Number* value, std::int64_t keys) const {
+        if (finite)
+            rescale_and_add<false, tile_rows>(output, value_width_, factors, weights, value,
+                                              value_width_, keys, value_width_);
+        else
+            rescale_and_add<true, tile_rows>(output, value_width_, factors, weights, value,
+                                             value_width_, keys, value_width_);
+    }
+
+    void finish(Lead lead, std::int64_t first, std::int64_t rows, Scratch& scratch) const {
+        for (std::int64_t i = 0; i < rows; ++i) {
+            const Number inverse = scratch.state[i].inverse();
+            Storage* output = row_of<Storage>(request_.output, lead, first + i);
+            for (std::int64_t j = 0; j < request_.value_width; ++j)
+                narrow(scratch.output[i * value_width_ + j] * inverse, output + j);
+            *row_of<double>(request_.logsumexp, lead, first + i) =
+                scratch.state[i].logsumexp();
+        }
+    }
+
+    const Request& request_;
+    std::int64_t width_, value_width_;  // padded to whole vectors
+    std::int64_t tile_;                 // keys of a tile, in whole panels
+    std::int64_t rows_;                 // queries of a block, in whole register tiles
+};
+
+}  // namespace qkv::QKV_ISA

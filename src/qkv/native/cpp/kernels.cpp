@@ -1,0 +1,41 @@
+// The kernels of one instruction set, QKV_ISA. The build compiles this file once for each.
+#include "backward.h"
+#include "decode.h"
+#include "forward.h"
+#include "request.h"
+
+namespace qkv::QKV_ISA {
+namespace {
+
+template <template <class> class Pass>
+void run(const Request& request) {
+    switch (request.type) {
+        case Type::float32: return Pass<float>{request}.run();
+        case Type::float64: return Pass<double>{request}.run();
+        case Type::bfloat16: return Pass<Bfloat16>{request}.run();
+        case Type::float16: return Pass<Float16>{request}.run();
+    }
+}
+
+// A group of several queries shares each load of a key; a lone query needs no padding.
+template <class Storage>
+struct AnyDecode {
+    const Request& request;
+    void run() const {
+        constexpr int shared = lanes<Real<Storage>> < 4 ? lanes<Real<Storage>> : 4;
+        if (request.group * request.queries == 1)
+            Decode<Storage, 1>(request).run();
+        else
+            Decode<Storage, shared>(request).run();
+    }
+};
+
+void forward(const Request& request) { run<Forward>(request); }
+void decode(const Request& request) { run<AnyDecode>(request); }
+void backward(const Request& request) { run<Backward>(request); }
+
+}  // namespace
+
+extern const Kernels kernels = {QKV_ISA_NAME, forward, decode, backward};
+
+}  // namespace qkv::QKV_ISA

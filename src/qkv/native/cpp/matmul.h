@@ -1,0 +1,85 @@
+// Products of small matrices, built from one tile of sums held in registers.
+#pragma once
+
+#include "storage.h"
+
+namespace qkv::QKV_ISA {
+
+// 6 rows of sums and the vectors they are multiplied with fill the registers.
+constexpr int tile_rows = 6;
+
+template <class Number>
+constexpr int panel_width = QKV_VECTORS * lanes<Number>;
+
+// A matrix whose element (i, k) lies at data[i * row + k * column].
+template <class Number>
+struct Strided {
+    const Number* data;
+    std::int64_t row, column;
+};
+
+template <class Number, int Rows, int Vectors>
+struct Sums {
+    Vector<Number> at[Rows][Vectors] = {};
+};
+
+// The sums over k < depth of a(i, k) * b(k, j), for Rows x (Vectors * lanes) cells. Rows of b are
+// `b_row` apart. With SkipZeros an a(i, k) of exactly 0 annihilates whatever it meets, NaN included.
+template <bool SkipZeros, int Rows, int Vectors, class Number, class Storage>
+QKV_INLINE Sums<Number, Rows, Vectors> product(Strided<Number> a, const Storage* b,
+                                               std::int64_t b_row, std::int64_t depth) {
+    Sums<Number, Rows, Vectors> sums;
+#pragma GCC unroll 1
+    for (std::int64_t k = 0; k < depth; ++k) {
+        Vector<Number> row[Vectors];
+#pragma GCC unroll 8
+        for (int j = 0; j < Vectors; ++j) row[j] = widened(b + k * b_row + j * lanes<Number>);
+#pragma GCC unroll 8
+        for (int i = 0; i < Rows; ++i) {
+            Vector<Number> weight = broadcast(a.data[i * a.row + k * a.column]);
+#pragma GCC unroll 8
+            for (int j = 0; j < Vectors; ++j) {
+                // Where nothing is skipped both ways give the same bits.
+                if constexpr (SkipZeros)
+                    sums.at[i][j] += weight * (weight == 0 ? Vector<Number>{} : row[j]);
+                else
+                    sums.at[i][j] += weight * row[j];
+            }
+        }
+    }
+    return sums;
+}
+
+// c = factors[i] * c + sums, in which a factor of exactly 0 annihilates with SkipZeros too.
+template <bool SkipZeros, int Rows, int Vectors, class Number>
+QKV_INLINE void add_to(Number* c, std::int64_t c_row, const Number* factors,
+                       const Sums<Number, Rows, Vectors>& sums) {
+#pragma GCC unroll 8
+    for (int i = 0; i < Rows; ++i)
+#pragma GCC unroll 8
+        for (int j = 0; j < Vectors; ++j) {
+            Number* to = c + i * c_row + j * lanes<Number>;
+            const Vector<Number> factor = broadcast(factors[i]);
+            Vector<Number> before = load(to);
+            if constexpr (SkipZeros) before = factor == 0 ? Vector<Number>{} : before;
+            store(to, factor * before + sums.at[i][j]);
+        }
+}
+
+// c = factors[i] * c + a b for the columns [0, columns) of a tile's rows, which lie `c_row` apart;
+// `columns` is a multiple of the lanes. The sum over `depth` is complete before it meets c: two
+// levels of summation lose fewer digits than one.
+template <bool SkipZeros, int Rows, class Number, class Storage>
+QKV_INLINE void rescale_and_add(Number* c, std::int64_t c_row, const Number* factors,
+                                Strided<Number> a, const Storage* b, std::int64_t b_row,
+                                std::int64_t depth, std::int64_t columns) {
+    std::int64_t column = 0;
+    for (; column + panel_width<Number> <= columns; column += panel_width<Number>)
+        add_to<SkipZeros>(c + column, c_row, factors,
+                          product<SkipZeros, Rows, QKV_VECTORS>(a, b + column, b_row, depth));
+    for (; column < columns; column += lanes<Number>)
+        add_to<SkipZeros>(c + column, c_row, factors,
+                          product<SkipZeros, Rows, 1>(a, b + column, b_row, depth));
+}
+
+}  // namespace qkv::QKV_ISA

@@ -1,0 +1,47 @@
+// What is asked of a kernel: sizes, where the tensors lie, and which keys each query may see.
+// Plain data only: every instruction set's build of the kernels reads the same structure.
+#pragma once
+
+#include <cstdint>
+
+namespace qkv {
+
+enum class Type { float32, float64, bfloat16, float16 };
+
+// A tensor [batch, heads, group, rows, columns] whose columns lie side by side. Strides count
+// elements; a dimension along which the tensor is shared has stride 0.
+struct Tensor {
+    void* data = nullptr;
+    std::int64_t batch = 0, head = 0, group = 0, row = 0;
+};
+
+// Keys [start, stop) that a query may see: `count` such pairs for each query, each within
+// [0, keys], laid out [batch, heads, group, queries, count, 2].
+struct Intervals {
+    const std::int32_t* data = nullptr;
+    std::int64_t batch = 0, head = 0, group = 0, row = 0;
+    int count = 1;
+};
+
+struct Request {
+    Type type;
+    std::int64_t batch, heads, group;  // `heads` of keys, each serving a `group` of query heads
+    std::int64_t queries, keys, width, value_width;
+    double scale;  // scores = scale * query . key
+    int threads;
+    Intervals intervals;
+    Tensor query, key, value;
+    Tensor output;         // [batch, heads, group, queries, value_width], in the type of the inputs
+    Tensor logsumexp;      // [batch, heads, group, queries], natural logarithm, float64
+    Tensor output_gradient, query_gradient, key_gradient, value_gradient;
+};
+
+// The kernels as one instruction set builds them.
+struct Kernels {
+    const char* name;
+    void (*forward)(const Request&);   // output, logsumexp
+    void (*decode)(const Request&);    // the same, for few queries and many keys
+    void (*backward)(const Request&);  // query_gradient, key_gradient, value_gradient
+};
+
+}  // namespace qkv

@@ -1,0 +1,65 @@
+// Tasks over threads. The threads are those of the OpenMP runtime that torch has loaded, so that
+// one pool serves both.
+#pragma once
+
+#include <cstdlib>
+#include <new>
+#if defined(_OPENMP)
+#include <omp.h>
+#endif
+
+#include "vector.h"
+
+namespace qkv::QKV_ISA {
+
+// Calls work(task, thread) for each task < tasks; the next free thread takes the next task. Which
+// thread runs a task must not matter to the result. `work` must not throw.
+template <class Work>
+void parallel(int threads, std::int64_t tasks, Work work) {
+    if (threads > tasks) threads = int(tasks);
+#if defined(_OPENMP)
+    if (threads > 1) {
+#pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
+        for (std::int64_t task = 0; task < tasks; ++task) work(task, omp_get_thread_num());
+        return;
+    }
+#endif
+    for (std::int64_t task = 0; task < tasks; ++task) work(task, 0);
+}
+
+// Uninitialised numbers, aligned for vectors and for the processor's cache lines.
+template <class Number>
+class Numbers {
+   public:
+    explicit Numbers(std::int64_t count)
+        : data_(static_cast<Number*>(
+              std::aligned_alloc(64, std::size_t(rounded_up(count * sizeof(Number) + 1, 64))))) {
+        if (!data_) throw std::bad_alloc();
+    }
+    ~Numbers() { std::free(data_); }
+    Numbers(const Numbers&) = delete;
+    Numbers& operator=(const Numbers&) = delete;
+    Number* data() const { return data_; }
+
+   private:
+    Number* data_;
+};
+
+// Hands out pieces of a stretch of numbers, each aligned. Without a stretch it only counts.
+template <class Number>
+class Pieces {
+   public:
+    explicit Pieces(Number* begin = nullptr) : begin_(begin) {}
+    Number* take(std::int64_t count) {
+        Number* piece = begin_ ? begin_ + used_ : nullptr;
+        used_ += rounded_up(count, 64);
+        return piece;
+    }
+    std::int64_t used() const { return used_; }
+
+   private:
+    Number* begin_;
+    std::int64_t used_ = 0;
+};
+
+}  // namespace qkv::QKV_ISA

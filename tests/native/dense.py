@@ -1,0 +1,121 @@
+"""Softmax attention by its definition, in float64, with the whole matrix: what kernels must give."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from qkv import native
+
+
+@dataclass(frozen=True)
+class Case:
+    """The arguments of the kernels: `[batch, Hk, G, L, D]`, and the gradient of the output."""
+
+    query: Tensor
+    key: Tensor
+    value: Tensor
+    output_gradient: Tensor
+    scale: float
+    intervals: Tensor | None = None
+
+    def to(self, dtype: torch.dtype) -> Case:
+        names = ("query", "key", "value", "output_gradient")
+        return replace(self, **{name: getattr(self, name).to(dtype) for name in names})
+
+
+@dataclass(frozen=True)
+class Results:
+    output: Tensor
+    logsumexp: Tensor
+    query_gradient: Tensor
+    key_gradient: Tensor
+    value_gradient: Tensor
+
+
+def case(
+    lead: tuple[int, int, int],
+    queries: int,
+    keys: int,
+    width: int = 16,
+    value_width: int | None = None,
+    *,
+    dtype: torch.dtype = torch.float32,
+    intervals: Tensor | None = None,
+) -> Case:
+    """Random inputs."""
+    batch, heads, _ = lead
+    value_width = width if value_width is None else value_width
+    drawn = Case(
+        torch.randn(*lead, queries, width),
+        torch.randn(batch, heads, 1, keys, width),
+        torch.randn(batch, heads, 1, keys, value_width),
+        torch.randn(*lead, queries, value_width),
+        max(1, width) ** -0.5,
+        intervals,
+    )
+    return drawn.to(dtype)
+
+
+def by_kernels(given: Case) -> Results:
+    inputs = (given.query, given.key, given.value, given.scale)
+    output, logsumexp = native.forward(*inputs, given.intervals)
+    gradients = native.backward(
+        *inputs, output, logsumexp, given.output_gradient, given.intervals
+    )
+    return Results(output, logsumexp, *gradients)
+
+
+def dense(given: Case, dtype: torch.dtype = torch.float64) -> Results:
+    """The same by the definition, in a dtype."""
+    given = given.to(dtype)
+    inputs = [tensor.detach().requires_grad_() for tensor in (given.query, given.key, given.value)]
+    query, key, value = inputs
+    scores = given.scale * (query @ key.mT)
+    seen = visible(given.intervals, key.shape[-2])
+    scores = scores.masked_fill(~seen, -torch.inf)
+    logsumexp = scores.logsumexp(-1)
+    blind = (~seen).all(-1, keepdim=True).expand_as(scores)
+    weights = scores.masked_fill(blind, 0.0).softmax(-1).masked_fill(~seen, 0.0)
+    output = weights @ value
+    gradients = torch.autograd.grad(output, inputs, given.output_gradient)
+    return Results(output.detach(), logsumexp.detach(), *gradients)
+
+
+def visible(intervals: Tensor | None, keys: int) -> Tensor:
+    """bool, `[..., Lq or 1, Lk]`."""
+    if intervals is None:
+        return torch.ones(1, keys, dtype=torch.bool)
+    key = torch.arange(keys)
+    start, stop = intervals[..., :1], intervals[..., 1:]
+    return ((start <= key) & (key < stop)).any(-2)
+
+
+def assert_as_dense(given: Case, found: Results | None = None) -> None:
+    """Holds the kernels to contract 4: at most twice the error of dense torch in the same dtype,
+    and four units in the last place of the largest number; of 1, the size of the
+    inputs, where all are smaller: gradients through a softmax over a single key are differences of
+    equal numbers.
+
+    Float64 is the oracle's own type: there its error is not known, and stands for 32 units."""
+    found = by_kernels(given) if found is None else found
+    oracle, same_dtype = dense(given), dense(given, given.query.dtype)
+    for name, expected in vars(oracle).items():
+        actual, peer = getattr(found, name), getattr(same_dtype, name)
+        assert actual.shape == expected.shape, name
+        finite = expected.isfinite()
+        assert torch.equal(actual[~finite].double(), expected[~finite]), name
+        if not finite.any():
+            continue
+        eps = torch.finfo(given.query.dtype).eps
+        units = 32 if given.query.dtype == torch.float64 else 4
+        size = max(1.0, _largest(expected, finite))
+        allowed = 2 * _largest(peer - expected, finite) + units * eps * size
+        error = _largest(actual - expected, finite)
+        assert error <= allowed, f"{name}: error {error:.2e}, allowed {allowed:.2e}"
+
+
+def _largest(numbers: Tensor, where: Tensor) -> float:
+    return numbers.double()[where].abs().max().item()
