@@ -101,9 +101,9 @@ def _unsuitable_reason(
     implementation: Any, matrix: AttentionMatrix, measures: tuple[Measure, ...]
 ) -> str | None:
     """Why "auto" passes over an implementation, or None."""
-    if implementation is native and prod(matrix.shape) * matrix.query.shape[-1] < _SMALL_WORK:
-        if sdpa.unsupported_reason(matrix, measures) is None:
-            return "so small a matrix costs less by torch's kernel"
+    small = prod(matrix.shape) * matrix.query.shape[-1] < _SMALL_WORK
+    if implementation is native and small and sdpa.unsupported_reason(matrix, measures) is None:
+        return "so small a matrix costs less by torch's kernel"
     return implementation.unsupported_reason(matrix, measures)
 
 

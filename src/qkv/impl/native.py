@@ -104,7 +104,7 @@ class _Kernel(torch.autograd.Function):
 
 
 class _Prepared:
-    """A request as the kernels take it, `[batch, Hk, G, L, D]`, and its results as the user does."""
+    """A request as the kernels take it, `[batch, Hk, G, L, D]`; results as the user sees them."""
 
     def __init__(self, matrix: AttentionMatrix, measures: tuple[Measure, ...]) -> None:
         problem = build(matrix, measures)
