@@ -40,7 +40,7 @@ def picture_of(kind: str, title: str, names: dict[str, Any]) -> Figure:
         _weights(left, plain, "weights without it", top)
         _weights(right, weights, "weights with it", top)
     elif kind == "mask":
-        left.imshow(weights > 0, cmap=SEEN, vmin=0, vmax=1)
+        left.imshow((weights > 0).numpy(), cmap=SEEN, vmin=0, vmax=1)
         left.set(xticks=range(0, 16, 3), yticks=range(0, 16, 3))
         _label(left, "what is visible")
         _weights(right, weights, "weights (softmax)")
@@ -55,7 +55,7 @@ def picture_of_input(points: Tensor) -> Figure:
     """The points that are query, key and value in all pictures."""
     figure = Figure(figsize=(2.6, 2.5), layout="constrained")
     axes = figure.subplots()
-    axes.plot(points[:, 0], points[:, 1], "-o", color=STRONG, markersize=4, linewidth=1)
+    axes.plot(*points.T.numpy(), "-o", color=STRONG, markersize=4, linewidth=1)
     for index, (across, up) in enumerate(points.tolist()):
         axes.annotate(
             str(index), (across, up), (3, 3), textcoords="offset points", size=7, color=INK
@@ -84,7 +84,7 @@ def _label(axes: Axes, title: str, across: str = "key", up: str = "query") -> No
 def _image(axes: Axes, numbers: Tensor, **options: Any) -> None:
     """Numbers as colours, with their scale beside them."""
     assert axes.figure is not None
-    image = axes.imshow(numbers, **options)
+    image = axes.imshow(numbers.numpy(), **options)
     for axis, size in ((axes.yaxis, numbers.shape[0]), (axes.xaxis, numbers.shape[1])):
         axis.set_ticks(range(0, size, 1 if size < 8 else 3))
     bar = axes.figure.colorbar(image, ax=axes, shrink=0.8)
@@ -108,9 +108,9 @@ def _sorted_row(axes: Axes, title: str, weights: Tensor, softmax: Tensor) -> Non
     """One query's weights from the largest to the smallest, beside those of a softmax."""
     row, plain = (matrix[CHOSEN].sort(descending=True).values for matrix in (weights, softmax))
     places = range(1, len(row) + 1)
-    axes.bar(places, row, color=STRONG, label=title)
+    axes.bar(places, row.numpy(), color=STRONG, label=title)
     if not torch.equal(row, plain):
-        axes.plot(places, plain, ".", color=LOW, markersize=5, label="Softmax")
+        axes.plot(places, plain.numpy(), ".", color=LOW, markersize=5, label="Softmax")
         axes.legend(fontsize=7, frameon=False, labelcolor=INK)
     axes.axhline(0, color=GREY, linewidth=0.8)
     _label(axes, f"weights of query {CHOSEN}, sorted", "rank", "weight")
@@ -124,11 +124,11 @@ def _of_measure(title: str, weights: Tensor, result: Any) -> Figure:
     if isinstance(result, Links):
         _links(right, result)
     elif result.shape == (keys,):
-        right.bar(range(keys), result, color=STRONG)
+        right.bar(range(keys), result.numpy(), color=STRONG)
         right.set_xticks(range(0, keys, 3))
         _label(right, f"{title}, per key", up=title.lower())
     elif result.ndim == 1:
-        right.barh(range(queries), result, color=STRONG)
+        right.barh(range(queries), result.numpy(), color=STRONG)
         right.xaxis.set_major_locator(MaxNLocator(4, integer=not result.is_floating_point()))
         right.set_yticks(range(0, queries, 3))
         right.set_ylim(queries - 0.5, -0.5)
