@@ -55,8 +55,9 @@ def _of_mask(stage: type) -> list[str]:
 
 def _of_normalizer(stage: Any) -> list[str]:
     merges = _overridden(stage, Normalizer, "merge")
+    sink = any(field.name == "sink" for field in fields(stage))
     return [
-        "The weights of a row that sees anything sum to 1."
+        f"The weights of a row that sees anything sum to 1{', the sink’s included' if sink else ''}."
         if stage.distribution
         else "The weights of a row need not sum to 1.",
         "No weight is negative."
@@ -79,22 +80,27 @@ def _gradients(stage: Any) -> str:
 
 def _of_measure(stage: Any) -> list[str]:
     sizes = Sizes((), None, None, LENGTH, LENGTH, WIDTH, WIDTH)
-    measure = examples(stage, sizes, drawing(0))[0]
+    measures = examples(stage, sizes, drawing(0))
+    measure = measures[0]
     query = drawing(1)(LENGTH, WIDTH).requires_grad_()
     plain = qkv.attention(query, query)
-    [found] = plain.measure(measure)
-    results = found if isinstance(found, tuple) else (found,)
+    differentiable = [_requires_grad(plain.measure(each)[0]) for each in measures]
     facts = []
     if not _serves(measure, qkv.Sparsemax()):
         facts.append("It is defined for a softmax alone.")
     elif not _serves(measure, qkv.Identity()):
         facts.append("It needs weights that cannot be negative.")
-    if any(result.requires_grad for result in results):
+    if all(differentiable):
         facts.append("It is differentiable.")
     else:
-        facts.append("It has no derivative.")
+        facts.append(f"It has {'not always a' if any(differentiable) else 'no'} derivative.")
     shared = f"`A.measure(qkv.{stage.__name__}(...), ...)` takes it in one sweep with others."
     return [*facts, *([shared] if stage.__name__ in qkv.__all__ else []), _served(plain, measure)]
+
+
+def _requires_grad(result: Any) -> bool:
+    parts = result if isinstance(result, tuple) else (result,)
+    return any(part.requires_grad for part in parts)
 
 
 def _serves(measure: Measure, normalizer: Any) -> bool:
@@ -115,4 +121,4 @@ def _served(matrix: qkv.AttentionMatrix, measure: Measure) -> str:
             able.append(f"`{implementation.NAME}`")
         else:
             unable.append(f"; not `{implementation.NAME}`: {reason}")
-    return f"Implementations: {', '.join(able)}{''.join(unable)}."
+    return f"Implementations of the example: {', '.join(able)}{''.join(unable)}."

@@ -223,8 +223,8 @@ BlockFunction = Callable[..., tuple[Tensor, ...]]
 
 @dataclass(frozen=True)
 class BlockMap:
-    """`function(block, *pieces) -> pieces` over all blocks of a tiling; what it gives may be smaller
-    by dimensions of size one."""
+    """`function(block, *pieces) -> pieces` over all blocks of a tiling. Results may be smaller than
+    their places in the outputs by dimensions of size one."""
 
     function: BlockFunction
     inputs: tuple[Axes | None, ...]
