@@ -223,7 +223,8 @@ BlockFunction = Callable[..., tuple[Tensor, ...]]
 
 @dataclass(frozen=True)
 class BlockMap:
-    """`function(block, *pieces) -> pieces` over all blocks of a tiling."""
+    """`function(block, *pieces) -> pieces` over all blocks of a tiling. Results may be smaller than
+    their places in the outputs by dimensions of size one."""
 
     function: BlockFunction
     inputs: tuple[Axes | None, ...]
@@ -269,7 +270,8 @@ class BlockMap:
             points = (pieces[i] for i in wanted)
             results, pull = torch.func.vjp(primal, *(_accumulated(p) for p in points))[:2]
             seeds = zip(pieces[count:], results, strict=True)
-            return pull(tuple(seed.to(result.dtype) for seed, result in seeds))
+            # What a block gives may be broadcast into its place in the output.
+            return pull(tuple(seed.sum_to_size(r.shape).to(r.dtype) for seed, r in seeds))
 
         return BlockMap(
             function,

@@ -192,7 +192,7 @@ def test_an_interrupt_ends_it_with_the_table() -> None:
     output, errors = command.communicate(timeout=60)
     assert (command.returncode, errors) == (0, "")
     assert "interrupted" in output
-    assert re.search(r"[1-9]\d* cases: .* 0 mismatches", output)
+    assert re.search(r"\d+ cases: .* 0 mismatches", output)
 
 
 def in_process(monkeypatch, *found: Case | Mismatch) -> int:

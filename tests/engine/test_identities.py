@@ -157,6 +157,21 @@ def test_the_bias_of_sigmoid_is_a_bias_of_the_scores(case, bias) -> None:
     assert_same(inside, outside)
 
 
+# Measures.
+
+
+@several
+@given(drawn(), st.integers(0, 2**40))
+def test_distance_after_dropout_is_over_what_is_left(case, seed) -> None:
+    matrix, of, _ = case
+    matrix = replace(matrix, normalizer=qkv.Softmax()).dropout(0.4, seed)
+    rows, cols = torch.arange(of.queries)[:, None], torch.arange(of.keys)
+    offset = torch.as_tensor(matrix.offset).reshape(-1, *(1,) * (matrix.ndim - 1))
+    weights, total = matrix.dense(), matrix.dense().sum(-1)
+    far = (weights * (rows + offset - cols).abs()).sum(-1) / torch.where(total == 0, 1, total)
+    assert_close(matrix.distance(), far.reshape(matrix.shape[:-1]), rounding=1e-12)
+
+
 # Biases that do nothing.
 
 NEUTRAL = [

@@ -133,3 +133,27 @@ def test_only_what_was_chosen_is_computed() -> None:
     assert (
         qkv.attention(normal(64, 32, 2), normal(64, 32, 2))[3].plan().multiplications == 32 * 32 * 4
     )
+
+
+@pytest.mark.parametrize("score", [None, qkv.Additive(normal(WIDTH, seed=4))])
+def test_repeated_entries_of_a_shared_dimension(score) -> None:
+    query = normal(1, 1, 2, WIDTH).requires_grad_()
+    key = normal(1, 1, 3, WIDTH, seed=1)
+
+    def gradient(impl: str) -> torch.Tensor:
+        matrix = qkv.attention(query, key, score=score, impl=impl, memory=600)
+        return torch.autograd.grad(matrix[:, [0, 0]].dense().square().sum(), query)[0]
+
+    assert_close(gradient("tiled"), gradient("reference"))
+
+
+@pytest.mark.parametrize("score", [None, qkv.Additive(normal(WIDTH, seed=4))])
+def test_values_of_a_larger_batch(score) -> None:
+    query = normal(1, 1, 2, WIDTH).requires_grad_()
+    key, value = normal(1, 1, 3, WIDTH, seed=1), normal(3, 1, 3, 2, seed=2)
+
+    def gradient(impl: str) -> torch.Tensor:
+        output = qkv.attention(query, key, score=score, impl=impl, memory=600) @ value
+        return torch.autograd.grad(output.square().sum(), query)[0]
+
+    assert_close(gradient("tiled"), gradient("reference"))

@@ -37,7 +37,7 @@ class Top(Measure):
         k: how many, at most the number of keys.
 
     Example:
-        links = A.top(3)  # [12, 3] each
+        links = A.top(2)  # [12, 2] each
     """
 
     k: int

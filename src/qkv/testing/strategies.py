@@ -144,6 +144,8 @@ def _chosen(draw: Callable, matrix: AttentionMatrix, of: Sizes) -> tuple[Attenti
 
 
 def _has(matrix: AttentionMatrix, kind: type) -> bool:
+    if kind is Distance and matrix.dropped is not None:
+        return False  # it divides by what dropout leaves of a row, which may be next to nothing
     if kind is LogSumExp:
         return hasattr(matrix.normalizer, "logsumexp")
     return matrix.normalizer.nonnegative or kind not in (Mass, Entropy, Distance, Support)

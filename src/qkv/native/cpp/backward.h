@@ -208,82 +208,49 @@ class Backward {
     // The weights and the gradients of the scores of six queries.
     void run_cells(const Visible& visible, Part part, const Tile& tile, std::int64_t row,
                    Scratch scratch) const {
-        const std::int64_t first = tile.queries.start + row;
-        const std::int64_t known = smaller<std::int64_t>(tile_rows, tile.queries.stop - first);
-        RowTerms terms[tile_rows] = {};
-        for (std::int64_t i = 0; i < known; ++i) terms[i] = part.terms[first + i];
         const Range seen = tile.seen[row / tile_rows];
+        const std::int64_t count = seen.stop - seen.start;
         Number* weights = scratch.weights + row * cells_row_;
         Number* gradients = scratch.score_gradient + row * cells_row_;
-        for (std::int64_t column = seen.start; column < seen.stop; column += panel) {
-            auto scores = product<false, tile_rows, QKV_VECTORS>(
-                Strided<Number>{scratch.query + row * width_, width_, 1},
-                scratch.key_panels + column * request_.width, panel, request_.width);
-            weigh_cells(terms, scores);
-            const std::int64_t key = tile.keys.start + column;
-            if (known < tile_rows || !visible.covers(first, first + known, {key, key + panel}))
-                hide(visible, first, known, key, scores);
-            put(scores, weights + column);
-            scores = product<false, tile_rows, QKV_VECTORS>(
-                Strided<Number>{scratch.output_gradient + row * value_width_, value_width_, 1},
-                scratch.value_panels + column * request_.value_width, panel, request_.value_width);
-            differentiate_cells(terms, weights + column, scores);
-            put(scores, gradients + column);
+        multiply(weights + seen.start, cells_row_,
+                 Strided<Number>{scratch.query + row * width_, width_, 1},
+                 scratch.key_panels + seen.start * request_.width, request_.width, count);
+        multiply(gradients + seen.start, cells_row_,
+                 Strided<Number>{scratch.output_gradient + row * value_width_, value_width_, 1},
+                 scratch.value_panels + seen.start * request_.value_width, request_.value_width,
+                 count);
+        const std::int64_t first = tile.queries.start + row, key = tile.keys.start + seen.start;
+        const Range queries = {first, smaller(first + tile_rows, tile.queries.stop)};
+        visible.hide(queries, {key, key + count}, weights + seen.start, cells_row_,
+                     -infinity<Number>);
+        for (int i = 0; i < tile_rows; ++i, weights += cells_row_, gradients += cells_row_) {
+            // Rows beyond the last query see nothing.
+            const Range known = first + i < queries.stop ? seen : Range{0, 0};
+            differentiate(part.terms + first + i, known, weights, gradients);
+            clear_unseen(known, weights);
+            clear_unseen(known, gradients);
         }
-        clear_unseen(seen, weights);
-        clear_unseen(seen, gradients);
     }
 
-    using Cells = Sums<Number, tile_rows, QKV_VECTORS>;
-
-    static QKV_INLINE void weigh_cells(const RowTerms* terms, Cells& scores) {
-#pragma GCC unroll 8
-        for (int i = 0; i < tile_rows; ++i)
-#pragma GCC unroll 8
-            for (int j = 0; j < QKV_VECTORS; ++j)
-                scores.at[i][j] = exp2<Number>(scores.at[i][j] - terms[i].logsumexp - terms[i].rest);
-    }
-
-    // From the gradients of the weights to those of the scores.
-    QKV_INLINE void differentiate_cells(const RowTerms* terms, const Number* weights,
-                                        Cells& gradients) const {
-#pragma GCC unroll 8
-        for (int i = 0; i < tile_rows; ++i)
-#pragma GCC unroll 8
-            for (int j = 0; j < QKV_VECTORS; ++j) {
-                const Vector<Number> weight = load(weights + i * cells_row_ + j * lanes<Number>);
-                const Vector<Number> gradient = weight * (gradients.at[i][j] - terms[i].dot);
-                // A weight of exactly 0 annihilates what is not finite, too.
-                gradients.at[i][j] = weight == 0 ? Vector<Number>{} : gradient;
-            }
-    }
-
-    // Weights become 0 where a query does not see a key, and in rows beyond the last query.
-    static void hide(const Visible& visible, std::int64_t first, std::int64_t known,
-                     std::int64_t key, Cells& weights) {
-        for (int i = 0; i < tile_rows; ++i)
-            for (int j = 0; j < QKV_VECTORS; ++j) {
-                Vector<Number>& weight = weights.at[i][j];
-                weight = i < known ? visible.select(first + i, key + j * lanes<Number>, weight,
-                                                    Number(0))
-                                   : Vector<Number>{};
-            }
-    }
-
-    QKV_INLINE void put(const Cells& cells, Number* to) const {
-#pragma GCC unroll 8
-        for (int i = 0; i < tile_rows; ++i)
-#pragma GCC unroll 8
-            for (int j = 0; j < QKV_VECTORS; ++j)
-                store(to + i * cells_row_ + j * lanes<Number>, cells.at[i][j]);
-    }
-
-    void clear_unseen(Range seen, Number* cells) const {
-        for (int i = 0; i < tile_rows; ++i) {
-            Number* row = cells + i * cells_row_;
-            for (std::int64_t j = 0; j < seen.start; ++j) row[j] = 0;
-            for (std::int64_t j = seen.stop; j < tile_keys_; ++j) row[j] = 0;
+    // Scores become weights, and the gradients of the weights those of the scores.
+    static void differentiate(const RowTerms* terms, Range seen, Number* weights,
+                              Number* gradients) {
+        for (std::int64_t j = seen.start; j < seen.stop; j += lanes<Number>) {
+            const Vector<Number> score = load(weights + j) - terms->logsumexp - terms->rest;
+            // A score of -infinity beside a logsumexp that is not a number is hidden all the same.
+            const Vector<Number> weight = load(weights + j) == -infinity<Number>
+                                              ? Vector<Number>{}
+                                              : exp2<Number>(score);
+            const Vector<Number> gradient = weight * (load(gradients + j) - terms->dot);
+            store(weights + j, weight);
+            // A weight of exactly 0 annihilates what is not finite, too.
+            store(gradients + j, weight == 0 ? Vector<Number>{} : gradient);
         }
+    }
+
+    void clear_unseen(Range seen, Number* row) const {
+        for (std::int64_t j = 0; j < seen.start; ++j) row[j] = 0;
+        for (std::int64_t j = seen.stop; j < tile_keys_; ++j) row[j] = 0;
     }
 
     // c += a b for six rows of c.

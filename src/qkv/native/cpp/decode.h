@@ -150,15 +150,13 @@ class Decode {
     void hide(Lead lead, Range keys, Number* scores) const {
         for (std::int64_t row = 0; row < rows_; ++row) {
             Number* of_row = scores + row * chunk;
-            for (std::int64_t j = keys.stop - keys.start; j < chunk; ++j)
-                of_row[j] = -infinity<Number>;
             const std::int64_t known = smaller(row, queries_ - 1);
             const std::int64_t query = known % request_.queries;
             const Visible visible(request_.intervals, lead_of(lead, known));
-            if (visible.covers(query, query + 1, keys)) continue;
-            for (std::int64_t j = 0; j < chunk; j += lanes<Number>)
-                store(of_row + j, visible.select(query, keys.start + j, load(of_row + j),
-                                                 -infinity<Number>));
+            visible.hide({query, query + 1}, {keys.start, keys.start + chunk}, of_row, chunk,
+                         -infinity<Number>);
+            for (std::int64_t j = keys.stop - keys.start; j < chunk; ++j)
+                of_row[j] = -infinity<Number>;  // they belong to the next part
         }
     }
 
@@ -167,16 +165,8 @@ class Decode {
         const Storage* value = row_of<Storage>(request_.value, part.lead, keys.start);
         for (std::int64_t row = 0; row < rows_; row += Rows) {
             Number factors[Rows];
-            for (int i = 0; i < Rows; ++i) {
-                Number* of_row = scores + (row + i) * chunk;
-                Vector<Number> top = load(of_row);
-                for (std::int64_t j = lanes<Number>; j < chunk; j += lanes<Number>) {
-                    const Vector<Number> next = load(of_row + j);
-                    top = next > top ? next : top;
-                }
-                factors[i] = part.states[row + i].raise(largest<Number>(top));
-                weigh(of_row, chunk, part.states[row + i]);
-            }
+            for (int i = 0; i < Rows; ++i)
+                factors[i] = weigh(scores + (row + i) * chunk, chunk, part.states[row + i]);
             rescale_and_add<SkipZeros, Rows>(part.output + row * request_.value_width,
                                              request_.value_width, factors,
                                              Strided<Number>{scores + row * chunk, chunk, 1}, value,

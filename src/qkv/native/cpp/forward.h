@@ -105,49 +105,18 @@ class Forward {
         constexpr std::int64_t panel = panel_width<Number>;
         const Range columns = {(keys.start - tile.start) / panel * panel,
                                rounded_up(keys.stop - tile.start, panel)};
-        Vector<Number> largest_scores[tile_rows];
-        for (auto& scores : largest_scores) scores = broadcast(-infinity<Number>);
-        for (std::int64_t column = columns.start; column < columns.stop; column += panel)
-            score_panel(visible, queries, tile.start, column, scratch.query + row * width_, scratch,
-                        largest_scores);
+        const std::int64_t count = columns.stop - columns.start;
+        Number* scores = scratch.scores;
+        multiply(scores, tile_, Strided<Number>{scratch.query + row * width_, width_, 1},
+                 scratch.key + columns.start * request_.width, request_.width, count);
+        const std::int64_t first = tile.start + columns.start;
+        visible.hide(queries, {first, first + count}, scores, tile_, -infinity<Number>);
         Number factors[tile_rows];
-        for (int i = 0; i < tile_rows; ++i) {
-            RowState<Number>& state = scratch.state[row + i];
-            factors[i] = state.raise(largest<Number>(largest_scores[i]));
-            weigh(scratch.scores + i * tile_ + columns.start, columns.stop - columns.start, state);
-        }
-        const Strided<Number> weights = {scratch.scores + columns.start, tile_, 1};
-        add_values(finite, scratch.output + row * value_width_, factors, weights,
-                   scratch.value + columns.start * value_width_, columns.stop - columns.start);
-    }
-
-    void score_panel(const Visible& visible, Range queries, std::int64_t first_key,
-                     std::int64_t column, const Number* query, Scratch& scratch,
-                     Vector<Number> (&largest_scores)[tile_rows]) const {
-        constexpr std::int64_t panel = panel_width<Number>;
-        auto scores = product<false, tile_rows, QKV_VECTORS>(
-            Strided<Number>{query, width_, 1}, scratch.key + column * request_.width, panel,
-            request_.width);
-        const std::int64_t key = first_key + column;
-        if (!visible.covers(queries.start, queries.stop, {key, key + panel}))
-            hide(visible, queries, key, scores);
-#pragma GCC unroll 8
         for (int i = 0; i < tile_rows; ++i)
-#pragma GCC unroll 8
-            for (int j = 0; j < QKV_VECTORS; ++j) {
-                Vector<Number> score = scores.at[i][j];
-                largest_scores[i] = score > largest_scores[i] ? score : largest_scores[i];
-                store(scratch.scores + i * tile_ + column + j * lanes<Number>, score);
-            }
-    }
-
-    static void hide(const Visible& visible, Range queries, std::int64_t key,
-                     Sums<Number, tile_rows, QKV_VECTORS>& scores) {
-        for (std::int64_t query = queries.start; query < queries.stop; ++query)
-            for (int j = 0; j < QKV_VECTORS; ++j) {
-                Vector<Number>& score = scores.at[query - queries.start][j];
-                score = visible.select(query, key + j * lanes<Number>, score, -infinity<Number>);
-            }
+            factors[i] = weigh(scores + i * tile_, count, scratch.state[row + i]);
+        add_values(finite, scratch.output + row * value_width_, factors,
+                   Strided<Number>{scores, tile_, 1}, scratch.value + columns.start * value_width_,
+                   count);
     }
 
     void add_values(bool finite, Number* output, const Number* factors, Strided<Number> weights,

@@ -50,6 +50,27 @@ QKV_INLINE Sums<Number, Rows, Vectors> product(Strided<Number> a, const Storage*
     return sums;
 }
 
+// c = a b for a tile's rows and the columns of some panels: panel p, of `depth` rows, holds the
+// columns of b from p * panel_width on.
+//
+// Functions with a product in them stay functions of their own: next to other work the compiler
+// keeps some of its numbers in registers too, and a sum in memory.
+template <class Number>
+__attribute__((noinline)) void multiply(Number* c, std::int64_t c_row, Strided<Number> a,
+                                        const Number* panels, std::int64_t depth,
+                                        std::int64_t columns) {
+    constexpr std::int64_t width = panel_width<Number>;
+    for (std::int64_t column = 0; column < columns; column += width) {
+        const auto sums =
+            product<false, tile_rows, QKV_VECTORS>(a, panels + column * depth, width, depth);
+#pragma GCC unroll 8
+        for (int i = 0; i < tile_rows; ++i)
+#pragma GCC unroll 8
+            for (int j = 0; j < QKV_VECTORS; ++j)
+                store(c + i * c_row + column + j * lanes<Number>, sums.at[i][j]);
+    }
+}
+
 // c = factors[i] * c + sums, in which a factor of exactly 0 annihilates with SkipZeros too.
 template <bool SkipZeros, int Rows, int Vectors, class Number>
 QKV_INLINE void add_to(Number* c, std::int64_t c_row, const Number* factors,
@@ -70,9 +91,10 @@ QKV_INLINE void add_to(Number* c, std::int64_t c_row, const Number* factors,
 // `columns` is a multiple of the lanes. The sum over `depth` is complete before it meets c: two
 // levels of summation lose fewer digits than one.
 template <bool SkipZeros, int Rows, class Number, class Storage>
-QKV_INLINE void rescale_and_add(Number* c, std::int64_t c_row, const Number* factors,
-                                Strided<Number> a, const Storage* b, std::int64_t b_row,
-                                std::int64_t depth, std::int64_t columns) {
+__attribute__((noinline)) void rescale_and_add(Number* c, std::int64_t c_row, const Number* factors,
+                                               Strided<Number> a, const Storage* b,
+                                               std::int64_t b_row, std::int64_t depth,
+                                               std::int64_t columns) {
     std::int64_t column = 0;
     for (; column + panel_width<Number> <= columns; column += panel_width<Number>)
         add_to<SkipZeros>(c + column, c_row, factors,

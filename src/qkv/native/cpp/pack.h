@@ -16,13 +16,12 @@ QKV_INLINE Storage* row_of(const Tensor& tensor, Lead lead, std::int64_t row) {
 // A block of `rows` rows, `width` wide, from row `first` on, of one head of a tensor.
 template <class Storage>
 struct Block {
-    const Tensor& tensor;
-    Lead lead;
-    std::int64_t first, rows, width;
+    Block(const Tensor& tensor, Lead lead, std::int64_t first, std::int64_t rows,
+          std::int64_t width)
+        : data(row_of<Storage>(tensor, lead, first)), stride(tensor.row), rows(rows), width(width) {}
 
-    QKV_INLINE const Storage* row(std::int64_t i) const {
-        return row_of<Storage>(tensor, lead, first + i);
-    }
+    const Storage* data;
+    std::int64_t stride, rows, width;
 };
 
 // The block times `factor`, row by row, `stride` apart, with zeros beside it and in the rows up to
@@ -34,7 +33,7 @@ bool pack(Block<Storage> block, Real<Storage> factor, Real<Storage>* to, std::in
     Vector<Number> probe = {};  // 0 * x is NaN where x is not finite
     Number probe_of_one = 0;
     for (std::int64_t i = 0; i < block.rows; ++i, to += stride) {
-        const Storage* from = block.row(i);
+        const Storage* from = block.data + i * block.stride;
         std::int64_t j = 0;
         for (; j + lanes<Number> <= block.width; j += lanes<Number>) {
             Vector<Number> numbers = widened(from + j);
@@ -60,19 +59,21 @@ void pack_transposed(Block<Storage> block, Real<Storage>* to) {
     using Number = Real<Storage>;
     constexpr std::int64_t side = lanes<Number>, panel = panel_width<Number>;
     for (std::int64_t i = 0; i < rounded_up(block.rows, panel); i += side) {
+        const Storage* from = block.data + i * block.stride;
         Number* column = to + i / panel * panel * block.width + i % panel;
         std::int64_t j = 0;
         for (; i + side <= block.rows && j + side <= block.width; j += side) {
             Vector<Number> square[side];
 #pragma GCC unroll 16
-            for (int k = 0; k < side; ++k) square[k] = widened(block.row(i + k) + j);
+            for (int k = 0; k < side; ++k) square[k] = widened(from + k * block.stride + j);
             transpose<Number>(square);
 #pragma GCC unroll 16
             for (int k = 0; k < side; ++k) store(column + (j + k) * panel, square[k]);
         }
         for (; j < block.width; ++j)
             for (std::int64_t k = 0; k < side; ++k)
-                column[j * panel + k] = i + k < block.rows ? widened_one(block.row(i + k) + j) : 0;
+                column[j * panel + k] =
+                    i + k < block.rows ? widened_one(from + k * block.stride + j) : 0;
     }
 }
 

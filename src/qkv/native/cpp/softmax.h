@@ -36,17 +36,25 @@ struct RowState {
     }
 };
 
-// Turns `count` scores, a multiple of the lanes, into weights and adds them to the row.
+// Turns `count` more scores of a row, a multiple of the lanes, into weights relative to the largest
+// so far and adds them to the row. Returns by what earlier sums shrink.
 template <class Number>
-QKV_INLINE void weigh(Number* scores, std::int64_t count, RowState<Number>& row) {
+QKV_INLINE Number weigh(Number* scores, std::int64_t count, RowState<Number>& row) {
+    Vector<Number> top = load(scores);
+    for (std::int64_t j = lanes<Number>; j < count; j += lanes<Number>) {
+        const Vector<Number> next = load(scores + j);
+        top = next > top ? next : top;
+    }
+    const Number factor = row.raise(largest<Number>(top));
     const Number shift = row.shift();
     Vector<Number> added = {};
     for (std::int64_t j = 0; j < count; j += lanes<Number>) {
-        Vector<Number> weights = exp2<Number>(load(scores + j) - shift);
+        const Vector<Number> weights = exp2<Number>(load(scores + j) - shift);
         store(scores + j, weights);
         added += weights;
     }
     row.total += sum<Number>(added);
+    return factor;
 }
 
 }  // namespace qkv::QKV_ISA

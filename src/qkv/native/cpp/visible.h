@@ -41,34 +41,41 @@ class Visible {
         return found;
     }
 
-    // Whether each of these queries has an interval that holds all of these keys.
-    QKV_INLINE bool covers(std::int64_t first, std::int64_t last, Range keys) const {
-        for (std::int64_t query = first; query < last; ++query) {
-            bool inside = false;
-            for (int i = 0; i < count_; ++i) {
-                Range one = interval(query, i);
-                inside |= one.start <= keys.start && keys.stop <= one.stop;
-            }
-            if (!inside) return false;
-        }
-        return true;
-    }
-
-    // For a vector of keys from `key` on: `seen` where the query sees the key, else `hidden`.
+    // Puts `hidden` into the cells that their query does not see: one row of cells, `row` apart, for
+    // each of these queries; one column for each of these keys, a multiple of the lanes.
     template <class Number>
-    QKV_INLINE Vector<Number> select(std::int64_t query, std::int64_t key, Vector<Number> seen,
-                                     Number hidden) const {
-        typedef Integer<Number> Keys __attribute__((vector_size(QKV_VECTOR_BYTES)));
-        Keys keys, shown = {};
-        for (int lane = 0; lane < lanes<Number>; ++lane) keys[lane] = Integer<Number>(key + lane);
-        for (int i = 0; i < count_; ++i) {
-            Range one = interval(query, i);
-            shown |= (keys >= Integer<Number>(one.start)) & (keys < Integer<Number>(one.stop));
-        }
-        return shown ? seen : broadcast(hidden);
+    void hide(Range queries, Range keys, Number* cells, std::int64_t row, Number hidden) const {
+        for (std::int64_t query = queries.start; query < queries.stop; ++query, cells += row)
+            if (!covers(query, keys)) hide(query, keys, cells, hidden);
     }
 
    private:
+    // Whether one interval of the query holds all of these keys.
+    QKV_INLINE bool covers(std::int64_t query, Range keys) const {
+        for (int i = 0; i < count_; ++i) {
+            const Range one = interval(query, i);
+            if (one.start <= keys.start && keys.stop <= one.stop) return true;
+        }
+        return false;
+    }
+
+    template <class Number>
+    void hide(std::int64_t query, Range keys, Number* cells, Number hidden) const {
+        typedef Integer<Number> Keys __attribute__((vector_size(QKV_VECTOR_BYTES)));
+        Keys key;
+        for (int lane = 0; lane < lanes<Number>; ++lane)
+            key[lane] = Integer<Number>(keys.start + lane);
+        const std::int64_t count = keys.stop - keys.start;
+        for (std::int64_t j = 0; j < count; j += lanes<Number>, key += lanes<Number>) {
+            Keys seen = {};
+            for (int i = 0; i < count_; ++i) {
+                const Range one = interval(query, i);
+                seen |= (key >= Integer<Number>(one.start)) & (key < Integer<Number>(one.stop));
+            }
+            store(cells + j, seen ? load(cells + j) : broadcast(hidden));
+        }
+    }
+
     QKV_INLINE Range interval(std::int64_t query, int i) const {
         const std::int32_t* pair = data_ + query * row_ + 2 * i;
         return {pair[0], pair[1]};
