@@ -55,7 +55,7 @@ def attention(
         query_offset: the position of the first query among the keys: an integer, an integer tensor
             over the first leading dimension, "start" (0) or "end" (Lk - Lq). Needed where Lq != Lk
             and a stage asks for positions.
-        impl: "auto", "torch", "tiled" or "reference".
+        impl: "auto", "native", "torch", "tiled" or "reference".
         memory: working budget in bytes; 64 MiB unless told.
 
     Raises:

@@ -30,7 +30,9 @@ def gappy(queries: int, keys: int) -> Tensor:
     position = torch.arange(queries) * keys // max(1, queries)
     blind = torch.arange(queries) % 7 == 3
     start, stop = (position - 40).masked_fill(blind, 9), (position + 3).masked_fill(blind, 9)
-    return ranges((0, torch.full((queries,), 11).masked_fill(blind, 0)), (start, stop), rows=queries)
+    return ranges(
+        (0, torch.full((queries,), 11).masked_fill(blind, 0)), (start, stop), rows=queries
+    )
 
 
 @pytest.mark.parametrize("dtype", TYPES, ids=str)

@@ -57,10 +57,17 @@ def unsupported_reason(matrix: AttentionMatrix, measures: tuple[Measure, ...]) -
         return f"its kernels take widths up to {_WIDEST}"
     if is_transformed(matrix.query, matrix.key, value):
         return "its kernels have no second derivative, which transforms may ask for"
-    reason = unavailable_reason()
-    if reason is None and matrix.mask is not None and _ranges(build(matrix, measures)) is None:
+    return unavailable_reason() or _form_reason(build(matrix, measures), measures[0])
+
+
+def _form_reason(problem: Problem, product: Product) -> str | None:
+    """Why the canonical form is none that the kernels take, or None."""
+    value, _ = product.lift(problem.layout)[0]
+    if value.shape[-3] != 1:
+        return "its kernels take one value for all heads of a group"
+    if problem.mask is not None and _ranges(problem) is None:
         return "its kernels know masks that are intervals of keys alone"
-    return reason
+    return None
 
 
 def run(matrix: AttentionMatrix, measures: tuple[Measure, ...], again: Again) -> list[Any]:

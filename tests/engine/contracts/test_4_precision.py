@@ -34,7 +34,7 @@ def evaluated(function: Callable[..., Tensor], inputs: list[Tensor], dtype) -> l
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("impl", ["torch", "tiled", "blocks", "reference"])
+@pytest.mark.parametrize("impl", ["native", "torch", "tiled", "blocks", "reference"])
 @pytest.mark.parametrize("spread", [1, 4])
 def test_product_and_gradients(impl, dtype, spread) -> None:
     draw = drawing(0)

@@ -81,7 +81,7 @@ CASES: list[tuple[Callable[[], object], type[Exception], str]] = [
     (
         lambda: matrix(impl="flash"),
         ValueError,
-        "attention: impl must be one of auto, torch, tiled, reference; got 'flash'",
+        "attention: impl must be one of auto, native, torch, tiled, reference; got 'flash'",
     ),
     (
         lambda: matrix(memory=0),
