@@ -57,7 +57,7 @@ def _of_normalizer(stage: Any) -> list[str]:
     merges = _overridden(stage, Normalizer, "merge")
     sink = any(field.name == "sink" for field in fields(stage))
     return [
-        f"The weights of a row that sees anything sum to 1{', the sink’s included' if sink else ''}."
+        f"The weights of a row that sees anything sum to 1{', with the sink’s' if sink else ''}."
         if stage.distribution
         else "The weights of a row need not sum to 1.",
         "No weight is negative."
