@@ -9,6 +9,7 @@ import torch
 
 import qkv
 from qkv import _dispatch
+from qkv.impl import native
 from qkv._custom import Custom
 from qkv.masks.base import Mask
 from qkv.measures.base import Measure
@@ -57,7 +58,7 @@ def _of_normalizer(stage: Any) -> list[str]:
     merges = _overridden(stage, Normalizer, "merge")
     sink = any(field.name == "sink" for field in fields(stage))
     return [
-        f"The weights of a row that sees anything sum to 1{', the sink’s included' if sink else ''}."
+        f"The weights of a row that sees anything sum to 1{', with the sink’s' if sink else ''}."
         if stage.distribution
         else "The weights of a row need not sum to 1.",
         "No weight is negative."
@@ -116,7 +117,8 @@ def _served(matrix: qkv.AttentionMatrix, measure: Measure) -> str:
     """Which implementations take the example."""
     able, unable = [], []
     for implementation in _dispatch.IMPLEMENTATIONS:
-        reason = implementation.unsupported_reason(matrix, (measure,))
+        ask = native.request_reason if implementation is native else implementation.unsupported_reason
+        reason = ask(matrix, (measure,))  # the pages do not depend on what was built here
         if reason is None:
             able.append(f"`{implementation.NAME}`")
         else:

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from qkv import __version__
+from qkv.cli.bench import bench
 from qkv.cli.doctor import doctor
 from qkv.cli.evaluate import evaluate
 from qkv.cli.train import app as train
@@ -37,4 +38,5 @@ def qkv(
 app.command()(translate)
 app.add_typer(train, name="train")
 app.command()(evaluate)
+app.command()(bench)
 app.command()(doctor)

@@ -39,6 +39,11 @@ def unavailable_reason() -> str | None:
 
 def unsupported_reason(matrix: AttentionMatrix, measures: tuple[Measure, ...]) -> str | None:
     """Why the kernels cannot serve this request, or None."""
+    return request_reason(matrix, measures) or unavailable_reason()
+
+
+def request_reason(matrix: AttentionMatrix, measures: tuple[Measure, ...]) -> str | None:
+    """Why the kernels could not serve this request even if they were there, or None."""
     if len(measures) != 1 or not isinstance(measures[0], Product):
         return "its kernels compute A @ value alone"
     if type(matrix.score) is not Dot:
@@ -57,7 +62,7 @@ def unsupported_reason(matrix: AttentionMatrix, measures: tuple[Measure, ...]) -
         return f"its kernels take widths up to {_WIDEST}"
     if is_transformed(matrix.query, matrix.key, value):
         return "its kernels have no second derivative, which transforms may ask for"
-    return unavailable_reason() or _form_reason(build(matrix, measures), measures[0])
+    return _form_reason(build(matrix, measures), measures[0])
 
 
 def _form_reason(problem: Problem, product: Product) -> str | None:
