@@ -11,7 +11,7 @@ The module may be absent, as where no compiler was found when qkv was installed.
 from __future__ import annotations
 
 import os
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import torch
@@ -19,7 +19,7 @@ from torch import Tensor
 
 from .._errors import UnsupportedError
 
-_TYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+_TYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)  # as in cpp/request.h
 
 
 @cache
@@ -94,14 +94,8 @@ def forward(
     logsumexp = torch.empty(lead, dtype=torch.float64)
     if 0 in (*lead, key.shape[-2]):
         return output.zero_(), logsumexp.fill_(-torch.inf)
-    _module().forward(
-        *_dense(query, key, value),
-        _bounds(intervals, key.shape[-2]),
-        scale,
-        torch.get_num_threads(),
-        output,
-        logsumexp,
-    )
+    asked = _asked(query, key, value, scale, intervals)
+    _module().forward(*asked, output, logsumexp)
     return output, logsumexp
 
 
@@ -132,16 +126,8 @@ def backward(
         key.new_empty(batch, heads, 1, *key.shape[-2:]),
         value.new_empty(batch, heads, 1, *value.shape[-2:]),
     )
-    _module().backward(
-        *_dense(query, key, value),
-        _bounds(intervals, key.shape[-2]),
-        scale,
-        torch.get_num_threads(),
-        *_dense(output),
-        logsumexp,
-        *_dense(output_gradient),
-        *gradients,
-    )
+    asked = _asked(query, key, value, scale, intervals)
+    _module().backward(*asked, _dense(output), logsumexp, _dense(output_gradient), *gradients)
     inputs = (query, key, value)
     of_query, of_key, of_value = (
         gradient.sum_to_size(tensor.shape)
@@ -157,18 +143,28 @@ def _module() -> Any:
     return module
 
 
+def _asked(
+    query: Tensor, key: Tensor, value: Tensor, scale: float, intervals: Tensor | None
+) -> tuple[Any, ...]:
+    """The arguments that both passes of the module begin with."""
+    keys = key.shape[-2]
+    bounds = _every_key(keys) if intervals is None else _bounds(intervals, keys)
+    inputs = (_dense(query), _dense(key), _dense(value))
+    return (_TYPES.index(query.dtype), scale, torch.get_num_threads(), bounds, *inputs)
+
+
 def _lead(
     function: str, query: Tensor, key: Tensor, value: Tensor, intervals: Tensor | None
 ) -> tuple[int, ...]:
     """`(batch, Hk, G, Lq)` of a request that fits."""
-    named = {"query": query, "key": key, "value": value}
-    for name, tensor in named.items():
+    tensors = (query, key, value)
+    for name, tensor in zip(("query", "key", "value"), tensors, strict=True):
         if tensor.dtype not in _TYPES or tensor.dtype != query.dtype:
             raise TypeError(
                 f"{function}: {name} must be float32, float64, bfloat16 or float16 like query; "
                 f"got {tensor.dtype}"
             )
-        if tensor.device.type != "cpu":
+        if not tensor.is_cpu:
             raise UnsupportedError(
                 f"{function}: {name} must be on the CPU; it is on {tensor.device}"
             )
@@ -176,27 +172,39 @@ def _lead(
             raise ValueError(
                 f"{function}: {name} must be [batch, Hk, G, L, D]; got {list(tensor.shape)}"
             )
-    shapes = ", ".join(f"{name} {list(tensor.shape)}" for name, tensor in named.items())
     if key.shape[2] != 1 or value.shape[2] != 1:
-        raise ValueError(f"{function}: key and value must have G = 1; got {shapes}")
-    if key.shape[-1] != query.shape[-1]:
-        raise ValueError(f"{function}: key width must equal query width; got {shapes}")
-    if key.shape[-2] != value.shape[-2]:
-        raise ValueError(f"{function}: key and value must have the same length; got {shapes}")
-    lead = _broadcast(function, shapes, query, key, value)
+        raise ValueError(f"{function}: key and value must have G = 1; got {_shapes(tensors)}")
+    if key.shape[4] != query.shape[4]:
+        raise ValueError(
+            f"{function}: key width must equal query width; got {_shapes(tensors)}"
+        )
+    if key.shape[3] != value.shape[3]:
+        raise ValueError(
+            f"{function}: key and value must have the same length; got {_shapes(tensors)}"
+        )
+    lead = query.shape[:3]
+    if not query.shape[:2] == key.shape[:2] == value.shape[:2]:
+        lead = _broadcast(function, tensors)
     if intervals is not None:
-        _check_intervals(function, intervals, (*lead, query.shape[-2]))
-    return (*lead, query.shape[-2])
+        _check_intervals(function, intervals, (*lead, query.shape[3]))
+    return (*lead, query.shape[3])
 
 
-def _broadcast(function: str, shapes: str, *tensors: Tensor) -> tuple[int, ...]:
+def _broadcast(function: str, tensors: tuple[Tensor, ...]) -> tuple[int, ...]:
     sizes = []
     for of_dimension in zip(*(tensor.shape[:3] for tensor in tensors), strict=True):
         others = set(of_dimension) - {1}
         if len(others) > 1:
-            raise ValueError(f"{function}: leading dimensions must be equal or 1; got {shapes}")
+            raise ValueError(
+                f"{function}: leading dimensions must be equal or 1; got {_shapes(tensors)}"
+            )
         sizes.append(others.pop() if others else 1)
     return tuple(sizes)
+
+
+def _shapes(tensors: tuple[Tensor, ...]) -> str:
+    named = zip(("query", "key", "value"), tensors, strict=True)
+    return ", ".join(f"{name} {list(tensor.shape)}" for name, tensor in named)
 
 
 def _check_intervals(function: str, intervals: Tensor, rows: tuple[int, ...]) -> None:
@@ -213,14 +221,16 @@ def _check_intervals(function: str, intervals: Tensor, rows: tuple[int, ...]) ->
         )
 
 
-def _dense(*tensors: Tensor) -> list[Tensor]:
-    """Without history, and with columns side by side, as the kernels read them."""
-    dense = (tensor if tensor.stride(-1) == 1 else tensor.contiguous() for tensor in tensors)
-    return [tensor.detach() for tensor in dense]
+def _dense(tensor: Tensor) -> Tensor:
+    """With columns side by side, as the kernels read them."""
+    return tensor if tensor.stride(-1) == 1 or tensor.shape[-1] < 2 else tensor.contiguous()
 
 
-def _bounds(intervals: Tensor | None, keys: int) -> Tensor:
+def _bounds(intervals: Tensor, keys: int) -> Tensor:
     """Intervals as the kernels read them: int32 within the keys, the pairs of a query together."""
-    if intervals is None:
-        return torch.tensor([0, keys], dtype=torch.int32).reshape(1, 1, 1, 1, 1, 2)
     return intervals.clamp(0, keys).to(torch.int32).contiguous()
+
+
+@lru_cache(maxsize=64)
+def _every_key(keys: int) -> Tensor:
+    return torch.tensor([0, keys], dtype=torch.int32).reshape(1, 1, 1, 1, 1, 2)

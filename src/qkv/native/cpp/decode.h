@@ -52,6 +52,7 @@ class Decode {
    private:
     static constexpr std::int64_t chunk = 64;  // keys whose scores are alive at a time
     static constexpr int keys_at_once = lanes<Number> / Rows;
+    static constexpr std::int64_t keys_ahead = 8;  // of the one in work, memory delivers
 
     // A stretch of the keys of one head, and what becomes of it: for each query its state and the
     // sum of the values.
@@ -109,7 +110,10 @@ class Decode {
             for (int k = 0; k < keys_at_once; ++k) {
                 const std::int64_t known = smaller(key + k, keys.stop - 1);
                 key_rows[k] = row_of<Storage>(request_.key, lead, known);
-                prefetch(row_of<Storage>(request_.value, lead, known));
+                // Memory should work on both streams at once: this key's value is wanted soon
+                // after its score, and the keys behind it sooner.
+                prefetch(row_of<Storage>(request_.value, lead, known), request_.value_width);
+                prefetch(row_of<Storage>(request_.key, lead, known + keys_ahead), request_.width);
             }
             for (std::int64_t row = 0; row < rows_; row += Rows)
                 score_tile(query + row * request_.width, key_rows,
@@ -117,10 +121,10 @@ class Decode {
         }
     }
 
-    // The values of a key are wanted soon after its score.
-    void prefetch(const Storage* value) const {
-        for (std::int64_t j = 0; j < request_.value_width; j += 64 / sizeof(Storage))
-            __builtin_prefetch(value + j, 0, 2);
+    // Into the second-level cache. Beyond the end of a tensor nothing happens.
+    static QKV_INLINE void prefetch(const Storage* row, std::int64_t width) {
+        for (std::int64_t j = 0; j < width; j += 64 / sizeof(Storage))
+            __builtin_prefetch(row + j, 0, 2);
     }
 
     void score_tile(const Number* query, const Storage* (&key_rows)[keys_at_once],
