@@ -9,8 +9,8 @@ import torch
 
 import qkv
 from qkv import _dispatch
-from qkv.impl import native
 from qkv._custom import Custom
+from qkv.impl import native
 from qkv.masks.base import Mask
 from qkv.measures.base import Measure
 from qkv.normalizers.base import Normalizer
@@ -117,7 +117,9 @@ def _served(matrix: qkv.AttentionMatrix, measure: Measure) -> str:
     """Which implementations take the example."""
     able, unable = [], []
     for implementation in _dispatch.IMPLEMENTATIONS:
-        ask = native.request_reason if implementation is native else implementation.unsupported_reason
+        ask = (
+            native.request_reason if implementation is native else implementation.unsupported_reason
+        )
         reason = ask(matrix, (measure,))  # the pages do not depend on what was built here
         if reason is None:
             able.append(f"`{implementation.NAME}`")

@@ -1,4 +1,4 @@
-"""Softmax attention by its definition, in float64, with the whole matrix: what kernels must give."""
+"""Softmax attention by its definition, in float64: what kernels must give."""
 
 from __future__ import annotations
 

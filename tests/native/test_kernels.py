@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from dense import Case, assert_as_dense, by_kernels, case, dense, visible
 from torch import Tensor
 
 from qkv import native
-
-from dense import Case, assert_as_dense, by_kernels, case, dense, visible
 
 pytestmark = pytest.mark.usefixtures("instruction_set")
 

@@ -175,9 +175,7 @@ def _lead(
     if key.shape[2] != 1 or value.shape[2] != 1:
         raise ValueError(f"{function}: key and value must have G = 1; got {_shapes(tensors)}")
     if key.shape[4] != query.shape[4]:
-        raise ValueError(
-            f"{function}: key width must equal query width; got {_shapes(tensors)}"
-        )
+        raise ValueError(f"{function}: key width must equal query width; got {_shapes(tensors)}")
     if key.shape[3] != value.shape[3]:
         raise ValueError(
             f"{function}: key and value must have the same length; got {_shapes(tensors)}"
