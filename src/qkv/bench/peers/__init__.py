@@ -1,0 +1,1 @@
+"""Others who answer the same requests: one file for each package or kernel."""

@@ -1,0 +1,60 @@
+"""Timing calls in turn, so that what slows the machine for a while slows all of them."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+FEWEST = 3  # rounds, however long they take
+_LONG_ENOUGH = 2e-3  # seconds: what is shorter is called several times for one sample
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds of a call, as they were measured."""
+
+    samples: tuple[float, ...]
+
+    @property
+    def median(self) -> float:
+        """The median in seconds."""
+        return statistics.median(self.samples)
+
+    @property
+    def quartiles(self) -> tuple[float, float]:
+        """The first and third quartile in seconds."""
+        if len(self.samples) == 1:
+            return self.samples[0], self.samples[0]
+        lower, _, upper = statistics.quantiles(self.samples, n=4, method="inclusive")
+        return lower, upper
+
+
+def interleaved(
+    calls: Mapping[str, Callable[[], object]], rounds: int, seconds: float
+) -> dict[str, Timing]:
+    """The time of each call over so many rounds; after `seconds` no round beyond the third begins.
+
+    One call of each comes before, unmeasured.
+    """
+    repetitions = {name: _repetitions(call) for name, call in calls.items()}
+    samples: dict[str, list[float]] = {name: [] for name in calls}
+    until = time.perf_counter() + seconds
+    for turn in range(rounds):
+        if turn >= FEWEST and time.perf_counter() > until:
+            break
+        for name, call in calls.items():
+            samples[name].append(_time(call, repetitions[name]) / repetitions[name])
+    return {name: Timing(tuple(taken)) for name, taken in samples.items()}
+
+
+def _repetitions(call: Callable[[], object]) -> int:
+    return max(1, round(_LONG_ENOUGH / _time(call, 1)))
+
+
+def _time(call: Callable[[], object], repetitions: int) -> float:
+    start = time.perf_counter()
+    for _ in range(repetitions):
+        call()
+    return time.perf_counter() - start

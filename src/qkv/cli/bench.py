@@ -1,0 +1,168 @@
+"""`qkv bench`: how quick qkv is on this machine, beside what else is installed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from qkv.bench.limits import Limit
+    from qkv.bench.results import Result
+    from qkv.bench.runner import Settings, Tell
+    from qkv.bench.work import Work
+
+_WORKS = "Works to measure, such as forward or decode; all of them unless told."
+_QUICK = "Short lengths, few rounds, and little that takes long to compile."
+_THREADS = "Threads of torch and of all peers; torch's own number unless told."
+_ROUNDS = "Calls of each contender at most; long ones get fewer."
+_JSON = "Write everything to a file: machine, limits, every sample."
+_PICTURE = "Draw the ratios to a .png, .svg or .pdf file."
+
+_FAILED = 1
+_NARROWEST = 130  # columns, where the output is no terminal
+_QUICK_SECONDS, _QUICK_ROUNDS = 1.0, 10
+
+
+def bench(
+    works: Annotated[list[str] | None, typer.Argument(metavar="WORK", help=_WORKS)] = None,
+    quick: Annotated[bool, typer.Option("--quick", help=_QUICK)] = False,
+    threads: Annotated[int | None, typer.Option(min=1, max=1024, help=_THREADS)] = None,
+    rounds: Annotated[int | None, typer.Option(min=1, help=_ROUNDS)] = None,
+    json: Annotated[Path | None, typer.Option(metavar="FILE", help=_JSON)] = None,
+    picture: Annotated[Path | None, typer.Option(metavar="FILE", help=_PICTURE)] = None,
+) -> None:
+    """Check qkv and its peers against the oracle, then time them in turn; exit with 1 if qkv is
+    wrong."""
+    _check_paths(json, picture)
+    import torch
+
+    from qkv.bench.runner import Settings
+
+    chosen = _works(works or [])
+    if threads is not None:
+        torch.set_num_threads(threads)
+    settings = Settings(quick=quick)
+    if quick:
+        settings = Settings(_QUICK_ROUNDS, _QUICK_SECONDS, quick)
+    if rounds is not None:
+        settings = Settings(rounds, settings.seconds, quick)
+    report = _Report(settings)
+    try:
+        report.measure(chosen)
+    finally:  # an interrupt keeps what was measured so far
+        report.publish(json, picture)
+    wrong = [f"{r.work}: {r.case}" for r in report.results if r.qkv.problem]
+    if wrong:
+        typer.echo(f"qkv: bench: qkv is wrong in {'; '.join(wrong)}", err=True)
+        raise typer.Exit(_FAILED)
+
+
+def _check_paths(json: Path | None, picture: Path | None) -> None:
+    """Before anything is measured, so that a slip costs no time."""
+    if json is not None and (json.is_dir() or not json.parent.is_dir()):
+        raise typer.BadParameter(f"--json: {json} is a folder, or its folder does not exist")
+    if picture is None:
+        return
+    from qkv.pictures import check_picture_path
+
+    try:
+        check_picture_path(picture)
+    except (ValueError, OSError) as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+def _works(names: list[str]) -> list[Work]:
+    from qkv.bench.works import WORKS
+
+    known = {work.name: work for work in WORKS}
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise typer.BadParameter(f"no work {unknown[0]!r}; these are: {', '.join(known)}")
+    return [work for work in WORKS if not names or work.name in names]
+
+
+class _Report:
+    """What is known of the machine and what was measured so far."""
+
+    def __init__(self, settings: Settings) -> None:
+        from qkv.bench.machine import machine
+
+        self.settings = settings
+        self.machine = machine()
+        self.limits: dict[Limit, float] = {}
+        self.results: list[Result] = []
+        self.complete = False
+
+    def measure(self, works: list[Work]) -> None:
+        """Probe the machine, then run every case, with a line of progress."""
+        from qkv.bench.limits import probe
+        from qkv.bench.runner import cases, measure
+
+        chosen = cases(works, self.settings.quick)
+        with _progress(len(chosen)) as (tell, advance):
+            tell("probing the limits of the machine")
+            self.limits = probe(self.settings.seconds / 10)
+            for result in measure(chosen, self.settings, self.limits, tell):
+                self.results.append(result)
+                advance()
+        self.complete = True
+
+    def publish(self, json: Path | None, picture: Path | None) -> None:
+        """Print the table; write and draw what was asked for."""
+        if not self.results:
+            return
+        self._print()
+        if json is not None:
+            from qkv.tasks.files import write_json
+
+            write_json(json, self._record())
+        if picture is not None:
+            from qkv.bench.plot import plot
+            from qkv.pictures import save_picture
+
+            save_picture(plot(self.results, self._heading()), picture)
+
+    def _print(self) -> None:
+        from rich.console import Console
+
+        from qkv.bench.table import limits_line, summary, table
+
+        console = Console()
+        if not console.is_terminal:
+            console = Console(width=_NARROWEST)
+        console.print(table(self.results))
+        for line in (*summary(self.results), self._heading(), limits_line(self.limits)):
+            console.print(line, highlight=False, markup=False)
+
+    def _heading(self) -> str:
+        found = self.machine
+        threads = f"{found['threads']} thread{'s' if found['threads'] > 1 else ''}"
+        return f"{found['processor']}, {threads}, torch {found['torch']}"
+
+    def _record(self) -> dict[str, Any]:
+        return {
+            "machine": self.machine,
+            "limits": {str(name): peak for name, peak in self.limits.items()},
+            "settings": vars(self.settings),
+            "complete": self.complete,
+            "results": [result.record() for result in self.results],
+        }
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[tuple[Tell, Any]]:
+    """A line on standard error that says what is going on; gone in the end."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    columns = BarColumn(20), MofNCompleteColumn(), TextColumn("{task.description}", markup=False)
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("", total=total)
+        yield (
+            lambda text: progress.update(task, description=text),
+            lambda: progress.advance(task),
+        )
