@@ -1,4 +1,4 @@
-"""Softmax attention by its definition, in float64, with the whole matrix: what kernels must give."""
+"""What kernels must give: softmax attention by its definition, with the whole matrix."""
 
 from __future__ import annotations
 
@@ -62,9 +62,7 @@ def case(
 def by_kernels(given: Case) -> Results:
     inputs = (given.query, given.key, given.value, given.scale)
     output, logsumexp = native.forward(*inputs, given.intervals)
-    gradients = native.backward(
-        *inputs, output, logsumexp, given.output_gradient, given.intervals
-    )
+    gradients = native.backward(*inputs, output, logsumexp, given.output_gradient, given.intervals)
     return Results(output, logsumexp, *gradients)
 
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from dense import Case, assert_as_dense, by_kernels, case, dense, visible
 from torch import Tensor
 
 from qkv import native
-
-from dense import Case, assert_as_dense, by_kernels, case, dense, visible
 
 pytestmark = pytest.mark.usefixtures("instruction_set")
 
@@ -30,7 +29,9 @@ def gappy(queries: int, keys: int) -> Tensor:
     position = torch.arange(queries) * keys // max(1, queries)
     blind = torch.arange(queries) % 7 == 3
     start, stop = (position - 40).masked_fill(blind, 9), (position + 3).masked_fill(blind, 9)
-    return ranges((0, torch.full((queries,), 11).masked_fill(blind, 0)), (start, stop), rows=queries)
+    return ranges(
+        (0, torch.full((queries,), 11).masked_fill(blind, 0)), (start, stop), rows=queries
+    )
 
 
 @pytest.mark.parametrize("dtype", TYPES, ids=str)
