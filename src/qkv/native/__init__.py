@@ -112,12 +112,10 @@ def backward(
     """The gradients of query, key and value, given what `forward` returned for them and the
     gradient of its output. Arguments and errors are those of `forward`."""
     lead = _lead("backward", query, key, value, intervals)
-    wanted = (*lead, value.shape[-1])
-    for name, tensor in (("output", output), ("output_gradient", output_gradient)):
-        if tensor.shape != wanted:
-            raise ValueError(
-                f"backward: {name} must have shape {list(wanted)}; got {list(tensor.shape)}"
-            )
+    wide = (*lead, value.shape[-1])
+    _check_saved("output", output, wide, query.dtype)
+    _check_saved("output_gradient", output_gradient, wide, query.dtype)
+    _check_saved("logsumexp", logsumexp, lead, torch.float64)
     if 0 in (*lead, key.shape[-2]):
         return torch.zeros_like(query), torch.zeros_like(key), torch.zeros_like(value)
     batch, heads = lead[:2]
@@ -186,6 +184,14 @@ def _lead(
     if intervals is not None:
         _check_intervals(function, intervals, (*lead, query.shape[3]))
     return (*lead, query.shape[3])
+
+
+def _check_saved(name: str, tensor: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> None:
+    if tensor.shape != shape or tensor.dtype != dtype or not tensor.is_cpu:
+        raise ValueError(
+            f"backward: {name} must be {list(shape)}, {dtype}, on the CPU; "
+            f"got {list(tensor.shape)}, {tensor.dtype}, on {tensor.device}"
+        )
 
 
 def _broadcast(function: str, tensors: tuple[Tensor, ...]) -> tuple[int, ...]:

@@ -1,0 +1,176 @@
+"""The native module itself: what it refuses, which threads and instructions it uses."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import torch
+from dense import assert_as_dense, by_kernels, case
+
+import qkv
+from qkv import native
+
+absent = native.unavailable_reason()
+present = pytest.mark.skipif(absent is not None, reason=str(absent))
+on_linux = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+
+
+def in_a_new_process(code: str, **environment: str) -> str:
+    """What the code prints. A process of its own has its own threads and loads the module anew."""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    return done.stdout.strip()
+
+
+@present
+@pytest.mark.parametrize("name", ["query", "key", "value"])
+def test_inputs_that_do_not_fit(name: str) -> None:
+    given = {"query": torch.randn(2, 3, 2, 5, 8)}
+    given |= {other: torch.randn(2, 3, 1, 7, 8) for other in ("key", "value")}
+
+    def call(tensor: torch.Tensor) -> None:
+        native.forward(**{**given, name: tensor}, scale=1.0)
+
+    with pytest.raises(TypeError, match=f"forward: {name if name != 'query' else 'key'} must be"):
+        call(given[name].double())
+    with pytest.raises(TypeError, match=r"got torch\.int64"):
+        call(given[name].long())
+    with pytest.raises(qkv.UnsupportedError, match=f"forward: {name} must be on the CPU"):
+        call(given[name].to("meta"))
+    with pytest.raises(ValueError, match=rf"forward: {name} must be \[batch, Hk, G, L, D\]"):
+        call(given[name][0])
+    with pytest.raises(ValueError, match="forward: leading dimensions must be equal or 1"):
+        call(given[name].repeat(2, 1, 1, 1, 1))
+
+
+@present
+def test_shapes_that_do_not_fit_each_other() -> None:
+    query, key = torch.randn(1, 1, 2, 5, 8), torch.randn(1, 1, 1, 7, 8)
+    with pytest.raises(ValueError, match="forward: key width must equal query width"):
+        native.forward(query, key[..., :4], key, 1.0)
+    with pytest.raises(ValueError, match="forward: key and value must have the same length"):
+        native.forward(query, key, key[..., :4, :], 1.0)
+    with pytest.raises(ValueError, match="forward: key and value must have G = 1"):
+        native.forward(query, key.repeat(1, 1, 2, 1, 1), key, 1.0)
+
+
+@present
+def test_intervals_that_do_not_fit() -> None:
+    query, key = torch.randn(1, 1, 2, 5, 8), torch.randn(1, 1, 1, 7, 8)
+    with pytest.raises(TypeError, match="forward: intervals must be integers"):
+        native.forward(query, key, key, 1.0, torch.zeros(1, 1, 1, 5, 1, 2))
+    with pytest.raises(ValueError, match=r"forward: intervals must be \[1, 1, 2, 5, 'n', 2\]"):
+        native.forward(query, key, key, 1.0, torch.zeros(1, 1, 1, 4, 1, 2, dtype=torch.int64))
+
+
+@present
+@pytest.mark.parametrize("name", ["output", "logsumexp", "output_gradient"])
+def test_what_the_backward_pass_is_given(name: str) -> None:
+    given = case((1, 2, 1), 5, 7)
+    inputs = (given.query, given.key, given.value, given.scale)
+    output, logsumexp = native.forward(*inputs)
+    saved = {"output": output, "logsumexp": logsumexp, "output_gradient": given.output_gradient}
+    for wrong in (saved[name][:, :, :, :3], saved[name].half()):
+        with pytest.raises(ValueError, match=f"backward: {name} must be"):
+            native.backward(*inputs, **{**saved, name: wrong})
+
+
+@present
+def test_unknown_instruction_sets() -> None:
+    with pytest.raises(ValueError, match=r'use: name must be one of .*baseline; got "mmx"'):
+        native.use("mmx")
+    code = "from qkv import native; print(native.unavailable_reason())"
+    assert "QKV_ISA must be one of" in in_a_new_process(code, QKV_ISA="mmx")
+
+
+@present
+@pytest.mark.parametrize("name", [] if absent else native.instruction_sets())
+def test_an_instruction_set_by_environment(name: str) -> None:
+    code = "from qkv import native; print(native.instruction_set())"
+    assert in_a_new_process(code, QKV_ISA=name) == name
+
+
+def test_absence_says_why() -> None:
+    code = """
+import sys
+sys.modules["qkv.native._kernels"] = None
+import torch, qkv
+from qkv import native
+print(native.unavailable_reason())
+try:
+    native.forward(*[torch.zeros(1, 1, 1, 2, 8)] * 3, 1.0)
+except qkv.UnsupportedError as error:
+    print(error)
+"""
+    reason, error = in_a_new_process(code).splitlines()
+    assert "not built or cannot be loaded" in reason
+    assert error == f"native: {reason}"
+
+
+@present
+def test_import_does_not_load_it() -> None:
+    code = "import sys, qkv; qkv.attention; print('qkv.native._kernels' in sys.modules)"
+    assert in_a_new_process(code) == "False"
+
+
+@present
+@on_linux
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_threads_are_torchs(threads: int) -> None:
+    """One OpenMP runtime, and not one thread more than torch was told to use."""
+    code = f"""
+import os, torch
+from qkv import native
+torch.set_num_threads({threads})
+tensors = [torch.randn(1, 8, 1, 300, 16) for _ in range(3)]
+native.unavailable_reason()
+before = len(os.listdir("/proc/self/task"))
+output, logsumexp = native.forward(*tensors, 0.25)
+native.backward(*tensors, 0.25, output, logsumexp, output)
+libraries = {{line.split()[-1] for line in open("/proc/self/maps") if "libgomp" in line}}
+print(len(os.listdir("/proc/self/task")) - before, len(libraries))
+"""
+    assert in_a_new_process(code) == f"{threads - 1} 1"
+
+
+@present
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
+def test_a_forked_process_computes_too() -> None:
+    code = """
+import os, signal, torch
+from qkv import native
+torch.set_num_threads(2)
+tensors = [torch.randn(1, 8, 1, 300, 16) for _ in range(3)]
+expected = native.forward(*tensors, 0.25)[0]
+child = os.fork()
+if child == 0:
+    signal.alarm(60)  # rather dead than hanging on without its parent
+    found = native.forward(*tensors, 0.25)[0]
+    torch.set_num_threads(1)  # torch's own operations would wait for the lost threads
+    same = torch.equal(found, expected)
+    os._exit(0 if same else 1)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    assert in_a_new_process(code) == "0"
+
+
+@present
+def test_many_threads_at_once() -> None:
+    """Several Python threads in the kernels at the same time, which release the interpreter."""
+    given = case((1, 2, 1), 100, 200)
+    expected = by_kernels(given)
+    assert_as_dense(given, expected)
+    with ThreadPoolExecutor(4) as pool:
+        for found in pool.map(lambda _: by_kernels(given), range(12)):
+            assert torch.equal(found.output, expected.output)
+            assert torch.equal(found.key_gradient, expected.key_gradient)
