@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ._tensors import inside_transform
-from .impl import sdpa, tiled
+from .impl import native, sdpa, tiled
 from .masks.causal import Causal
 from .measures.product import Product
 from .normalizers.softmax import Softmax
@@ -103,7 +103,9 @@ def _attend_backward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     matrix, product = _matrix(query, key, scale, causal, offset, memory), Product(value)
     found = None
-    if sdpa.unsupported_reason(matrix, (product,)) is None:
+    if native.unsupported_reason(matrix, (product,)) is None:
+        found = native.gradients(matrix, (product,), gradient)
+    elif sdpa.unsupported_reason(matrix, (product,)) is None:
         found = sdpa.gradients(matrix, (product,), gradient)
     if found is None:
 
