@@ -134,15 +134,17 @@ class _Prepared:
 
     def forward(self) -> tuple[Tensor, Tensor]:
         """The output as the user sees it, and the log-sum-exp as the kernels give it."""
-        output, logsumexp = native.forward(*self.tensors, self.scale, self.intervals)
+        query, key, value = self.tensors
+        output, logsumexp = native.forward(query, key, value, self.scale, self.intervals)
         full = (*self.layout.lead, self.layout.queries, output.shape[-1])
         return self.layout.restore(output.reshape(full), 2), logsumexp
 
     def backward(self, output: Tensor, logsumexp: Tensor, gradient: Tensor) -> tuple[Tensor, ...]:
         """The gradients of query, key and value in the shapes that they were given in."""
         output, gradient = (self._to_kernel(tensor) for tensor in (output, gradient))
+        query, key, value = self.tensors
         found = native.backward(
-            *self.tensors, self.scale, output, logsumexp, gradient, self.intervals
+            query, key, value, self.scale, output, logsumexp, gradient, self.intervals
         )
         return tuple(
             _own_batch(part, self.layout, shape).reshape(tensor.shape)
