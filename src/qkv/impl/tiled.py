@@ -34,7 +34,8 @@ def unsupported_reason(matrix: AttentionMatrix, measures: tuple[Measure, ...]) -
 
 def bytes_per_cell(problem: Problem, measures: tuple[Measure, ...]) -> int:
     """What is alive at a time for each cell of a strip."""
-    numbers = problem.normalizer.numbers_alive + max((m.numbers_alive for m in measures), default=0)
+    # A list, since the compiler cannot trace the maximum of a generator.
+    numbers = problem.normalizer.numbers_alive + max([0, *[m.numbers_alive for m in measures]])
     if problem.mask is not None:
         numbers += _MASK_ALIVE
     return numbers * accumulation_dtype(problem.query.dtype).itemsize
