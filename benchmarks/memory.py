@@ -2,6 +2,7 @@
 
     python benchmarks/memory.py                          the whole table
     python benchmarks/memory.py --lengths 1024 2048      some lengths
+    python benchmarks/memory.py --kinds statistics       some kinds; the others stay as they are
 
 Every figure is the peak of a fresh process: its largest resident size, less what was resident when
 the inputs had been made, less the size of the output and of the gradients. Beside it stands the
@@ -173,6 +174,13 @@ def figure(index: int, length: int, mode: str, code: str) -> Figure:
     return Figure(case.name, queries, length, mode, code, int(done.stdout))
 
 
+def known() -> list[Figure]:
+    """The figures of the last time."""
+    if not FIGURES.exists():
+        return []
+    return [Figure(**entry) for entry in json.loads(FIGURES.read_text())["figures"]]
+
+
 def text(figures: list[Figure], lengths: list[int]) -> str:
     """The figures as Markdown tables, one for each case."""
     found = {(f.case, f.keys, f.mode, f.code): f for f in figures}
@@ -224,10 +232,13 @@ def main() -> None:
         return
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--lengths", type=int, nargs="+", default=list(LENGTHS))
-    lengths = parser.parse_args().lengths
-    figures = []
+    kinds = sorted({case.kind for case in CASES})
+    parser.add_argument("--kinds", choices=kinds, nargs="+", default=kinds)
+    options = parser.parse_args()
+    lengths, chosen = options.lengths, [c.name for c in CASES if c.kind in options.kinds]
+    figures = [figure for figure in known() if figure.case not in chosen]
     for index, case in enumerate(CASES):
-        for length in lengths:
+        for length in lengths if case.name in chosen else ():
             for mode in case.modes:
                 for code in ("qkv", "dense"):
                     figures.append(figure(index, length, mode, code))
