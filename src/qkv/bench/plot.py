@@ -12,16 +12,17 @@ from matplotlib.ticker import NullFormatter
 
 from qkv.bench.results import Result
 
-# Lengths in inches. Colours that the colour-blind tell apart, each with a shape of its own.
+# Lengths in inches. Colours that the colour-blind tell apart; two peers share a colour or a shape,
+# never both.
 _WIDTH, _ROW, _EDGE = 9.5, 0.3, 1.5
+_COLOURS = "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#444444", "#8c6d31"
+_SHAPES = "osD^vP*X"
 _MARKS = tuple(
-    zip(
-        ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#444444", "#8c6d31"),
-        "osD^vP*X",
-        strict=True,
-    )
+    (colour, _SHAPES[(at + shift) % len(_SHAPES)])
+    for shift in (0, 3)
+    for at, colour in enumerate(_COLOURS)
 )
-_TICKS = (0.25, 0.5, 1, 2, 5, 10, 20, 50, 100)
+_TICKS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)
 
 
 def plot(results: Sequence[Result], machine: str) -> Figure:
@@ -47,7 +48,7 @@ def plot(results: Sequence[Result], machine: str) -> Figure:
     axes.grid(axis="x", color="#dddddd")
     axes.set_axisbelow(True)
     axes.spines[["top", "right", "left"]].set_visible(False)
-    axes.tick_params(length=0)
+    axes.tick_params(which="both", length=0)
     axes.set_xlabel("times as quick as the peer (median of calls in turn); | is the target")
     axes.set_title(f"qkv beside others\n{machine}", fontsize=10)
     figure.legend(loc="outside lower center", ncols=2, fontsize=9, frameon=False)

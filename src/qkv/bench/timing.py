@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-FEWEST = 3  # rounds, however long they take
+FEWEST = 3  # rounds, unless they take many times as long as they should
+_PATIENCE = 4  # how many times as long
 _LONG_ENOUGH = 2e-3  # seconds: what is shorter is called several times for one sample
 
 
@@ -34,15 +35,17 @@ class Timing:
 def interleaved(
     calls: Mapping[str, Callable[[], object]], rounds: int, seconds: float
 ) -> dict[str, Timing]:
-    """The time of each call over so many rounds; after `seconds` no round beyond the third begins.
+    """The time of each call over so many rounds; after `seconds` no round beyond the third begins,
+    after four times as long none at all.
 
-    One call of each comes before, unmeasured.
+    One call of each comes before, unmeasured, and there is always one round.
     """
     repetitions = {name: _repetitions(call) for name, call in calls.items()}
     samples: dict[str, list[float]] = {name: [] for name in calls}
-    until = time.perf_counter() + seconds
+    start = time.perf_counter()
     for turn in range(rounds):
-        if turn >= FEWEST and time.perf_counter() > until:
+        patience = seconds if turn >= FEWEST else _PATIENCE * seconds
+        if turn and time.perf_counter() - start > patience:
             break
         for name, call in calls.items():
             samples[name].append(_time(call, repetitions[name]) / repetitions[name])

@@ -98,10 +98,10 @@ WORKS = (
     ),
     Work(
         "forward-bf16", "forward, bfloat16", partial(_forward, dtype=_BFLOAT16),
-        (2048, 8192), (2048,),
+        (2048, 8192), (1024,),
     ),
     Work(
         "backward-bf16", "forward + backward, bfloat16", partial(_backward, dtype=_BFLOAT16),
-        (2048, 8192), (1024,),
+        (2048, 8192), (512,),
     ),
 )  # fmt: skip

@@ -111,4 +111,4 @@ def _case(subject: _Subject, length: int, backward: bool) -> Case:
     )
 
 
-WORK = Work("masks", "long sequences, D 64", _cases, (_LONG,), (2048,))
+WORK = Work("masks", "long sequences, D 64", _cases, (_LONG,), (1024,))
