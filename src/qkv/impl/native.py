@@ -7,6 +7,7 @@ derivative; higher ones are taken another way by whoever called.
 
 from __future__ import annotations
 
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -162,7 +163,8 @@ def _one_batch(tensor: Tensor, layout: Layout) -> Tensor:
     batch = tensor.shape[: len(layout.batch)]
     if any(size != 1 for size in batch):
         tensor = tensor.expand(*layout.batch, *tensor.shape[len(batch) :])
-    return tensor.reshape(-1, *tensor.shape[len(batch) :]) if batch else tensor.unsqueeze(0)
+    rest = tensor.shape[len(batch) :]
+    return tensor.reshape(prod(tensor.shape[: len(batch)]), *rest)
 
 
 def _own_batch(gradient: Tensor, layout: Layout, shape: torch.Size) -> Tensor:
