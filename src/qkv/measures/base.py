@@ -76,8 +76,13 @@ class Measure:
     # How many numbers per cell it needs beside those of the weights.
     numbers_alive: int = 0
 
+    # Whether it makes sense of weights >= 0 alone.
+    needs_nonnegative: bool = False
+
     def check(self, problem: Problem) -> None:
         """Raises where the measure makes no sense for this matrix."""
+        if self.needs_nonnegative:
+            problem.normalizer.require_nonnegative(self.name)
 
     @property
     def batch(self) -> tuple[int, ...]:
