@@ -13,10 +13,11 @@ import torch
 from torch import Tensor
 
 from .. import _strip
-from .._blocks import Block, BlockMap, Range, Tiling, accumulation_dtype
+from .._blocks import BlockMap
 from .._problem import PLACES, Problem, build, named_pieces
 from .._strip import Strip
-from .._tensors import all_finite, is_concrete
+from .._tensors import accumulation_dtype, all_finite, is_concrete
+from .._tiling import Block, Range, Tiling
 from ..measures.base import Measure
 
 if TYPE_CHECKING:

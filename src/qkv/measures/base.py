@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 from torch import Tensor
 
-from .._blocks import Block, Output
+from .._blocks import Output
 from .._cells import Cells
 from .._layout import Layout
 from .._stage import Lifted
+from .._tiling import Block
 from ..normalizers.base import Statistic
 
 if TYPE_CHECKING:
