@@ -153,7 +153,7 @@ MUTANTS = (
     Mutant(
         "narrow types accumulate in themselves",
         "contract 4",
-        "_blocks.py",
+        "_tensors.py",
         "return torch.float32 if dtype in (torch.float16, torch.bfloat16) else dtype",
         "return dtype",
         "contracts/test_4_precision.py",
@@ -161,7 +161,7 @@ MUTANTS = (
     Mutant(
         "float64 is computed in float32",
         "contract 4",
-        "_blocks.py",
+        "_tensors.py",
         "return torch.float32 if dtype in (torch.float16, torch.bfloat16) else dtype",
         "return torch.float32",
         "contracts/test_4_precision.py",
@@ -211,7 +211,7 @@ MUTANTS = (
         "the matrix is built",
         "contract 8",
         "impl/tiled.py",
-        "    cells = max(1, memory // bytes_per_cell(problem))\n",
+        "    cells = max(1, problem.memory // bytes_per_cell(problem, measures))\n",
         "    cells = 2**40\n",
         "contracts/test_8_memory.py",
     ),
@@ -330,7 +330,7 @@ MUTANTS = (
     Mutant(
         "blocks: a missing block",
         "value",
-        "_blocks.py",
+        "_tiling.py",
         "for start in range(0, size, even)]",
         "for start in range(0, size - 1, even)]",
         "test_grid.py",
@@ -586,7 +586,7 @@ MUTANTS = (
     Mutant(
         "blocks: half of a block that is too big is lost",
         "value",
-        "_blocks.py",
+        "_tiling.py",
         "for rows in ((start, middle), (middle, stop)):",
         "for rows in ((start, middle),):",
         "test_grid.py test_blocks.py",

@@ -9,10 +9,8 @@ stored.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from itertools import product
-from math import prod
 
 import torch
 from torch import Tensor
@@ -20,171 +18,11 @@ from torch.autograd import forward_ad
 from torch.utils.checkpoint import checkpoint
 
 from ._errors import UnsupportedError
-from ._tensors import inside_transform
-
-Range = tuple[int, int]
+from ._tensors import accumulation_dtype, inside_transform
+from ._tiling import Axes, Block, Tiling
 
 # How much more room a block needs when it is also differentiated.
 _DERIVATIVE_COST = 3
-
-# Where a mask narrows blocks: how many rows they may have, on how many of them the choice is made,
-# and how many cells could be computed in the time that a block costs by itself.
-_ROW_CHOICES = (64, 128, 256, 512, 1024, 2048)
-_SAMPLE = 8
-_CELLS_OF_A_BLOCK = 2**16
-
-
-@dataclass(frozen=True)
-class Axes:
-    """Which dimensions of a tensor are cut: the `trail` last ones follow the leading dimensions,
-    `row` and `col` (negative) are its query and key dimension. Dimensions of size one broadcast
-    and are never cut. A tensor whose axes are None is given whole to every block."""
-
-    trail: int
-    row: int | None = None
-    col: int | None = None
-
-
-@dataclass(frozen=True)
-class Block:
-    """One block: a range of every leading dimension, of queries and of keys."""
-
-    lead: tuple[Range, ...]
-    rows: Range
-    cols: Range
-
-    def ranges(self, axes: Axes) -> Iterator[tuple[int, Range]]:
-        for index, span in enumerate(self.lead):
-            yield index - len(self.lead) - axes.trail, span
-        if axes.row is not None:
-            yield axes.row, self.rows
-        if axes.col is not None:
-            yield axes.col, self.cols
-
-    @property
-    def cells(self) -> int:
-        """How many cells it has."""
-        return prod(stop - start for start, stop in (*self.lead, self.rows, self.cols))
-
-    def inside(self, outer: Block) -> Block:
-        """The same cells counted from the start of the matrix, for a block of a block."""
-
-        def shift(span: Range, start: int) -> Range:
-            return span[0] + start, span[1] + start
-
-        pairs = zip(self.lead, outer.lead, strict=True)
-        lead = tuple(shift(span, start) for span, (start, _) in pairs)
-        rows, cols = shift(self.rows, outer.rows[0]), shift(self.cols, outer.cols[0])
-        return Block(lead, rows, cols)
-
-    def take(self, tensor: Tensor, axes: Axes | None) -> Tensor:
-        """The part of a tensor that belongs to this block (a view)."""
-        if axes is None:
-            return tensor
-        for dim, (start, stop) in self.ranges(axes):
-            size = tensor.shape[dim]
-            if size != 1 and stop - start != size:
-                tensor = tensor.narrow(dim, start, stop - start)
-        return tensor
-
-
-@dataclass(frozen=True)
-class Tiling:
-    """How a matrix of `rows` by `cols` under `lead` leading dimensions is cut into blocks of at
-    most `cells` cells. Heads are cut before queries, so that products stay large; keys are cut
-    only where `cut_cols` says so. `span` narrows the keys of a range of queries: then blocks of
-    `most_rows` rows are expected to be `width` wide, and those that are wider are cut again."""
-
-    lead: tuple[int, ...]
-    rows: int
-    cols: int
-    cells: int
-    cut_cols: bool = False
-    span: Callable[[Block], Range] | None = None
-    most_rows: int | None = None
-    width: int | None = None
-
-    def smaller(self, factor: int) -> Tiling:
-        return replace(self, cells=max(1, self.cells // max(1, factor)))
-
-    @property
-    def block_shape(self) -> tuple[tuple[int, ...], int, int]:
-        """The largest block: leading sizes, rows, columns."""
-        cols, room = max(1, min(self.cols, self.width or self.cols)), max(1, self.cells)
-        if self.cut_cols and cols > room:
-            cols = room
-        room //= cols
-        rows = max(1, min(self.rows, room, self.most_rows or room))
-        room //= rows
-        lead = []
-        for size in reversed(self.lead):
-            taken = max(1, min(size, room))
-            room = room // taken if taken == size else 1
-            lead.append(taken)
-        return tuple(reversed(lead)), rows, cols
-
-    @property
-    def single(self) -> bool:
-        lead, rows, cols = self.block_shape
-        return rows >= self.rows and cols >= self.cols and prod(lead) >= prod(self.lead)
-
-    def __iter__(self) -> Iterator[Block]:
-        lead, rows, cols = self.block_shape
-        cuts = [_cuts(size, step) for size, step in zip(self.lead, lead, strict=True)]
-        col_cuts = _cuts(self.cols, cols) if self.cut_cols else [(0, self.cols)]
-        for *head, row, col in product(*cuts, _cuts(self.rows, rows), col_cuts):
-            yield from self._narrowed(Block(tuple(head), row, col))
-
-    def _narrowed(self, block: Block) -> Iterator[Block]:
-        """A block without the keys that none of its queries sees, in halves where it is too big."""
-        if self.span is None:
-            yield block
-            return
-        narrow = replace(block, cols=self.span(block))
-        start, stop = block.rows
-        if narrow.cells <= self.cells or stop - start < 2:
-            yield narrow
-            return
-        middle = (start + stop) // 2
-        for rows in ((start, middle), (middle, stop)):
-            yield from self._narrowed(replace(block, rows=rows))
-
-    def fitted(self) -> Tiling:
-        """The same with the number of rows for which the least work is done: many rows at a time
-        see more keys together than each of them alone, few rows at a time are many blocks."""
-        if self.span is None or 0 in (*self.lead, self.rows, self.cols):
-            return self
-        choices = {min(rows, self.rows) for rows in (self.block_shape[1], *_ROW_CHOICES)}
-        return min((self._with_rows(rows) for rows in sorted(choices)), key=lambda c: c[0])[1]
-
-    def _with_rows(self, rows: int) -> tuple[float, Tiling]:
-        """The work for each row of the matrix, as far as a sample tells, and such a tiling."""
-        assert self.span is not None
-        cuts = _cuts(self.rows, rows)
-        sample = cuts[:: -(-len(cuts) // _SAMPLE)]
-        lead = tuple((0, size) for size in self.lead)
-        spans = [self.span(Block(lead, cut, (0, self.cols))) for cut in sample]
-        widths = [stop - start for start, stop in spans]
-        chosen = replace(self, most_rows=rows, width=max(1, *widths))
-        lead_step, row_step, _ = chosen.block_shape
-        steps = zip((*self.lead, self.rows), (*lead_step, row_step), strict=True)
-        blocks = prod(-(-size // step) for size, step in steps)
-        cells = prod(self.lead) * self.rows * sum(widths) / len(widths)
-        return cells + blocks * _CELLS_OF_A_BLOCK, chosen
-
-    @property
-    def whole(self) -> Block:
-        """Everything as one block, no key left out."""
-        return Block(tuple((0, size) for size in self.lead), (0, self.rows), (0, self.cols))
-
-
-def _cuts(size: int, step: int) -> list[Range]:
-    """Ranges of at most `step` that cover `size`, as even as they can be."""
-    if size <= step:
-        return [(0, size)]
-    parts = -(-size // step)
-    even = -(-size // parts)
-    return [(start, min(size, start + even)) for start in range(0, size, even)]
 
 
 @dataclass(frozen=True)
@@ -389,11 +227,6 @@ def _pushed(
     results, pull = torch.func.vjp(primal, *points)[:2]
     seeds = tuple(torch.zeros_like(result) for result in results)
     return torch.func.vjp(pull, seeds)[1](tangents)[0]
-
-
-def accumulation_dtype(dtype: torch.dtype) -> torch.dtype:
-    """float32 for the half-width types, the type itself for all others."""
-    return torch.float32 if dtype in (torch.float16, torch.bfloat16) else dtype
 
 
 def _accumulated(tensor: Tensor) -> Tensor:

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ._blocks import Block, Range
 from ._layout import Layout
+from ._tiling import Block, Range
 
 
 @dataclass(frozen=True)

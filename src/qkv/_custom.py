@@ -9,12 +9,12 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor
 
-from ._blocks import Block
 from ._captured import call_lifted, captured_tensors
 from ._cells import Cells
 from ._layout import WHOLE, Layout
 from ._stage import Lifted
 from ._tensors import is_tensor, shape_of
+from ._tiling import Block
 
 
 @dataclass(frozen=True)

@@ -120,7 +120,7 @@ def plan(matrix: AttentionMatrix, operation: str, measures: tuple[Measure, ...])
     lead, rows, cols = problem.layout.lead, problem.layout.queries, problem.layout.keys
     sizes = [prod(lead) * rows * cols]
     if implementation is tiled and not tiled.at_once(problem, measures):
-        sizes = [block.cells for block in tiled.tiling(problem, measures)]
+        sizes = [block.cells for block in tiled.tiling(problem, measures).fitted()]
     blocks, cells = len(sizes), sum(sizes)
     per_cell = 0 if implementation in (sdpa, native) else tiled.bytes_per_cell(problem, measures)
     memory = per_cell * max(sizes, default=0)

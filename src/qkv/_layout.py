@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ._blocks import Axes
 from ._tensors import shape_of
+from ._tiling import Axes
 
 QUERIES = Axes(trail=2, row=-2)  # [..., Lq, D]
 KEYS = Axes(trail=2, col=-2)  # [..., Lk, D]

@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from ._blocks import Axes, Block
 from ._cells import Cells
 from ._layout import PER_BATCH, Layout
 from ._stage import Lifted
 from ._tensors import of_rank
+from ._tiling import Axes, Block
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from ._blocks import Axes, Block
 from ._cells import Cells
 from ._dropout import Dropout
 from ._layout import KEYS, PER_BATCH, PER_QUERY, QUERIES, Layout, broadcast_batch
 from ._leading import chosen_of, layout_of_chosen, places_of_chosen
 from ._stage import Lifted
+from ._tiling import Axes, Block
 from .biases.base import Bias
 from .masks.base import Mask
 from .normalizers.base import Normalizer

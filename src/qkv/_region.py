@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from . import _dispatch
-from ._blocks import Axes, Block, accumulation_dtype
 from ._cells import Cells
 from ._problem import Problem, build
-from ._tensors import is_tensor
+from ._tensors import accumulation_dtype, is_tensor
+from ._tiling import Axes, Block
 from .measures.cells import Columns
 from .scores.base import Tile
 

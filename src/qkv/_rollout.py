@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ._errors import UnsupportedError
 from ._matrix import AttentionMatrix
 from ._region import indices
 
@@ -45,9 +44,7 @@ def rollout(matrices: Sequence[AttentionMatrix], rows: Any, residual: float = 0.
                 f"rollout: all matrices must be [..., {length}, {length}]; "
                 f"got {list(matrix.shape)} in layer {place}"
             )
-        if not matrix.normalizer.nonnegative:
-            got = type(matrix.normalizer).__name__
-            raise UnsupportedError(f"rollout: needs weights >= 0; got normalizer {got}")
+        matrix.normalizer.require_nonnegative("rollout")
     last = matrices[-1]
     chosen, _ = indices(rows, length, "rows", last.device)
     start = torch.zeros(chosen.numel(), length, dtype=last.dtype, device=last.device)

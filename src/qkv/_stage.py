@@ -10,8 +10,8 @@ from typing import Self
 
 from torch import Tensor
 
-from ._blocks import Axes
 from ._layout import Layout
+from ._tiling import Axes
 
 Lifted = list[tuple[Tensor, Axes | None]]
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ._blocks import Block, BlockMap, Output, Tiling, accumulation_dtype
+from ._blocks import BlockMap, Output
 from ._cells import Cells
 from ._layout import CELLS, KEYS, QUERIES, WHOLE
 from ._once import once
 from ._problem import PLACES, Problem, named_pieces
 from ._products import weighted_sum
 from ._stage import Lifted
-from ._tensors import of_rank
+from ._tensors import accumulation_dtype, of_rank
+from ._tiling import Block, Tiling
 from .normalizers.base import Statistic, where_visible
 from .scores.base import Tile
 

@@ -68,3 +68,8 @@ def shape_of(tensor: Tensor) -> str:
 def of_rank(tensor: Tensor, rank: int) -> Tensor:
     """The same tensor with dimensions of size one in front."""
     return tensor.reshape(*(1,) * (rank - tensor.ndim), *tensor.shape)
+
+
+def accumulation_dtype(dtype: torch.dtype) -> torch.dtype:
+    """float32 for the half-width types, the type itself for all others."""
+    return torch.float32 if dtype in (torch.float16, torch.bfloat16) else dtype

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import qkv
-from qkv._blocks import Tiling
+from qkv._tiling import Tiling
 
 LENGTH, WIDTH = 32768, 8
 DOCUMENTS = torch.arange(1, 256)  # 32,640 tokens, the rest belongs to none

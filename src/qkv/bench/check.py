@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 import qkv
-from qkv._blocks import accumulation_dtype
+from qkv._tensors import accumulation_dtype
 from qkv.bench.work import Case, Contender, Inputs, Results
 from qkv.measures.cells import Links
 from qkv.testing.comparator import assert_close, tolerance

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .._blocks import Axes
 from .._cells import Cells
 from .._layout import Layout
 from .._stage import Lifted
 from .._tensors import is_tensor, shape_of
+from .._tiling import Axes
 from .base import Bias
 
 _PER_HEAD_TABLE = Axes(trail=1)

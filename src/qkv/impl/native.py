@@ -15,10 +15,10 @@ from torch import Tensor
 
 from .. import native
 from .._again import Again, gradients_again, placed
-from .._blocks import Block
 from .._layout import Layout
 from .._problem import Problem, build
 from .._tensors import is_transformed, of_rank
+from .._tiling import Block
 from ..measures.base import Measure
 from ..measures.product import Product
 from ..normalizers.softmax import Softmax

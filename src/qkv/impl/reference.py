@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from .._blocks import Block, accumulation_dtype
 from .._once import once
 from .._problem import Problem, build
 from .._products import weighted_sum
+from .._tensors import accumulation_dtype
+from .._tiling import Block
 from ..measures.base import Measure
 from ..normalizers.base import Statistic
 from ..scores.base import Tile

@@ -6,16 +6,18 @@ recomputed for every derivative, so memory stays within the budget plus what gro
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from .. import _strip
-from .._blocks import Block, BlockMap, Range, Tiling, accumulation_dtype
+from .._blocks import BlockMap
 from .._problem import PLACES, Problem, build, named_pieces
 from .._strip import Strip
-from .._tensors import all_finite, is_concrete
+from .._tensors import accumulation_dtype, all_finite, is_concrete
+from .._tiling import Block, Range, Tiling
 from ..measures.base import Measure
 
 if TYPE_CHECKING:
@@ -42,10 +44,10 @@ def bytes_per_cell(problem: Problem, measures: tuple[Measure, ...]) -> int:
 
 
 def tiling(problem: Problem, measures: tuple[Measure, ...]) -> Tiling:
-    """How the matrix is cut to stay within its budget."""
+    """How the matrix is cut to stay within its budget. `fitted` to its mask where it is cut."""
     layout = problem.layout
     cells = max(1, problem.memory // bytes_per_cell(problem, measures))
-    return Tiling(layout.lead, layout.queries, layout.keys, cells, span=_span(problem)).fitted()
+    return Tiling(layout.lead, layout.queries, layout.keys, cells, span=_span(problem))
 
 
 def at_once(problem: Problem, measures: tuple[Measure, ...]) -> bool:
@@ -66,7 +68,10 @@ def run(matrix: AttentionMatrix, measures: tuple[Measure, ...]) -> list[Any]:
     if not small and not torch.compiler.is_compiling():
         problem = build(matrix, measures, capture=True)
     blocks, tensors = _block_map(problem, measures, matrix.dtype)
-    flat = _plain(blocks, tensors) if small else blocks(*tensors)
+    if small:
+        flat = _plain(blocks, tensors)
+    else:
+        flat = replace(blocks, tiling=blocks.tiling.fitted())(*tensors)
     return _finished(problem, measures, flat)
 
 

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .._blocks import Axes
 from .._cells import Cells
 from .._layout import WHOLE, Layout
 from .._stage import Lifted
 from .._tensors import is_concrete, is_tensor, shape_of
+from .._tiling import Axes
 from .base import Intervals, Mask
 
 _PER_SEQUENCE = Axes(trail=1)

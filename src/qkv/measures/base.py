@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 from torch import Tensor
 
-from .._blocks import Block, Output
+from .._blocks import Output
 from .._cells import Cells
 from .._layout import Layout
 from .._stage import Lifted
+from .._tiling import Block
 from ..normalizers.base import Statistic
 
 if TYPE_CHECKING:
@@ -76,8 +77,13 @@ class Measure:
     # How many numbers per cell it needs beside those of the weights.
     numbers_alive: int = 0
 
+    # Whether it makes sense of weights >= 0 alone.
+    needs_nonnegative: bool = False
+
     def check(self, problem: Problem) -> None:
         """Raises where the measure makes no sense for this matrix."""
+        if self.needs_nonnegative:
+            problem.normalizer.require_nonnegative(self.name)
 
     @property
     def batch(self) -> tuple[int, ...]:

@@ -7,8 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .._blocks import Axes, Output
+from .._blocks import Output
 from .._layout import Layout
+from .._tiling import Axes
 from .base import Measure, Rows
 
 if TYPE_CHECKING:

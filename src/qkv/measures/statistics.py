@@ -26,14 +26,6 @@ class _PerQuery(Measure):
         return layout.restore(results[0], 1)
 
 
-def require_nonnegative(problem: Problem, what: str) -> None:
-    """Raises where weights may be negative."""
-    if not problem.normalizer.nonnegative:
-        raise UnsupportedError(
-            f"{what}: needs weights >= 0; got normalizer {type(problem.normalizer).__name__}"
-        )
-
-
 @dataclass(frozen=True)
 class Entropy(_PerQuery):
     """The entropy of each query's weights in nats, `[B..., H, Lq]`; 0 where it sees nothing.
@@ -47,11 +39,9 @@ class Entropy(_PerQuery):
     """
 
     name = "entropy"
+    needs_nonnegative = True
     formula = "entropy_i = -sum_j w_ij log(w_ij)"
     numbers_alive = 6
-
-    def check(self, problem: Problem) -> None:
-        require_nonnegative(problem, "entropy")
 
     def run(self, rows: Rows, *pieces: Tensor) -> tuple[Tensor, ...]:
         weights = rows.weights
@@ -104,11 +94,12 @@ class Distance(_PerQuery):
     """
 
     name = "distance"
+    needs_nonnegative = True
     formula = "distance_i = sum_j w_ij |i + query_offset - j| / sum_j w_ij"
     numbers_alive = 6  # positions are 64 bits wide
 
     def check(self, problem: Problem) -> None:
-        require_nonnegative(problem, "distance")
+        super().check(problem)
         if problem.offset is None:
             raise ValueError(
                 "distance: query_offset must be given to attention where Lq != Lk; "
@@ -136,11 +127,9 @@ class Support(_PerQuery):
     """
 
     name = "support"
+    needs_nonnegative = True
     formula = "support_i = number of j with w_ij > 0"
     numbers_alive = 3
-
-    def check(self, problem: Problem) -> None:
-        require_nonnegative(problem, "support")
 
     def outputs(self, layout: Layout, dtype: torch.dtype, wide: torch.dtype) -> tuple[Output, ...]:
         return (Output(PER_QUERY, (*layout.lead, layout.queries), torch.int64),)
@@ -161,10 +150,8 @@ class Mass(Measure):
     """
 
     name = "mass"
+    needs_nonnegative = True
     formula = "mass_j = sum_i w_ij"
-
-    def check(self, problem: Problem) -> None:
-        require_nonnegative(problem, "mass")
 
     def outputs(self, layout: Layout, dtype: torch.dtype, wide: torch.dtype) -> tuple[Output, ...]:
         return (Output(PER_KEY, (*layout.lead, layout.keys), wide),)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from .._errors import UnsupportedError
 from .._stage import Stage
 
 Statistic = tuple[Tensor, ...]  # each [..., r, 1]
@@ -28,6 +29,12 @@ class Normalizer(Stage):
     # How many numbers per cell are alive at a time while whole rows are normalised: scores,
     # exponentials, weights, what is visible.
     numbers_alive = 6
+
+    def require_nonnegative(self, what: str) -> None:
+        """Raises UnsupportedError where weights may be negative; `what` asks for others."""
+        if not self.nonnegative:
+            got = type(self).__name__
+            raise UnsupportedError(f"{what}: needs weights >= 0; got normalizer {got}")
 
     def statistic(self, scores: Tensor, visible: Tensor | None, *pieces: Tensor) -> Statistic:
         """Row statistics, each `[..., r, 1]`, of scores `[..., r, c]`."""

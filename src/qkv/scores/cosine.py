@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from .._blocks import accumulation_dtype
 from .._products import inner_products
+from .._tensors import accumulation_dtype
 from .apart import of_rows_apart, with_broken_rows_apart
 from .base import Score, Tile
 

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_flatten
 
-from .._blocks import accumulation_dtype
 from .._dispatch import choose
 from .._matrix import AttentionMatrix, _map_tensors
+from .._tensors import accumulation_dtype
 from ..impl import sdpa
 from ..measures.base import Measure
 from ..measures.cells import Links

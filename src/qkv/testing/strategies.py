@@ -21,7 +21,7 @@ from ..masks.dense import Dense
 from ..masks.padding import Padding
 from ..measures import MEASURES
 from ..measures.product import Product
-from ..measures.statistics import Distance, Entropy, LogSumExp, Mass, Support
+from ..measures.statistics import Distance, LogSumExp
 from ..normalizers import NORMALIZERS
 from ..scores import SCORES
 from ..scores.cosine import Cosine
@@ -148,7 +148,7 @@ def _has(matrix: AttentionMatrix, kind: type) -> bool:
         return False  # it divides by what dropout leaves of a row, which may be next to nothing
     if kind is LogSumExp:
         return hasattr(matrix.normalizer, "logsumexp")
-    return matrix.normalizer.nonnegative or kind not in (Mass, Entropy, Distance, Support)
+    return matrix.normalizer.nonnegative or not kind.needs_nonnegative
 
 
 @st.composite
