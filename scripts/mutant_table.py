@@ -467,8 +467,8 @@ MUTANTS = (
         "gaussian: far from the origin digits cancel",
         "precision",
         "scores/gaussian.py",
-        "middle = torch.where(torch.isfinite(middle), middle, 0)",
-        "middle = torch.zeros_like(middle)",
+        "return torch.where(torch.isfinite(middle), middle, 0)",
+        "return torch.zeros_like(middle)",
         STAGES,
     ),
     Mutant(
@@ -483,8 +483,8 @@ MUTANTS = (
         "alibi: keys ahead cost nothing",
         "value",
         "biases/alibi.py",
-        "distance = (cells.position - cells.col).abs()",
-        "distance = (cells.position - cells.col).clamp(min=0)",
+        "-pieces[0] * ahead.abs()",
+        "-pieces[0] * (-ahead).clamp(min=0)",
         STAGES,
     ),
     Mutant(
@@ -547,8 +547,8 @@ MUTANTS = (
         "pool: means are sums",
         "value",
         "measures/pool.py",
-        "found = found / (down[:, None] * across)",
-        "found = found / down[:, None]",
+        "return down[:, None] * across",
+        "return down[:, None]",
         STAGES,
     ),
     Mutant(

@@ -68,8 +68,6 @@ def run(matrix: AttentionMatrix, *measures: Measure) -> list[Any]:
         if results is not None:
             return results
         implementation = tiled
-    if implementation is native:
-        return native.run(matrix, measures)
     return implementation.run(matrix, measures)
 
 

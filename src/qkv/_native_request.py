@@ -6,7 +6,7 @@ become gradients of what the user gave.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 import torch
@@ -144,8 +144,7 @@ def one_batch(tensor: Tensor, layout: Layout, trail: int = 2) -> Tensor:
 
 
 def _whole(layout: Layout) -> Block:
-    lead = tuple((0, size) for size in layout.lead)
-    return Block(lead, (0, layout.queries), (0, layout.keys))
+    return Block.whole(layout.lead, layout.queries, layout.keys)
 
 
 def _positions(problem: Problem, cells: Cells) -> Tensor | None:
@@ -228,14 +227,10 @@ def _bits(problem: Problem, pieces: Pieces) -> Tensor:
     mask, layout = problem.mask, problem.layout
     assert mask is not None
     step = max(1, _MASK_BLOCK // max(1, prod(layout.lead) * layout.keys))
+    axes = {part: [a for _, a in entries] for part, entries in problem.parts.items()}
     parts = []
     for start in range(0, layout.queries, step):
-        block = Block(
-            tuple((0, size) for size in layout.lead),
-            (start, min(layout.queries, start + step)),
-            (0, layout.keys),
-        )
-        axes = {part: [a for _, a in entries] for part, entries in problem.parts.items()}
+        block = replace(_whole(layout), rows=(start, min(layout.queries, start + step)))
         cut = {
             part: tuple(block.take(t, a) for t, a in zip(tensors, axes[part], strict=True))
             for part, tensors in pieces.items()

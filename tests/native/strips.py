@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import pytest
 import torch
 from dense import Case, assert_within_contract, visible
 from torch import Tensor
@@ -45,6 +46,15 @@ KINDS = {
     "top 7": Kind("topk", lambda _: qkv.TopK(7), top=7),
     "top 60": Kind("topk", lambda _: qkv.TopK(60), top=60),
 }
+
+
+every_kind = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+
+
+def causal(queries: int, ahead: int = 0) -> Tensor:
+    """Intervals: each query sees the keys up to its own place, and so many more."""
+    stop = torch.arange(queries) + 1 + ahead
+    return torch.stack([torch.zeros_like(stop), stop], -1).reshape(1, 1, 1, queries, 1, 2)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from dense import Case, assert_within_contract, case, visible
-from strips import KINDS, Kind
+from strips import KINDS, Kind, causal, every_kind
 from torch import Tensor
 
 import qkv
@@ -18,8 +18,6 @@ from qkv.native.sweep import Found, Wanted, sweep
 
 pytestmark = pytest.mark.usefixtures("instruction_set")
 
-every_kind = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
-
 # Each result with the measure of the same name.
 PER_QUERY = {
     "entropy": qkv.Entropy(),
@@ -28,16 +26,6 @@ PER_QUERY = {
     "mass": qkv.Mass(),
 }
 COLUMNS = torch.tensor([6, 0, 6, 3])
-
-
-@pytest.fixture(autouse=True)
-def _seed() -> None:
-    torch.manual_seed(0)
-
-
-def causal(queries: int, ahead: int = 0) -> Tensor:
-    stop = torch.arange(queries) + 1 + ahead
-    return torch.stack([torch.zeros_like(stop), stop], -1).reshape(1, 1, 1, queries, 1, 2)
 
 
 def wanted_of(given: Case, kind: Kind, how: str = "max", top: int = 7) -> Wanted:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from dense import Case, case, visible
-from strips import KINDS, Dropped, Kind, assert_as_defined, by_strips, defined
+from strips import KINDS, Dropped, Kind, assert_as_defined, by_strips, causal, defined, every_kind
 from test_biases import KEYS, LEAD, QUERIES, SHAPES, Chain
 from torch import Tensor
 
@@ -13,18 +13,6 @@ from qkv.native import between
 from qkv.native.strip import Stages, strip_backward, strip_forward
 
 pytestmark = pytest.mark.usefixtures("instruction_set")
-
-every_kind = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
-
-
-@pytest.fixture(autouse=True)
-def _seed() -> None:
-    torch.manual_seed(0)
-
-
-def causal(queries: int, ahead: int = 0) -> Tensor:
-    stop = torch.arange(queries) + 1 + ahead
-    return torch.stack([torch.zeros_like(stop), stop], -1).reshape(1, 1, 1, queries, 1, 2)
 
 
 @every_kind

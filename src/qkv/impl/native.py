@@ -26,6 +26,7 @@ from ..measures.product import Product
 from ..native.request import Bias
 from ..native.strip import strip_backward, strip_forward
 from ..scores.additive import Additive
+from ..scores.base import Score
 
 if TYPE_CHECKING:
     from .._matrix import AttentionMatrix
@@ -61,14 +62,10 @@ def request_reason(matrix: AttentionMatrix, measures: tuple[Measure, ...]) -> st
 
 def differentiates_again(matrix: AttentionMatrix, measures: tuple[Measure, ...]) -> bool:
     """Whether gradients may be asked for that the kernels lack."""
-    if not torch.is_grad_enabled():
+    if not torch.is_grad_enabled() or _has_gradients(matrix.score, measures):
         return False
-    problem = build(matrix, measures)
-    tensors = tensors_of(parts_of(problem, measures))
-    if not any(tensor.requires_grad for tensor in tensors):
-        return False
-    is_product = len(measures) == 1 and isinstance(measures[0], Product)
-    return not is_product or type(matrix.score) is Additive
+    tensors = tensors_of(parts_of(build(matrix, measures), measures))
+    return any(tensor.requires_grad for tensor in tensors)
 
 
 def run(matrix: AttentionMatrix, measures: tuple[Measure, ...]) -> list[Any]:
@@ -123,18 +120,14 @@ class _Call:
     parts: dict[str, Lifted]
     dtype: torch.dtype
 
-    @property
-    def is_product(self) -> bool:
-        """Whether A @ value is all that is asked for: of that the kernels have gradients."""
-        return len(self.measures) == 1 and isinstance(self.measures[0], Product)
-
     def forward(self, tensors: tuple[Tensor, ...]) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
         """The results as a map over blocks gives them, and what the backward pass needs."""
         detached = [tensor.detach() for tensor in tensors]
         asked = self.asked(detached)
-        if self.is_product:
+        if _is_product(self.measures):
             kept = _product(asked)
-            return self._placed(kept[:1]), kept if _has_gradients(asked) else ()
+            known = _has_gradients(self.problem.score, self.measures)
+            return self._placed(kept[:1]), kept if known else ()
         found = _native_measures.sweep(asked, self.measures, self.pieces(detached), self.layout)
         return self._placed(found), ()
 
@@ -249,9 +242,14 @@ def _gradients(asked: Asked, kept: tuple[Tensor, ...], gradient: Tensor) -> list
     return [found.query, found.key, found.value, *of_stages]
 
 
-def _has_gradients(asked: Asked) -> bool:
-    """Whether the kernels have the first derivatives of the product."""
-    return asked.stages.additive_weight is None
+def _is_product(measures: tuple[Measure, ...]) -> bool:
+    """Whether A @ value is all that is asked for."""
+    return len(measures) == 1 and isinstance(measures[0], Product)
+
+
+def _has_gradients(score: Score, measures: tuple[Measure, ...]) -> bool:
+    """Whether the kernels have the first derivatives."""
+    return _is_product(measures) and type(score) is not Additive
 
 
 def _is_fused(asked: Asked) -> bool:

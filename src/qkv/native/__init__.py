@@ -11,6 +11,7 @@ The module may be absent, as where no compiler was found when qkv was installed.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from functools import cache, lru_cache
 from typing import Any
 
@@ -137,24 +138,29 @@ def backward(
     _check_saved("backward", "logsumexp", logsumexp, lead, torch.float64)
     if 0 in (*lead, key.shape[-2]):
         return torch.zeros_like(query), torch.zeros_like(key), torch.zeros_like(value)
-    batch, heads = lead[:2]
-    gradients = (
-        query.new_empty(*lead, query.shape[-1]),
-        key.new_empty(batch, heads, 1, *key.shape[-2:]),
-        value.new_empty(batch, heads, 1, *value.shape[-2:]),
-    )
     asked = _asked(lead, query, key, value, scale, intervals)
     _put_between("backward", asked, bits, biases, positions)
     asked.output, asked.logsumexp = _dense(output), logsumexp
     asked.output_gradient = _dense(output_gradient)
-    asked.query_gradient, asked.key_gradient, asked.value_gradient = gradients
-    _module().backward(asked)
-    inputs = (query, key, value)
-    of_query, of_key, of_value = (
-        gradient.sum_to_size(tensor.shape)
-        for gradient, tensor in zip(gradients, inputs, strict=True)
+    return _gradients(_module().backward, asked, query, key, value)
+
+
+def _gradients(
+    run: Callable[[Request], None], asked: Request, query: Tensor, key: Tensor, value: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The gradients of query, key and value by a pass that writes them for every batch entry and
+    head: those that share a tensor are summed."""
+    batch, heads = asked.lead[:2]
+    of_query = query.new_empty(*asked.lead, query.shape[-1])
+    of_key = key.new_empty(batch, heads, 1, *key.shape[-2:])
+    of_value = value.new_empty(batch, heads, 1, *value.shape[-2:])
+    asked.query_gradient, asked.key_gradient, asked.value_gradient = of_query, of_key, of_value
+    run(asked)
+    return (
+        of_query.sum_to_size(query.shape),
+        of_key.sum_to_size(key.shape),
+        of_value.sum_to_size(value.shape),
     )
-    return of_query, of_key, of_value
 
 
 def _module() -> Any:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from . import _asked, _check_saved, _dense, _lead, _module, between
+from . import _asked, _check_saved, _dense, _gradients, _lead, _module, between
 from .request import NORMALIZERS, Bias, Request
 
 
@@ -92,31 +92,19 @@ def strip_backward(
     lead = _lead("strip_backward", query, key, value, stages.intervals)
     wide = (*lead, value.shape[-1])
     _check_saved("strip_backward", "output_gradient", output_gradient, wide, query.dtype)
-    inputs = (query, key, value)
     of_parameter = (
         None if stages.parameter is None else torch.zeros(*lead[:3], 1, dtype=torch.float64)
     )
     if 0 in (*lead, key.shape[-2]):
-        gradients = tuple(torch.zeros_like(tensor) for tensor in inputs)
+        gradients = torch.zeros_like(query), torch.zeros_like(key), torch.zeros_like(value)
     else:
-        batch, heads = lead[:2]
-        gradients = (
-            query.new_empty(*lead, query.shape[-1]),
-            key.new_empty(batch, heads, 1, *key.shape[-2:]),
-            value.new_empty(batch, heads, 1, *value.shape[-2:]),
-        )
         asked = _staged("strip_backward", lead, query, key, value, scale, stages)
         asked.output_gradient = _dense(output_gradient)
-        asked.query_gradient, asked.key_gradient, asked.value_gradient = gradients
         asked.parameter_gradient = of_parameter
-        _module().strip_backward(asked)
-    of_query, of_key, of_value = (
-        gradient.sum_to_size(tensor.shape)
-        for gradient, tensor in zip(gradients, inputs, strict=True)
-    )
+        gradients = _gradients(_module().strip_backward, asked, query, key, value)
     if stages.parameter is not None and of_parameter is not None:
         of_parameter = of_parameter.sum_to_size(stages.parameter.shape)
-    return StripGradients(of_query, of_key, of_value, of_parameter)
+    return StripGradients(*gradients, of_parameter)
 
 
 def _staged(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
+from ..measures.pool import cells_of_map
 from . import _dense, _lead, _module
 from .request import TYPES, Request, Statistics
 from .strip import Stages, _staged
@@ -55,7 +56,7 @@ def sweep(
     _module().strip_forward(asked)
     if wanted.pool is not None and wanted.pool[2] == "mean":
         assert found.pool is not None
-        found.pool /= _cells(wanted.pool, lead[3], key.shape[-2])
+        found.pool /= cells_of_map(wanted.pool[:2], lead[3], key.shape[-2], key.device)
     return found
 
 
@@ -98,11 +99,3 @@ def _of_nothing(found: Found) -> Found:
         if isinstance(written, Tensor) and field.name not in ("chosen", "collected_from"):
             written.fill_(-torch.inf if field.name == "logsumexp" else 0)
     return found
-
-
-def _cells(pool: tuple[int, int, str], queries: int, keys: int) -> Tensor:
-    """How many cells of the matrix each cell of the map stands for."""
-    rows, columns, _ = pool
-    down = (torch.arange(queries) * rows // queries).bincount(minlength=rows)
-    across = (torch.arange(keys) * columns // keys).bincount(minlength=columns)
-    return down[:, None] * across

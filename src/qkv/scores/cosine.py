@@ -44,8 +44,7 @@ class Cosine(Score):
         return replace(self, scale=1.0)
 
     def prepared(self, key: Tensor) -> tuple[Score, Tensor]:
-        wide = key.to(accumulation_dtype(key.dtype))
-        directions = of_rows_apart(wide, _directions)
+        directions = self._directed(key.to(accumulation_dtype(key.dtype)))
         return _CosineOfDirections(self.scale), directions.to(key.dtype)
 
     def product_width(self, query: Tensor, key: Tensor) -> int:
