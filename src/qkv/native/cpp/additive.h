@@ -1,0 +1,123 @@
+// The additive score of a query and a key, sum_d weight_d tanh(query_d + key_d), and its derivative
+// (Bahdanau, Cho, Bengio 2015, appendix A.1.2).
+//
+//   tanh(a + b) = 1 - 2 r,  r = 1 / (1 + e^2a e^2b),  tanh' = 4 r (1 - r)
+//
+// The powers e^2a and e^2b belong to a query and a key: they are computed once each, and what is
+// left for a pair of them is a division. Two terms share one, 1/x + 1/y = (x + y) / (x y), which is
+// why the powers must not be too large. Where they are, and where something is not finite, each
+// term gets an exponential of its own.
+#pragma once
+
+#include "exp.h"
+#include "matmul.h"
+
+namespace qkv::QKV_ISA {
+
+// The largest |a| + |b| at which (1 + e^2a e^2b)^2 and the powers themselves are finite.
+template <class Number>
+constexpr Number additive_reach = sizeof(Number) == 4 ? Number(21) : Number(176);
+
+// e^2x for |x| <= additive_reach, by about one unit in the last place: errors of the powers become
+// errors of the scores, so the product with 2 log2(e) is taken in two parts.
+template <class Number>
+QKV_INLINE Vector<Number> power_of_twice(Vector<Number> x) {
+    using Power = Exponent<Number>;
+    typedef Integer<Number> Integers __attribute__((vector_size(QKV_VECTOR_BYTES)));
+    constexpr double factor = 2 * log2_of_e;
+    constexpr Number high = Number(factor), low = Number(factor - double(high));
+    const Vector<Number> rounded = x * high + Power::rounder;
+    const Vector<Number> fraction = x * high - (rounded - Power::rounder) + x * low;
+    constexpr int degree = sizeof(Number) == 4 ? 7 : 13;
+    Vector<Number> series = broadcast(Number(Exponent<double>::coefficients[degree]));
+#pragma GCC unroll 16
+    for (int k = degree - 1; k >= 0; --k)
+        series = series * fraction + Number(Exponent<double>::coefficients[k]);
+    Integers bits;
+    __builtin_memcpy(&bits, &rounded, sizeof bits);
+    bits <<= Power::fraction_bits;
+    Vector<Number> power;
+    __builtin_memcpy(&power, &bits, sizeof power);
+    return series * power;
+}
+
+// Turns `count` numbers x, a multiple of the lanes, into e^2x. Returns the largest |x|; infinity
+// where a number is NaN. Beyond additive_reach the powers are arbitrary.
+template <class Number>
+Number to_powers(Number* numbers, std::int64_t count) {
+    Vector<Number> top = {};
+    for (std::int64_t i = 0; i < count; i += lanes<Number>) {
+        const Vector<Number> x = load(numbers + i);
+        const Vector<Number> size = x < 0 ? -x : x;
+        top = size <= top ? top : (x == x ? size : broadcast(infinity<Number>));
+        store(numbers + i, power_of_twice<Number>(x));
+    }
+    return largest<Number>(top);
+}
+
+// Scores of a register tile's rows against one panel of keys. `queries`: powers, rows `row` apart;
+// `panel`: powers, as pack_transposed lays them out.
+//
+// What is summed is r - 1/2: the sums stay as small as the scores are.
+template <class Number>
+__attribute__((noinline)) void additive_scores(Number* scores, std::int64_t scores_row,
+                                               const Number* queries, std::int64_t row,
+                                               const Number* panel, const Number* weight,
+                                               std::int64_t width) {
+    constexpr std::int64_t step = panel_width<Number>;
+    for (std::int64_t column = 0; column < step; column += lanes<Number>) {
+        Vector<Number> sums[tile_rows] = {};
+        const Number* key = panel + column;
+        std::int64_t d = 0;
+#pragma GCC unroll 1
+        for (; d + 2 <= width; d += 2) {
+            const Vector<Number> first = load(key + d * step), second = load(key + (d + 1) * step);
+            const Vector<Number> of_first = broadcast(weight[d]), of_second = broadcast(weight[d + 1]);
+            const Vector<Number> half = (of_first + of_second) * Number(0.5);
+#pragma GCC unroll 8
+            for (int i = 0; i < tile_rows; ++i) {
+                const Vector<Number> x = first * queries[i * row + d] + 1;
+                const Vector<Number> y = second * queries[i * row + d + 1] + 1;
+                sums[i] += (of_first * y + of_second * x) / (x * y) - half;
+            }
+        }
+        if (d < width)
+#pragma GCC unroll 8
+            for (int i = 0; i < tile_rows; ++i)
+                sums[i] += weight[d] / (load(key + d * step) * queries[i * row + d] + 1) -
+                           weight[d] * Number(0.5);
+#pragma GCC unroll 8
+        for (int i = 0; i < tile_rows; ++i)
+            store(scores + i * scores_row + column, sums[i] * Number(-2));
+    }
+}
+
+// 1 / (1 + e^2x) of any x.
+template <class Number>
+QKV_INLINE Vector<Number> share(Vector<Number> x) {
+    // There tanh is 1 to the last place; NaN stays.
+    constexpr Number far = sizeof(Number) == 4 ? Number(12) : Number(24);
+    x = far < x ? broadcast(far) : x;
+    x = -far > x ? broadcast(-far) : x;
+    return 1 / (1 + power_of_twice<Number>(x));
+}
+
+// As additive_scores, from the queries and keys themselves, which may be anything.
+template <class Number>
+__attribute__((noinline)) void additive_scores_of_any(Number* scores, std::int64_t scores_row,
+                                                      const Number* queries, std::int64_t row,
+                                                      const Number* panel, const Number* weight,
+                                                      std::int64_t width) {
+    constexpr std::int64_t step = panel_width<Number>;
+    for (std::int64_t column = 0; column < step; column += lanes<Number>)
+        for (int i = 0; i < tile_rows; ++i) {
+            Vector<Number> sum = {};
+            for (std::int64_t d = 0; d < width; ++d) {
+                const Vector<Number> x = load(panel + d * step + column) + queries[i * row + d];
+                sum += weight[d] * (share<Number>(x) - Number(0.5));
+            }
+            store(scores + i * scores_row + column, sum * Number(-2));
+        }
+}
+
+}  // namespace qkv::QKV_ISA
