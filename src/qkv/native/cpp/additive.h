@@ -55,41 +55,58 @@ Number to_powers(Number* numbers, std::int64_t count) {
     return largest<Number>(top);
 }
 
+// sum_d weight_d r over some d, for a register tile's rows against a vector of keys. `key` points
+// into a panel, where numbers of the next d lie a panel's width further. Returns sum_d weight_d.
+template <class Number>
+QKV_INLINE Number sum_of_shares(Vector<Number> (&sums)[tile_rows], const Number* queries,
+                              std::int64_t row, const Number* key, const Number* weight,
+                              std::int64_t width) {
+    constexpr std::int64_t step = panel_width<Number>;
+    Number total = 0;
+    std::int64_t d = 0;
+#pragma GCC unroll 1
+    for (; d + 2 <= width; d += 2) {
+        total += weight[d] + weight[d + 1];
+        const Vector<Number> first = load(key + d * step), second = load(key + (d + 1) * step);
+        const Vector<Number> of_first = broadcast(weight[d]), of_second = broadcast(weight[d + 1]);
+#pragma GCC unroll 8
+        for (int i = 0; i < tile_rows; ++i) {
+            const Vector<Number> x = first * queries[i * row + d] + 1;
+            const Vector<Number> y = second * queries[i * row + d + 1] + 1;
+            sums[i] += (of_first * y + of_second * x) / (x * y);
+        }
+    }
+    if (d == width) return total;
+#pragma GCC unroll 8
+    for (int i = 0; i < tile_rows; ++i)
+        sums[i] += weight[d] / (load(key + d * step) * queries[i * row + d] + 1);
+    return total + weight[d];
+}
+
 // Scores of a register tile's rows against one panel of keys. `queries`: powers, rows `row` apart;
 // `panel`: powers, as pack_transposed lays them out.
 //
-// What is summed is r - 1/2: the sums stay as small as the scores are.
+// A score is the sum of weight_d (1 - 2 r) over some d at a time, so that the sums stay about as
+// small as the scores are.
 template <class Number>
 __attribute__((noinline)) void additive_scores(Number* scores, std::int64_t scores_row,
                                                const Number* queries, std::int64_t row,
                                                const Number* panel, const Number* weight,
                                                std::int64_t width) {
-    constexpr std::int64_t step = panel_width<Number>;
-    for (std::int64_t column = 0; column < step; column += lanes<Number>) {
-        Vector<Number> sums[tile_rows] = {};
-        const Number* key = panel + column;
-        std::int64_t d = 0;
-#pragma GCC unroll 1
-        for (; d + 2 <= width; d += 2) {
-            const Vector<Number> first = load(key + d * step), second = load(key + (d + 1) * step);
-            const Vector<Number> of_first = broadcast(weight[d]), of_second = broadcast(weight[d + 1]);
-            const Vector<Number> half = (of_first + of_second) * Number(0.5);
+    constexpr std::int64_t at_a_time = 16;
+    for (std::int64_t column = 0; column < panel_width<Number>; column += lanes<Number>)
+        for (std::int64_t d = 0; d < width; d += at_a_time) {
+            const std::int64_t count = smaller(at_a_time, width - d);
+            Vector<Number> sums[tile_rows] = {};
+            const Number total = sum_of_shares(
+                sums, queries + d, row, panel + d * panel_width<Number> + column, weight + d, count);
 #pragma GCC unroll 8
             for (int i = 0; i < tile_rows; ++i) {
-                const Vector<Number> x = first * queries[i * row + d] + 1;
-                const Vector<Number> y = second * queries[i * row + d + 1] + 1;
-                sums[i] += (of_first * y + of_second * x) / (x * y) - half;
+                Number* to = scores + i * scores_row + column;
+                const Vector<Number> before = d == 0 ? Vector<Number>{} : load(to);
+                store(to, before + (total - sums[i] * 2));
             }
         }
-        if (d < width)
-#pragma GCC unroll 8
-            for (int i = 0; i < tile_rows; ++i)
-                sums[i] += weight[d] / (load(key + d * step) * queries[i * row + d] + 1) -
-                           weight[d] * Number(0.5);
-#pragma GCC unroll 8
-        for (int i = 0; i < tile_rows; ++i)
-            store(scores + i * scores_row + column, sums[i] * Number(-2));
-    }
 }
 
 // 1 / (1 + e^2x) of any x.
