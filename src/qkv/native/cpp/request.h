@@ -4,16 +4,12 @@
 
 #include <cstdint>
 
+#include "statistics/wanted.h"
+#include "tensor.h"
+
 namespace qkv {
 
 enum class Type { float32, float64, bfloat16, float16 };
-
-// A tensor [batch, heads, group, rows, columns] whose columns lie side by side. Strides count
-// elements; a dimension along which the tensor is shared has stride 0.
-struct Tensor {
-    void* data = nullptr;
-    std::int64_t batch = 0, head = 0, group = 0, row = 0;
-};
 
 // Keys [start, stop) that a query may see: `count` such pairs for each query, each within
 // [0, keys], laid out [batch, heads, group, queries, count, 2].
@@ -34,6 +30,7 @@ struct Request {
     Tensor output;         // [batch, heads, group, queries, value_width], in the type of the inputs
     Tensor logsumexp;      // [batch, heads, group, queries], natural logarithm, float64
     Tensor output_gradient, query_gradient, key_gradient, value_gradient;
+    Wanted wanted;
 };
 
 // The kernels as one instruction set builds them.
