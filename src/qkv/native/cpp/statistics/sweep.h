@@ -114,7 +114,7 @@ class Sweep {
             if (wanted_.entropy.data) *row_of<Number>(wanted_.entropy, lead, query) = entropy(row);
             if (wanted_.distance.data)
                 *row_of<Number>(wanted_.distance, lead, query) =
-                    distance(row, *row_of<std::int64_t>(wanted_.position, lead, query));
+                    distance(row, position(lead, query));
             if (wanted_.support.data)
                 *row_of<std::int64_t>(wanted_.support, lead, query) = support(row);
             if (wanted_.chosen_weights.data)
@@ -122,6 +122,11 @@ class Sweep {
             if (wanted_.top_weights.data)
                 take_top(rows.at(rows.ranks ? rows.ranks : rows.weights, i), lead, query, scratch);
         }
+    }
+
+    std::int64_t position(Lead lead, std::int64_t query) const {
+        if (!request_.positions.data) return query;
+        return *row_of<std::int64_t>(request_.positions, lead, query);
     }
 
     void take_chosen(Row<Number> row, Storage* to) const {

@@ -9,8 +9,7 @@ namespace qkv {
 struct Wanted {
     // One number per query [batch, heads, group, queries], in the type of the arithmetic.
     Tensor entropy, distance;
-    Tensor position;  // int64, likewise, of queries among the keys
-    Tensor support;   // int64
+    Tensor support;  // int64
 
     Tensor top_weights, top_keys;  // [..., queries, top], the second in int64
     std::int64_t top = 0;
