@@ -101,18 +101,24 @@ def assert_as_dense(given: Case, found: Results | None = None) -> None:
     found = by_kernels(given) if found is None else found
     oracle, same_dtype = dense(given), dense(given, given.query.dtype)
     for name, expected in vars(oracle).items():
-        actual, peer = getattr(found, name), getattr(same_dtype, name)
-        assert actual.shape == expected.shape, name
-        finite = expected.isfinite()
-        assert torch.equal(actual[~finite].double(), expected[~finite]), name
-        if not finite.any():
-            continue
-        eps = torch.finfo(given.query.dtype).eps
-        units = 32 if given.query.dtype == torch.float64 else 4
-        size = max(1.0, _largest(expected, finite))
-        allowed = 2 * _largest(peer - expected, finite) + units * eps * size
-        error = _largest(actual - expected, finite)
-        assert error <= allowed, f"{name}: error {error:.2e}, allowed {allowed:.2e}"
+        peer = getattr(same_dtype, name)
+        assert_close(getattr(found, name), expected, peer, given.query.dtype, name)
+
+
+def assert_close(
+    actual: Tensor, expected: Tensor, peer: Tensor, dtype: torch.dtype, name: str = "result"
+) -> None:
+    """The rule of `assert_as_dense` for one tensor: `expected` in float64, `peer` by dense torch."""
+    assert actual.shape == expected.shape, name
+    finite = expected.isfinite()
+    assert torch.equal(actual[~finite].double(), expected[~finite]), name
+    if not finite.any():
+        return
+    units = 32 if dtype == torch.float64 else 4
+    size = max(1.0, _largest(expected, finite))
+    allowed = 2 * _largest(peer - expected, finite) + units * torch.finfo(dtype).eps * size
+    error = _largest(actual - expected, finite)
+    assert error <= allowed, f"{name}: error {error:.2e}, allowed {allowed:.2e}"
 
 
 def _largest(numbers: Tensor, where: Tensor) -> float:

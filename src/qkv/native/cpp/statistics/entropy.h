@@ -1,55 +1,18 @@
 // The entropy of a row in nats, -sum_j w_j log(w_j), where 0 log(0) = 0.
 #pragma once
 
-#include "../exp.h"
-#include "../storage.h"
+#include "../log.h"
 #include "row.h"
 
 namespace qkv::QKV_ISA {
 
-// The parts of a number's bits that a logarithm needs.
-template <class Number>
-struct Parts;
-template <>
-struct Parts<float> {
-    static constexpr std::int32_t root_of_half = 0x3f3504f3, one = 0x3f800000;
-    static constexpr std::int32_t fraction = 0x007fffff, integer = 0x4b400000;
-    static constexpr float integer_zero = 12582912.0f;  // bits `integer` + n are n more than this
-    static constexpr int terms = 5;
-};
-template <>
-struct Parts<double> {
-    static constexpr std::int64_t root_of_half = 0x3fe6a09e667f3bcd, one = 0x3ff0000000000000;
-    static constexpr std::int64_t fraction = 0x000fffffffffffff, integer = 0x4338000000000000;
-    static constexpr double integer_zero = 6755399441055744.0;
-    static constexpr int terms = 11;
-};
-
-// log(x) of normal positive numbers; something finite for 0. With x = 2^n m, sqrt(1/2) <= m <
-// sqrt(2), and t = (m - 1) / (m + 1): log(x) = n log(2) + 2 (t + t^3 / 3 + t^5 / 5 + ...).
-template <class Number>
-QKV_INLINE Vector<Number> log(Vector<Number> x) {
-    typedef Integer<Number> Integers __attribute__((vector_size(QKV_VECTOR_BYTES)));
-    using Part = Parts<Number>;
-    // Counted from the root of 1/2 on, the exponent is n and the fraction that of m.
-    const Integers bits = same_bits<Integers>(x) - Part::root_of_half;
-    const Integers exponent = bits >> Exponent<Number>::fraction_bits;
-    const Vector<Number> n =
-        same_bits<Vector<Number>>(exponent + Part::integer) - Part::integer_zero;
-    const Vector<Number> m = same_bits<Vector<Number>>((bits & Part::fraction) + Part::root_of_half);
-    const Vector<Number> t = (m - 1) / (m + 1), square = t * t;
-    Vector<Number> series = broadcast(Number(2.0 / (2 * Part::terms - 1)));
-#pragma GCC unroll 16
-    for (int k = Part::terms - 2; k >= 0; --k) series = series * square + Number(2.0 / (2 * k + 1));
-    return n * Number(log_of_2) + series * t;
-}
-
 template <class Number>
 Number entropy(Row<Number> row) {
-    return row_sum(row, [](Vector<Number> weights, std::int64_t) {
-        const Vector<Number> terms = -(weights * log<Number>(weights));
+    const Number sum = row_sum(row, [](Vector<Number> weights, std::int64_t) {
+        const Vector<Number> terms = weights * log2<Number>(weights);
         return weights == 0 ? Vector<Number>{} : terms;
     });
+    return -sum * Number(log_of_2);
 }
 
 }  // namespace qkv::QKV_ISA
