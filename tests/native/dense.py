@@ -101,23 +101,25 @@ def assert_as_dense(given: Case, found: Results | None = None) -> None:
     found = by_kernels(given) if found is None else found
     oracle, same_dtype = dense(given), dense(given, given.query.dtype)
     for name, expected in vars(oracle).items():
-        peer = getattr(same_dtype, name)
-        assert_close(getattr(found, name), expected, peer, given.query.dtype, name)
+        assert_within_contract(
+            name, getattr(found, name), expected, getattr(same_dtype, name), given.query.dtype
+        )
 
 
-def assert_close(
-    actual: Tensor, expected: Tensor, peer: Tensor, dtype: torch.dtype, name: str = "result"
+def assert_within_contract(
+    name: str, actual: Tensor, oracle: Tensor, peer: Tensor, dtype: torch.dtype
 ) -> None:
-    """The rule of `assert_as_dense` for one tensor: `expected` in float64, `peer` by dense torch."""
-    assert actual.shape == expected.shape, name
-    finite = expected.isfinite()
-    assert torch.equal(actual[~finite].double(), expected[~finite]), name
+    """One result, given the oracle's and that of dense torch in the same dtype."""
+    assert actual.shape == oracle.shape, name
+    finite = oracle.isfinite()
+    assert torch.equal(actual[~finite].double(), oracle[~finite]), name
     if not finite.any():
         return
+    eps = torch.finfo(dtype).eps
     units = 32 if dtype == torch.float64 else 4
-    size = max(1.0, _largest(expected, finite))
-    allowed = 2 * _largest(peer - expected, finite) + units * torch.finfo(dtype).eps * size
-    error = _largest(actual - expected, finite)
+    size = max(1.0, _largest(oracle, finite))
+    allowed = 2 * _largest(peer - oracle, finite) + units * eps * size
+    error = _largest(actual - oracle, finite)
     assert error <= allowed, f"{name}: error {error:.2e}, allowed {allowed:.2e}"
 
 

@@ -6,7 +6,7 @@
 // The powers e^2a and e^2b belong to a query and a key: they are computed once each, and what is
 // left for a pair of them is a division. Two terms share one, 1/x + 1/y = (x + y) / (x y), which is
 // why the powers must not be too large. Where they are, and where something is not finite, each
-// term gets an exponential of its own.
+// term of that query and that key gets an exponential of its own; other cells know nothing of it.
 #pragma once
 
 #include "exp.h"
@@ -41,18 +41,40 @@ QKV_INLINE Vector<Number> power_of_twice(Vector<Number> x) {
     return series * power;
 }
 
-// Turns `count` numbers x, a multiple of the lanes, into e^2x. Returns the largest |x|; infinity
-// where a number is NaN. Beyond additive_reach the powers are arbitrary.
+// |x|, infinity where x is NaN.
 template <class Number>
-Number to_powers(Number* numbers, std::int64_t count) {
-    Vector<Number> top = {};
+QKV_INLINE Vector<Number> size_of(Vector<Number> x) {
+    const Vector<Number> size = x < 0 ? -x : x;
+    return x == x ? size : broadcast(infinity<Number>);
+}
+
+// Turns numbers x of a row, `count` of them, a multiple of the lanes, into e^2x. Returns the largest
+// |x|. Beyond additive_reach the powers are arbitrary.
+template <class Number>
+Number to_powers(Number* row, std::int64_t count) {
+    Vector<Number> reach = {};
     for (std::int64_t i = 0; i < count; i += lanes<Number>) {
-        const Vector<Number> x = load(numbers + i);
-        const Vector<Number> size = x < 0 ? -x : x;
-        top = size <= top ? top : (x == x ? size : broadcast(infinity<Number>));
-        store(numbers + i, power_of_twice<Number>(x));
+        const Vector<Number> x = load(row + i), size = size_of<Number>(x);
+        reach = size > reach ? size : reach;
+        store(row + i, power_of_twice<Number>(x));
     }
-    return largest<Number>(top);
+    return largest<Number>(reach);
+}
+
+// The same for a panel of keys: `reach` gets a number for each of them.
+template <class Number>
+void panel_to_powers(Number* panel, std::int64_t width, Number* reach) {
+    constexpr std::int64_t step = panel_width<Number>;
+    for (std::int64_t column = 0; column < step; column += lanes<Number>) {
+        Vector<Number> top = {};
+        for (std::int64_t d = 0; d < width; ++d) {
+            Number* at = panel + d * step + column;
+            const Vector<Number> x = load(at), size = size_of<Number>(x);
+            top = size > top ? size : top;
+            store(at, power_of_twice<Number>(x));
+        }
+        store(reach + column, top);
+    }
 }
 
 // sum_d weight_d r over some d, for a register tile's rows against a vector of keys. `key` points
@@ -119,12 +141,14 @@ QKV_INLINE Vector<Number> share(Vector<Number> x) {
     return 1 / (1 + power_of_twice<Number>(x));
 }
 
-// As additive_scores, from the queries and keys themselves, which may be anything.
+// Scores of the cells that powers do not serve, from the queries and keys themselves; the others stay
+// as they are. `query_reach` and `key_reach`: the largest |number| of each.
 template <class Number>
-__attribute__((noinline)) void additive_scores_of_any(Number* scores, std::int64_t scores_row,
+__attribute__((noinline)) void additive_scores_beyond(Number* scores, std::int64_t scores_row,
                                                       const Number* queries, std::int64_t row,
                                                       const Number* panel, const Number* weight,
-                                                      std::int64_t width) {
+                                                      std::int64_t width, const Number* query_reach,
+                                                      const Number* key_reach) {
     constexpr std::int64_t step = panel_width<Number>;
     for (std::int64_t column = 0; column < step; column += lanes<Number>)
         for (int i = 0; i < tile_rows; ++i) {
@@ -133,7 +157,9 @@ __attribute__((noinline)) void additive_scores_of_any(Number* scores, std::int64
                 const Vector<Number> x = load(panel + d * step + column) + queries[i * row + d];
                 sum += weight[d] * (share<Number>(x) - Number(0.5));
             }
-            store(scores + i * scores_row + column, sum * Number(-2));
+            const Vector<Number> reach = load(key_reach + column) + query_reach[i];
+            Number* to = scores + i * scores_row + column;
+            store(to, reach <= additive_reach<Number> ? load(to) : sum * Number(-2));
         }
 }
 

@@ -2,7 +2,8 @@
 #pragma once
 
 #include "additive.h"
-#include "strip_sizes.h"
+#include "pack.h"
+#include "threads.h"
 
 namespace qkv::QKV_ISA {
 
@@ -12,14 +13,18 @@ class Scores {
    public:
     using Number = Real<Storage>;
 
-    Scores(const Request& request, const StripSizes<Number>& sizes, Pieces<Number>& pieces)
-        : request_(request), sizes_(sizes), weight_(static_cast<const Number*>(request.additive_weight)) {
-        query = pieces.take(sizes.rows * sizes.width);
-        key_panels_ = pieces.take(sizes.keys * request.width);
+    // At most so many `rows` of a strip, whole register tiles, and `keys`, whole panels.
+    Scores(const Request& request, std::int64_t rows, std::int64_t keys, Pieces<Number>& pieces)
+        : request_(request),
+          width_(rounded_up(request.width, lanes<Number>)),
+          weight_(static_cast<const Number*>(request.additive_weight)) {
+        query = pieces.take(rows * width_);
+        key_panels_ = pieces.take(keys * request.width);
         if (!weight_) return;
-        key_reach_ = pieces.take(sizes.keys / panel);
-        one_panel_ = pieces.take(request.width * panel);
-        six_queries_ = pieces.take(sizes.width * tile_rows);
+        query_reach_ = pieces.take(rows);
+        key_reach_ = pieces.take(keys);
+        six_queries_ = pieces.take(tile_rows * width_);
+        one_panel_ = pieces.take(panel * request.width);
     }
 
     // Whole panels of keys, which hold all of the strips to come.
@@ -29,8 +34,7 @@ class Scores {
         pack_transposed(block_of_keys(keys), key_panels_);
         if (!weight_) return;
         for (std::int64_t key = 0; key < keys.stop - keys.start; key += panel)
-            key_reach_[key / panel] =
-                to_powers(key_panels_ + key * request_.width, panel * request_.width);
+            panel_to_powers(key_panels_ + key * request_.width, request_.width, key_reach_ + key);
     }
 
     void take_queries(Lead lead, Range queries) {
@@ -39,40 +43,39 @@ class Scores {
         const std::int64_t rows = queries.stop - queries.start;
         const std::int64_t padded = rounded_up(rows, tile_rows);
         const Number factor = weight_ ? Number(1) : Number(request_.scale);
-        finite_query = pack(block_of_queries(queries), factor, query, sizes_.width, padded);
+        finite_query = pack(block_of_queries(queries), factor, query, width_, padded);
         if (!weight_) return;
-        for (std::int64_t row = 0; row < padded; row += tile_rows)
-            query_reach_[row / tile_rows] =
-                to_powers(query + row * sizes_.width, tile_rows * sizes_.width);
+        for (std::int64_t row = 0; row < padded; ++row)
+            query_reach_[row] = to_powers(query + row * width_, width_);
     }
 
     // The scores of a register tile's queries, from row `row` of the strip on, and whole panels of
     // keys; rows of scores lie `scores_row` apart.
     void compute(std::int64_t row, Range keys, Number* scores, std::int64_t scores_row) {
-        const Number* queries = query + row * sizes_.width;
+        const Number* queries = query + row * width_;
         const Number* panels = key_panels_ + (keys.start - keys_.start) * request_.width;
         if (!weight_) {
-            multiply(scores, scores_row, Strided<Number>{queries, sizes_.width, 1}, panels,
+            multiply(scores, scores_row, Strided<Number>{queries, width_, 1}, panels,
                      request_.width, keys.stop - keys.start);
             return;
         }
-        for (std::int64_t key = keys.start; key < keys.stop; key += panel, scores += panel)
-            if (can_use_powers(row, key))
-                additive_scores(scores, scores_row, queries, sizes_.width,
-                                panels + (key - keys.start) * request_.width, weight_,
-                                request_.width);
-            else
-                compute_any(row, key, scores, scores_row);
+        for (std::int64_t key = keys.start; key < keys.stop; key += panel, scores += panel) {
+            additive_scores(scores, scores_row, queries, width_,
+                            panels + (key - keys.start) * request_.width, weight_, request_.width);
+            if (!can_use_powers(row, {key, key + panel}))
+                compute_beyond(row, key, scores, scores_row);
+        }
     }
 
-    // Whether the additive score of these queries and the panel of this key can be made of powers.
-    bool can_use_powers(std::int64_t row, std::int64_t key) const {
-        return query_reach_[row / tile_rows] + key_reach_[(key - keys_.start) / panel] <=
+    // Whether the additive scores of all of these queries and keys can be made of powers.
+    bool can_use_powers(std::int64_t row, Range keys) const {
+        const Number* of_keys = key_reach_ + (keys.start - keys_.start);
+        return most(query_reach_ + row, tile_rows) + most(of_keys, keys.stop - keys.start) <=
                additive_reach<Number>;
     }
 
-    Number* query;      // rows of the strip: times the scale, or as powers
-    bool finite_query;  // whether the queries are finite
+    Number* query;             // rows of the strip: times the scale, or as powers
+    bool finite_query = true;  // whether the queries are finite
 
    private:
     static constexpr std::int64_t panel = panel_width<Number>;
@@ -86,23 +89,30 @@ class Scores {
         return {request_.query, lead_, queries.start, queries.stop - queries.start, request_.width};
     }
 
+    static QKV_INLINE Number most(const Number* numbers, std::int64_t count) {
+        Number found = 0;
+        for (std::int64_t i = 0; i < count; ++i) found = larger(numbers[i], found);
+        return found;
+    }
+
     // From the numbers themselves, which are packed anew: this is rare.
-    void compute_any(std::int64_t row, std::int64_t key, Number* scores, std::int64_t scores_row) {
+    void compute_beyond(std::int64_t row, std::int64_t key, Number* scores,
+                        std::int64_t scores_row) {
         const std::int64_t first = queries_.start + row;
         pack(block_of_queries({first, smaller(first + tile_rows, queries_.stop)}), Number(1),
-             six_queries_, sizes_.width, tile_rows);
+             six_queries_, width_, tile_rows);
         pack_transposed(block_of_keys({key, key + panel}), one_panel_);
-        additive_scores_of_any(scores, scores_row, six_queries_, sizes_.width, one_panel_, weight_,
-                               request_.width);
+        additive_scores_beyond(scores, scores_row, six_queries_, width_, one_panel_, weight_,
+                               request_.width, query_reach_ + row, key_reach_ + (key - keys_.start));
     }
 
     const Request& request_;
-    const StripSizes<Number>& sizes_;
+    std::int64_t width_;    // padded to whole vectors
     const Number* weight_;  // of the additive score, or null
     Number* key_panels_;
-    Number* key_reach_ = nullptr;  // the largest number of each panel
-    Number query_reach_[StripSizes<Number>::most_rows / tile_rows];
-    Number *one_panel_ = nullptr, *six_queries_ = nullptr;
+    // The largest |number| of each query and of each key.
+    Number *query_reach_ = nullptr, *key_reach_ = nullptr;
+    Number *six_queries_ = nullptr, *one_panel_ = nullptr;
     Lead lead_ = {};
     Range keys_ = {0, 0}, queries_ = {0, 0};
 };
