@@ -25,6 +25,11 @@ NORMALIZERS = {
 }
 
 
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    torch.manual_seed(0)
+
+
 @dataclass(frozen=True)
 class Case:
     """`[batch, Hk, G, L, D]`, the weight `[D]`, and how far each query may look back."""
