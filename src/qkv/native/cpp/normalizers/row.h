@@ -13,7 +13,8 @@ namespace qkv::QKV_ISA {
 struct RowNote {
     double logsumexp = -infinity<double>;  // of a softmax, without its sink
     double sink = 0;                       // the share of the weight that the sink took
-    std::int64_t support = -1;             // how many weights are not 0 if they are listed, or -1
+    std::int64_t support = -1;  // how many weights are not 0 where the normalizer lists them, or -1
+    bool broken = false;        // whether all of these are NaN
 };
 
 template <class Number>
@@ -95,14 +96,18 @@ QKV_INLINE void fill(Number* row, std::int64_t count, Number number) {
     for (std::int64_t j = 0; j < count; j += lanes<Number>) store(row + j, broadcast(number));
 }
 
-// Every cell that is not hidden becomes NaN, as where a score is NaN or infinite.
+// Every cell that is not hidden becomes NaN, as where a score is NaN or infinite. All of them are
+// listed; returns how many.
 template <class Number>
-void break_row(Number* row, std::int64_t count) {
-    for (std::int64_t j = 0; j < count; j += lanes<Number>) {
-        const Vector<Number> scores = load(row + j);
-        store(row + j, scores == -infinity<Number> ? Vector<Number>{}
-                                                   : broadcast(Number(__builtin_nan(""))));
+std::int64_t break_row(Number* row, std::int64_t count, std::int32_t* places) {
+    std::int64_t found = 0;
+    for (std::int64_t j = 0; j < count; ++j) {
+        const bool hidden = row[j] == -infinity<Number>;
+        row[j] = hidden ? Number(0) : Number(__builtin_nan(""));
+        places[found] = std::int32_t(j);
+        found += !hidden;
     }
+    return found;
 }
 
 // gradients = rates * (gradients - mean of the gradients weighted by the rates): the derivative of

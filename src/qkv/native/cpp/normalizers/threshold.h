@@ -45,7 +45,8 @@ RowNote weights_above_threshold(Number* row, std::int64_t count, Number scale, P
     RowNote note;
     const auto [top, nan] = extremes(row, count);
     if (nan || top == infinity<Number>) {
-        break_row(row, count);
+        note.support = break_row(row, count, candidates.places);
+        note.broken = true;
         return note;
     }
     note.support = 0;

@@ -56,7 +56,8 @@ RowNote topk(Number* row, std::int64_t count, std::int64_t k, Candidates<Number>
     RowNote note;
     const auto [top, nan] = extremes(row, count);
     if (nan) {
-        break_row(row, count);
+        note.support = break_row(row, count, candidates.places);
+        note.broken = true;
         return note;
     }
     const Number bound = bound_of_top(row, count, k, spare);
