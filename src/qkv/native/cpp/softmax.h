@@ -14,12 +14,14 @@ struct RowState {
     Number maximum = -infinity<Number>;
     Number total = 0;
 
-    // From now on weights are relative to this score too. Returns by how many powers of two earlier
-    // sums grow.
+    // From now on weights are relative to this score too. Returns by what earlier sums shrink.
     QKV_INLINE Number raise(Number score) {
+        if (score <= maximum) return 1;
         const Number before = maximum;
         maximum = larger(score, maximum);
-        return before - shift();
+        const Number factor = exp2_of(before - shift());
+        total *= factor;
+        return factor;
     }
 
     // What is subtracted from a score: of a row that has seen nothing all are -infinity, and stay.
@@ -72,21 +74,15 @@ template <int Rows, class Number>
 QKV_INLINE void weigh(Number* scores, std::int64_t step, std::int64_t count,
                       RowState<Number>* rows, Number* factors) {
     constexpr int together = Rows % 2 == 0 ? 2 : 1;  // so many that their constants fit in registers
-    constexpr std::int64_t padded = rounded_up(Rows, lanes<Number>);
-    Number top[Rows], shrunk[padded] = {}, shift[Rows], added[Rows];
+    Number top[Rows], shift[Rows], added[Rows];
     find_largest<Rows>(scores, step, count, top);
     for (int i = 0; i < Rows; ++i) {
-        shrunk[i] = rows[i].raise(top[i]);
+        factors[i] = rows[i].raise(top[i]);
         shift[i] = rows[i].shift();
     }
-    for (int i = 0; i < padded; i += lanes<Number>)
-        store(shrunk + i, exp2<Number>(load(shrunk + i)));
     for (int i = 0; i < Rows; i += together)
         raise_to_powers<together>(scores + i * step, step, count, shift + i, added + i);
-    for (int i = 0; i < Rows; ++i) {
-        rows[i].total = shrunk[i] * rows[i].total + added[i];
-        factors[i] = shrunk[i];
-    }
+    for (int i = 0; i < Rows; ++i) rows[i].total += added[i];
 }
 
 }  // namespace qkv::QKV_ISA
