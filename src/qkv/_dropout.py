@@ -50,13 +50,13 @@ class Dropout:
 
     def _hash(self, cells: Cells, seed: Tensor) -> Tensor:
         """A 32-bit number per cell (in int64): coordinates mixed in one after the other."""
-        state = _mixed((seed & _WORD) ^ _mixed((seed >> 32) & _WORD))
+        state = mixed((seed & _WORD) ^ mixed((seed >> 32) & _WORD))
         for coordinate in (cells.batch, cells.head, cells.row, cells.col):
-            state = _mixed(state ^ (coordinate & _WORD))
+            state = mixed(state ^ (coordinate & _WORD))
         return state
 
 
-def _mixed(number: Tensor) -> Tensor:
+def mixed(number: Tensor) -> Tensor:
     """A bijection of 32-bit words in which every bit of the input moves every bit of the output
     (multiply and xor-shift, with the constants of Wellons' "lowbias32")."""
     number = ((number ^ (number >> 16)) * 0x7FEB352D) & _WORD

@@ -102,18 +102,32 @@ def assert_as_dense(given: Case, found: Results | None = None) -> None:
     inputs = (given.query, given.key, given.value, given.output_gradient)
     largest_input = max(tensor.abs().max().item() for tensor in inputs if tensor.numel())
     for name, expected in vars(oracle).items():
-        actual, peer = getattr(found, name), getattr(same_dtype, name)
-        assert actual.shape == expected.shape, name
-        finite = expected.isfinite()
-        assert torch.equal(actual[~finite].double(), expected[~finite]), name
-        if not finite.any():
-            continue
-        eps = torch.finfo(given.query.dtype).eps
-        units = 32 if given.query.dtype == torch.float64 else 4
-        size = max(largest_input, _largest(expected, finite))
-        allowed = 2 * _largest(peer - expected, finite) + units * eps * size
-        error = _largest(actual - expected, finite)
-        assert error <= allowed, f"{name}: error {error:.2e}, allowed {allowed:.2e}"
+        assert_within_contract(
+            name,
+            getattr(found, name),
+            expected,
+            getattr(same_dtype, name),
+            given.query.dtype,
+            largest_input,
+        )
+
+
+def assert_within_contract(
+    name: str, actual: Tensor, oracle: Tensor, peer: Tensor, dtype: torch.dtype, size: float = 1.0
+) -> None:
+    """One result, given the oracle's and that of dense torch in the same dtype. `size` is that of
+    the largest input."""
+    assert actual.shape == oracle.shape, name
+    finite = oracle.isfinite()
+    assert torch.equal(actual[~finite].double(), oracle[~finite]), name
+    if not finite.any():
+        return
+    eps = torch.finfo(dtype).eps
+    units = 32 if dtype == torch.float64 else 4
+    size = max(size, _largest(oracle, finite))
+    allowed = 2 * _largest(peer - oracle, finite) + units * eps * size
+    error = _largest(actual - oracle, finite)
+    assert error <= allowed, f"{name}: error {error:.2e}, allowed {allowed:.2e}"
 
 
 def _largest(numbers: Tensor, where: Tensor) -> float:
