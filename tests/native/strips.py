@@ -131,4 +131,6 @@ def assert_as_defined(given: Case, kind: Kind, dropped: Dropped | None = None) -
         # Above 2 the weights rise infinitely steeply from the threshold on.
         steep = kind.parameter is not None and kind.name == "entmax" and kind.parameter[1] > 2
         times = 30 if steep else 10 if name == "parameter" and kind.name == "entmax" else 1
-        assert_within_contract(name, found[name], expected, peer[name], given.query.dtype, times)
+        assert_within_contract(
+            name, found[name], expected, peer[name], given.query.dtype, times=times
+        )

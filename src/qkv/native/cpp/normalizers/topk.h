@@ -63,7 +63,7 @@ RowNote topk(Number* row, std::int64_t count, std::int64_t k, Candidates<Number>
     const Number bound = bound_of_top(row, count, k, spare);
     std::int64_t found = compress(
         row, count,
-        [&](auto score) { return (score >= bound) & (score > -infinity<Number>); }, candidates);
+        [&](Vector<Number> scores) { return (scores >= bound) & (scores > -infinity<Number>); }, candidates);
     Number *values = candidates.values, threshold = -infinity<Number>;
     std::int64_t at_threshold = 0;  // how many that equal it are taken
     if (found > k) {
