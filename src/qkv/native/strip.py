@@ -69,12 +69,14 @@ def strip_forward(
 
 @dataclass(frozen=True)
 class StripGradients:
-    """Of query, key and value in their types; of the parameter in float64, summed to its shape."""
+    """Of query, key and value in their types; of the parameter in float64, summed to its shape; of
+    the additive weight in its type."""
 
     query: Tensor
     key: Tensor
     value: Tensor
     parameter: Tensor | None
+    additive_weight: Tensor | None
 
 
 def strip_backward(
@@ -89,6 +91,7 @@ def strip_backward(
     lead = _lead("strip_backward", query, key, value, stages.intervals)
     inputs = (query, key, value)
     of_parameter = None if stages.parameter is None else torch.zeros(lead[:3], dtype=torch.float64)
+    of_weight = None if stages.additive_weight is None else torch.zeros_like(stages.additive_weight)
     if 0 in (*lead, key.shape[-2]):
         gradients = tuple(torch.zeros_like(tensor) for tensor in inputs)
     else:
@@ -102,6 +105,7 @@ def strip_backward(
         asked.output_gradient = _dense(output_gradient)
         asked.query_gradient, asked.key_gradient, asked.value_gradient = gradients
         asked.parameter_gradient = of_parameter
+        asked.additive_weight_gradient = of_weight
         _module().strip_backward(asked)
     of_query, of_key, of_value = (
         gradient.sum_to_size(tensor.shape)
@@ -109,7 +113,7 @@ def strip_backward(
     )
     if stages.parameter is not None and of_parameter is not None:
         of_parameter = of_parameter.sum_to_size(stages.parameter.shape)
-    return StripGradients(of_query, of_key, of_value, of_parameter)
+    return StripGradients(of_query, of_key, of_value, of_parameter, of_weight)
 
 
 def dropout_states(seed: Tensor, batch: Tensor, head: Tensor, row: Tensor) -> Tensor:

@@ -78,9 +78,13 @@ class Scores {
 
     // The largest |query| + |key| of an additive score of a register tile's queries and some keys.
     Number reach(std::int64_t row, Range keys) const {
-        const Number* of_keys = key_reach_ + (keys.start - keys_.start);
-        return most(query_reach_ + row, tile_rows) + most(of_keys, keys.stop - keys.start);
+        return most(query_reach(row), tile_rows) +
+               most(key_reach(keys.start), keys.stop - keys.start);
     }
+
+    // Of one query and one key, and those that follow.
+    const Number* query_reach(std::int64_t row) const { return query_reach_ + row; }
+    const Number* key_reach(std::int64_t key) const { return key_reach_ + (key - keys_.start); }
 
     Number* query;             // rows of the strip: times the scale, or as powers
     bool finite_query = true;  // whether the queries are finite
@@ -111,8 +115,8 @@ class Scores {
              six_queries_, width_, tile_rows);
         pack_transposed(block_of_keys({key, key + panel}), one_panel_);
         additive_scores_beyond(fast_weight_.reach, scores, scores_row, six_queries_, width_,
-                               one_panel_, weight_, request_.width, query_reach_ + row,
-                               key_reach_ + (key - keys_.start));
+                               one_panel_, weight_, request_.width, query_reach(row),
+                               key_reach(key));
     }
 
     const Request& request_;
