@@ -210,7 +210,7 @@ MUTANTS = (
     Mutant(
         "the matrix is built",
         "contract 8",
-        "impl/tiled.py",
+        "_sweep.py",
         "    cells = max(1, problem.memory // bytes_per_cell(problem, measures))\n",
         "    cells = 2**40\n",
         "contracts/test_8_memory.py",

@@ -13,6 +13,7 @@ from torch.autograd import forward_ad
 from . import _traced
 from ._errors import UnsupportedError
 from ._problem import build
+from ._sweep import bytes_per_cell, tiling
 from .impl import native, reference, sdpa, tiled
 from .measures.base import Measure
 from .measures.product import Collected, Product
@@ -120,9 +121,9 @@ def plan(matrix: AttentionMatrix, operation: str, measures: tuple[Measure, ...])
     lead, rows, cols = problem.layout.lead, problem.layout.queries, problem.layout.keys
     sizes = [prod(lead) * rows * cols]
     if implementation is tiled and not tiled.at_once(problem, measures):
-        sizes = [block.cells for block in tiled.tiling(problem, measures).fitted()]
+        sizes = [block.cells for block in tiling(problem, measures).fitted()]
     blocks, cells = len(sizes), sum(sizes)
-    per_cell = 0 if implementation in (sdpa, native) else tiled.bytes_per_cell(problem, measures)
+    per_cell = 0 if implementation in (sdpa, native) else bytes_per_cell(problem, measures)
     memory = per_cell * max(sizes, default=0)
     width = matrix.query.shape[-1]
     values = sum(m.value.shape[-1] for m in measures if isinstance(m, Product))

@@ -36,6 +36,7 @@ class Dense(Mask):
 
     name = "dense"
     formula = "allowed[i, j]"
+    stored = True
 
     def __post_init__(self) -> None:
         if not is_tensor(self.allowed) or self.allowed.dtype != torch.bool:

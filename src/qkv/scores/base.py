@@ -51,6 +51,12 @@ class Score(Stage):
         query with them, and the keys. The score and the keys themselves where nothing can."""
         return self, key
 
+    def as_product(
+        self, query: Tensor, key: Tensor, *pieces: Tensor
+    ) -> tuple[Tensor, Tensor, float] | None:
+        """Queries and keys whose inner products, times a factor, are the scores; or None."""
+        return None
+
     def scores(self, tile: Tile, *pieces: Tensor) -> Tensor:
         """`[..., r, c]`."""
         raise NotImplementedError
