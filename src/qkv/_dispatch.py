@@ -69,7 +69,7 @@ def run(matrix: AttentionMatrix, *measures: Measure) -> list[Any]:
             return results
         implementation = tiled
     if implementation is native:
-        return native.run(matrix, measures, _differentiable(matrix))
+        return native.run(matrix, measures)
     return implementation.run(matrix, measures)
 
 

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from .._errors import UnsupportedError
 
-_TYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)  # as in cpp/request.h
+TYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)  # as in cpp/request.h
 
 
 @cache
@@ -148,7 +148,7 @@ def _asked(
     keys = key.shape[-2]
     bounds = _every_key(keys) if intervals is None else _bounds(intervals, keys)
     inputs = (_dense(query), _dense(key), _dense(value))
-    return (_TYPES.index(query.dtype), scale, torch.get_num_threads(), bounds, *inputs)
+    return (TYPES.index(query.dtype), scale, torch.get_num_threads(), bounds, *inputs)
 
 
 def _lead(
@@ -157,7 +157,7 @@ def _lead(
     """`(batch, Hk, G, Lq)` of a request that fits."""
     tensors = (query, key, value)
     for name, tensor in zip(("query", "key", "value"), tensors, strict=True):
-        if tensor.dtype not in _TYPES or tensor.dtype != query.dtype:
+        if tensor.dtype not in TYPES or tensor.dtype != query.dtype:
             raise TypeError(
                 f"{function}: {name} must be float32, float64, bfloat16 or float16 like query; "
                 f"got {tensor.dtype}"
