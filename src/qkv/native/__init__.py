@@ -18,8 +18,7 @@ import torch
 from torch import Tensor
 
 from .._errors import UnsupportedError
-
-TYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)  # as in cpp/request.h
+from .request import TYPES, Request
 
 
 @cache
@@ -94,8 +93,9 @@ def forward(
     logsumexp = torch.empty(lead, dtype=torch.float64)
     if 0 in (*lead, key.shape[-2]):
         return output.zero_(), logsumexp.fill_(-torch.inf)
-    asked = _asked(query, key, value, scale, intervals)
-    _module().forward(*asked, output, logsumexp)
+    asked = _asked(lead, query, key, value, scale, intervals)
+    asked.output, asked.logsumexp = output, logsumexp
+    _module().forward(asked)
     return output, logsumexp
 
 
@@ -124,8 +124,11 @@ def backward(
         key.new_empty(batch, heads, 1, *key.shape[-2:]),
         value.new_empty(batch, heads, 1, *value.shape[-2:]),
     )
-    asked = _asked(query, key, value, scale, intervals)
-    _module().backward(*asked, _dense(output), logsumexp, _dense(output_gradient), *gradients)
+    asked = _asked(lead, query, key, value, scale, intervals)
+    asked.output, asked.logsumexp = _dense(output), logsumexp
+    asked.output_gradient = _dense(output_gradient)
+    asked.query_gradient, asked.key_gradient, asked.value_gradient = gradients
+    _module().backward(asked)
     inputs = (query, key, value)
     of_query, of_key, of_value = (
         gradient.sum_to_size(tensor.shape)
@@ -142,13 +145,25 @@ def _module() -> Any:
 
 
 def _asked(
-    query: Tensor, key: Tensor, value: Tensor, scale: float, intervals: Tensor | None
-) -> tuple[Any, ...]:
-    """The arguments that both passes of the module begin with."""
+    lead: tuple[int, ...],
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    scale: float,
+    intervals: Tensor | None,
+) -> Request:
+    """A request without what is computed."""
     keys = key.shape[-2]
-    bounds = _every_key(keys) if intervals is None else _bounds(intervals, keys)
-    inputs = (_dense(query), _dense(key), _dense(value))
-    return (TYPES.index(query.dtype), scale, torch.get_num_threads(), bounds, *inputs)
+    return Request(
+        type=TYPES.index(query.dtype),
+        lead=lead,
+        scale=scale,
+        threads=torch.get_num_threads(),
+        intervals=_every_key(keys) if intervals is None else _bounds(intervals, keys),
+        query=_dense(query),
+        key=_dense(key),
+        value=_dense(value),
+    )
 
 
 def _lead(

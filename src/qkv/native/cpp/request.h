@@ -1,4 +1,5 @@
-// What is asked of a kernel: sizes, where the tensors lie, and which keys each query may see.
+// What is asked of a kernel: sizes, where the tensors lie, and what happens to the scores between
+// the product with the keys and the product with the values.
 // Plain data only: every instruction set's build of the kernels reads the same structure.
 #pragma once
 
@@ -7,9 +8,11 @@
 namespace qkv {
 
 enum class Type { float32, float64, bfloat16, float16 };
+enum class NormalizerKind { softmax, sigmoid, identity, sparsemax, entmax15, entmax, topk };
+enum class BiasKind { cells, distance, soft_cap };
 
 // A tensor [batch, heads, group, rows, columns] whose columns lie side by side. Strides count
-// elements; a dimension along which the tensor is shared has stride 0.
+// elements; a dimension along which the tensor is shared has stride 0. Without data it is absent.
 struct Tensor {
     void* data = nullptr;
     std::int64_t batch = 0, head = 0, group = 0, row = 0;
@@ -23,20 +26,65 @@ struct Intervals {
     int count = 1;
 };
 
+// What changes scores before they are normalised; numbers are in the type of the arithmetic.
+//   cells: adds values [batch, heads, group, queries, keys]. `column` is the stride of keys: 1, or 0
+//     where a number counts for all keys.
+//   distance: adds values[j - position + origin], of a vector for each head, [batch, heads, group,
+//     numbers], numbers side by side. Every distance that occurs has its entry.
+//   soft_cap: limit * tanh(score / limit).
+struct Bias {
+    BiasKind kind = BiasKind::cells;
+    Tensor values;
+    std::int64_t column = 0;
+    std::int64_t numbers = 0, origin = 0;
+    double limit = 0;
+    Tensor gradient;  // of the values, of their shape and with strides of its own; absent: not asked
+    std::int64_t gradient_column = 0;
+};
+
+constexpr int most_biases = 8;
+
 struct Request {
     Type type;
     std::int64_t batch, heads, group;  // `heads` of keys, each serving a `group` of query heads
     std::int64_t queries, keys, width, value_width;
     double scale;  // scores = scale * query . key
     int threads;
-    Intervals intervals;
     Tensor query, key, value;
-    Tensor output;         // [batch, heads, group, queries, value_width], in the type of the inputs
-    Tensor logsumexp;      // [batch, heads, group, queries], natural logarithm, float64
+
+    // Where given, scores = sum_d weight[d] tanh(query[d] + key[d]) instead: [width], in the type of
+    // the arithmetic.
+    void* additive_weight;
+
+    Bias biases[most_biases];  // applied in this order
+    int bias_count;
+    Tensor positions;  // of queries among the keys: [batch, heads, group, queries], int64; absent: 0, 1, ...
+
+    Intervals intervals;
+    Tensor bits;  // what they leave and these bits show is seen: rows of bytes, bit j % 8 of byte j / 8
+
+    NormalizerKind normalizer;
+    // Of softmax the sink, of sigmoid the bias, of entmax alpha: [batch, heads, group], float64.
+    // Absent: no sink, a bias of 0.
+    Tensor parameter;
+    std::int64_t top;  // how many keys top-k takes
+
+    // A weight is dropped where the hash of its column, begun with the state of its row, is below
+    // the threshold; others are multiplied by `dropout_factor`. States [batch, heads, group,
+    // queries], 32-bit words in int64; absent: nothing is dropped.
+    Tensor dropout_states;
+    std::uint32_t dropout_threshold;
+    double dropout_factor;
+
+    Tensor output;     // [batch, heads, group, queries, value_width], in the type of the inputs
+    Tensor logsumexp;  // [batch, heads, group, queries], natural logarithm, float64
+
     Tensor output_gradient, query_gradient, key_gradient, value_gradient;
+    void* additive_weight_gradient;  // [width], in the type of the arithmetic
+    Tensor parameter_gradient;       // [batch, heads, group], float64
 };
 
-// The kernels as one instruction set builds them.
+// The kernels as one instruction set builds them. The first three are a softmax of dot products.
 struct Kernels {
     const char* name;
     void (*forward)(const Request&);   // output, logsumexp
