@@ -227,8 +227,8 @@ MUTANTS = (
         "dropout: columns share their fate",
         "contract 9",
         "_dropout.py",
-        "(cells.batch, cells.head, cells.row, cells.col)",
-        "(cells.batch, cells.head, cells.row)",
+        "_mixed(self.row_states(cells, seed) ^ (cells.col & _WORD))",
+        "self.row_states(cells, seed)",
         "contracts/test_9_dropout.py",
     ),
     Mutant(

@@ -44,14 +44,20 @@ class Dropout:
     def lift(self, layout: Layout) -> Lifted:
         return [(self.seed, None)]
 
+    @property
+    def threshold(self) -> int:
+        """Weights are dropped where their cell's 32-bit number is below it."""
+        return int(self.probability * 2**32)
+
     def apply(self, weights: Tensor, cells: Cells, seed: Tensor) -> Tensor:
-        kept = self._hash(cells, seed) >= int(self.probability * 2**32)
+        kept = _mixed(self.row_states(cells, seed) ^ (cells.col & _WORD)) >= self.threshold
         return torch.where(kept, weights / (1 - self.probability), 0)
 
-    def _hash(self, cells: Cells, seed: Tensor) -> Tensor:
-        """A 32-bit number per cell (in int64): coordinates mixed in one after the other."""
+    def row_states(self, cells: Cells, seed: Tensor) -> Tensor:
+        """`[..., r, 1]`: a 32-bit number (in int64) with all but the column mixed in; mixed with
+        that it is the number of a cell."""
         state = _mixed((seed & _WORD) ^ _mixed((seed >> 32) & _WORD))
-        for coordinate in (cells.batch, cells.head, cells.row, cells.col):
+        for coordinate in (cells.batch, cells.head, cells.row):
             state = _mixed(state ^ (coordinate & _WORD))
         return state
 

@@ -12,69 +12,124 @@ from math import prod
 import torch
 from torch import Tensor
 
+from .. import native
+from .._cells import Cells
 from .._layout import Layout
 from .._problem import Problem
-from .._tensors import of_rank
+from .._tensors import accumulation_dtype, of_rank
 from .._tiling import Block
-from ..measures.base import Measure
-from ..measures.product import Product
+from ..biases.base import Bias, DistanceBias
+from ..biases.softcap import SoftCap
+from ..biases.tensor import TensorBias
+from ..normalizers.base import Normalizer
+from ..normalizers.entmax import Entmax
+from ..normalizers.entmax15 import Entmax15
+from ..normalizers.identity import Identity
+from ..normalizers.sigmoid import Sigmoid
 from ..normalizers.softmax import Softmax
+from ..normalizers.sparsemax import Sparsemax
+from ..normalizers.topk import TopK
+from ..scores.additive import Additive
 
-_WIDEST = 256
+WIDEST = 256  # of queries, keys and values
+
+_NORMALIZERS: dict[type[Normalizer], str] = {
+    Softmax: "softmax",
+    Sigmoid: "sigmoid",
+    Identity: "identity",
+    Sparsemax: "sparsemax",
+    Entmax15: "entmax15",
+    Entmax: "entmax",
+    TopK: "topk",
+}
+_MASK_BLOCK = 2**22  # cells of a dense mask that become bits at a time
+
+Pieces = dict[str, tuple[Tensor, ...]]
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What the kernels take."""
+    """What the kernels take: see `qkv.native.request`. Tensors of the user are differentiable."""
 
     query: Tensor
     key: Tensor
-    value: Tensor
     scale: float
+    weight: Tensor | None  # of an additive score
+    biases: tuple[native.Bias, ...]
+    positions: Tensor | None
     intervals: Tensor | None
+    bits: Tensor | None
+    normalizer: str
+    parameter: Tensor | None
+    top: int
+    dropout: native.Dropout | None
 
     @property
-    def inputs(self) -> tuple[Tensor, Tensor, Tensor]:
-        return self.query, self.key, self.value
+    def differentiable(self) -> list[Tensor | None]:
+        """What the kernels have gradients of, in the order in which they give them."""
+        values = [bias.values for bias in self.biases if bias.values is not None]
+        return [self.query, self.key, self.weight, self.parameter, *values]
 
 
-def reason(problem: Problem, measures: tuple[Measure, ...]) -> str | None:
-    """Why the kernels do not take this request, or None."""
-    if len(measures) != 1 or not isinstance(measures[0], Product):
-        return "its kernels compute A @ value alone"
-    pieces = {part: tuple(t for t, _ in entries) for part, entries in problem.parts.items()}
-    products = problem.score.as_product(problem.query, *pieces["key"], *pieces["score"])
-    if products is None:
-        return f"its kernels know no {type(problem.score).__name__} score"
-    normalizer = problem.normalizer
-    if not isinstance(normalizer, Softmax) or normalizer.sink is not None:
-        return f"its kernels know softmax without a sink alone, not {type(normalizer).__name__}"
-    if problem.biases:
-        return f"its kernels know no bias, and here is {type(problem.biases[0]).__name__}"
-    if problem.dropout is not None:
-        return "its kernels drop no weights"
-    value, _ = measures[0].lift(problem.layout)[0]
-    if value.shape[-3] != 1:
-        return "its kernels take one value for all heads of a group"
-    if max(products[0].shape[-1], value.shape[-1]) > _WIDEST:
-        return f"its kernels take widths up to {_WIDEST}"
-    if problem.mask is not None and _ranges(problem, pieces) is None:
-        return "its kernels know masks that are intervals of keys alone"
+def reason(problem: Problem, pieces: Pieces) -> str | None:
+    """Why the kernels do not take this matrix, or None."""
+    score = problem.score
+    products = score.as_product(*pieces["query"], *pieces["key"], *pieces["score"])
+    if products is None and type(score) is not Additive:
+        return f"its kernels know no {type(score).__name__} score"
+    if (products or pieces["query"])[0].shape[-1] > WIDEST:
+        return f"its kernels take widths up to {WIDEST}"
+    for bias in problem.biases:
+        if not isinstance(bias, (TensorBias, DistanceBias, SoftCap)):
+            return f"its kernels know no {type(bias).__name__} bias"
+    if len(problem.biases) > native.MOST_BIASES:
+        return f"its kernels take up to {native.MOST_BIASES} biases"
+    if type(problem.normalizer) not in _NORMALIZERS:
+        return f"its kernels know no {type(problem.normalizer).__name__} normalizer"
+    mask = problem.mask
+    if mask is not None and not mask.stored and _intervals(problem, pieces) is None:
+        return "its kernels take masks that are intervals of keys or given as tensors"
     return None
 
 
-def asked(problem: Problem, pieces: dict[str, tuple[Tensor, ...]]) -> Asked:
-    """The request with these tensors in place of its own."""
+def asked(problem: Problem, pieces: Pieces) -> Asked:
+    """The matrix with these tensors in place of its own."""
+    layout, wide = problem.layout, accumulation_dtype(problem.query.dtype)
+    weight = None
     products = problem.score.as_product(*pieces["query"], *pieces["key"], *pieces["score"])
-    assert products is not None
-    query, key, scale = products
-    (value,) = pieces["measure 0"]
-    tensors = (_one_batch(t.to(query.dtype), problem.layout) for t in (query, key, value))
-    return Asked(*tensors, scale, _ranges(problem, pieces))
+    if products is not None:
+        query, key, scale = products
+    else:
+        weight, *bias = (piece.to(wide) for piece in pieces["score"])
+        query, key, scale = pieces["query"][0], pieces["key"][0], 1.0
+        query = query.to(wide) + bias[0] if bias else query
+        key = key.to(query.dtype)
+    cells = problem.cells(_whole(layout), pieces)
+    intervals = _intervals(problem, pieces)
+    positions = None
+    if any(isinstance(bias, DistanceBias) for bias in problem.biases):
+        positions = _positions(cells, layout)
+    normalizer, parameter = _normalizer(problem, pieces, layout)
+    return Asked(
+        one_batch(query, layout),
+        one_batch(key, layout),
+        scale,
+        weight,
+        tuple(_biases(problem, pieces, layout, positions)),
+        positions,
+        intervals,
+        _bits(problem, pieces) if problem.mask is not None and intervals is None else None,
+        normalizer,
+        parameter,
+        problem.normalizer.k if isinstance(problem.normalizer, TopK) else 0,
+        _dropout(problem, pieces, cells, layout),
+    )
 
 
-def _one_batch(tensor: Tensor, layout: Layout) -> Tensor:
-    """`[batch..., Hk, G, a, b]` with the batch in one dimension, of size one where it is shared."""
+def one_batch(tensor: Tensor, layout: Layout, trail: int = 2) -> Tensor:
+    """`[batch..., Hk, G, ...]` with the batch in one dimension, of size one where it is shared;
+    `trail` dimensions follow the heads."""
+    tensor = of_rank(tensor, len(layout.lead) + trail)
     batch = tensor.shape[: len(layout.batch)]
     if any(size != 1 for size in batch):
         tensor = tensor.expand(*layout.batch, *tensor.shape[len(batch) :])
@@ -82,16 +137,105 @@ def _one_batch(tensor: Tensor, layout: Layout) -> Tensor:
     return tensor.reshape(prod(tensor.shape[: len(batch)]), *rest)
 
 
-def _ranges(problem: Problem, pieces: dict[str, tuple[Tensor, ...]]) -> Tensor | None:
+def _whole(layout: Layout) -> Block:
+    lead = tuple((0, size) for size in layout.lead)
+    return Block(lead, (0, layout.queries), (0, layout.keys))
+
+
+def _positions(cells: Cells, layout: Layout) -> Tensor:
+    """`[batch, Hk, G, Lq]`."""
+    return one_batch(cells.position, layout).squeeze(-1).to(torch.int64)
+
+
+def _biases(problem: Problem, pieces: Pieces, layout: Layout, positions: Tensor | None):
+    wide = accumulation_dtype(problem.query.dtype)
+    for index, bias in enumerate(problem.biases):
+        own = [piece.to(wide) for piece in pieces[f"bias {index}"]]
+        yield _bias(bias, own, layout, positions)
+
+
+def _bias(
+    bias: Bias, own: list[Tensor], layout: Layout, positions: Tensor | None
+) -> native.Bias:
+    if isinstance(bias, SoftCap):
+        return native.Bias("soft_cap", limit=float(bias.limit))
+    if isinstance(bias, TensorBias):
+        return native.Bias("cells", one_batch(own[0], layout))
+    assert isinstance(bias, DistanceBias)
+    assert positions is not None
+    nearest, farthest = -int(positions.max()), layout.keys - int(positions.min())
+    ahead = torch.arange(nearest, farthest, device=positions.device)
+    values = one_batch(bias.of(ahead.unsqueeze(0), *own), layout).squeeze(-2)
+    return native.Bias("distance", values, origin=-nearest)
+
+
+def _normalizer(
+    problem: Problem, pieces: Pieces, layout: Layout
+) -> tuple[str, Tensor | None]:
+    """Its name, and its parameter as float64 `[batch, Hk, G]`."""
+    normalizer = problem.normalizer
+    name, given = _NORMALIZERS[type(normalizer)], next(iter(pieces["normalizer"]), None)
+    number = None
+    if isinstance(normalizer, Entmax):
+        number = normalizer.alpha
+        if not isinstance(number, Tensor) and number == 1:
+            return "softmax", None
+    elif isinstance(normalizer, Sigmoid):
+        number = normalizer.bias
+    elif isinstance(normalizer, Softmax):
+        number = normalizer.sink
+    if given is None and number is not None:
+        given = torch.tensor(float(number), dtype=torch.float64)
+    if given is None:
+        return name, None
+    return name, one_batch(given, layout).squeeze((-2, -1)).to(torch.float64)
+
+
+def _dropout(
+    problem: Problem, pieces: Pieces, cells: Cells, layout: Layout
+) -> native.Dropout | None:
+    dropout = problem.dropout
+    if dropout is None:
+        return None
+    states = one_batch(dropout.row_states(cells, *pieces["dropout"]), layout).squeeze(-1)
+    return native.Dropout(states, dropout.threshold, 1 / (1 - dropout.probability))
+
+
+def _intervals(problem: Problem, pieces: Pieces) -> Tensor | None:
     """What the mask shows as `[batch, Hk, G, Lq, n, 2]`, or None where it is no such thing."""
     if problem.mask is None:
         return None
     layout = problem.layout
-    block = Block(tuple((0, size) for size in layout.lead), (0, layout.queries), (0, layout.keys))
-    found = problem.mask.intervals(problem.cells(block, pieces), *pieces["mask"])
+    found = problem.mask.intervals(problem.cells(_whole(layout), pieces), *pieces["mask"])
     if found is None:
         return None
     bounds = [torch.as_tensor(bound) for interval in found for bound in interval]
     bounds = [of_rank(bound.clamp(0, layout.keys), len(layout.lead) + 2) for bound in bounds]
     ranges = torch.cat(torch.broadcast_tensors(*bounds), -1)  # [batch..., Hk, G, Lq, 2n]
-    return _one_batch(ranges, layout).unflatten(-1, (-1, 2))
+    return one_batch(ranges, layout).unflatten(-1, (-1, 2))
+
+
+def _bits(problem: Problem, pieces: Pieces) -> Tensor:
+    """What the mask shows as bits, uint8 `[batch, Hk, G, Lq, ceil(Lk / 8)]`."""
+    mask, layout = problem.mask, problem.layout
+    assert mask is not None
+    step = max(1, _MASK_BLOCK // max(1, prod(layout.lead) * layout.keys))
+    parts = []
+    for start in range(0, layout.queries, step):
+        block = Block(
+            tuple((0, size) for size in layout.lead),
+            (start, min(layout.queries, start + step)),
+            (0, layout.keys),
+        )
+        axes = {part: [a for _, a in entries] for part, entries in problem.parts.items()}
+        cut = {
+            part: tuple(block.take(t, a) for t, a in zip(tensors, axes[part], strict=True))
+            for part, tensors in pieces.items()
+            if part in axes
+        }
+        visible = mask.visible(problem.cells(block, cut), *cut["mask"])
+        rows = block.rows[1] - block.rows[0]
+        visible = of_rank(visible, len(layout.lead) + 2)
+        visible = visible.expand(*visible.shape[:-2], rows, layout.keys)
+        parts.append(native.packed(visible))
+    return one_batch(torch.cat(parts, -2), layout)
