@@ -50,19 +50,21 @@ class Dropout:
         return int(self.probability * 2**32)
 
     def apply(self, weights: Tensor, cells: Cells, seed: Tensor) -> Tensor:
-        kept = _mixed(self.row_states(cells, seed) ^ (cells.col & _WORD)) >= self.threshold
+        states = row_states(seed, cells.batch, cells.head, cells.row)
+        kept = mixed(states ^ (cells.col & _WORD)) >= self.threshold
         return torch.where(kept, weights / (1 - self.probability), 0)
 
-    def row_states(self, cells: Cells, seed: Tensor) -> Tensor:
-        """`[..., r, 1]`: a 32-bit number (in int64) with all but the column mixed in; mixed with
-        that it is the number of a cell."""
-        state = _mixed((seed & _WORD) ^ _mixed((seed >> 32) & _WORD))
-        for coordinate in (cells.batch, cells.head, cells.row):
-            state = _mixed(state ^ (coordinate & _WORD))
-        return state
+
+def row_states(seed: Tensor, batch: Tensor, head: Tensor, row: Tensor) -> Tensor:
+    """A 32-bit number (in int64) for each row of the matrix. Mixed with a column it is that of a cell.
+    The arguments broadcast."""
+    state = mixed((seed & _WORD) ^ mixed((seed >> 32) & _WORD))
+    for coordinate in (batch, head, row):
+        state = mixed(state ^ (coordinate & _WORD))
+    return state
 
 
-def _mixed(number: Tensor) -> Tensor:
+def mixed(number: Tensor) -> Tensor:
     """A bijection of 32-bit words in which every bit of the input moves every bit of the output
     (multiply and xor-shift, with the constants of Wellons' "lowbias32")."""
     number = ((number ^ (number >> 16)) * 0x7FEB352D) & _WORD

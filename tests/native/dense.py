@@ -101,18 +101,26 @@ def assert_as_dense(given: Case, found: Results | None = None) -> None:
     found = by_kernels(given) if found is None else found
     oracle, same_dtype = dense(given), dense(given, given.query.dtype)
     for name, expected in vars(oracle).items():
-        actual, peer = getattr(found, name), getattr(same_dtype, name)
-        assert actual.shape == expected.shape, name
-        finite = expected.isfinite()
-        assert torch.equal(actual[~finite].double(), expected[~finite]), name
-        if not finite.any():
-            continue
-        eps = torch.finfo(given.query.dtype).eps
-        units = 32 if given.query.dtype == torch.float64 else 4
-        size = max(1.0, _largest(expected, finite))
-        allowed = 2 * _largest(peer - expected, finite) + units * eps * size
-        error = _largest(actual - expected, finite)
-        assert error <= allowed, f"{name}: error {error:.2e}, allowed {allowed:.2e}"
+        assert_within_contract(
+            name, getattr(found, name), expected, getattr(same_dtype, name), given.query.dtype
+        )
+
+
+def assert_within_contract(
+    name: str, actual: Tensor, oracle: Tensor, peer: Tensor, dtype: torch.dtype
+) -> None:
+    """One result, given the oracle's and that of dense torch in the same dtype."""
+    assert actual.shape == oracle.shape, name
+    finite = oracle.isfinite()
+    assert torch.equal(actual[~finite].double(), oracle[~finite]), name
+    if not finite.any():
+        return
+    eps = torch.finfo(dtype).eps
+    units = 32 if dtype == torch.float64 else 4
+    size = max(1.0, _largest(oracle, finite))
+    allowed = 2 * _largest(peer - oracle, finite) + units * eps * size
+    error = _largest(actual - oracle, finite)
+    assert error <= allowed, f"{name}: error {error:.2e}, allowed {allowed:.2e}"
 
 
 def _largest(numbers: Tensor, where: Tensor) -> float:

@@ -14,13 +14,16 @@ import torch
 from torch import Tensor
 
 from .. import native
+from .._layout import Layout
 from .._problem import Problem, build, named_pieces
 from .._stage import Lifted
 from .._sweep import block_map, finished, parts_of, tensors_of
-from .._tensors import is_transformed
+from .._tensors import accumulation_dtype, is_transformed
 from ..measures.base import Measure
 from ..measures.product import Product
-from . import native_request
+from ..native.strip import strip_forward
+from . import native_measures, native_request
+from .native_request import Asked, Pieces
 
 if TYPE_CHECKING:
     from .._matrix import AttentionMatrix
@@ -43,9 +46,15 @@ def request_reason(matrix: AttentionMatrix, measures: tuple[Measure, ...]) -> st
     if matrix.device.type != "cpu" or matrix.dtype not in native.TYPES:
         return f"its kernels run on CPUs with floats; here is {matrix.dtype} on {matrix.device}"
     problem = build(matrix, measures)
-    if is_transformed(*tensors_of(parts_of(problem, measures))):
+    layout = problem.layout
+    if 0 in (*layout.lead, layout.queries, layout.keys):
+        return "there is nothing to compute"
+    call = _Call(problem, measures, parts_of(problem, measures), matrix.dtype)
+    tensors = tensors_of(call.parts)
+    if is_transformed(*tensors):
         return "its kernels have first derivatives alone, and transforms may ask for others"
-    return native_request.reason(problem, measures)
+    pieces = call.pieces(tensors)
+    return native_request.reason(problem, pieces) or native_measures.reason(measures, pieces)
 
 
 def run(matrix: AttentionMatrix, measures: tuple[Measure, ...]) -> list[Any]:
@@ -61,22 +70,20 @@ def run(matrix: AttentionMatrix, measures: tuple[Measure, ...]) -> list[Any]:
 def gradients(
     matrix: AttentionMatrix, measures: tuple[Measure, ...], gradient: Tensor
 ) -> tuple[Tensor, ...]:
-    """The gradients of query, key and value without autograd."""
+    """The gradients of query, key and value of a product without autograd."""
     call, tensors = _call(matrix, measures)
-    results, kept = call.forward(tensors)
+    _, kept = call.forward(tensors)
     places = (0, 1, len(tensors) - 1)
 
-    def inputs(*points: Tensor) -> tuple[Tensor, ...]:
+    def inputs(*points: Tensor) -> tuple[Tensor | None, ...]:
         full = list(tensors)
         for place, point in zip(places, points, strict=True):
             full[place] = point
-        return call.asked(full).inputs
+        return tuple(call.asked(full).inputs[:3])
 
     # Below autograd, where the backward pass of a compiled program runs, torch.func still is.
     _, pull = torch.func.vjp(inputs, *(tensors[place] for place in places))
-    found = pull(
-        call.gradients(call.asked(list(tensors)), kept, (gradient.reshape(results[0].shape),))
-    )
+    found = pull(tuple(_gradients(call.asked(tensors), kept, gradient)[:3]))
     (product,) = measures
     assert isinstance(product, Product)
     given = (matrix.query, matrix.key, product.value)
@@ -102,47 +109,40 @@ class _Call:
     parts: dict[str, Lifted]
     dtype: torch.dtype
 
+    @property
+    def is_product(self) -> bool:
+        """Whether A @ value is all that is asked for: of that the kernels have gradients."""
+        return len(self.measures) == 1 and isinstance(self.measures[0], Product)
+
     def forward(self, tensors: tuple[Tensor, ...]) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
         """The results as a map over blocks gives them, and what the backward pass needs."""
-        asked = self.asked([tensor.detach() for tensor in tensors])
-        output, logsumexp = native.forward(*asked.inputs, asked.scale, asked.intervals)
-        layout = self.problem.layout
-        full = (*layout.lead, layout.queries, output.shape[-1])
-        return (output.to(self.dtype).reshape(full),), (output, logsumexp)
+        detached = [tensor.detach() for tensor in tensors]
+        asked = self.asked(detached)
+        if self.is_product:
+            kept = _product(asked)
+            return self._placed(kept[:1]), kept
+        found = native_measures.sweep(asked, self.measures, self.pieces(detached), self.layout)
+        return self._placed(found), ()
 
     def backward(
         self,
         tensors: tuple[Tensor, ...],
         kept: tuple[Tensor, ...],
-        gradients: tuple[Tensor | None, ...],
+        gradient: Tensor,
         wanted: list[int],
     ) -> tuple[Tensor, ...]:
-        """The gradients of the wanted tensors, by the kernels."""
+        """The gradients of the wanted tensors of a product, by the kernels."""
         with torch.enable_grad():
             leaves = [tensor.detach() for tensor in tensors]
             for index in wanted:
                 leaves[index].requires_grad_()
             asked = self.asked(leaves)
         with torch.no_grad():
-            found = self.gradients(asked, kept, gradients)
-        reached = [(a, g) for a, g in zip(asked.inputs, found, strict=True) if a.requires_grad]
-        inputs, seeds = zip(*reached, strict=True)
-        return torch.autograd.grad(inputs, [leaves[i] for i in wanted], seeds)
-
-    def gradients(
-        self,
-        asked: native_request.Asked,
-        kept: tuple[Tensor, ...],
-        gradients: tuple[Tensor | None, ...],
-    ) -> tuple[Tensor, ...]:
-        """The gradients of what the kernels take."""
-        output, logsumexp = kept
-        (gradient,) = gradients
-        assert gradient is not None
-        gradient = gradient.to(output.dtype).reshape(output.shape)
-        return native.backward(
-            *asked.inputs, asked.scale, output, logsumexp, gradient, asked.intervals
-        )
+            found = _gradients(asked, kept, gradient)
+        pairs = zip(asked.inputs, found, strict=True)
+        reached = [(a, g) for a, g in pairs if a is not None and a.requires_grad]
+        ends, seeds = zip(*reached, strict=True)
+        return torch.autograd.grad(ends, [leaves[i] for i in wanted], seeds)
 
     def again(
         self,
@@ -150,16 +150,32 @@ class _Call:
         gradients: tuple[Tensor | None, ...],
         wanted: list[int],
     ) -> tuple[Tensor, ...]:
-        """The same in a way that is differentiable to any order."""
+        """The gradients of any measures, differentiable to any order."""
         blocks = block_map(self.problem, self.measures, self.dtype, self.parts)
         blocks = replace(blocks, tiling=blocks.tiling.fitted())
         seeded = [i for i, gradient in enumerate(gradients) if gradient is not None]
         seeds = (gradients[i] for i in seeded)
         return blocks.pullback(tensors, wanted, seeded)(*tensors, *seeds)
 
-    def asked(self, tensors: list[Tensor]) -> native_request.Asked:
-        pieces = named_pieces(self.parts, tuple(tensors))
-        return native_request.asked(self.problem, pieces)
+    def asked(self, tensors: tuple[Tensor, ...] | list[Tensor]) -> Asked:
+        """The request with these tensors in place of its own."""
+        pieces = self.pieces(tensors)
+        value = native_measures.value(self.measures, pieces)
+        return native_request.asked(self.problem, pieces, value)
+
+    def pieces(self, tensors: tuple[Tensor, ...] | list[Tensor]) -> Pieces:
+        return named_pieces(self.parts, tuple(tensors))
+
+    def _placed(self, found: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """Results in the shapes and types that the measures expect."""
+        wide = accumulation_dtype(self.dtype)
+        outputs = [o for m in self.measures for o in m.outputs(self.layout, self.dtype, wide)]
+        pairs = zip(found, outputs, strict=True)
+        return tuple(result.reshape(out.shape).to(out.dtype) for result, out in pairs)
+
+    @property
+    def layout(self) -> Layout:
+        return self.problem.layout
 
 
 class _Kernel(torch.autograd.Function):
@@ -171,19 +187,53 @@ class _Kernel(torch.autograd.Function):
         ctx.call, ctx.count = call, len(tensors)
         ctx.save_for_backward(*tensors, *kept)
         ctx.set_materialize_grads(False)
+        ctx.mark_non_differentiable(*(r for r in results if not r.is_floating_point()))
         return results
 
     @staticmethod
     def backward(ctx, *gradients: Tensor | None):
+        call: _Call = ctx.call
         tensors, kept = ctx.saved_tensors[: ctx.count], ctx.saved_tensors[ctx.count :]
         wanted = [i for i in range(ctx.count) if ctx.needs_input_grad[1 + i]]
         placed: list[Tensor | None] = [None] * ctx.count
-        if any(gradient is not None for gradient in gradients):
-            call: _Call = ctx.call
-            if torch.is_grad_enabled():
-                found = call.again(tensors, gradients, wanted)
-            else:
-                found = call.backward(tensors, kept, gradients, wanted)
-            for index, gradient in zip(wanted, found, strict=True):
-                placed[index] = gradient
+        if all(gradient is None for gradient in gradients):
+            return None, *placed
+        if kept and gradients[0] is not None and not torch.is_grad_enabled():
+            found = call.backward(tensors, kept, gradients[0], wanted)
+        else:
+            found = call.again(tensors, gradients, wanted)
+        for index, gradient in zip(wanted, found, strict=True):
+            placed[index] = gradient
         return None, *placed
+
+
+def _product(asked: Asked) -> tuple[Tensor, ...]:
+    """The output, and what its backward pass needs: the output again and the logsumexp."""
+    if _is_fused(asked):
+        return native.forward(
+            asked.query, asked.key, asked.value, asked.scale, asked.stages.intervals
+        )
+    output, logsumexp = strip_forward(
+        asked.query, asked.key, asked.value, asked.scale, asked.stages
+    )
+    return (output,) if logsumexp is None else (output, logsumexp)
+
+
+def _gradients(asked: Asked, kept: tuple[Tensor, ...], gradient: Tensor) -> list[Tensor | None]:
+    """The gradients of what the kernels take, in the order of `Asked.inputs`."""
+    output, logsumexp = kept
+    gradient = gradient.to(output.dtype).reshape(output.shape)
+    inputs = (asked.query, asked.key, asked.value)
+    if _is_fused(asked):
+        intervals = asked.stages.intervals
+        found = native.backward(*inputs, asked.scale, output, logsumexp, gradient, intervals)
+        return [*found, *(None for _ in asked.inputs[3:])]
+    raise NotImplementedError
+
+
+def _is_fused(asked: Asked) -> bool:
+    """Whether this is a plain softmax of products, which has loops of its own."""
+    stages = asked.stages
+    others = (stages.additive_weight, stages.parameter, stages.dropout_states, stages.bits)
+    plain = stages.normalizer == "softmax" and not stages.biases
+    return plain and all(other is None for other in others)

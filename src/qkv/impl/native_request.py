@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from math import prod
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from .. import native
 from .._cells import Cells
+from .._dropout import row_states
 from .._layout import Layout
 from .._problem import Problem
 from .._tensors import accumulation_dtype, of_rank
@@ -21,6 +22,9 @@ from .._tiling import Block
 from ..biases.base import Bias, DistanceBias
 from ..biases.softcap import SoftCap
 from ..biases.tensor import TensorBias
+from ..native.request import BIASES
+from ..native.request import Bias as NativeBias
+from ..native.strip import Stages
 from ..normalizers.base import Normalizer
 from ..normalizers.entmax import Entmax
 from ..normalizers.entmax15 import Entmax15
@@ -42,6 +46,7 @@ _NORMALIZERS: dict[type[Normalizer], str] = {
     Entmax: "entmax",
     TopK: "topk",
 }
+_MOST_BIASES = 8
 _MASK_BLOCK = 2**22  # cells of a dense mask that become bits at a time
 
 Pieces = dict[str, tuple[Tensor, ...]]
@@ -49,26 +54,21 @@ Pieces = dict[str, tuple[Tensor, ...]]
 
 @dataclass(frozen=True)
 class Asked:
-    """What the kernels take: see `qkv.native.request`. Tensors of the user are differentiable."""
+    """What the kernels take of a matrix. Tensors that depend on the user's are differentiable."""
 
     query: Tensor
     key: Tensor
+    value: Tensor | None
     scale: float
-    weight: Tensor | None  # of an additive score
-    biases: tuple[native.Bias, ...]
-    positions: Tensor | None
-    intervals: Tensor | None
-    bits: Tensor | None
-    normalizer: str
-    parameter: Tensor | None
-    top: int
-    dropout: native.Dropout | None
+    stages: Stages
 
     @property
-    def differentiable(self) -> list[Tensor | None]:
-        """What the kernels have gradients of, in the order in which they give them."""
-        values = [bias.values for bias in self.biases if bias.values is not None]
-        return [self.query, self.key, self.weight, self.parameter, *values]
+    def inputs(self) -> list[Tensor | None]:
+        """What the kernels have gradients of."""
+        stages = self.stages
+        values = [bias.values for bias in stages.biases]
+        parameters = (stages.additive_weight, stages.parameter, *values)
+        return [self.query, self.key, self.value, *parameters]
 
 
 def reason(problem: Problem, pieces: Pieces) -> str | None:
@@ -82,8 +82,8 @@ def reason(problem: Problem, pieces: Pieces) -> str | None:
     for bias in problem.biases:
         if not isinstance(bias, (TensorBias, DistanceBias, SoftCap)):
             return f"its kernels know no {type(bias).__name__} bias"
-    if len(problem.biases) > native.MOST_BIASES:
-        return f"its kernels take up to {native.MOST_BIASES} biases"
+    if len(problem.biases) > _MOST_BIASES:
+        return f"its kernels take up to {_MOST_BIASES} biases"
     if type(problem.normalizer) not in _NORMALIZERS:
         return f"its kernels know no {type(problem.normalizer).__name__} normalizer"
     mask = problem.mask
@@ -92,8 +92,9 @@ def reason(problem: Problem, pieces: Pieces) -> str | None:
     return None
 
 
-def asked(problem: Problem, pieces: Pieces) -> Asked:
-    """The matrix with these tensors in place of its own."""
+def asked(problem: Problem, pieces: Pieces, value: Tensor | None) -> Asked:
+    """The matrix with these tensors in place of its own, and the value that it is to be multiplied
+    by, if any."""
     layout, wide = problem.layout, accumulation_dtype(problem.query.dtype)
     weight = None
     products = problem.score.as_product(*pieces["query"], *pieces["key"], *pieces["score"])
@@ -110,20 +111,21 @@ def asked(problem: Problem, pieces: Pieces) -> Asked:
     if any(isinstance(bias, DistanceBias) for bias in problem.biases):
         positions = _positions(cells, layout)
     normalizer, parameter = _normalizer(problem, pieces, layout)
-    return Asked(
-        one_batch(query, layout),
-        one_batch(key, layout),
-        scale,
-        weight,
-        tuple(_biases(problem, pieces, layout, positions)),
-        positions,
+    stages = Stages(
         intervals,
         _bits(problem, pieces) if problem.mask is not None and intervals is None else None,
+        tuple(_biases(problem, pieces, layout, positions)),
+        positions,
+        weight,
         normalizer,
         parameter,
         problem.normalizer.k if isinstance(problem.normalizer, TopK) else 0,
-        _dropout(problem, pieces, cells, layout),
+        0.0 if problem.dropout is None else problem.dropout.probability,
+        _dropout_states(pieces, cells, layout),
     )
+    if value is not None:
+        value = one_batch(value.to(query.dtype), layout)
+    return Asked(one_batch(query, layout), one_batch(key, layout), value, scale, stages)
 
 
 def one_batch(tensor: Tensor, layout: Layout, trail: int = 2) -> Tensor:
@@ -154,24 +156,20 @@ def _biases(problem: Problem, pieces: Pieces, layout: Layout, positions: Tensor 
         yield _bias(bias, own, layout, positions)
 
 
-def _bias(
-    bias: Bias, own: list[Tensor], layout: Layout, positions: Tensor | None
-) -> native.Bias:
+def _bias(bias: Bias, own: list[Tensor], layout: Layout, positions: Tensor | None) -> NativeBias:
     if isinstance(bias, SoftCap):
-        return native.Bias("soft_cap", limit=float(bias.limit))
+        return NativeBias(BIASES.index("soft_cap"), limit=float(bias.limit))
     if isinstance(bias, TensorBias):
-        return native.Bias("cells", one_batch(own[0], layout))
+        return NativeBias(BIASES.index("cells"), one_batch(own[0], layout))
     assert isinstance(bias, DistanceBias)
     assert positions is not None
     nearest, farthest = -int(positions.max()), layout.keys - int(positions.min())
     ahead = torch.arange(nearest, farthest, device=positions.device)
     values = one_batch(bias.of(ahead.unsqueeze(0), *own), layout).squeeze(-2)
-    return native.Bias("distance", values, origin=-nearest)
+    return NativeBias(BIASES.index("distance"), values, origin=-nearest)
 
 
-def _normalizer(
-    problem: Problem, pieces: Pieces, layout: Layout
-) -> tuple[str, Tensor | None]:
+def _normalizer(problem: Problem, pieces: Pieces, layout: Layout) -> tuple[str, Tensor | None]:
     """Its name, and its parameter as float64 `[batch, Hk, G]`."""
     normalizer = problem.normalizer
     name, given = _NORMALIZERS[type(normalizer)], next(iter(pieces["normalizer"]), None)
@@ -191,14 +189,12 @@ def _normalizer(
     return name, one_batch(given, layout).squeeze((-2, -1)).to(torch.float64)
 
 
-def _dropout(
-    problem: Problem, pieces: Pieces, cells: Cells, layout: Layout
-) -> native.Dropout | None:
-    dropout = problem.dropout
-    if dropout is None:
+def _dropout_states(pieces: Pieces, cells: Cells, layout: Layout) -> Tensor | None:
+    """For each query, `[batch, Hk, G, Lq]`."""
+    if not pieces["dropout"]:
         return None
-    states = one_batch(dropout.row_states(cells, *pieces["dropout"]), layout).squeeze(-1)
-    return native.Dropout(states, dropout.threshold, 1 / (1 - dropout.probability))
+    states = row_states(*pieces["dropout"], cells.batch, cells.head, cells.row)
+    return one_batch(states, layout).squeeze(-1).contiguous()
 
 
 def _intervals(problem: Problem, pieces: Pieces) -> Tensor | None:
@@ -237,5 +233,12 @@ def _bits(problem: Problem, pieces: Pieces) -> Tensor:
         rows = block.rows[1] - block.rows[0]
         visible = of_rank(visible, len(layout.lead) + 2)
         visible = visible.expand(*visible.shape[:-2], rows, layout.keys)
-        parts.append(native.packed(visible))
+        parts.append(_packed(visible))
     return one_batch(torch.cat(parts, -2), layout)
+
+
+def _packed(visible: Tensor) -> Tensor:
+    """Eight cells in a byte, the first in its lowest bit; uint8 `[..., ceil(cells / 8)]`."""
+    padded = F.pad(visible.to(torch.uint8), (0, -visible.shape[-1] % 8))
+    places = torch.arange(8, dtype=torch.uint8, device=visible.device)
+    return (padded.unflatten(-1, (-1, 8)) << places).sum(-1, dtype=torch.uint8)

@@ -3,6 +3,7 @@
 #include "decode.h"
 #include "forward.h"
 #include "request.h"
+#include "strip.h"
 
 namespace qkv::QKV_ISA {
 namespace {
@@ -33,9 +34,10 @@ struct AnyDecode {
 void forward(const Request& request) { run<Forward>(request); }
 void decode(const Request& request) { run<AnyDecode>(request); }
 void backward(const Request& request) { run<Backward>(request); }
+void strip_forward(const Request& request) { run<StripForward>(request); }
 
 }  // namespace
 
-extern const Kernels kernels = {QKV_ISA_NAME, forward, decode, backward};
+extern const Kernels kernels = {QKV_ISA_NAME, forward, decode, backward, strip_forward};
 
 }  // namespace qkv::QKV_ISA

@@ -104,4 +104,15 @@ __attribute__((noinline)) void rescale_and_add(Number* c, std::int64_t c_row, co
                           product<SkipZeros, Rows, 1>(a, b + column, b_row, depth));
 }
 
+// c += a b. Unless everything in b is finite, an a(i, k) of exactly 0 annihilates.
+template <class Number>
+QKV_INLINE void add(bool finite, Number* c, std::int64_t c_row, Strided<Number> a, const Number* b,
+                    std::int64_t b_row, std::int64_t depth, std::int64_t columns) {
+    static constexpr Number ones[tile_rows] = {1, 1, 1, 1, 1, 1};
+    if (finite)
+        rescale_and_add<false, tile_rows>(c, c_row, ones, a, b, b_row, depth, columns);
+    else
+        rescale_and_add<true, tile_rows>(c, c_row, ones, a, b, b_row, depth, columns);
+}
+
 }  // namespace qkv::QKV_ISA

@@ -110,4 +110,5 @@ NB_MODULE(_kernels, module) {
     module.def("choose", qkv::choose);
     module.def("forward", qkv::forward);
     module.def("backward", qkv::run<&qkv::Kernels::backward>);
+    module.def("strip_forward", qkv::run<&qkv::Kernels::strip_forward>);
 }

@@ -84,12 +84,15 @@ struct Request {
     Tensor parameter_gradient;       // [batch, heads, group], float64
 };
 
-// The kernels as one instruction set builds them. The first three are a softmax of dot products.
+// The kernels as one instruction set builds them. The first three know a softmax of dot
+// products without a sink and without dropout alone.
 struct Kernels {
     const char* name;
     void (*forward)(const Request&);   // output, logsumexp
     void (*decode)(const Request&);    // the same, for few queries and many keys
     void (*backward)(const Request&);  // query_gradient, key_gradient, value_gradient
+    // Of any request. Outputs that are absent are not computed.
+    void (*strip_forward)(const Request&);  // output, logsumexp
 };
 
 }  // namespace qkv

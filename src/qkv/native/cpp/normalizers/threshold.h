@@ -1,0 +1,79 @@
+// Weights power(s_j - tau) with tau such that they sum to 1: sparsemax and entmax. Only scores within
+// a known distance of the largest can be above tau. They are taken out of the row, and the exact tau
+// is found among them.
+#pragma once
+
+#include "row.h"
+
+namespace qkv::QKV_ISA {
+
+// tau of `count` numbers, a multiple of the lanes, of which the largest is 0. It lies in [-1, 0].
+//
+// Newton's method from the left, where the sum is convex in tau (exponents from 1 on): it rises to
+// the solution, never passes it, and for exponent 1 ends after finitely many steps. For smaller
+// exponents it is kept within an interval that has the solution.
+template <class Number, class Power>
+Number threshold(const Number* values, std::int64_t count, Power power) {
+    constexpr int most_steps = 100;
+    Number low = -1, high = 0, tau = -1;
+    for (int step = 0; step < most_steps; ++step) {
+        Vector<Number> slopes = {};
+        const Number total = sum_over<Number>(count, [&](std::int64_t j) {
+            const Vector<Number> above = load(values + j) - tau;
+            const Vector<Number> weight = above > 0 ? power.of(above) : Vector<Number>{};
+            slopes += above > 0 ? power.slope(above, weight) : Vector<Number>{};
+            return weight;
+        });
+        (total >= 1 ? low : high) = tau;
+        Number next = tau + (total - 1) / sum<Number>(slopes);
+        if (!(next > low && next < high)) {
+            // Beyond the interval by rounding alone: that is as near as it gets.
+            if (power.is_convex()) return larger(low, smaller(next, high));
+            next = low + (high - low) / 2;
+            if (!(next > low && next < high)) return low;
+        }
+        if (next == tau) return tau;
+        tau = next;
+    }
+    return tau;
+}
+
+// Scores become weights power((s_j - largest) * scale - tau).
+template <class Number, class Power>
+RowNote weights_above_threshold(Number* row, std::int64_t count, Number scale, Power power,
+                                Candidates<Number> candidates) {
+    RowNote note;
+    const auto [top, nan] = extremes(row, count);
+    if (nan || top == infinity<Number>) {
+        break_row(row, count);
+        return note;
+    }
+    note.support = 0;
+    if (top == -infinity<Number>) {
+        fill(row, count, Number(0));
+        return note;
+    }
+    // Slightly more than can count: rounding must not lose one, nor the largest itself.
+    const Number bound = top - Number(1.0001) / scale;
+    const std::int64_t found =
+        compress(row, count, [&](auto score) { return score >= bound; }, candidates);
+    const std::int64_t padded = rounded_up(found, lanes<Number>);
+    Number* values = candidates.values;
+    for (std::int64_t i = 0; i < found; ++i) values[i] = (values[i] - top) * scale;
+    for (std::int64_t i = found; i < padded; ++i) values[i] = -infinity<Number>;
+    const Number tau = threshold(values, padded, power);
+    for (std::int64_t i = 0; i < padded; i += lanes<Number>) {
+        const Vector<Number> above = load(values + i) - tau;
+        store(values + i, above > 0 ? power.of(above) : Vector<Number>{});
+    }
+    fill(row, count, Number(0));
+    for (std::int64_t i = 0; i < found; ++i) {
+        if (values[i] == 0) continue;
+        const std::int32_t place = candidates.places[i];
+        row[place] = values[i];
+        candidates.places[note.support++] = place;
+    }
+    return note;
+}
+
+}  // namespace qkv::QKV_ISA

@@ -1,0 +1,85 @@
+"""Attention of every native kind by kernels that work on strips of the matrix: a few queries against
+all keys that they see, so that a normalizer has whole rows and weights may have several uses.
+
+Tensors are in the canonical layout, as in the package. Nothing here differentiates by itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from . import _asked, _lead, _module
+from .request import NORMALIZERS, Bias, Request
+
+
+@dataclass(frozen=True)
+class Stages:
+    """What happens to the scores between the two products. Types and shapes are those of `Request`.
+
+    Args:
+        intervals: integers `[batch, Hk, G, Lq, n, 2]`: ranges `[start, stop)` of keys.
+        bits: of what they leave, what is seen.
+        biases: in their order.
+        positions: of the queries among the keys.
+        additive_weight: the score is additive with this weight, and the factor of the scores unused.
+        normalizer: one of `NORMALIZERS`.
+        parameter: the sink of softmax, the bias of sigmoid, the alpha of entmax (more than 1).
+        top: the k of topk.
+        dropout: the probability that a weight is dropped.
+        dropout_states: for each query, `qkv._dropout.row_states`.
+    """
+
+    intervals: Tensor | None = None
+    bits: Tensor | None = None
+    biases: tuple[Bias, ...] = ()
+    positions: Tensor | None = None
+    additive_weight: Tensor | None = None
+    normalizer: str = "softmax"
+    parameter: Tensor | None = None
+    top: int = 0
+    dropout: float = 0.0
+    dropout_states: Tensor | None = None
+
+
+def strip_forward(
+    query: Tensor, key: Tensor, value: Tensor, scale: float, stages: Stages
+) -> tuple[Tensor, Tensor | None]:
+    """`weights @ value`, and of a softmax the logarithm of each row's sum of exponentials (without
+    the sink's), float64 `[batch, Hk, G, Lq]`.
+
+    Args and errors: those of `forward`, for the tensors that it has too.
+    """
+    lead = _lead("strip_forward", query, key, value, stages.intervals)
+    output = query.new_empty(*lead, value.shape[-1])
+    logsumexp = None
+    if stages.normalizer == "softmax":
+        logsumexp = torch.full(lead, -torch.inf, dtype=torch.float64)
+    if 0 in (*lead, key.shape[-2]):
+        return output.zero_(), logsumexp
+    asked = _staged(lead, query, key, value, scale, stages)
+    asked.output, asked.logsumexp = output, logsumexp
+    _module().strip_forward(asked)
+    return output, logsumexp
+
+
+def _staged(
+    lead: tuple[int, ...], query: Tensor, key: Tensor, value: Tensor, scale: float, stages: Stages
+) -> Request:
+    """A request without what is computed."""
+    return replace(
+        _asked(lead, query, key, value, scale, stages.intervals),
+        plain=False,
+        additive_weight=stages.additive_weight,
+        biases=stages.biases,
+        positions=stages.positions,
+        bits=stages.bits,
+        normalizer=NORMALIZERS.index(stages.normalizer),
+        parameter=stages.parameter,
+        top=stages.top,
+        dropout_states=stages.dropout_states,
+        dropout_threshold=int(stages.dropout * 2**32),
+        dropout_factor=1 / (1 - stages.dropout),
+    )

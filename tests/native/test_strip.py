@@ -1,0 +1,108 @@
+"""The strip kernels against the definitions in float64, under every instruction set that runs here."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from dense import Case, case
+from strips import KINDS, Kind, assert_as_defined, by_strips, defined
+from torch import Tensor
+
+pytestmark = pytest.mark.usefixtures("instruction_set")
+
+every_kind = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    torch.manual_seed(0)
+
+
+def causal(queries: int, ahead: int = 0) -> Tensor:
+    stop = torch.arange(queries) + 1 + ahead
+    return torch.stack([torch.zeros_like(stop), stop], -1).reshape(1, 1, 1, queries, 1, 2)
+
+
+@every_kind
+@pytest.mark.parametrize(
+    "dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16], ids=str
+)
+def test_types_and_sizes(kind: Kind, dtype: torch.dtype) -> None:
+    for queries, keys in ((1, 1), (5, 7), (33, 64), (97, 300)):
+        assert_as_defined(case((1, 2, 1), queries, keys, dtype=dtype), kind)
+
+
+@every_kind
+def test_widths_and_groups(kind: Kind) -> None:
+    assert_as_defined(case((2, 2, 3), 13, 75, 3, 17), kind)
+    assert_as_defined(case((1, 1, 2), 8, 40, 256, 100), kind)
+
+
+@every_kind
+def test_masks(kind: Kind) -> None:
+    assert_as_defined(case((1, 1, 2), 130, 150, intervals=causal(130, -3)), kind)
+    window = causal(120, 5)
+    window[..., 0] = (window[..., 1] - 9).clamp(min=0)
+    assert_as_defined(case((1, 1, 2), 120, 300, intervals=window), kind)
+    assert_as_defined(case((1, 2, 1), 9, 40, intervals=torch.tensor([[[[[[5, 5]]]]]])), kind)
+    gaps = torch.randint(0, 91, (2, 2, 3, 40, 3, 2))
+    assert_as_defined(case((2, 2, 3), 40, 90, intervals=gaps), kind)
+
+
+@every_kind
+@pytest.mark.parametrize("scale", [0.0, 30.0, -0.1])
+def test_scales(kind: Kind, scale: float) -> None:
+    """All weights alike, or nearly one alone."""
+    given = case((1, 1, 1), 20, 200, dtype=torch.float64)
+    assert_as_defined(Case(**{**vars(given), "scale": scale}), kind)
+
+
+@every_kind
+@pytest.mark.parametrize("poison", [torch.nan, torch.inf], ids=str)
+def test_what_is_masked_does_not_leak(kind: Kind, poison: float) -> None:
+    given = case((1, 2, 1), 40, 90, intervals=causal(40))
+    parameter = kind.draw(given)
+    before = by_strips(given, kind, parameter)
+    for name in ("key", "value"):
+        tensor = getattr(given, name).clone()
+        tensor[..., 30, 1] = poison
+        after = by_strips(Case(**{**vars(given), name: tensor}), kind, parameter)
+        for result, expected in before.items():
+            assert torch.equal(after[result][:, :, :, :30], expected[:, :, :, :30]), result
+    tensor = given.query.clone()
+    tensor[..., 7, 1] = torch.nan
+    after = by_strips(Case(**{**vars(given), "query": tensor}), kind, parameter)["output"]
+    assert after[..., 7, :].isnan().all()
+    others = [row for row in range(40) if row != 7]
+    assert torch.equal(after[..., others, :], before["output"][..., others, :])
+
+
+@pytest.mark.parametrize("name", ["top 1", "top 7", "top 60", "sparsemax", "entmax15"])
+def test_equal_scores(name: str) -> None:
+    """Few different scores: of equal ones top-k takes the first."""
+    kind = KINDS[name]
+    given = case((1, 1, 1), 30, 400)
+    given.key[...] = given.key.round() * (torch.arange(16) < 2)
+    given.query[...] = given.query.round()
+    found = by_strips(given, kind, None)["output"]
+    assert (found - defined(given, kind, None)["output"]).abs().max() < 1e-5
+
+
+@every_kind
+@pytest.mark.parametrize("threads", [1, 3])
+def test_the_same_bits_every_time(kind: Kind, threads: int) -> None:
+    torch.set_num_threads(threads)
+    given = case((1, 1, 2), 200, 300, intervals=causal(200, 100))
+    parameter = kind.draw(given)
+    first = by_strips(given, kind, parameter)
+    for _ in range(3):
+        for name, again in by_strips(given, kind, parameter).items():
+            assert torch.equal(again, first[name])
+
+
+def test_nothing_to_compute() -> None:
+    for queries, keys in ((0, 4), (4, 0), (0, 0)):
+        found = by_strips(case((1, 2, 1), queries, keys), KINDS["softmax"], None)
+        assert found["output"].shape == (1, 2, 1, queries, 16)
+        assert found["output"].eq(0).all()
+        assert found["logsumexp"].eq(-torch.inf).all()
