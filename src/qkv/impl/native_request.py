@@ -74,10 +74,12 @@ class Asked:
 def reason(problem: Problem, pieces: Pieces) -> str | None:
     """Why the kernels do not take this matrix, or None."""
     score = problem.score
-    products = score.as_product(*pieces["query"], *pieces["key"], *pieces["score"])
-    if products is None and type(score) is not Additive:
+    width = score.product_width(*pieces["query"], *pieces["key"])
+    if type(score) is Additive:
+        width = problem.query.shape[-1]
+    if width is None:
         return f"its kernels know no {type(score).__name__} score"
-    if (products or pieces["query"])[0].shape[-1] > WIDEST:
+    if width > WIDEST:
         return f"its kernels take widths up to {WIDEST}"
     for bias in problem.biases:
         if not isinstance(bias, (TensorBias, DistanceBias, SoftCap)):
@@ -97,9 +99,9 @@ def asked(problem: Problem, pieces: Pieces, value: Tensor | None) -> Asked:
     by, if any."""
     layout, wide = problem.layout, accumulation_dtype(problem.query.dtype)
     weight = None
-    products = problem.score.as_product(*pieces["query"], *pieces["key"], *pieces["score"])
-    if products is not None:
-        query, key, scale = products
+    if type(problem.score) is not Additive:
+        vectors = (*pieces["query"], *pieces["key"])
+        query, key, scale = problem.score.as_product(*vectors, *pieces["score"])
     else:
         weight, *bias = (piece.to(wide) for piece in pieces["score"])
         query, key, scale = pieces["query"][0], pieces["key"][0], 1.0

@@ -73,6 +73,9 @@ class Bilinear(Score):
         projected = inner_products(key, self.weight.to(key.dtype), finite=False)
         return Dot(1.0 if self.scale is None else self.scale), projected
 
+    def product_width(self, query: Tensor, key: Tensor) -> int:
+        return key.shape[-1]
+
     def as_product(
         self, query: Tensor, key: Tensor, *pieces: Tensor
     ) -> tuple[Tensor, Tensor, float]:

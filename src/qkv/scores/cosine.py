@@ -48,6 +48,9 @@ class Cosine(Score):
         directions = of_rows_apart(wide, _directions)
         return _CosineOfDirections(self.scale), directions.to(key.dtype)
 
+    def product_width(self, query: Tensor, key: Tensor) -> int:
+        return query.shape[-1]
+
     def as_product(
         self, query: Tensor, key: Tensor, *pieces: Tensor
     ) -> tuple[Tensor, Tensor, float]:

@@ -45,6 +45,9 @@ class Dot(Score):
     def unscaled(self) -> Dot:
         return Dot(1.0)
 
+    def product_width(self, query: Tensor, key: Tensor) -> int:
+        return query.shape[-1]
+
     def as_product(
         self, query: Tensor, key: Tensor, *pieces: Tensor
     ) -> tuple[Tensor, Tensor, float]:

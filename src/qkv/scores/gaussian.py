@@ -44,6 +44,9 @@ class Gaussian(Score):
     def scores(self, tile: Tile, *pieces: Tensor) -> Tensor:
         return with_broken_rows_apart(tile, self._compare)
 
+    def product_width(self, query: Tensor, key: Tensor) -> int:
+        return query.shape[-1] + 2
+
     def as_product(
         self, query: Tensor, key: Tensor, *pieces: Tensor
     ) -> tuple[Tensor, Tensor, float]:
