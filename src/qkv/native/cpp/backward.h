@@ -116,22 +116,34 @@ class Backward {
 
     void find_terms(Lead lead, RowTerms* terms) const {
         for (std::int64_t i = 0; i < request_.queries; ++i) {
-            const Storage* output = row_of<Storage>(request_.output, lead, i);
-            const Storage* gradient = row_of<Storage>(request_.output_gradient, lead, i);
-            Vector<Number> products = {};
-            Number dot = 0;
-            std::int64_t j = 0;
-            for (; j + lanes<Number> <= request_.value_width; j += lanes<Number>)
-                products += widened(output + j) * widened(gradient + j);
-            for (; j < request_.value_width; ++j)
-                dot += widened_one(output + j) * widened_one(gradient + j);
             const double logsumexp = *row_of<double>(request_.logsumexp, lead, i) * log2_of_e;
             // Of a query that sees nothing all scores are -infinity, and stay so.
             const double finite = logsumexp == -infinity<double> ? 0 : logsumexp;
             terms[i].logsumexp = Number(finite);
             terms[i].rest = Number(finite - double(Number(finite)));
-            terms[i].dot = dot + sum<Number>(products);
+            terms[i].dot = Number(output_dot(lead, i));
         }
+    }
+
+    // A row of the output times its gradient, in double: gradients of scores are differences of this
+    // and numbers of the same size.
+    double output_dot(Lead lead, std::int64_t row) const {
+        const Storage* output = row_of<Storage>(request_.output, lead, row);
+        const Storage* gradient = row_of<Storage>(request_.output_gradient, lead, row);
+        double sums[lanes<Number>] = {};
+        std::int64_t j = 0;
+        for (; j + lanes<Number> <= request_.value_width; j += lanes<Number>) {
+            Number left[lanes<Number>], right[lanes<Number>];
+            store(left, widened(output + j));
+            store(right, widened(gradient + j));
+            for (int lane = 0; lane < lanes<Number>; ++lane)
+                sums[lane] += double(left[lane]) * double(right[lane]);
+        }
+        for (; j < request_.value_width; ++j)
+            sums[0] += double(widened_one(output + j)) * double(widened_one(gradient + j));
+        double total = 0;
+        for (double part : sums) total += part;
+        return total;
     }
 
     void run_part(Part part, Scratch scratch) const {

@@ -169,8 +169,7 @@ class Decode {
         const Storage* value = row_of<Storage>(request_.value, part.lead, keys.start);
         for (std::int64_t row = 0; row < rows_; row += Rows) {
             Number factors[Rows];
-            for (int i = 0; i < Rows; ++i)
-                factors[i] = weigh(scores + (row + i) * chunk, chunk, part.states[row + i]);
+            weigh<Rows>(scores + row * chunk, chunk, chunk, part.states + row, factors);
             rescale_and_add<SkipZeros, Rows>(part.output + row * request_.value_width,
                                              request_.value_width, factors,
                                              Strided<Number>{scores + row * chunk, chunk, 1}, value,

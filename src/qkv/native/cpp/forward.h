@@ -16,7 +16,7 @@ class Forward {
    public:
     using Number = Real<Storage>;
     static constexpr std::int64_t tile_keys = 256;
-    static constexpr std::int64_t most_rows = 384;
+    static constexpr std::int64_t most_rows = 768;
 
     explicit Forward(const Request& request)
         : request_(request),
@@ -25,7 +25,7 @@ class Forward {
           tile_(smaller(tile_keys, rounded_up(request.keys, panel_width<Number>))) {
         // Enough blocks that threads finish together, each large enough to pay for its packing.
         const std::int64_t heads = request.batch * request.heads * request.group;
-        const std::int64_t least = 8 * request.threads;
+        const std::int64_t least = request.threads == 1 ? 1 : 8 * request.threads;
         rows_ = smaller(most_rows, request.queries);
         while (rows_ > 96 && heads * blocks() < least) rows_ = rows_ / 2;
         rows_ = rounded_up(rows_, tile_rows);
@@ -55,11 +55,13 @@ class Forward {
             value = pieces.take(of.tile_ * of.value_width_);
             scores = pieces.take(of.tile_ * tile_rows);
             output = pieces.take(of.rows_ * of.value_width_);
+            static_assert(sizeof(RowState<Number>) == 2 * sizeof(Number));
+            states = reinterpret_cast<RowState<Number>*>(pieces.take(of.rows_ * 2));
             size = pieces.used();
         }
         Number *query, *key, *value, *scores;
-        Number* output;  // the sums so far
-        RowState<Number> state[most_rows];
+        Number* output;             // the sums so far
+        RowState<Number>* states;   // of each row
         std::int64_t size;
     };
 
@@ -70,6 +72,7 @@ class Forward {
         const std::int64_t padded = rounded_up(rows, tile_rows);
         pack(Block<Storage>{request_.query, lead, first, rows, request_.width},
              Number(request_.scale * log2_of_e), scratch.query, width_, padded);
+        for (std::int64_t i = 0; i < padded; ++i) scratch.states[i] = {};
         for (std::int64_t i = 0; i < padded * value_width_; ++i) scratch.output[i] = 0;
 
         const Visible visible(request_.intervals, lead);
@@ -112,8 +115,7 @@ class Forward {
         const std::int64_t first = tile.start + columns.start;
         visible.hide(queries, {first, first + count}, scores, tile_, -infinity<Number>);
         Number factors[tile_rows];
-        for (int i = 0; i < tile_rows; ++i)
-            factors[i] = weigh(scores + i * tile_, count, scratch.state[row + i]);
+        weigh<tile_rows>(scores, tile_, count, scratch.states + row, factors);
         add_values(finite, scratch.output + row * value_width_, factors,
                    Strided<Number>{scores, tile_, 1}, scratch.value + columns.start * value_width_,
                    count);
@@ -131,12 +133,12 @@ class Forward {
 
     void finish(Lead lead, std::int64_t first, std::int64_t rows, Scratch& scratch) const {
         for (std::int64_t i = 0; i < rows; ++i) {
-            const Number inverse = scratch.state[i].inverse();
+            const Number inverse = scratch.states[i].inverse();
             Storage* output = row_of<Storage>(request_.output, lead, first + i);
             for (std::int64_t j = 0; j < request_.value_width; ++j)
                 narrow(scratch.output[i * value_width_ + j] * inverse, output + j);
             *row_of<double>(request_.logsumexp, lead, first + i) =
-                scratch.state[i].logsumexp();
+                scratch.states[i].logsumexp();
         }
     }
 

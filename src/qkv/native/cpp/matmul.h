@@ -30,13 +30,13 @@ QKV_INLINE Sums<Number, Rows, Vectors> product(Strided<Number> a, const Storage*
                                                std::int64_t b_row, std::int64_t depth) {
     Sums<Number, Rows, Vectors> sums;
 #pragma GCC unroll 1
-    for (std::int64_t k = 0; k < depth; ++k) {
+    for (std::int64_t k = 0; k < depth; ++k, a.data += a.column, b += b_row) {
         Vector<Number> row[Vectors];
 #pragma GCC unroll 8
-        for (int j = 0; j < Vectors; ++j) row[j] = widened(b + k * b_row + j * lanes<Number>);
+        for (int j = 0; j < Vectors; ++j) row[j] = widened(b + j * lanes<Number>);
 #pragma GCC unroll 8
         for (int i = 0; i < Rows; ++i) {
-            Vector<Number> weight = broadcast(a.data[i * a.row + k * a.column]);
+            Vector<Number> weight = broadcast(a.data[i * a.row]);
 #pragma GCC unroll 8
             for (int j = 0; j < Vectors; ++j) {
                 // Where nothing is skipped both ways give the same bits.
