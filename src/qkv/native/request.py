@@ -39,6 +39,25 @@ class Bias:
 
 
 @dataclass
+class Statistics:
+    """Where statistics of the weights are written: those that are not None. See
+    cpp/statistics/wanted.h. In the type of the arithmetic where no other is named."""
+
+    entropy: Tensor | None = None  # `[batch, Hk, G, Lq]`
+    distance: Tensor | None = None  # likewise
+    support: Tensor | None = None  # int64, likewise
+    top_weights: Tensor | None = None  # `[batch, Hk, G, Lq, k]`
+    top_keys: Tensor | None = None  # int64, likewise
+    mass: Tensor | None = None  # `[batch, Hk, G, Lk]`
+    pool: Tensor | None = None  # `[batch, Hk, G, rows, columns]`
+    pool_maximum: bool = False  # else the sum
+    chosen: Tensor | None = None  # int64 `[n]`: of these keys
+    chosen_weights: Tensor | None = None  # the weights `[batch, Hk, G, Lq, n]`, in the inputs' type
+    collected_from: Tensor | None = None  # x, `[batch, Hk, G or 1, Lq, n]`, in the inputs' type
+    collected: Tensor | None = None  # weights.mT @ x, `[batch, Hk, G, Lk, n]`, likewise
+
+
+@dataclass
 class Request:
     """See cpp/request.h. `plain` says that no attribute behind it differs from its default: the
     module does not look at them then."""
@@ -70,3 +89,4 @@ class Request:
     dropout_factor: float = 1.0
     additive_weight_gradient: Tensor | None = None  # `[D]`, in the type of the arithmetic
     parameter_gradient: Tensor | None = None  # float64 `[batch, Hk, G]`
+    statistics: Statistics | None = None

@@ -55,6 +55,30 @@ inline Bias parse_bias(nb::handle asked) {
     return bias;
 }
 
+inline Wanted parse_wanted(nb::handle asked) {
+    const Array pool(asked.attr("pool")), chosen(asked.attr("chosen"));
+    const Array top(asked.attr("top_weights")), collected(asked.attr("collected"));
+    Wanted wanted;
+    wanted.entropy = tensor_of(asked, "entropy");
+    wanted.distance = tensor_of(asked, "distance");
+    wanted.support = tensor_of(asked, "support");
+    wanted.top_weights = top.tensor();
+    wanted.top_keys = tensor_of(asked, "top_keys");
+    wanted.top = top.shape[4];
+    wanted.mass = tensor_of(asked, "mass");
+    wanted.pool = pool.tensor();
+    wanted.pool_rows = pool.shape[3];
+    wanted.pool_columns = pool.shape[4];
+    wanted.pool_maximum = number_of<bool>(asked, "pool_maximum");
+    wanted.chosen_weights = tensor_of(asked, "chosen_weights");
+    wanted.chosen = static_cast<const std::int64_t*>(chosen.data);
+    wanted.chosen_count = chosen.shape[0];
+    wanted.collected_from = tensor_of(asked, "collected_from");
+    wanted.collected = collected.tensor();
+    wanted.collected_width = collected.shape[4];
+    return wanted;
+}
+
 // What only some requests have.
 inline void parse_stages(nb::handle asked, Request& request) {
     request.additive_weight = Array(asked.attr("additive_weight")).data;
@@ -72,6 +96,8 @@ inline void parse_stages(nb::handle asked, Request& request) {
     request.dropout_factor = number_of<double>(asked, "dropout_factor");
     request.additive_weight_gradient = Array(asked.attr("additive_weight_gradient")).data;
     request.parameter_gradient = tensor_of(asked, "parameter_gradient");
+    const nb::object statistics = asked.attr("statistics");
+    if (!statistics.is_none()) request.wanted = parse_wanted(statistics);
 }
 
 inline Request parse(nb::handle asked) {

@@ -5,18 +5,14 @@
 
 #include <cstdint>
 
+#include "statistics/wanted.h"
+#include "tensor.h"
+
 namespace qkv {
 
 enum class Type { float32, float64, bfloat16, float16 };
 enum class NormalizerKind { softmax, sigmoid, identity, sparsemax, entmax15, entmax, topk };
 enum class BiasKind { cells, distance, soft_cap };
-
-// A tensor [batch, heads, group, rows, columns] whose columns lie side by side. Strides count
-// elements; a dimension along which the tensor is shared has stride 0. Without data it is absent.
-struct Tensor {
-    void* data = nullptr;
-    std::int64_t batch = 0, head = 0, group = 0, row = 0;
-};
 
 // Keys [start, stop) that a query may see: `count` such pairs for each query, each within
 // [0, keys], laid out [batch, heads, group, queries, count, 2].
@@ -82,6 +78,8 @@ struct Request {
     Tensor output_gradient, query_gradient, key_gradient, value_gradient;
     void* additive_weight_gradient;  // [width], in the type of the arithmetic
     Tensor parameter_gradient;       // [batch, heads, group], float64
+
+    Wanted wanted;  // beside output and logsumexp
 };
 
 // The kernels as one instruction set builds them. The first three know a softmax of dot

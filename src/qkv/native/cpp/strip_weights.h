@@ -5,6 +5,7 @@
 
 #include "dropout.h"
 #include "normalizers/normalizer.h"
+#include "scores.h"
 #include "threads.h"
 
 namespace qkv::QKV_ISA {
@@ -87,9 +88,8 @@ class StripWeights {
     using Number = Real<Storage>;
 
     StripWeights(const Request& request, const StripSizes<Number>& sizes, Pieces<Number>& pieces)
-        : request_(request), sizes_(sizes) {
-        query = pieces.take(sizes.rows * sizes.width);
-        key_panels_ = pieces.take(sizes.keys * request.width);
+        : scores(request, sizes.rows, sizes.keys, pieces), request_(request), sizes_(sizes) {
+        query = scores.query;
         cells = pieces.take(sizes.rows * sizes.cells_row);
         candidates_.values = pieces.take(sizes.keys + lanes<Number>);
         candidates_.places = places(pieces.take(sizes.keys + lanes<Number>));
@@ -99,20 +99,13 @@ class StripWeights {
     }
 
     // Reads the keys of the strips to come: whole panels that hold all of theirs.
-    void take_keys(Lead lead, Range keys) {
-        keys_ = keys;
-        const std::int64_t known = smaller(keys.stop, request_.keys) - keys.start;
-        pack_transposed(Block<Storage>{request_.key, lead, keys.start, known, request_.width},
-                        key_panels_);
-    }
+    void take_keys(Lead lead, Range keys) { scores.take_keys(lead, keys); }
 
     // Fills `cells`, `query`, `notes` and what they list. Dropout is left to others.
     void compute(const Strip& strip) {
         const std::int64_t rows = strip.rows();
-        finite_query = pack(Block<Storage>{request_.query, strip.lead, strip.queries.start, rows,
-                                           request_.width},
-                            Number(request_.scale), query, sizes_.width,
-                            rounded_up(rows, tile_rows));
+        scores.take_queries(strip.lead, strip.queries);
+        finite_query = scores.finite_query;
         const Visible visible(request_.intervals, strip.lead);
         for (std::int64_t column = 0; column < strip.columns(); column += tile_columns)
             for (std::int64_t row = 0; row < rows; row += tile_rows)
@@ -133,7 +126,8 @@ class StripWeights {
 
     static constexpr std::int64_t tile_columns = 256;
 
-    Number *cells, *query;  // rows of weights; queries times the scale
+    Scores<Storage> scores;
+    Number *cells, *query;  // rows of weights; queries as their scores are made of them
     RowNote notes[StripSizes<Number>::most_rows];
     bool finite_query;
     bool is_sparse;  // whether for each row of the strip all weights that are not 0 are listed
@@ -143,15 +137,12 @@ class StripWeights {
 
     // The scores of a register tile's queries against some columns.
     void run_tile(const Strip& strip, const Visible& visible, std::int64_t row, Range columns) {
-        Number* scores = cells + row * sizes_.cells_row + columns.start;
+        Number* tile = cells + row * sizes_.cells_row + columns.start;
         const Range keys = {strip.keys.start + columns.start, strip.keys.start + columns.stop};
         const std::int64_t first = strip.queries.start + row;
         const Range queries = {first, smaller(first + tile_rows, strip.queries.stop)};
-        multiply(scores, sizes_.cells_row,
-                 Strided<Number>{query + row * sizes_.width, sizes_.width, 1},
-                 key_panels_ + (keys.start - keys_.start) * request_.width, request_.width,
-                 keys.stop - keys.start);
-        visible.hide(queries, keys, scores, sizes_.cells_row, -infinity<Number>);
+        scores.compute(row, keys, tile, sizes_.cells_row);
+        visible.hide(queries, keys, tile, sizes_.cells_row, -infinity<Number>);
     }
 
     // Keeps the places that the normalizer found, if they are few.
@@ -165,10 +156,9 @@ class StripWeights {
 
     const Request& request_;
     const StripSizes<Number>& sizes_;
-    Number *key_panels_, *spare_;
+    Number* spare_;
     Candidates<Number> candidates_;
     std::int32_t* listed_ = nullptr;
-    Range keys_ = {0, 0};
 };
 
 }  // namespace qkv::QKV_ISA

@@ -1,0 +1,166 @@
+// The additive score of a query and a key, sum_d weight_d tanh(query_d + key_d), and its derivative
+// (Bahdanau, Cho, Bengio 2015, appendix A.1.2).
+//
+//   tanh(a + b) = 1 - 2 r,  r = 1 / (1 + e^2a e^2b),  tanh' = 4 r (1 - r)
+//
+// The powers e^2a and e^2b belong to a query and a key: they are computed once each, and what is
+// left for a pair of them is a division. Two terms share one, 1/x + 1/y = (x + y) / (x y), which is
+// why the powers must not be too large. Where they are, and where something is not finite, each
+// term of that query and that key gets an exponential of its own; other cells know nothing of it.
+#pragma once
+
+#include "exp.h"
+#include "matmul.h"
+
+namespace qkv::QKV_ISA {
+
+// The largest |a| + |b| at which (1 + e^2a e^2b)^2 and the powers themselves are finite.
+template <class Number>
+constexpr Number additive_reach = sizeof(Number) == 4 ? Number(21) : Number(176);
+
+// e^2x for |x| <= additive_reach, by about one unit in the last place: errors of the powers become
+// errors of the scores, so the product with 2 log2(e) is taken in two parts.
+template <class Number>
+QKV_INLINE Vector<Number> power_of_twice(Vector<Number> x) {
+    using Power = Exponent<Number>;
+    typedef Integer<Number> Integers __attribute__((vector_size(QKV_VECTOR_BYTES)));
+    constexpr double factor = 2 * log2_of_e;
+    constexpr Number high = Number(factor), low = Number(factor - double(high));
+    const Vector<Number> rounded = x * high + Power::rounder;
+    const Vector<Number> fraction = x * high - (rounded - Power::rounder) + x * low;
+    constexpr int degree = sizeof(Number) == 4 ? 7 : 13;
+    Vector<Number> series = broadcast(Number(Exponent<double>::coefficients[degree]));
+#pragma GCC unroll 16
+    for (int k = degree - 1; k >= 0; --k)
+        series = series * fraction + Number(Exponent<double>::coefficients[k]);
+    Integers bits;
+    __builtin_memcpy(&bits, &rounded, sizeof bits);
+    bits <<= Power::fraction_bits;
+    Vector<Number> power;
+    __builtin_memcpy(&power, &bits, sizeof power);
+    return series * power;
+}
+
+// |x|, infinity where x is NaN.
+template <class Number>
+QKV_INLINE Vector<Number> size_of(Vector<Number> x) {
+    const Vector<Number> size = x < 0 ? -x : x;
+    return x == x ? size : broadcast(infinity<Number>);
+}
+
+// Turns numbers x of a row, `count` of them, a multiple of the lanes, into e^2x. Returns the largest
+// |x|. Beyond additive_reach the powers are arbitrary.
+template <class Number>
+Number to_powers(Number* row, std::int64_t count) {
+    Vector<Number> reach = {};
+    for (std::int64_t i = 0; i < count; i += lanes<Number>) {
+        const Vector<Number> x = load(row + i), size = size_of<Number>(x);
+        reach = size > reach ? size : reach;
+        store(row + i, power_of_twice<Number>(x));
+    }
+    return largest<Number>(reach);
+}
+
+// The same for a panel of keys: `reach` gets a number for each of them.
+template <class Number>
+void panel_to_powers(Number* panel, std::int64_t width, Number* reach) {
+    constexpr std::int64_t step = panel_width<Number>;
+    for (std::int64_t column = 0; column < step; column += lanes<Number>) {
+        Vector<Number> top = {};
+        for (std::int64_t d = 0; d < width; ++d) {
+            Number* at = panel + d * step + column;
+            const Vector<Number> x = load(at), size = size_of<Number>(x);
+            top = size > top ? size : top;
+            store(at, power_of_twice<Number>(x));
+        }
+        store(reach + column, top);
+    }
+}
+
+// sum_d weight_d r over some d, for a register tile's rows against a vector of keys. `key` points
+// into a panel, where numbers of the next d lie a panel's width further. Returns sum_d weight_d.
+template <class Number>
+QKV_INLINE Number sum_of_shares(Vector<Number> (&sums)[tile_rows], const Number* queries,
+                              std::int64_t row, const Number* key, const Number* weight,
+                              std::int64_t width) {
+    constexpr std::int64_t step = panel_width<Number>;
+    Number total = 0;
+    std::int64_t d = 0;
+#pragma GCC unroll 1
+    for (; d + 2 <= width; d += 2) {
+        total += weight[d] + weight[d + 1];
+        const Vector<Number> first = load(key + d * step), second = load(key + (d + 1) * step);
+        const Vector<Number> of_first = broadcast(weight[d]), of_second = broadcast(weight[d + 1]);
+#pragma GCC unroll 8
+        for (int i = 0; i < tile_rows; ++i) {
+            const Vector<Number> x = first * queries[i * row + d] + 1;
+            const Vector<Number> y = second * queries[i * row + d + 1] + 1;
+            sums[i] += (of_first * y + of_second * x) / (x * y);
+        }
+    }
+    if (d == width) return total;
+#pragma GCC unroll 8
+    for (int i = 0; i < tile_rows; ++i)
+        sums[i] += weight[d] / (load(key + d * step) * queries[i * row + d] + 1);
+    return total + weight[d];
+}
+
+// Scores of a register tile's rows against one panel of keys. `queries`: powers, rows `row` apart;
+// `panel`: powers, as pack_transposed lays them out.
+//
+// A score is the sum of weight_d (1 - 2 r) over some d at a time, so that the sums stay about as
+// small as the scores are.
+template <class Number>
+__attribute__((noinline)) void additive_scores(Number* scores, std::int64_t scores_row,
+                                               const Number* queries, std::int64_t row,
+                                               const Number* panel, const Number* weight,
+                                               std::int64_t width) {
+    constexpr std::int64_t at_a_time = 16;
+    for (std::int64_t column = 0; column < panel_width<Number>; column += lanes<Number>)
+        for (std::int64_t d = 0; d < width; d += at_a_time) {
+            const std::int64_t count = smaller(at_a_time, width - d);
+            Vector<Number> sums[tile_rows] = {};
+            const Number total = sum_of_shares(
+                sums, queries + d, row, panel + d * panel_width<Number> + column, weight + d, count);
+#pragma GCC unroll 8
+            for (int i = 0; i < tile_rows; ++i) {
+                Number* to = scores + i * scores_row + column;
+                const Vector<Number> before = d == 0 ? Vector<Number>{} : load(to);
+                store(to, before + (total - sums[i] * 2));
+            }
+        }
+}
+
+// 1 / (1 + e^2x) of any x.
+template <class Number>
+QKV_INLINE Vector<Number> share(Vector<Number> x) {
+    // There tanh is 1 to the last place; NaN stays.
+    constexpr Number far = sizeof(Number) == 4 ? Number(12) : Number(24);
+    x = far < x ? broadcast(far) : x;
+    x = -far > x ? broadcast(-far) : x;
+    return 1 / (1 + power_of_twice<Number>(x));
+}
+
+// Scores of the cells that powers do not serve, from the queries and keys themselves; the others stay
+// as they are. `query_reach` and `key_reach`: the largest |number| of each.
+template <class Number>
+__attribute__((noinline)) void additive_scores_beyond(Number* scores, std::int64_t scores_row,
+                                                      const Number* queries, std::int64_t row,
+                                                      const Number* panel, const Number* weight,
+                                                      std::int64_t width, const Number* query_reach,
+                                                      const Number* key_reach) {
+    constexpr std::int64_t step = panel_width<Number>;
+    for (std::int64_t column = 0; column < step; column += lanes<Number>)
+        for (int i = 0; i < tile_rows; ++i) {
+            Vector<Number> sum = {};
+            for (std::int64_t d = 0; d < width; ++d) {
+                const Vector<Number> x = load(panel + d * step + column) + queries[i * row + d];
+                sum += weight[d] * (share<Number>(x) - Number(0.5));
+            }
+            const Vector<Number> reach = load(key_reach + column) + query_reach[i];
+            Number* to = scores + i * scores_row + column;
+            store(to, reach <= additive_reach<Number> ? load(to) : sum * Number(-2));
+        }
+}
+
+}  // namespace qkv::QKV_ISA
