@@ -11,7 +11,7 @@ from dense import Case, assert_within_contract, visible
 from torch import Tensor
 
 import qkv
-from qkv.native.strip import Stages, strip_forward
+from qkv.native.strip import Stages, dropout_states, strip_backward, strip_forward
 
 
 @dataclass(frozen=True)
@@ -46,43 +46,91 @@ KINDS = {
 }
 
 
-def by_strips(given: Case, kind: Kind, parameter: Tensor | None) -> dict[str, Tensor]:
+@dataclass(frozen=True)
+class Dropped:
+    """Dropout of some probability."""
+
+    probability: float
+    seed: int
+
+    def states(self, given: Case) -> Tensor:
+        batch, heads, group, queries = given.query.shape[:4]
+        indices = (batch, heads * group, queries)
+        batch_index, head, row = torch.meshgrid(*map(torch.arange, indices), indexing="ij")
+        states = dropout_states(torch.tensor(self.seed), batch_index, head, row)
+        return states.unflatten(1, (heads, group))
+
+
+def by_strips(
+    given: Case, kind: Kind, parameter: Tensor | None, dropped: Dropped | None = None
+) -> dict[str, Tensor]:
+    """The output, the logsumexp of a softmax, and the gradient of each input."""
     stages = Stages(
-        intervals=given.intervals, normalizer=kind.name, parameter=parameter, top=kind.top
+        intervals=given.intervals,
+        normalizer=kind.name,
+        parameter=parameter,
+        top=kind.top,
+        dropout=0.0 if dropped is None else dropped.probability,
+        dropout_states=None if dropped is None else dropped.states(given),
     )
-    output, logsumexp = strip_forward(given.query, given.key, given.value, given.scale, stages)
-    return {"output": output} | ({} if logsumexp is None else {"logsumexp": logsumexp})
+    inputs = (given.query, given.key, given.value, given.scale, stages)
+    output, logsumexp = strip_forward(*inputs)
+    gradients = strip_backward(*inputs, given.output_gradient)
+    found = {"output": output, "logsumexp": logsumexp, **vars(gradients)}
+    return {name: tensor for name, tensor in found.items() if tensor is not None}
 
 
 def defined(
-    given: Case, kind: Kind, parameter: Tensor | None, dtype: torch.dtype = torch.float64
+    given: Case,
+    kind: Kind,
+    parameter: Tensor | None,
+    dropped: Dropped | None = None,
+    dtype: torch.dtype = torch.float64,
 ) -> dict[str, Tensor]:
     """The same by qkv's reference implementation, in a dtype."""
     given = given.to(dtype)
     lead = given.query.shape[:4]
-    query, key, value = (tensor.flatten(1, 2) for tensor in (given.query, given.key, given.value))
-    seen = visible(given.intervals, key.shape[-2])
-    seen = seen.expand(*lead, key.shape[-2]) if seen.ndim == 5 else seen
+    inputs = {name: getattr(given, name).clone() for name in ("query", "key", "value")}
+    if parameter is not None:
+        inputs["parameter"] = parameter.clone()
+    for tensor in inputs.values():
+        tensor.requires_grad_()
+    query, key, value = (inputs[name].flatten(1, 2) for name in ("query", "key", "value"))
+    seen = visible(given.intervals, key.shape[-2]).expand(*lead, key.shape[-2])
     matrix = qkv.attention(
         query,
         key,
         score=qkv.Dot(scale=given.scale),
-        mask=qkv.Dense(seen.flatten(1, 2) if seen.ndim == 5 else seen),
-        normalizer=kind.stage(torch.zeros(1) if parameter is None else parameter.flatten()),
+        mask=qkv.Dense(seen.flatten(1, 2)),
+        normalizer=kind.stage(inputs["parameter"].flatten() if parameter is not None else _NONE),
         impl="reference",
     )
-    found = {"output": (matrix @ value).unflatten(1, lead[1:3])}
+    whole = matrix
+    if dropped is not None:
+        matrix = matrix.dropout(dropped.probability, dropped.seed)
+    output = (matrix @ value).unflatten(1, lead[1:3])
+    gradients = torch.autograd.grad(output, tuple(inputs.values()), given.output_gradient)
+    found = {"output": output.detach()} | dict(zip(inputs, gradients, strict=True))
     if kind.name == "softmax":
-        found["logsumexp"] = matrix.logsumexp().unflatten(1, lead[1:3]).double()
+        found["logsumexp"] = whole.logsumexp().unflatten(1, lead[1:3]).detach().double()
     return found
 
 
-def assert_as_defined(given: Case, kind: Kind) -> None:
+_NONE = torch.zeros(1)
+
+
+def assert_as_defined(given: Case, kind: Kind, dropped: Dropped | None = None) -> None:
     """Holds the kernels to contract 4."""
     parameter = kind.draw(given)
-    found = by_strips(given, kind, parameter)
-    oracle = defined(given, kind, parameter)
-    peer = defined(given, kind, parameter, given.query.dtype)
+    found = by_strips(given, kind, parameter, dropped)
+    oracle = defined(given, kind, parameter, dropped)
+    peer = defined(given, kind, parameter, dropped, given.query.dtype)
     assert found.keys() == oracle.keys()
     for name, expected in oracle.items():
-        assert_within_contract(name, found[name], expected, peer[name], given.query.dtype)
+        # The gradient of alpha is a difference of nearly equal numbers over (alpha - 1)^2.
+        # Above 2 the weights rise infinitely steeply from the threshold on.
+        steep = kind.parameter is not None and kind.name == "entmax" and kind.parameter[1] > 2
+        times = 30 if steep else 10 if name == "parameter" and kind.name == "entmax" else 1
+        assert_within_contract(
+            name, found[name], expected, peer[name], given.query.dtype, times=times
+        )

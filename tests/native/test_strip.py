@@ -1,11 +1,11 @@
-"""The strip kernels against the definitions in float64, under every instruction set that runs here."""
+"""The strip kernels against the definitions in float64, under every instruction set here."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 from dense import Case, case
-from strips import KINDS, Kind, assert_as_defined, by_strips, defined
+from strips import KINDS, Dropped, Kind, assert_as_defined, by_strips, defined
 from torch import Tensor
 
 pytestmark = pytest.mark.usefixtures("instruction_set")
@@ -60,21 +60,36 @@ def test_scales(kind: Kind, scale: float) -> None:
 @every_kind
 @pytest.mark.parametrize("poison", [torch.nan, torch.inf], ids=str)
 def test_what_is_masked_does_not_leak(kind: Kind, poison: float) -> None:
-    given = case((1, 2, 1), 40, 90, intervals=causal(40))
+    """The last query alone sees keys 20 to 40, and nothing else."""
+    last = torch.arange(40) == 39
+    stretches = [(torch.where(last, 20, 0), torch.where(last, 40, 20)), (40, 40 + 50 * ~last)]
+    bounds = [torch.as_tensor(bound).expand(40) for stretch in stretches for bound in stretch]
+    given = case((1, 2, 1), 40, 90, intervals=torch.stack(bounds, -1).reshape(1, 1, 1, 40, 2, 2))
     parameter = kind.draw(given)
     before = by_strips(given, kind, parameter)
-    for name in ("key", "value"):
+    places = {"key": 30, "value": 30, "query": 39, "output_gradient": 39}
+    for name, place in places.items():
         tensor = getattr(given, name).clone()
-        tensor[..., 30, 1] = poison
+        tensor[..., place, 1] = poison
         after = by_strips(Case(**{**vars(given), name: tensor}), kind, parameter)
-        for result, expected in before.items():
-            assert torch.equal(after[result][:, :, :, :30], expected[:, :, :, :30]), result
-    tensor = given.query.clone()
-    tensor[..., 7, 1] = torch.nan
-    after = by_strips(Case(**{**vars(given), "query": tensor}), kind, parameter)["output"]
-    assert after[..., 7, :].isnan().all()
-    others = [row for row in range(40) if row != 7]
-    assert torch.equal(after[..., others, :], before["output"][..., others, :])
+        for result in ("output", "query"):
+            assert torch.equal(after[result][..., :39, :], before[result][..., :39, :]), name
+        for result in ("key", "value"):
+            unseen = torch.arange(90) // 20 != 1
+            found, expected = after[result], before[result]
+            assert torch.equal(found[..., unseen, :], expected[..., unseen, :]), name
+
+
+@every_kind
+def test_poison_that_is_seen_shows(kind: Kind) -> None:
+    for name, place in (("query", 7), ("key", 3)):
+        given = case((1, 1, 1), 9, 40, intervals=causal(9))
+        getattr(given, name)[..., place, 1] = torch.nan
+        found = by_strips(given, kind, kind.draw(given))
+        assert found["output"][..., 7, :].isnan().all(), name
+        if kind.name != "identity":  # which is linear in the query
+            assert found["query"][..., 7, :].isnan().any(), name
+        assert found["output"][..., :3, :].isfinite().all(), name
 
 
 @pytest.mark.parametrize("name", ["top 1", "top 7", "top 60", "sparsemax", "entmax15"])
@@ -86,6 +101,14 @@ def test_equal_scores(name: str) -> None:
     given.query[...] = given.query.round()
     found = by_strips(given, kind, None)["output"]
     assert (found - defined(given, kind, None)["output"]).abs().max() < 1e-5
+
+
+@every_kind
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_dropout(kind: Kind, dtype: torch.dtype) -> None:
+    """The weights that every implementation drops, forward and backward."""
+    given = case((2, 2, 2), 20, 90, dtype=dtype, intervals=causal(20, 60))
+    assert_as_defined(given, kind, Dropped(0.4, 2**40 + 12345))
 
 
 @every_kind

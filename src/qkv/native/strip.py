@@ -1,5 +1,6 @@
-"""Attention of every native kind by kernels that work on strips of the matrix: a few queries against
-all keys that they see, so that a normalizer has whole rows and weights may have several uses.
+"""Attention of every native kind by kernels that work on strips of the matrix: a few queries
+against all keys that they see, so that a normalizer has whole rows and weights may have several
+uses.
 
 Tensors are in the canonical layout, as in the package. Nothing here differentiates by itself.
 """
@@ -11,7 +12,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from . import _asked, _lead, _module
+from . import _asked, _dense, _lead, _module
 from .request import NORMALIZERS, Bias, Request
 
 
@@ -24,12 +25,12 @@ class Stages:
         bits: of what they leave, what is seen.
         biases: in their order.
         positions: of the queries among the keys.
-        additive_weight: the score is additive with this weight, and the factor of the scores unused.
+        additive_weight: the score is additive with this weight; the scale is not used then.
         normalizer: one of `NORMALIZERS`.
         parameter: the sink of softmax, the bias of sigmoid, the alpha of entmax (more than 1).
         top: the k of topk.
         dropout: the probability that a weight is dropped.
-        dropout_states: for each query, `qkv._dropout.row_states`.
+        dropout_states: for each query, from `qkv._dropout.row_states`.
     """
 
     intervals: Tensor | None = None
@@ -63,6 +64,51 @@ def strip_forward(
     asked.output, asked.logsumexp = output, logsumexp
     _module().strip_forward(asked)
     return output, logsumexp
+
+
+@dataclass(frozen=True)
+class StripGradients:
+    """Of query, key and value in their types; of the parameter in float64, summed to its shape."""
+
+    query: Tensor
+    key: Tensor
+    value: Tensor
+    parameter: Tensor | None
+
+
+def strip_backward(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    scale: float,
+    stages: Stages,
+    output_gradient: Tensor,
+) -> StripGradients:
+    """What the gradient of `strip_forward`'s output, `[batch, Hk, G, Lq, Dv]`, becomes."""
+    lead = _lead("strip_backward", query, key, value, stages.intervals)
+    inputs = (query, key, value)
+    of_parameter = None if stages.parameter is None else torch.zeros(lead[:3], dtype=torch.float64)
+    if 0 in (*lead, key.shape[-2]):
+        gradients = tuple(torch.zeros_like(tensor) for tensor in inputs)
+    else:
+        batch, heads = lead[:2]
+        gradients = (
+            query.new_empty(*lead, query.shape[-1]),
+            key.new_empty(batch, heads, 1, *key.shape[-2:]),
+            value.new_empty(batch, heads, 1, *value.shape[-2:]),
+        )
+        asked = _staged(lead, query, key, value, scale, stages)
+        asked.output_gradient = _dense(output_gradient)
+        asked.query_gradient, asked.key_gradient, asked.value_gradient = gradients
+        asked.parameter_gradient = of_parameter
+        _module().strip_backward(asked)
+    of_query, of_key, of_value = (
+        gradient.sum_to_size(tensor.shape)
+        for gradient, tensor in zip(gradients, inputs, strict=True)
+    )
+    if stages.parameter is not None and of_parameter is not None:
+        of_parameter = of_parameter.sum_to_size(stages.parameter.shape)
+    return StripGradients(of_query, of_key, of_value, of_parameter)
 
 
 def _staged(

@@ -11,6 +11,8 @@ constexpr int tile_rows = 6;
 template <class Number>
 constexpr int panel_width = QKV_VECTORS * lanes<Number>;
 
+constexpr std::int64_t terms_at_once = 128;  // of a sum in registers
+
 // A matrix whose element (i, k) lies at data[i * row + k * column].
 template <class Number>
 struct Strided {
@@ -61,13 +63,20 @@ __attribute__((noinline)) void multiply(Number* c, std::int64_t c_row, Strided<N
                                         std::int64_t columns) {
     constexpr std::int64_t width = panel_width<Number>;
     for (std::int64_t column = 0; column < columns; column += width) {
-        const auto sums =
-            product<false, tile_rows, QKV_VECTORS>(a, panels + column * depth, width, depth);
+        std::int64_t k = 0;
+        do {  // two levels of summation lose fewer digits than one
+            const auto sums = product<false, tile_rows, QKV_VECTORS>(
+                Strided<Number>{a.data + k * a.column, a.row, a.column},
+                panels + column * depth + k * width, width, smaller(depth - k, terms_at_once));
 #pragma GCC unroll 8
-        for (int i = 0; i < tile_rows; ++i)
+            for (int i = 0; i < tile_rows; ++i)
 #pragma GCC unroll 8
-            for (int j = 0; j < QKV_VECTORS; ++j)
-                store(c + i * c_row + column + j * lanes<Number>, sums.at[i][j]);
+                for (int j = 0; j < QKV_VECTORS; ++j) {
+                    Number* to = c + i * c_row + column + j * lanes<Number>;
+                    store(to, k == 0 ? sums.at[i][j] : load(to) + sums.at[i][j]);
+                }
+            k += terms_at_once;
+        } while (k < depth);
     }
 }
 

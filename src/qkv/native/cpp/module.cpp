@@ -109,4 +109,5 @@ NB_MODULE(_kernels, module) {
     module.def("forward", qkv::forward);
     module.def("backward", qkv::run<&qkv::Kernels::backward>);
     module.def("strip_forward", qkv::run<&qkv::Kernels::strip_forward>);
+    module.def("strip_backward", qkv::run<&qkv::Kernels::strip_backward>);
 }

@@ -89,8 +89,9 @@ struct Kernels {
     void (*forward)(const Request&);   // output, logsumexp
     void (*decode)(const Request&);    // the same, for few queries and many keys
     void (*backward)(const Request&);  // query_gradient, key_gradient, value_gradient
-    // Of any request. Outputs that are absent are not computed.
-    void (*strip_forward)(const Request&);  // output, logsumexp
+    // Of any request.
+    void (*strip_forward)(const Request&);  // output, logsumexp: those that are there
+    void (*strip_backward)(const Request&);  // the same as backward, and further gradients asked for
 };
 
 }  // namespace qkv

@@ -33,7 +33,7 @@ class StripForward {
             : weights(of.request_, of.sizes_, pieces),
               value(pieces.take(of.sizes_.keys * of.sizes_.value_width)),
               output(pieces.take(of.sizes_.rows * of.sizes_.value_width)),
-              numbers(pieces.take(of.sizes_.listed)) {}
+              numbers(pieces.take(of.sizes_.keys)) {}
         StripWeights<Storage> weights;
         Number* value;    // of the task's keys
         Number* output;   // of a strip
@@ -43,13 +43,7 @@ class StripForward {
     };
 
     void run_task(Lead lead, std::int64_t part, Scratch& scratch) const {
-        scratch.keys = {INT64_MAX, 0};
-        for (std::int64_t i = part; i < sizes_.strips; i += sizes_.parts) {
-            const Range seen = sizes_.strip(request_, lead, i).keys;
-            if (seen.empty()) continue;
-            scratch.keys = {smaller(scratch.keys.start, seen.start),
-                            larger(scratch.keys.stop, seen.stop)};
-        }
+        scratch.keys = sizes_.keys_of(request_, lead, part);
         if (!scratch.keys.empty()) pack_keys(lead, scratch);
         for (std::int64_t i = part; i < sizes_.strips; i += sizes_.parts) {
             const Strip strip = sizes_.strip(request_, lead, i);

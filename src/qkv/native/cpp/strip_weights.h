@@ -33,7 +33,7 @@ struct StripSizes {
           // Rows a power of two apart would compete for the same places of the cache; and products
           // with keys as rows read up to a whole register tile.
           cells_row(keys + 16),
-          listed(rounded_up(keys / 8, 16)) {
+          few(keys / 8) {
         constexpr std::int64_t cache = 192 * 1024 / sizeof(Number);
         const std::int64_t fit = cache / (cells_alive * widest(request)) / tile_rows * tile_rows;
         const std::int64_t rows_there = rounded_up(request.queries, tile_rows);
@@ -60,10 +60,21 @@ struct StripSizes {
         return {lead, queries, {seen.start / panel * panel, rounded_up(seen.stop, panel)}};
     }
 
+    // The keys that the strips of one part see.
+    Range keys_of(const Request& request, Lead lead, std::int64_t part) const {
+        Range found = {INT64_MAX, 0};
+        for (std::int64_t i = part; i < strips; i += parts) {
+            const Range seen = strip(request, lead, i).keys;
+            if (seen.empty()) continue;
+            found = {smaller(found.start, seen.start), larger(found.stop, seen.stop)};
+        }
+        return found;
+    }
+
     std::int64_t width, value_width;  // padded to whole vectors
     std::int64_t keys;                // padded to whole panels
     std::int64_t cells_row;           // from one row of a strip to the next
-    std::int64_t listed;              // so many places of weights other than 0 are listed for a row
+    std::int64_t few;                 // so many weights other than 0 are better taken one by one
     std::int64_t rows;                // of a strip, in whole register tiles
     std::int64_t strips, parts;       // of a key head and its group
 
@@ -95,7 +106,7 @@ class StripWeights {
         candidates_.places = places(pieces.take(sizes.keys + lanes<Number>));
         spare_ = pieces.take(sizes.keys + lanes<Number>);
         if (Normalizer<Number>::is_sparse(request.normalizer))
-            listed_ = places(pieces.take(sizes.rows * sizes.listed));
+            listed_ = places(pieces.take(sizes.rows * sizes.keys));
     }
 
     // Reads the keys of the strips to come: whole panels that hold all of theirs.
@@ -122,7 +133,7 @@ class StripWeights {
 
     // Where the weights of a row stand that are not 0, notes[row].support of them, if the strip
     // is sparse.
-    const std::int32_t* listed(std::int64_t row) const { return listed_ + row * sizes_.listed; }
+    const std::int32_t* listed(std::int64_t row) const { return listed_ + row * sizes_.keys; }
 
     static constexpr std::int64_t tile_columns = 256;
 
@@ -148,9 +159,10 @@ class StripWeights {
     // Keeps the places that the normalizer found, if they are few.
     void list(std::int64_t row) {
         const std::int64_t found = notes[row].support;
-        if (found < 0 || found > sizes_.listed) is_sparse = false;
+        // What happens to a strip must not depend on a query that is not a number.
+        if (found < 0 || (found > sizes_.few && !notes[row].broken)) is_sparse = false;
         if (!is_sparse) return;
-        std::int32_t* to = listed_ + row * sizes_.listed;
+        std::int32_t* to = listed_ + row * sizes_.keys;
         for (std::int64_t i = 0; i < found; ++i) to[i] = candidates_.places[i];
     }
 

@@ -7,12 +7,13 @@
 
 namespace qkv::QKV_ISA {
 
-// x^exponent of positive numbers, or a very large number where it is larger still.
+// x^exponent of positive numbers, or a very large number where it is larger still. NaN stays NaN.
 template <class Number>
 QKV_INLINE Vector<Number> power_of(Vector<Number> x, Number exponent) {
     constexpr Number highest = -Exponent<Number>::lowest;
     const Vector<Number> power = log2<Number>(x) * exponent;
-    return exp2<Number>(power > highest ? broadcast(highest) : power);
+    const Vector<Number> found = exp2<Number>(power > highest ? broadcast(highest) : power);
+    return x == x ? found : x;
 }
 
 template <class Number>
@@ -33,34 +34,45 @@ RowNote entmax(Number* row, std::int64_t count, double alpha, Candidates<Number>
                                    candidates);
 }
 
-// `gradients` of weights become those of scores. Returns the gradient of alpha (Correia, Niculae,
-// Martins 2019, section 3.1): with rates r_j = w_j^(2 - alpha), normalised to sum to 1, and entropies
-// h_j = -w_j log(w_j),
-//   d w_j / d alpha = (w_j - r_j) / (alpha - 1)^2 + (h_j - r_j sum_k h_k) / (alpha - 1).
+// `gradients` of weights become those of scores, as in differentiate_normalised. Returns the gradient
+// of alpha (Correia, Niculae, Martins 2019, section 3.1): with rates r_j = w_j^(2 - alpha), normalised
+// to sum to 1, and entropies h_j = -w_j log(w_j),
+//   d w_j / d alpha = ((w_j - r_j) / (alpha - 1) + h_j - r_j sum_k h_k) / (alpha - 1).
+// They sum to 0, so gradients may be taken from their mean on, which loses fewer digits.
 template <class Number>
 double differentiate_entmax(double alpha, const Number* weights, Number* gradients,
                             std::int64_t count) {
-    const auto rate = [&](std::int64_t j) {
-        const Vector<Number> weight = load(weights + j);
-        return weight > 0 ? power_of<Number>(weight, Number(2 - alpha)) : Vector<Number>{};
+    const auto rate_of = [&](Vector<Number> weight) {
+        const Vector<Number> rate = power_of<Number>(weight, Number(2 - alpha));
+        return weight == 0 ? Vector<Number>{} : rate;
     };
-    const auto entropy = [&](std::int64_t j) {
-        const Vector<Number> weight = load(weights + j);
-        const Vector<Number> found = weight * log2<Number>(weight) * Number(-log_of_2);
-        return weight > 0 ? found : Vector<Number>{};
+    const auto entropy_of = [](Vector<Number> weight) {
+        const Vector<Number> entropy = weight * log2<Number>(weight) * Number(-log_of_2);
+        return weight == 0 ? Vector<Number>{} : entropy;
     };
-    const auto beside_gradients = [&](auto of) {
-        return double(sum_over<Number>(count, [&](std::int64_t j) {
-            const Vector<Number> number = of(j), product = number * load(gradients + j);
-            return number == 0 ? Vector<Number>{} : product;
-        }));
-    };
-    const double of_weights = beside_gradients([&](std::int64_t j) { return load(weights + j); });
-    const double of_entropies = beside_gradients(entropy);
-    const double entropies = sum_over<Number>(count, entropy);
-    const double mean = differentiate_normalised(count, gradients, rate);
-    return (of_weights - mean) / ((alpha - 1) * (alpha - 1)) +
-           (of_entropies - mean * entropies) / (alpha - 1);
+    Vector<Number> rates = {}, entropies = {};
+    const Number products = sum_over<Number>(count, [&](std::int64_t j) {
+        const Vector<Number> weight = load(weights + j), rate = rate_of(weight);
+        const Vector<Number> product = rate * load(gradients + j);
+        rates += rate;
+        entropies += entropy_of(weight);
+        return weight == 0 ? Vector<Number>{} : product;
+    });
+    const Number all_rates = sum<Number>(rates), all_entropies = sum<Number>(entropies);
+    if (all_rates == 0) {
+        fill(gradients, count, Number(0));
+        return 0;
+    }
+    const Number mean = products / all_rates, factor = Number(1 / (alpha - 1));
+    const double of_alpha = sum_over<Number>(count, [&](std::int64_t j) {
+        const Vector<Number> weight = load(weights + j), rate = rate_of(weight);
+        const Vector<Number> share = rate / all_rates, centred = load(gradients + j) - mean;
+        const Vector<Number> found =
+            centred * ((weight - share) * factor + entropy_of(weight) - share * all_entropies);
+        store(gradients + j, weight == 0 ? Vector<Number>{} : rate * centred);
+        return weight == 0 ? Vector<Number>{} : found;
+    });
+    return of_alpha / (alpha - 1);
 }
 
 }  // namespace qkv::QKV_ISA

@@ -4,6 +4,10 @@
 // and 0 as a weight. Where a score is NaN, so is every weight that could have been one.
 #pragma once
 
+#if defined(__SSE2__)
+#include <immintrin.h>
+#endif
+
 #include "../exp.h"
 #include "../matmul.h"
 
@@ -13,20 +17,30 @@ namespace qkv::QKV_ISA {
 struct RowNote {
     double logsumexp = -infinity<double>;  // of a softmax, without its sink
     double sink = 0;                       // the share of the weight that the sink took
-    std::int64_t support = -1;             // how many weights are not 0 if they are listed, or -1
+    std::int64_t support = -1;  // how many weights are not 0 where the normalizer lists them, or -1
+    bool broken = false;        // whether all of these are NaN
 };
 
 template <class Number>
 using Mask = decltype(Vector<Number>{} < Vector<Number>{});
 
+// A bit for each lane of a mask.
 template <class Number>
-QKV_INLINE bool any(Mask<Number> mask) {
-    typedef std::int64_t Words __attribute__((vector_size(QKV_VECTOR_BYTES)));
-    const Words words = same_bits<Words>(mask);
-    std::int64_t bits = 0;
-#pragma GCC unroll 8
-    for (int i = 0; i < QKV_VECTOR_BYTES / 8; ++i) bits |= words[i];
-    return bits != 0;
+QKV_INLINE std::uint64_t bits_of(Mask<Number> mask) {
+#if defined(__AVX512DQ__)
+    if constexpr (sizeof(Number) == 4) return _mm512_movepi32_mask(same_bits<__m512i>(mask));
+    return _mm512_movepi64_mask(same_bits<__m512i>(mask));
+#elif defined(__AVX2__)
+    if constexpr (sizeof(Number) == 4) return _mm256_movemask_ps(same_bits<__m256>(mask));
+    return _mm256_movemask_pd(same_bits<__m256d>(mask));
+#elif defined(__SSE2__)
+    if constexpr (sizeof(Number) == 4) return _mm_movemask_ps(same_bits<__m128>(mask));
+    return _mm_movemask_pd(same_bits<__m128d>(mask));
+#else
+    std::uint64_t bits = 0;
+    for (int lane = 0; lane < lanes<Number>; ++lane) bits |= std::uint64_t(mask[lane] & 1) << lane;
+    return bits;
+#endif
 }
 
 template <class Number>
@@ -45,10 +59,10 @@ QKV_INLINE Extremes<Number> extremes(const Number* row, std::int64_t count) {
         for (int k = 0; k < QKV_VECTORS; ++k) {
             const Vector<Number> next = load(row + j + k * lanes<Number>);
             broken |= next != next;
-            top[k] = next > top[k] ? next : top[k];
+            top[k] = larger(next, top[k]);
         }
-    for (int k = 1; k < QKV_VECTORS; ++k) top[0] = top[k] > top[0] ? top[k] : top[0];
-    return {largest<Number>(top[0]), any<Number>(broken)};
+    for (int k = 1; k < QKV_VECTORS; ++k) top[0] = larger(top[k], top[0]);
+    return {largest<Number>(top[0]), bits_of<Number>(broken) != 0};
 }
 
 // Replaces the numbers of a row one vector at a time and returns the sum of what `of` gives.
@@ -64,27 +78,29 @@ QKV_INLINE Number sum_over(std::int64_t count, Of of) {
     return sum<Number>(even + odd);
 }
 
-// Numbers taken out of a row, and where they stood, in their order. Room for one more than a row.
+// Numbers taken out of a row, and where they stood, in their order.
 template <class Number>
 struct Candidates {
     Number* values;
     std::int32_t* places;
 };
 
-// Takes out the numbers of which `wanted` holds; it is asked of vectors and of single numbers.
+// Takes out the numbers of which `wanted` holds.
 template <class Number, class Wanted>
 std::int64_t compress(const Number* row, std::int64_t count, Wanted wanted,
                       Candidates<Number> to) {
     std::int64_t found = 0;
     for (std::int64_t j = 0; j < count; j += panel_width<Number>) {
-        Mask<Number> hits = {};
+        std::uint64_t hits = 0;
 #pragma GCC unroll 8
-        for (int k = 0; k < QKV_VECTORS; ++k) hits |= wanted(load(row + j + k * lanes<Number>));
-        if (!any<Number>(hits)) continue;
-        for (std::int64_t i = j; i < j + panel_width<Number>; ++i) {
+        for (int k = 0; k < QKV_VECTORS; ++k) {
+            const Mask<Number> mask = wanted(load(row + j + k * lanes<Number>));
+            hits |= bits_of<Number>(mask) << k * lanes<Number>;
+        }
+        for (; hits; hits &= hits - 1) {
+            const std::int64_t i = j + __builtin_ctzll(hits);
             to.values[found] = row[i];
-            to.places[found] = std::int32_t(i);
-            found += wanted(row[i]);
+            to.places[found++] = std::int32_t(i);
         }
     }
     return found;
@@ -95,14 +111,18 @@ QKV_INLINE void fill(Number* row, std::int64_t count, Number number) {
     for (std::int64_t j = 0; j < count; j += lanes<Number>) store(row + j, broadcast(number));
 }
 
-// Every cell that is not hidden becomes NaN, as where a score is NaN or infinite.
+// Every cell that is not hidden becomes NaN, as where a score is NaN or infinite. All of them are
+// listed; returns how many.
 template <class Number>
-void break_row(Number* row, std::int64_t count) {
-    for (std::int64_t j = 0; j < count; j += lanes<Number>) {
-        const Vector<Number> scores = load(row + j);
-        store(row + j, scores == -infinity<Number> ? Vector<Number>{}
-                                                   : broadcast(Number(__builtin_nan(""))));
+std::int64_t break_row(Number* row, std::int64_t count, std::int32_t* places) {
+    std::int64_t found = 0;
+    for (std::int64_t j = 0; j < count; ++j) {
+        const bool hidden = row[j] == -infinity<Number>;
+        row[j] = hidden ? Number(0) : Number(__builtin_nan(""));
+        places[found] = std::int32_t(j);
+        found += !hidden;
     }
+    return found;
 }
 
 // gradients = rates * (gradients - mean of the gradients weighted by the rates): the derivative of

@@ -23,7 +23,8 @@ RowNote sparsemax(Number* row, std::int64_t count, Candidates<Number> candidates
 template <class Number>
 void differentiate_sparsemax(const Number* weights, Number* gradients, std::int64_t count) {
     differentiate_normalised(count, gradients, [&](std::int64_t j) {
-        return load(weights + j) == 0 ? Vector<Number>{} : broadcast(Number(1));
+        const Vector<Number> weight = load(weights + j);
+        return weight == 0 ? Vector<Number>{} : 1 + (weight - weight);  // NaN stays NaN
     });
 }
 

@@ -45,7 +45,8 @@ RowNote weights_above_threshold(Number* row, std::int64_t count, Number scale, P
     RowNote note;
     const auto [top, nan] = extremes(row, count);
     if (nan || top == infinity<Number>) {
-        break_row(row, count);
+        note.support = break_row(row, count, candidates.places);
+        note.broken = true;
         return note;
     }
     note.support = 0;
@@ -56,7 +57,7 @@ RowNote weights_above_threshold(Number* row, std::int64_t count, Number scale, P
     // Slightly more than can count: rounding must not lose one, nor the largest itself.
     const Number bound = top - Number(1.0001) / scale;
     const std::int64_t found =
-        compress(row, count, [&](auto score) { return score >= bound; }, candidates);
+        compress(row, count, [&](Vector<Number> scores) { return scores >= bound; }, candidates);
     const std::int64_t padded = rounded_up(found, lanes<Number>);
     Number* values = candidates.values;
     for (std::int64_t i = 0; i < found; ++i) values[i] = (values[i] - top) * scale;

@@ -56,13 +56,14 @@ RowNote topk(Number* row, std::int64_t count, std::int64_t k, Candidates<Number>
     RowNote note;
     const auto [top, nan] = extremes(row, count);
     if (nan) {
-        break_row(row, count);
+        note.support = break_row(row, count, candidates.places);
+        note.broken = true;
         return note;
     }
     const Number bound = bound_of_top(row, count, k, spare);
     std::int64_t found = compress(
         row, count,
-        [&](auto score) { return (score >= bound) & (score > -infinity<Number>); }, candidates);
+        [&](Vector<Number> scores) { return (scores >= bound) & (scores > -infinity<Number>); }, candidates);
     Number *values = candidates.values, threshold = -infinity<Number>;
     std::int64_t at_threshold = 0;  // how many that equal it are taken
     if (found > k) {
