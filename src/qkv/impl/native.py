@@ -21,7 +21,7 @@ from .._sweep import block_map, finished, parts_of, tensors_of
 from .._tensors import accumulation_dtype, is_transformed
 from ..measures.base import Measure
 from ..measures.product import Product
-from ..native.strip import strip_forward
+from ..native.strip import strip_backward, strip_forward
 from . import native_measures, native_request
 from .native_request import Asked, Pieces
 
@@ -221,14 +221,13 @@ def _product(asked: Asked) -> tuple[Tensor, ...]:
 
 def _gradients(asked: Asked, kept: tuple[Tensor, ...], gradient: Tensor) -> list[Tensor | None]:
     """The gradients of what the kernels take, in the order of `Asked.inputs`."""
-    output, logsumexp = kept
-    gradient = gradient.to(output.dtype).reshape(output.shape)
-    inputs = (asked.query, asked.key, asked.value)
+    gradient = gradient.to(kept[0].dtype).reshape(kept[0].shape)
+    inputs, stages = (asked.query, asked.key, asked.value), asked.stages
     if _is_fused(asked):
-        intervals = asked.stages.intervals
-        found = native.backward(*inputs, asked.scale, output, logsumexp, gradient, intervals)
+        found = native.backward(*inputs, asked.scale, *kept, gradient, stages.intervals)
         return [*found, *(None for _ in asked.inputs[3:])]
-    raise NotImplementedError
+    found = strip_backward(*inputs, asked.scale, stages, gradient)
+    return [found.query, found.key, found.value, None, found.parameter]
 
 
 def _is_fused(asked: Asked) -> bool:

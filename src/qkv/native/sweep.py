@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
 
-from ._module import dense, module
+from . import _dense, _lead, _module
 from .request import TYPES, Request, Statistics
+from .strip import Stages, _staged
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a sweep computes; see `qkv.measures` for what each is."""
+    """What a sweep computes of the weights; `qkv.measures` says what each is."""
 
+    logsumexp: bool = False  # of a softmax
     entropy: bool = False
     distance: bool = False
     support: bool = False
@@ -25,29 +27,46 @@ class Wanted:
     collected: Tensor | None = None  # x, `[batch, Hk, G or 1, Lq, n]`, in the type of the inputs
 
 
-def sweep(asked: Request, wanted: Wanted) -> Statistics:
-    """Runs a request for the statistics that are wanted, and for its `output` and `logsumexp` where
-    they are not None. What was not asked for is None in what is returned.
+@dataclass
+class Found(Statistics):
+    """What a sweep gives; None is what was not asked for."""
 
-    Maps of means come as means. All results are in the type of the arithmetic, but `support` and
-    `top_keys` (int64), and `chosen_weights` and `collected` (that of the inputs).
+    output: Tensor | None = None  # `[batch, Hk, G, Lq, Dv]`, in the type of the inputs
+    logsumexp: Tensor | None = None  # float64 `[batch, Hk, G, Lq]`
+
+
+def sweep(
+    query: Tensor, key: Tensor, value: Tensor | None, scale: float, stages: Stages, wanted: Wanted
+) -> Found:
+    """The statistics that are wanted and, where there is a value, the product with it.
+
+    Maps of means are means in what is returned. Args and errors: those of `strip_forward`, for the
+    arguments that it has too.
     """
-    found = _room_for(asked, wanted)
-    asked.statistics, asked.plain = found, False
-    if 0 in (*asked.lead, asked.key.shape[-2]):
-        return _of_nothing(asked, found)
-    module().sweep(asked)
+    values = key[..., :0] if value is None else value
+    lead = _lead("sweep", query, key, values, stages.intervals)
+    asked = _staged(lead, query, key, values, scale, stages)
+    found = _room(asked, wanted)
+    if value is not None:
+        found.output = query.new_empty(*lead, value.shape[-1])
+    asked.statistics, asked.output, asked.logsumexp = found, found.output, found.logsumexp
+    if 0 in (*lead, key.shape[-2]):
+        return _of_nothing(found)
+    _module().strip_forward(asked)
     if wanted.pool is not None and wanted.pool[2] == "mean":
         assert found.pool is not None
-        found.pool /= _sizes(wanted.pool, asked.lead[3], asked.key.shape[-2])
+        found.pool /= _cells(wanted.pool, lead[3], key.shape[-2])
     return found
 
 
-def _room_for(asked: Request, wanted: Wanted) -> Statistics:
+def _room(asked: Request, wanted: Wanted) -> Found:
+    """Where the kernels write what is wanted."""
     lead, heads, keys = asked.lead, asked.lead[:3], asked.key.shape[-2]
     storage = TYPES[asked.type]
     number = torch.float64 if storage == torch.float64 else torch.float32
-    found = Statistics()
+    found = Found()
+    if wanted.logsumexp:
+        found.logsumexp = torch.empty(lead, dtype=torch.float64)
     if wanted.entropy:
         found.entropy = torch.empty(lead, dtype=number)
     if wanted.distance:
@@ -67,26 +86,21 @@ def _room_for(asked: Request, wanted: Wanted) -> Statistics:
         found.chosen = wanted.columns.to(torch.int64).contiguous()
         found.chosen_weights = torch.empty(*lead, found.chosen.numel(), dtype=storage)
     if wanted.collected is not None:
-        found.collected_from = dense(wanted.collected)
+        found.collected_from = _dense(wanted.collected)
         found.collected = torch.empty(*heads, keys, wanted.collected.shape[-1], dtype=storage)
     return found
 
 
-def _of_nothing(asked: Request, found: Statistics) -> Statistics:
+def _of_nothing(found: Found) -> Found:
     """The results where there are no queries, keys or heads."""
-    written = (
-        found.entropy, found.distance, found.support, found.top_weights, found.top_keys,
-        found.mass, found.pool, found.chosen_weights, found.collected, asked.output,
-    )  # fmt: skip
-    for tensor in written:
-        if tensor is not None:
-            tensor.zero_()
-    if asked.logsumexp is not None:
-        asked.logsumexp.fill_(-torch.inf)
+    for field in fields(found):
+        written = getattr(found, field.name)
+        if isinstance(written, Tensor) and field.name not in ("chosen", "collected_from"):
+            written.fill_(-torch.inf if field.name == "logsumexp" else 0)
     return found
 
 
-def _sizes(pool: tuple[int, int, str], queries: int, keys: int) -> Tensor:
+def _cells(pool: tuple[int, int, str], queries: int, keys: int) -> Tensor:
     """How many cells of the matrix each cell of the map stands for."""
     rows, columns, _ = pool
     down = (torch.arange(queries) * rows // queries).bincount(minlength=rows)

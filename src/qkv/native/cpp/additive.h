@@ -18,27 +18,31 @@ namespace qkv::QKV_ISA {
 template <class Number>
 constexpr Number additive_reach = sizeof(Number) == 4 ? Number(21) : Number(176);
 
+// log(2) / 2 in two parts; multiples of the first are exact within the reach.
+template <class Number>
+constexpr Number half_log_of_2 = sizeof(Number) == 4 ? Number(22712.0 / 65536) : Number(float(log_of_2 / 2));
+template <class Number>
+constexpr Number half_log_of_2_rest = Number(log_of_2 / 2 - double(half_log_of_2<Number>));
+
 // e^2x for |x| <= additive_reach, by about one unit in the last place: errors of the powers become
-// errors of the scores, so the product with 2 log2(e) is taken in two parts.
+// errors of the scores. With x = n log(2) / 2 + f it is 2^n e^2f.
 template <class Number>
 QKV_INLINE Vector<Number> power_of_twice(Vector<Number> x) {
     using Power = Exponent<Number>;
     typedef Integer<Number> Integers __attribute__((vector_size(QKV_VECTOR_BYTES)));
-    constexpr double factor = 2 * log2_of_e;
-    constexpr Number high = Number(factor), low = Number(factor - double(high));
-    const Vector<Number> rounded = x * high + Power::rounder;
-    const Vector<Number> fraction = x * high - (rounded - Power::rounder) + x * low;
-    constexpr int degree = sizeof(Number) == 4 ? 7 : 13;
-    Vector<Number> series = broadcast(Number(Exponent<double>::coefficients[degree]));
+    const Vector<Number> rounded = x * Number(2 * log2_of_e) + Power::rounder;
+    const Vector<Number> n = rounded - Power::rounder;
+    const Vector<Number> f = x - n * half_log_of_2<Number> - n * half_log_of_2_rest<Number>;
+    constexpr int degree = sizeof(Number) == 4 ? 7 : 13;  // Taylor: the next term is below 1e-8, 4e-18
+    Vector<Number> series = {};
 #pragma GCC unroll 16
-    for (int k = degree - 1; k >= 0; --k)
-        series = series * fraction + Number(Exponent<double>::coefficients[k]);
+    for (int k = degree; k > 0; --k) series = (series + 1) * f * Number(2.0 / k);
     Integers bits;
     __builtin_memcpy(&bits, &rounded, sizeof bits);
     bits <<= Power::fraction_bits;
     Vector<Number> power;
     __builtin_memcpy(&power, &bits, sizeof power);
-    return series * power;
+    return power + power * series;
 }
 
 // |x|, infinity where x is NaN.

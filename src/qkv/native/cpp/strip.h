@@ -3,6 +3,7 @@
 #pragma once
 
 #include "sparse.h"
+#include "statistics/sweep.h"
 #include "strip_weights.h"
 
 namespace qkv::QKV_ISA {
@@ -12,7 +13,8 @@ class StripForward {
    public:
     using Number = Real<Storage>;
 
-    explicit StripForward(const Request& request) : request_(request), sizes_(request, 1) {}
+    explicit StripForward(const Request& request)
+        : request_(request), sizes_(request, 1), sweep_(request, sizes_) {}
 
     void run() const {
         Pieces<Number> counted;
@@ -25,16 +27,19 @@ class StripForward {
             const std::int64_t head = task / sizes_.parts;
             run_task({head / request_.heads, head % request_.heads, 0}, task % sizes_.parts, mine);
         });
+        sweep_.finish();
     }
 
    private:
     struct Scratch {
         Scratch(const StripForward& of, Pieces<Number>& pieces)
             : weights(of.request_, of.sizes_, pieces),
+              sweep(of.sweep_, pieces),
               value(pieces.take(of.sizes_.keys * of.sizes_.value_width)),
               output(pieces.take(of.sizes_.rows * of.sizes_.value_width)),
               numbers(pieces.take(of.sizes_.keys)) {}
         StripWeights<Storage> weights;
+        typename Sweep<Storage>::Scratch sweep;
         Number* value;    // of the task's keys
         Number* output;   // of a strip
         Number* numbers;  // of a row that are listed
@@ -49,7 +54,7 @@ class StripForward {
             const Strip strip = sizes_.strip(request_, lead, i);
             scratch.weights.compute(strip);
             drop(strip, scratch);
-            // The weights are finished: here is the place for all that is made of them.
+            sweep_.take(strip, scratch.weights, part, scratch.sweep);
             if (request_.logsumexp.data) write_logsumexp(strip, scratch);
             if (request_.output.data) write_output(strip, scratch);
         }
@@ -120,6 +125,7 @@ class StripForward {
 
     const Request& request_;
     const StripSizes<Number> sizes_;
+    const Sweep<Storage> sweep_;
 };
 
 }  // namespace qkv::QKV_ISA

@@ -17,6 +17,7 @@ namespace qkv::QKV_ISA {
 struct RowNote {
     double logsumexp = -infinity<double>;  // of a softmax, without its sink
     double sink = 0;                       // the share of the weight that the sink took
+    double entropy = 0;                    // of a softmax, in nats
     std::int64_t support = -1;  // how many weights are not 0 where the normalizer lists them, or -1
     bool broken = false;        // whether all of these are NaN
 };

@@ -12,9 +12,14 @@ template <class Number>
 RowNote softmax(Number* row, std::int64_t count, double sink) {
     const Number top = extremes(row, count).top;
     const Number shift = top == -infinity<Number> ? 0 : top;
+    constexpr Number lowest = Exponent<Number>::lowest;
+    Vector<Number> moments = {};  // of the exponents by their powers
     const Number total = sum_over<Number>(count, [&](std::int64_t j) {
-        const Vector<Number> power = exp2<Number>((load(row + j) - shift) * Number(log2_of_e));
+        const Vector<Number> exponent = (load(row + j) - shift) * Number(log2_of_e);
+        const Vector<Number> power = exp2<Number>(exponent);
         store(row + j, power);
+        // A power of 0 annihilates: its exponent may be -infinity.
+        moments += power * (exponent < lowest ? broadcast(lowest) : exponent);
         return power;
     });
     RowNote note;
@@ -22,6 +27,9 @@ RowNote softmax(Number* row, std::int64_t count, double sink) {
     note.logsumexp = double(shift) + __builtin_log2(double(total)) * log_of_2;
     note.sink = 1 / (1 + natural_exp(note.logsumexp - sink));
     const Number inverse = Number((1 - note.sink) / double(total));
+    // With w = 2^t inverse: -sum w log(w) = -inverse log(2) sum 2^t t - log(inverse) sum w.
+    note.entropy = -double(inverse) * log_of_2 * (double(sum<Number>(moments)) +
+                                                  __builtin_log2(double(inverse)) * double(total));
     for (std::int64_t j = 0; j < count; j += lanes<Number>) {
         const Vector<Number> power = load(row + j);
         // 0 times NaN, the inverse of a broken row, stays 0: it may be hidden.

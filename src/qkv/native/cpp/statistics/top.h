@@ -75,8 +75,8 @@ std::int64_t find_reaching(Number bound, Row<Number> row, Candidates<Number> can
 }
 
 // Puts the strongest k <= keys links of a row into `links`. `candidates` and `spare` have room for a
-// row and one more. Of a hidden cell the weight may be 0 where none is negative; elsewhere it is the
-// negative zero, as Identity leaves it.
+// row and one more. What is hidden has weight -infinity, or 0 where no weight is negative; keys that
+// are not of the row come with -infinity.
 template <class Number>
 void find_top(Row<Number> row, std::int64_t keys, std::int64_t k, Link<Number>* links,
               Candidates<Number> candidates, Number* spare) {
@@ -89,7 +89,7 @@ void find_top(Row<Number> row, std::int64_t keys, std::int64_t k, Link<Number>* 
     }
     // Where it has fewer than k: keys that it does not see.
     for (std::int64_t key = 0; key < keys && !strongest.is_full(); ++key)
-        if (key < row.first || key >= row.first + row.count) strongest.offer({0, key});
+        if (key < row.first || key >= row.first + row.count) strongest.offer({-infinity<Number>, key});
     strongest.sort();
 }
 
