@@ -56,8 +56,8 @@ class Dropout:
 
 
 def row_states(seed: Tensor, batch: Tensor, head: Tensor, row: Tensor) -> Tensor:
-    """A 32-bit number (in int64) for each row of the matrix; mixed with a column it is the number of
-    a cell. The arguments broadcast."""
+    """A 32-bit number (in int64) for each row of the matrix; mixed with a column it is that of a
+    cell. The arguments broadcast."""
     state = mixed((seed & _WORD) ^ mixed((seed >> 32) & _WORD))
     for coordinate in (batch, head, row):
         state = mixed(state ^ (coordinate & _WORD))

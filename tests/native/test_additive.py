@@ -146,9 +146,7 @@ def test_broken_keys_reach_only_those_who_see_them(broken: float) -> None:
     found = by_kernels(replace(given, key=key))
     assert torch.equal(found[..., :20, :], by_kernels(given)[..., :20, :])
     expected = by_reference(replace(given, key=key))
-    torch.testing.assert_close(
-        found, expected.float(), atol=1e-5, rtol=1e-5, equal_nan=True
-    )
+    torch.testing.assert_close(found, expected.float(), atol=1e-5, rtol=1e-5, equal_nan=True)
 
 
 def test_broken_queries_reach_nobody_else() -> None:

@@ -56,7 +56,9 @@ def wanted_of(given: Case, kind: Kind, how: str = "max", top: int = 7) -> Wanted
     )
 
 
-def by_sweep(given: Case, kind: Kind, parameter: Tensor | None, wanted: Wanted, **stages: Any) -> Found:
+def by_sweep(
+    given: Case, kind: Kind, parameter: Tensor | None, wanted: Wanted, **stages: Any
+) -> Found:
     staged = Stages(
         intervals=given.intervals,
         normalizer=kind.name,

@@ -120,7 +120,7 @@ class _Call:
         asked = self.asked(detached)
         if self.is_product:
             kept = _product(asked)
-            return self._placed(kept[:1]), kept
+            return self._placed(kept[:1]), kept if _has_gradients(asked) else ()
         found = native_measures.sweep(asked, self.measures, self.pieces(detached), self.layout)
         return self._placed(found), ()
 
@@ -228,6 +228,11 @@ def _gradients(asked: Asked, kept: tuple[Tensor, ...], gradient: Tensor) -> list
         return [*found, *(None for _ in asked.inputs[3:])]
     found = strip_backward(*inputs, asked.scale, stages, gradient)
     return [found.query, found.key, found.value, None, found.parameter]
+
+
+def _has_gradients(asked: Asked) -> bool:
+    """Whether the kernels have the first derivatives of the product."""
+    return asked.stages.additive_weight is None and not asked.stages.biases
 
 
 def _is_fused(asked: Asked) -> bool:

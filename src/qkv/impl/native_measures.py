@@ -48,9 +48,7 @@ def sweep(
 ) -> list[Tensor]:
     """The results of all measures, in the order of their outputs."""
     wanted = _wanted(asked, measures, pieces, layout)
-    found = sweep_by_kernels(
-        asked.query, asked.key, asked.value, asked.scale, asked.stages, wanted
-    )
+    found = sweep_by_kernels(asked.query, asked.key, asked.value, asked.scale, asked.stages, wanted)
     results = []
     for measure in measures:
         for name in _names(measure):
@@ -60,9 +58,7 @@ def sweep(
     return results
 
 
-def _wanted(
-    asked: Asked, measures: tuple[Measure, ...], pieces: Pieces, layout: Layout
-) -> Wanted:
+def _wanted(asked: Asked, measures: tuple[Measure, ...], pieces: Pieces, layout: Layout) -> Wanted:
     named: dict[str, Any] = {}
     for index, measure in enumerate(measures):
         own = pieces[f"measure {index}"]

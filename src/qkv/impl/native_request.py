@@ -81,6 +81,8 @@ def reason(problem: Problem, pieces: Pieces) -> str | None:
         return f"its kernels know no {type(score).__name__} score"
     if width > WIDEST:
         return f"its kernels take widths up to {WIDEST}"
+    if problem.biases:
+        return f"its kernels know no bias, and here is {type(problem.biases[0]).__name__}"
     for bias in problem.biases:
         if not isinstance(bias, (TensorBias, DistanceBias, SoftCap)):
             return f"its kernels know no {type(bias).__name__} bias"
@@ -89,7 +91,7 @@ def reason(problem: Problem, pieces: Pieces) -> str | None:
     if type(problem.normalizer) not in _NORMALIZERS:
         return f"its kernels know no {type(problem.normalizer).__name__} normalizer"
     mask = problem.mask
-    if mask is not None and not mask.stored and _intervals(problem, pieces) is None:
+    if mask is not None and _intervals(problem, pieces) is None:
         return "its kernels take masks that are intervals of keys or given as tensors"
     return None
 
