@@ -18,7 +18,8 @@ import torch
 from torch import Tensor
 
 from .._errors import UnsupportedError
-from .request import TYPES, Request
+from . import between
+from .request import TYPES, Bias, Request
 
 
 @cache
@@ -66,7 +67,15 @@ def use(name: str) -> None:
 
 
 def forward(
-    query: Tensor, key: Tensor, value: Tensor, scale: float, intervals: Tensor | None = None
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    scale: float,
+    intervals: Tensor | None = None,
+    *,
+    bits: Tensor | None = None,
+    biases: tuple[Bias, ...] = (),
+    positions: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """`softmax(scale * query @ key.mT) @ value`, and the logarithm of each row's sum.
 
@@ -77,6 +86,10 @@ def forward(
         scale: what the dot products are multiplied by.
         intervals: integers `[batch, Hk, G, Lq, n, 2]`: n ranges `[start, stop)` of keys that each
             query sees; None for all keys. The first four dimensions may be 1.
+        bits: which keys of those each query sees: `between.bits` of a mask.
+        biases: of `between`, applied to the scores in this order.
+        positions: of the queries among the keys, for biases of distances: int64
+            `[batch, Hk, G, Lq]`, of which the first three may be 1; None for 0, 1, ...
 
     Returns:
         output: `[batch, Hk, G, Lq, Dv]`; zeros for a query that sees nothing.
@@ -94,6 +107,7 @@ def forward(
     if 0 in (*lead, key.shape[-2]):
         return output.zero_(), logsumexp.fill_(-torch.inf)
     asked = _asked(lead, query, key, value, scale, intervals)
+    _put_between("forward", asked, bits, biases, positions)
     asked.output, asked.logsumexp = output, logsumexp
     _module().forward(asked)
     return output, logsumexp
@@ -108,9 +122,14 @@ def backward(
     logsumexp: Tensor,
     output_gradient: Tensor,
     intervals: Tensor | None = None,
+    *,
+    bits: Tensor | None = None,
+    biases: tuple[Bias, ...] = (),
+    positions: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The gradients of query, key and value, given what `forward` returned for them and the
-    gradient of its output. Arguments and errors are those of `forward`."""
+    gradient of its output. Arguments and errors are those of `forward`; those of the biases' numbers
+    are added to `gradient` of each bias that has it."""
     lead = _lead("backward", query, key, value, intervals)
     wide = (*lead, value.shape[-1])
     _check_saved("output", output, wide, query.dtype)
@@ -125,6 +144,7 @@ def backward(
         value.new_empty(batch, heads, 1, *value.shape[-2:]),
     )
     asked = _asked(lead, query, key, value, scale, intervals)
+    _put_between("backward", asked, bits, biases, positions)
     asked.output, asked.logsumexp = _dense(output), logsumexp
     asked.output_gradient = _dense(output_gradient)
     asked.query_gradient, asked.key_gradient, asked.value_gradient = gradients
@@ -164,6 +184,22 @@ def _asked(
         key=_dense(key),
         value=_dense(value),
     )
+
+
+def _put_between(
+    function: str,
+    asked: Request,
+    bits: Tensor | None,
+    biases: tuple[Bias, ...],
+    positions: Tensor | None,
+) -> None:
+    if bits is None and not biases:
+        return
+    between.check(
+        function, asked.lead, asked.key.shape[-2], asked.query.dtype, biases, positions, bits
+    )
+    asked.plain = False
+    asked.bits, asked.biases, asked.positions = bits, biases, positions
 
 
 def _lead(

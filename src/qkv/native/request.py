@@ -35,7 +35,7 @@ class Bias:
     values: Tensor | None = None
     origin: int = 0
     limit: float = 0.0
-    gradient: Tensor | None = None  # of `values`, to be written; None: not asked for
+    gradient: Tensor | None = None  # of `values`, which is added to; None: not asked for
 
 
 @dataclass

@@ -98,7 +98,7 @@ class Decode {
 
     bool any_sees(Lead lead, Range keys) const {
         for (std::int64_t member = 0; member < request_.group; ++member) {
-            const Visible visible(request_.intervals, {lead.batch, lead.head, member});
+            const Visible visible(request_, {lead.batch, lead.head, member});
             if (!intersection(visible.span(0, request_.queries), keys).empty()) return true;
         }
         return false;
@@ -156,7 +156,7 @@ class Decode {
             Number* of_row = scores + row * chunk;
             const std::int64_t known = smaller(row, queries_ - 1);
             const std::int64_t query = known % request_.queries;
-            const Visible visible(request_.intervals, lead_of(lead, known));
+            const Visible visible(request_, lead_of(lead, known));
             visible.hide({query, query + 1}, {keys.start, keys.start + chunk}, of_row, chunk,
                          -infinity<Number>);
             for (std::int64_t j = keys.stop - keys.start; j < chunk; ++j)

@@ -5,6 +5,7 @@
 // the values (Milakov, Gimelshein 2018; Dao et al., FlashAttention, 2022, algorithm 1).
 #pragma once
 
+#include "bias.h"
 #include "pack.h"
 #include "softmax.h"
 #include "threads.h"
@@ -70,24 +71,27 @@ class Forward {
     void run_block(Lead lead, std::int64_t first, Scratch& scratch) const {
         const std::int64_t rows = smaller(rows_, request_.queries - first);
         const std::int64_t padded = rounded_up(rows, tile_rows);
+        const Biases<Number> biases(request_, lead);
         pack(Block<Storage>{request_.query, lead, first, rows, request_.width},
-             Number(request_.scale * log2_of_e), scratch.query, width_, padded);
+             Number(request_.scale * (biases.empty() ? log2_of_e : 1)), scratch.query, width_, padded);
         for (std::int64_t i = 0; i < padded; ++i) scratch.states[i] = {};
         for (std::int64_t i = 0; i < padded * value_width_; ++i) scratch.output[i] = 0;
 
-        const Visible visible(request_.intervals, lead);
+        const Visible visible(request_, lead);
         const Range span = visible.span(first, first + rows);
         bool finite = true;
-        for (std::int64_t key = span.start; key < span.stop; key += tile_) {
+        // Masks in bits want the lanes of a vector in one or two whole bytes.
+        const std::int64_t start = span.start / panel_width<Number> * panel_width<Number>;
+        for (std::int64_t key = start; key < span.stop; key += tile_) {
             const Range tile = {key, smaller(key + tile_, span.stop)};
             bool packed = false;
             for (std::int64_t row = 0; row < rows; row += tile_rows) {
                 const Range queries = {first + row, smaller(first + row + tile_rows, first + rows)};
                 const Range keys = intersection(visible.span(queries.start, queries.stop), tile);
-                if (keys.empty()) continue;
+                if (keys.empty() || !visible.any(queries, keys)) continue;
                 if (!packed) finite &= pack_tile(lead, tile, scratch);
                 packed = true;
-                run_tile(visible, queries, keys, tile, row, finite, scratch);
+                run_tile(visible, biases, queries, keys, tile, row, finite, scratch);
             }
         }
         finish(lead, first, rows, scratch);
@@ -102,8 +106,8 @@ class Forward {
     }
 
     // Six queries against the keys of one tile.
-    void run_tile(const Visible& visible, Range queries, Range keys, Range tile, std::int64_t row,
-                  bool finite, Scratch& scratch) const {
+    void run_tile(const Visible& visible, const Biases<Number>& biases, Range queries, Range keys,
+                  Range tile, std::int64_t row, bool finite, Scratch& scratch) const {
         // The columns of the tile that hold all these keys, in whole panels.
         constexpr std::int64_t panel = panel_width<Number>;
         const Range columns = {(keys.start - tile.start) / panel * panel,
@@ -113,6 +117,8 @@ class Forward {
         multiply(scores, tile_, Strided<Number>{scratch.query + row * width_, width_, 1},
                  scratch.key + columns.start * request_.width, request_.width, count);
         const std::int64_t first = tile.start + columns.start;
+        if (!biases.empty())
+            biases.apply(queries, {first, first + count}, Number(log2_of_e), scores, tile_);
         visible.hide(queries, {first, first + count}, scores, tile_, -infinity<Number>);
         Number factors[tile_rows];
         weigh<tile_rows>(scores, tile_, count, scratch.states + row, factors);

@@ -78,7 +78,8 @@ void choose(const std::string& name) {
 // Few queries per key: then time is that of reading the keys.
 bool is_decode(const Request& request) {
     return request.queries * request.group <= 16 && request.queries <= 4 &&
-           request.width % 16 == 0 && request.value_width % 16 == 0;
+           request.width % 16 == 0 && request.value_width % 16 == 0 &&
+           request.bias_count == 0 && !request.bits.data;
 }
 
 void forward(nb::handle asked) {

@@ -53,7 +53,7 @@ struct StripSizes {
         const std::int64_t each = strips_of_member(request), first = index % each * rows;
         lead.member = index / each;
         const Range queries = {first, smaller(first + rows, request.queries)};
-        const Visible visible(request.intervals, lead);
+        const Visible visible(request, lead);
         const Range seen = visible.span(queries.start, queries.stop);
         if (seen.empty()) return {lead, queries, {0, 0}};
         constexpr std::int64_t panel = panel_width<Number>;
@@ -81,7 +81,7 @@ struct StripSizes {
    private:
     // The most keys that a register tile's queries see, of the first head.
     static std::int64_t widest(const Request& request) {
-        const Visible visible(request.intervals, Lead{0, 0, 0});
+        const Visible visible(request, Lead{0, 0, 0});
         std::int64_t most = panel_width<Number>;
         for (std::int64_t query = 0; query < request.queries; query += tile_rows) {
             const Range seen =
@@ -117,7 +117,7 @@ class StripWeights {
         const std::int64_t rows = strip.rows();
         scores.take_queries(strip.lead, strip.queries);
         finite_query = scores.finite_query;
-        const Visible visible(request_.intervals, strip.lead);
+        const Visible visible(request_, strip.lead);
         for (std::int64_t column = 0; column < strip.columns(); column += tile_columns)
             for (std::int64_t row = 0; row < rows; row += tile_rows)
                 run_tile(strip, visible, row,
