@@ -21,6 +21,7 @@ from .._sweep import block_map, finished, parts_of, tensors_of
 from .._tensors import accumulation_dtype, is_transformed
 from ..measures.base import Measure
 from ..measures.product import Product
+from ..native.request import Bias
 from ..native.strip import strip_backward, strip_forward
 from . import native_measures, native_request
 from .native_request import Asked, Pieces
@@ -210,9 +211,8 @@ class _Kernel(torch.autograd.Function):
 def _product(asked: Asked) -> tuple[Tensor, ...]:
     """The output, and what its backward pass needs: the output again and the logsumexp."""
     if _is_fused(asked):
-        return native.forward(
-            asked.query, asked.key, asked.value, asked.scale, asked.stages.intervals
-        )
+        inputs = (asked.query, asked.key, asked.value)
+        return native.forward(*inputs, asked.scale, asked.stages.intervals, **_between(asked))
     output, logsumexp = strip_forward(
         asked.query, asked.key, asked.value, asked.scale, asked.stages
     )
@@ -224,20 +224,36 @@ def _gradients(asked: Asked, kept: tuple[Tensor, ...], gradient: Tensor) -> list
     gradient = gradient.to(kept[0].dtype).reshape(kept[0].shape)
     inputs, stages = (asked.query, asked.key, asked.value), asked.stages
     if _is_fused(asked):
-        found = native.backward(*inputs, asked.scale, *kept, gradient, stages.intervals)
-        return [*found, *(None for _ in asked.inputs[3:])]
+        between = _between(asked, gradients=True)
+        found = native.backward(*inputs, asked.scale, *kept, gradient, stages.intervals, **between)
+        return [*found, None, None, *(bias.gradient for bias in between["biases"])]
     found = strip_backward(*inputs, asked.scale, stages, gradient)
     return [found.query, found.key, found.value, None, found.parameter]
 
 
 def _has_gradients(asked: Asked) -> bool:
     """Whether the kernels have the first derivatives of the product."""
-    return asked.stages.additive_weight is None and not asked.stages.biases
+    of_strips = asked.stages.additive_weight is None and not asked.stages.biases
+    return _is_fused(asked) or of_strips
 
 
 def _is_fused(asked: Asked) -> bool:
-    """Whether this is a plain softmax of products, which has loops of its own."""
+    """Whether this is a softmax of products, which has loops of its own."""
     stages = asked.stages
-    others = (stages.additive_weight, stages.parameter, stages.dropout_states, stages.bits)
-    plain = stages.normalizer == "softmax" and not stages.biases
-    return plain and all(other is None for other in others)
+    others = (stages.additive_weight, stages.parameter, stages.dropout_states)
+    return stages.normalizer == "softmax" and all(other is None for other in others)
+
+
+def _between(asked: Asked, gradients: bool = False) -> dict[str, Any]:
+    """What changes scores before the softmax; with room for the gradients of biases that have
+    one."""
+    stages, biases = asked.stages, asked.stages.biases
+    if gradients:
+        biases = tuple(_with_gradient(bias) for bias in biases)
+    return {"bits": stages.bits, "biases": biases, "positions": stages.positions}
+
+
+def _with_gradient(bias: Bias) -> Bias:
+    if bias.values is None or not bias.values.requires_grad:
+        return bias
+    return replace(bias, gradient=torch.zeros_like(bias.values))

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from math import prod
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from .._cells import Cells
@@ -22,7 +21,7 @@ from .._tiling import Block
 from ..biases.base import Bias, DistanceBias
 from ..biases.softcap import SoftCap
 from ..biases.tensor import TensorBias
-from ..native.request import BIASES
+from ..native import between
 from ..native.request import Bias as NativeBias
 from ..native.strip import Stages
 from ..normalizers.base import Normalizer
@@ -46,7 +45,6 @@ _NORMALIZERS: dict[type[Normalizer], str] = {
     Entmax: "entmax",
     TopK: "topk",
 }
-_MOST_BIASES = 8
 _MASK_BLOCK = 2**22  # cells of a dense mask that become bits at a time
 
 Pieces = dict[str, tuple[Tensor, ...]]
@@ -81,17 +79,15 @@ def reason(problem: Problem, pieces: Pieces) -> str | None:
         return f"its kernels know no {type(score).__name__} score"
     if width > WIDEST:
         return f"its kernels take widths up to {WIDEST}"
-    if problem.biases:
-        return f"its kernels know no bias, and here is {type(problem.biases[0]).__name__}"
     for bias in problem.biases:
         if not isinstance(bias, (TensorBias, DistanceBias, SoftCap)):
             return f"its kernels know no {type(bias).__name__} bias"
-    if len(problem.biases) > _MOST_BIASES:
-        return f"its kernels take up to {_MOST_BIASES} biases"
+    if len(problem.biases) > between.MOST_BIASES:
+        return f"its kernels take up to {between.MOST_BIASES} biases"
     if type(problem.normalizer) not in _NORMALIZERS:
         return f"its kernels know no {type(problem.normalizer).__name__} normalizer"
     mask = problem.mask
-    if mask is not None and _intervals(problem, pieces) is None:
+    if mask is not None and not mask.stored and _intervals(problem, pieces) is None:
         return "its kernels take masks that are intervals of keys or given as tensors"
     return None
 
@@ -162,15 +158,15 @@ def _biases(problem: Problem, pieces: Pieces, layout: Layout, positions: Tensor 
 
 def _bias(bias: Bias, own: list[Tensor], layout: Layout, positions: Tensor | None) -> NativeBias:
     if isinstance(bias, SoftCap):
-        return NativeBias(BIASES.index("soft_cap"), limit=float(bias.limit))
+        return between.soft_cap(float(bias.limit))
     if isinstance(bias, TensorBias):
-        return NativeBias(BIASES.index("cells"), one_batch(own[0], layout))
+        return between.cells(one_batch(own[0], layout))
     assert isinstance(bias, DistanceBias)
     assert positions is not None
     nearest, farthest = -int(positions.max()), layout.keys - int(positions.min())
     ahead = torch.arange(nearest, farthest, device=positions.device)
     values = one_batch(bias.of(ahead.unsqueeze(0), *own), layout).squeeze(-2)
-    return NativeBias(BIASES.index("distance"), values, origin=-nearest)
+    return between.distance(values, -nearest)
 
 
 def _normalizer(problem: Problem, pieces: Pieces, layout: Layout) -> tuple[str, Tensor | None]:
@@ -237,12 +233,5 @@ def _bits(problem: Problem, pieces: Pieces) -> Tensor:
         rows = block.rows[1] - block.rows[0]
         visible = of_rank(visible, len(layout.lead) + 2)
         visible = visible.expand(*visible.shape[:-2], rows, layout.keys)
-        parts.append(_packed(visible))
+        parts.append(between.bits(visible))
     return one_batch(torch.cat(parts, -2), layout)
-
-
-def _packed(visible: Tensor) -> Tensor:
-    """Eight cells in a byte, the first in its lowest bit; uint8 `[..., ceil(cells / 8)]`."""
-    padded = F.pad(visible.to(torch.uint8), (0, -visible.shape[-1] % 8))
-    places = torch.arange(8, dtype=torch.uint8, device=visible.device)
-    return (padded.unflatten(-1, (-1, 8)) << places).sum(-1, dtype=torch.uint8)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .request import BIASES, Bias
 
-_MOST_BIASES = 8  # as in cpp/request.h
+MOST_BIASES = 8  # as in cpp/request.h
 
 
 def cells(values: Tensor, gradient: Tensor | None = None) -> Bias:
@@ -54,9 +54,9 @@ def check(
         ValueError: shapes that do not fit, distances without an entry, too many biases.
         TypeError: other types than those that the kernels read.
     """
-    if len(biases) > _MOST_BIASES:
+    if len(biases) > MOST_BIASES:
         raise ValueError(
-            f"{function}: at most {_MOST_BIASES} biases can be given; got {len(biases)}"
+            f"{function}: at most {MOST_BIASES} biases can be given; got {len(biases)}"
         )
     if bits is not None:
         _fits(function, "bits", bits, (*lead, (keys + 7) // 8), torch.uint8, shared=4)
