@@ -29,7 +29,7 @@ class Kind:
         if self.parameter is None:
             return None
         low, high = self.parameter
-        return low + (high - low) * torch.rand(1, *given.query.shape[1:3], dtype=torch.float64)
+        return low + (high - low) * torch.rand(1, *given.query.shape[1:3], 1, dtype=torch.float64)
 
 
 KINDS = {

@@ -227,14 +227,15 @@ def _gradients(asked: Asked, kept: tuple[Tensor, ...], gradient: Tensor) -> list
         between = _between(asked, gradients=True)
         found = native.backward(*inputs, asked.scale, *kept, gradient, stages.intervals, **between)
         return [*found, None, None, *(bias.gradient for bias in between["biases"])]
-    found = strip_backward(*inputs, asked.scale, stages, gradient)
-    return [found.query, found.key, found.value, None, found.parameter]
+    biases = tuple(_with_gradient(bias) for bias in stages.biases)
+    found = strip_backward(*inputs, asked.scale, replace(stages, biases=biases), gradient)
+    of_stages = (None, found.parameter, *(bias.gradient for bias in biases))
+    return [found.query, found.key, found.value, *of_stages]
 
 
 def _has_gradients(asked: Asked) -> bool:
     """Whether the kernels have the first derivatives of the product."""
-    of_strips = asked.stages.additive_weight is None and not asked.stages.biases
-    return _is_fused(asked) or of_strips
+    return asked.stages.additive_weight is None
 
 
 def _is_fused(asked: Asked) -> bool:

@@ -170,7 +170,7 @@ def _bias(bias: Bias, own: list[Tensor], layout: Layout, positions: Tensor | Non
 
 
 def _normalizer(problem: Problem, pieces: Pieces, layout: Layout) -> tuple[str, Tensor | None]:
-    """Its name, and its parameter as float64 `[batch, Hk, G]`."""
+    """Its name, and its parameter as float64 `[batch, Hk, G, 1]`."""
     normalizer = problem.normalizer
     name, given = _NORMALIZERS[type(normalizer)], next(iter(pieces["normalizer"]), None)
     number = None
@@ -186,15 +186,16 @@ def _normalizer(problem: Problem, pieces: Pieces, layout: Layout) -> tuple[str, 
         given = torch.tensor(float(number), dtype=torch.float64)
     if given is None:
         return name, None
-    return name, one_batch(given, layout).squeeze((-2, -1)).to(torch.float64)
+    return name, one_batch(given, layout).squeeze(-1).to(torch.float64)
 
 
 def _dropout_states(pieces: Pieces, cells: Cells, layout: Layout) -> Tensor | None:
     """For each query, `[batch, Hk, G, Lq]`."""
     if not pieces["dropout"]:
         return None
-    states = row_states(*pieces["dropout"], cells.batch, cells.head, cells.row)
-    return one_batch(states, layout).squeeze(-1).contiguous()
+    states = row_states(*pieces["dropout"], cells.batch, cells.head, cells.row).squeeze(-1)
+    full = states.expand(*layout.lead, layout.queries)
+    return full.reshape(prod(layout.batch), *full.shape[-3:]).contiguous()
 
 
 def _intervals(problem: Problem, pieces: Pieces) -> Tensor | None:
