@@ -105,6 +105,8 @@ def _unsuitable_reason(
     small = prod(matrix.shape) * matrix.query.shape[-1] < _SMALL_WORK
     if implementation is native and small and sdpa.unsupported_reason(matrix, measures) is None:
         return "so small a matrix costs less by torch's kernel"
+    if implementation is native and native.differentiates_again(matrix, measures):
+        return "gradients that its kernels lack would have it computed twice"
     return implementation.unsupported_reason(matrix, measures)
 
 

@@ -23,6 +23,7 @@ from ..measures.base import Measure
 from ..measures.product import Product
 from ..native.request import Bias
 from ..native.strip import strip_backward, strip_forward
+from ..scores.additive import Additive
 from . import native_measures, native_request
 from .native_request import Asked, Pieces
 
@@ -56,6 +57,18 @@ def request_reason(matrix: AttentionMatrix, measures: tuple[Measure, ...]) -> st
         return "its kernels have first derivatives alone, and transforms may ask for others"
     pieces = call.pieces(tensors)
     return native_request.reason(problem, pieces) or native_measures.reason(measures, pieces)
+
+
+def differentiates_again(matrix: AttentionMatrix, measures: tuple[Measure, ...]) -> bool:
+    """Whether gradients may be asked for that the kernels lack."""
+    if not torch.is_grad_enabled():
+        return False
+    problem = build(matrix, measures)
+    tensors = tensors_of(parts_of(problem, measures))
+    if not any(tensor.requires_grad for tensor in tensors):
+        return False
+    is_product = len(measures) == 1 and isinstance(measures[0], Product)
+    return not is_product or type(matrix.score) is Additive
 
 
 def run(matrix: AttentionMatrix, measures: tuple[Measure, ...]) -> list[Any]:
