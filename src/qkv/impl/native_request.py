@@ -107,9 +107,7 @@ def asked(problem: Problem, pieces: Pieces, value: Tensor | None) -> Asked:
         key = key.to(query.dtype)
     cells = problem.cells(_whole(layout), pieces)
     intervals = _intervals(problem, pieces)
-    positions = None
-    if any(isinstance(bias, DistanceBias) for bias in problem.biases):
-        positions = _positions(cells, layout)
+    positions = _positions(problem, cells)
     normalizer, parameter = _normalizer(problem, pieces, layout)
     stages = Stages(
         intervals,
@@ -144,9 +142,13 @@ def _whole(layout: Layout) -> Block:
     return Block(lead, (0, layout.queries), (0, layout.keys))
 
 
-def _positions(cells: Cells, layout: Layout) -> Tensor:
-    """`[batch, Hk, G, Lq]`."""
-    return one_batch(cells.position, layout).squeeze(-1).to(torch.int64)
+def _positions(problem: Problem, cells: Cells) -> Tensor | None:
+    """Of the queries among the keys, `[batch, Hk, G, Lq]`; None where they are 0, 1, ... or where
+    nobody may ask."""
+    offset, layout = problem.offset, problem.layout
+    if offset is None or (layout == problem.whole and isinstance(offset, int) and offset == 0):
+        return None
+    return one_batch(cells.position, layout).squeeze(-1).to(torch.int64).contiguous()
 
 
 def _biases(problem: Problem, pieces: Pieces, layout: Layout, positions: Tensor | None):
@@ -162,9 +164,11 @@ def _bias(bias: Bias, own: list[Tensor], layout: Layout, positions: Tensor | Non
     if isinstance(bias, TensorBias):
         return between.cells(one_batch(own[0], layout))
     assert isinstance(bias, DistanceBias)
-    assert positions is not None
-    nearest, farthest = -int(positions.max()), layout.keys - int(positions.min())
-    ahead = torch.arange(nearest, farthest, device=positions.device)
+    first, last = 0, layout.queries - 1
+    if positions is not None:
+        first, last = int(positions.min()), int(positions.max())
+    nearest = -last
+    ahead = torch.arange(nearest, layout.keys - first, device=own[0].device)
     values = one_batch(bias.of(ahead.unsqueeze(0), *own), layout).squeeze(-2)
     return between.distance(values, -nearest)
 
