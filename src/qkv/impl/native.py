@@ -1,6 +1,6 @@
 """`impl="native"`: kernels of our own for processors.
 
-A request becomes what the kernels take (`native_request`) by differentiable operations. What is
+A request becomes what the kernels take (`_native_request`) by differentiable operations. What is
 masked never leaks: the kernels look for values that are not finite themselves. A derivative that
 they do not have is that of the map over blocks of the same tensors.
 """
@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from .. import native
+from .. import _native_measures, _native_request, native
 from .._layout import Layout
+from .._native_request import Asked, Pieces
 from .._problem import Problem, build, named_pieces
 from .._stage import Lifted
 from .._sweep import block_map, finished, parts_of, tensors_of
@@ -24,8 +25,6 @@ from ..measures.product import Product
 from ..native.request import Bias
 from ..native.strip import strip_backward, strip_forward
 from ..scores.additive import Additive
-from . import native_measures, native_request
-from .native_request import Asked, Pieces
 
 if TYPE_CHECKING:
     from .._matrix import AttentionMatrix
@@ -56,7 +55,7 @@ def request_reason(matrix: AttentionMatrix, measures: tuple[Measure, ...]) -> st
     if is_transformed(*tensors):
         return "its kernels have first derivatives alone, and transforms may ask for others"
     pieces = call.pieces(tensors)
-    return native_request.reason(problem, pieces) or native_measures.reason(measures, pieces)
+    return _native_request.reason(problem, pieces) or _native_measures.reason(measures, pieces)
 
 
 def differentiates_again(matrix: AttentionMatrix, measures: tuple[Measure, ...]) -> bool:
@@ -135,7 +134,7 @@ class _Call:
         if self.is_product:
             kept = _product(asked)
             return self._placed(kept[:1]), kept if _has_gradients(asked) else ()
-        found = native_measures.sweep(asked, self.measures, self.pieces(detached), self.layout)
+        found = _native_measures.sweep(asked, self.measures, self.pieces(detached), self.layout)
         return self._placed(found), ()
 
     def backward(
@@ -174,8 +173,8 @@ class _Call:
     def asked(self, tensors: tuple[Tensor, ...] | list[Tensor]) -> Asked:
         """The request with these tensors in place of its own."""
         pieces = self.pieces(tensors)
-        value = native_measures.value(self.measures, pieces)
-        return native_request.asked(self.problem, pieces, value)
+        value = _native_measures.value(self.measures, pieces)
+        return _native_request.asked(self.problem, pieces, value)
 
     def pieces(self, tensors: tuple[Tensor, ...] | list[Tensor]) -> Pieces:
         return named_pieces(self.parts, tuple(tensors))
@@ -224,21 +223,23 @@ class _Kernel(torch.autograd.Function):
 def _product(asked: Asked) -> tuple[Tensor, ...]:
     """The output, and what its backward pass needs: the output again and the logsumexp."""
     if _is_fused(asked):
-        inputs = (asked.query, asked.key, asked.value)
-        return native.forward(*inputs, asked.scale, asked.stages.intervals, **_between(asked))
-    output, logsumexp = strip_forward(
-        asked.query, asked.key, asked.value, asked.scale, asked.stages
-    )
+        return native.forward(
+            *asked.vectors, asked.scale, asked.stages.intervals, **_between(asked)
+        )
+    output, logsumexp = strip_forward(*asked.vectors, asked.scale, asked.stages)
     return (output,) if logsumexp is None else (output, logsumexp)
 
 
 def _gradients(asked: Asked, kept: tuple[Tensor, ...], gradient: Tensor) -> list[Tensor | None]:
     """The gradients of what the kernels take, in the order of `Asked.inputs`."""
     gradient = gradient.to(kept[0].dtype).reshape(kept[0].shape)
-    inputs, stages = (asked.query, asked.key, asked.value), asked.stages
+    inputs, stages = asked.vectors, asked.stages
     if _is_fused(asked):
         between = _between(asked, gradients=True)
-        found = native.backward(*inputs, asked.scale, *kept, gradient, stages.intervals, **between)
+        output, logsumexp = kept
+        found = native.backward(
+            *inputs, asked.scale, output, logsumexp, gradient, stages.intervals, **between
+        )
         return [*found, None, None, *(bias.gradient for bias in between["biases"])]
     biases = tuple(_with_gradient(bias) for bias in stages.biases)
     found = strip_backward(*inputs, asked.scale, replace(stages, biases=biases), gradient)

@@ -36,7 +36,10 @@ class Dense(Mask):
 
     name = "dense"
     formula = "allowed[i, j]"
-    stored = True
+
+    @property
+    def stored(self) -> bool:
+        return True
 
     def __post_init__(self) -> None:
         if not is_tensor(self.allowed) or self.allowed.dtype != torch.bool:

@@ -12,27 +12,27 @@ from math import prod
 import torch
 from torch import Tensor
 
-from .._cells import Cells
-from .._dropout import row_states
-from .._layout import Layout
-from .._problem import Problem
-from .._tensors import accumulation_dtype, of_rank
-from .._tiling import Block
-from ..biases.base import Bias, DistanceBias
-from ..biases.softcap import SoftCap
-from ..biases.tensor import TensorBias
-from ..native import between
-from ..native.request import Bias as NativeBias
-from ..native.strip import Stages
-from ..normalizers.base import Normalizer
-from ..normalizers.entmax import Entmax
-from ..normalizers.entmax15 import Entmax15
-from ..normalizers.identity import Identity
-from ..normalizers.sigmoid import Sigmoid
-from ..normalizers.softmax import Softmax
-from ..normalizers.sparsemax import Sparsemax
-from ..normalizers.topk import TopK
-from ..scores.additive import Additive
+from ._cells import Cells
+from ._dropout import row_states
+from ._layout import Layout
+from ._problem import Problem
+from ._tensors import accumulation_dtype, of_rank
+from ._tiling import Block
+from .biases.base import Bias, DistanceBias
+from .biases.softcap import SoftCap
+from .biases.tensor import TensorBias
+from .native import between
+from .native.request import Bias as NativeBias
+from .native.strip import Stages
+from .normalizers.base import Normalizer
+from .normalizers.entmax import Entmax
+from .normalizers.entmax15 import Entmax15
+from .normalizers.identity import Identity
+from .normalizers.sigmoid import Sigmoid
+from .normalizers.softmax import Softmax
+from .normalizers.sparsemax import Sparsemax
+from .normalizers.topk import TopK
+from .scores.additive import Additive
 
 WIDEST = 256  # of queries, keys and values
 
@@ -59,6 +59,12 @@ class Asked:
     value: Tensor | None
     scale: float
     stages: Stages
+
+    @property
+    def vectors(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Query, key and value of a product."""
+        assert self.value is not None
+        return self.query, self.key, self.value
 
     @property
     def inputs(self) -> list[Tensor | None]:
@@ -197,7 +203,8 @@ def _dropout_states(pieces: Pieces, cells: Cells, layout: Layout) -> Tensor | No
     """For each query, `[batch, Hk, G, Lq]`."""
     if not pieces["dropout"]:
         return None
-    states = row_states(*pieces["dropout"], cells.batch, cells.head, cells.row).squeeze(-1)
+    (seed,) = pieces["dropout"]
+    states = row_states(seed, cells.batch, cells.head, cells.row).squeeze(-1)
     full = states.expand(*layout.lead, layout.queries)
     return full.reshape(prod(layout.batch), *full.shape[-3:]).contiguous()
 

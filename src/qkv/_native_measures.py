@@ -6,15 +6,15 @@ from typing import Any
 
 from torch import Tensor
 
-from .._layout import Layout
-from ..measures.base import Measure
-from ..measures.cells import Columns, Top
-from ..measures.pool import Pool
-from ..measures.product import Collected, Product
-from ..measures.statistics import Distance, Entropy, LogSumExp, Mass, Support
-from ..native.sweep import Wanted
-from ..native.sweep import sweep as sweep_by_kernels
-from .native_request import WIDEST, Asked, Pieces, one_batch
+from ._layout import Layout
+from ._native_request import WIDEST, Asked, Pieces, one_batch
+from .measures.base import Measure
+from .measures.cells import Columns, Top
+from .measures.pool import Pool
+from .measures.product import Collected, Product
+from .measures.statistics import Distance, Entropy, LogSumExp, Mass, Support
+from .native.sweep import Wanted
+from .native.sweep import sweep as sweep_by_kernels
 
 _NUMBERS = (LogSumExp, Entropy, Distance, Support, Mass)
 _KNOWN = (*_NUMBERS, Product, Collected, Top, Pool, Columns)
