@@ -7,6 +7,7 @@ they do not have is that of the map over blocks of the same tensors.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -95,7 +96,7 @@ def gradients(
         return tuple(call.asked(full).inputs[:3])
 
     # Below autograd, where the backward pass of a compiled program runs, torch.func still is.
-    _, pull = torch.func.vjp(inputs, *(tensors[place] for place in places))
+    pull = torch.func.vjp(inputs, *(tensors[place] for place in places))[1]
     found = pull(tuple(_gradients(call.asked(tensors), kept, gradient)[:3]))
     (product,) = measures
     assert isinstance(product, Product)
@@ -167,7 +168,7 @@ class _Call:
         blocks = block_map(self.problem, self.measures, self.dtype, self.parts)
         blocks = replace(blocks, tiling=blocks.tiling.fitted())
         seeded = [i for i, gradient in enumerate(gradients) if gradient is not None]
-        seeds = (gradients[i] for i in seeded)
+        seeds = (gradient for gradient in gradients if gradient is not None)
         return blocks.pullback(tensors, wanted, seeded)(*tensors, *seeds)
 
     def asked(self, tensors: tuple[Tensor, ...] | list[Tensor]) -> Asked:
@@ -179,7 +180,7 @@ class _Call:
     def pieces(self, tensors: tuple[Tensor, ...] | list[Tensor]) -> Pieces:
         return named_pieces(self.parts, tuple(tensors))
 
-    def _placed(self, found: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    def _placed(self, found: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Results in the shapes and types that the measures expect."""
         wide = accumulation_dtype(self.dtype)
         outputs = [o for m in self.measures for o in m.outputs(self.layout, self.dtype, wide)]
