@@ -207,7 +207,8 @@ class _Kernel(torch.autograd.Function):
     @staticmethod
     def backward(ctx, *gradients: Tensor | None):
         call: _Call = ctx.call
-        tensors, kept = ctx.saved_tensors[: ctx.count], ctx.saved_tensors[ctx.count :]
+        saved = ctx.saved_tensors  # a checkpoint hands them out once
+        tensors, kept = saved[: ctx.count], saved[ctx.count :]
         wanted = [i for i in range(ctx.count) if ctx.needs_input_grad[1 + i]]
         placed: list[Tensor | None] = [None] * ctx.count
         if all(gradient is None for gradient in gradients):
