@@ -210,7 +210,7 @@ MUTANTS = (
     Mutant(
         "the matrix is built",
         "contract 8",
-        "impl/tiled.py",
+        "_sweep.py",
         "    cells = max(1, problem.memory // bytes_per_cell(problem, measures))\n",
         "    cells = 2**40\n",
         "contracts/test_8_memory.py",
@@ -227,8 +227,8 @@ MUTANTS = (
         "dropout: columns share their fate",
         "contract 9",
         "_dropout.py",
-        "(cells.batch, cells.head, cells.row, cells.col)",
-        "(cells.batch, cells.head, cells.row)",
+        "mixed(states ^ (cells.col & _WORD))",
+        "mixed(states)",
         "contracts/test_9_dropout.py",
     ),
     Mutant(

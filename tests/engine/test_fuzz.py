@@ -19,7 +19,7 @@ from qkv.testing.report import Case, Mismatch, Report
 from qkv.testing.reproduction import reproduction
 from qkv.testing.strategies import requests
 
-IMPLEMENTATIONS = ("auto", "torch", "tiled")
+IMPLEMENTATIONS = ("auto", "native", "torch", "tiled")
 RIGHT = Request.evaluate
 
 
@@ -49,7 +49,7 @@ def test_a_round_compares_each_request_in_every_regime(monkeypatch) -> None:
     found = found_by(0, monkeypatch, 40)
     assert not mismatches(found)
     counts = {impl: sum(case.implementation == impl for case in found) for impl in IMPLEMENTATIONS}
-    assert counts["auto"] == counts["torch"] == counts["tiled"] / 3 > 20
+    assert counts["auto"] == counts["native"] == counts["torch"] == counts["tiled"] / 3 > 20
     assert {case.outcome for case in found} == {"compared", "refused"}
     for case in found:
         assert case.reason.startswith("attention: impl=") == (case.outcome == "refused")
@@ -101,7 +101,7 @@ def test_a_round_that_is_stopped_ends_after_the_request_it_is_at() -> None:
     found: list[Case | Mismatch] = []
     Round(0, found.append, lambda: bool(found)).run()
     assert {type(one) for one in found} == {Case}
-    assert len(found) == 5, "one request in every regime"
+    assert len(found) == 6, "one request in every regime"
 
 
 # Reproductions.

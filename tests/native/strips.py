@@ -11,7 +11,8 @@ from dense import Case, assert_within_contract, visible
 from torch import Tensor
 
 import qkv
-from qkv.native.strip import Stages, dropout_states, strip_backward, strip_forward
+from qkv._dropout import row_states
+from qkv.native.strip import Stages, strip_backward, strip_forward
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Kind:
         if self.parameter is None:
             return None
         low, high = self.parameter
-        return low + (high - low) * torch.rand(1, *given.query.shape[1:3], dtype=torch.float64)
+        return low + (high - low) * torch.rand(1, *given.query.shape[1:3], 1, dtype=torch.float64)
 
 
 KINDS = {
@@ -57,7 +58,7 @@ class Dropped:
         batch, heads, group, queries = given.query.shape[:4]
         indices = (batch, heads * group, queries)
         batch_index, head, row = torch.meshgrid(*map(torch.arange, indices), indexing="ij")
-        states = dropout_states(torch.tensor(self.seed), batch_index, head, row)
+        states = row_states(torch.tensor(self.seed), batch_index, head, row)
         return states.unflatten(1, (heads, group))
 
 

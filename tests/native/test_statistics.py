@@ -56,7 +56,9 @@ def wanted_of(given: Case, kind: Kind, how: str = "max", top: int = 7) -> Wanted
     )
 
 
-def by_sweep(given: Case, kind: Kind, parameter: Tensor | None, wanted: Wanted, **stages: Any) -> Found:
+def by_sweep(
+    given: Case, kind: Kind, parameter: Tensor | None, wanted: Wanted, **stages: Any
+) -> Found:
     staged = Stages(
         intervals=given.intervals,
         normalizer=kind.name,
@@ -93,7 +95,8 @@ def defined(
 ) -> dict[str, Tensor]:
     """What must be found, in the dtype of the case."""
     matrix = matrix_of(given, kind, parameter, score)
-    assert wanted.pool is not None and wanted.columns is not None
+    assert wanted.pool is not None
+    assert wanted.columns is not None
     assert wanted.collected is not None
     measures: dict[str, Measure] = {
         "output": qkv.Product(given.value.flatten(1, 2)),
@@ -134,9 +137,10 @@ def assert_as_defined(
 
 
 def assert_strongest(found: Found, matrix: qkv.AttentionMatrix, top: int) -> None:
-    """Weights as they should be, in order, and each the weight of its key, all of them different."""
+    """Weights as they should be, in order, each the weight of its key, all keys different."""
     weights, keys = found.top_weights, found.top_keys
-    assert weights is not None and keys is not None
+    assert weights is not None
+    assert keys is not None
     dense = matrix[..., :, :].unflatten(1, weights.shape[1:3])
     expected = matrix.top(top).weights.unflatten(1, weights.shape[1:3])
     close = {"atol": 1e-5, "rtol": 1e-4}
@@ -188,7 +192,8 @@ def test_broken_weights_are_the_strongest() -> None:
     given.key[..., 65, 3] = torch.nan
     for name in ("identity", "softmax"):
         found = by_sweep(given, KINDS[name], None, Wanted(top=3))
-        assert found.top_weights is not None and found.top_keys is not None
+        assert found.top_weights is not None
+        assert found.top_keys is not None
         assert found.top_weights[..., :5, :].isfinite().all()
         assert found.top_weights[..., 5:, 0].isnan().all()
         if name == "identity":
@@ -208,7 +213,8 @@ def test_what_is_masked_does_not_leak(kind: Kind) -> None:
     for name in ("entropy", "distance", "mass", "top_weights", "pool", "chosen_weights"):
         expected = getattr(before, name)
         assert expected is None or torch.equal(getattr(after, name), expected), name
-    assert before.collected is not None and after.collected is not None
+    assert before.collected is not None
+    assert after.collected is not None
     assert torch.equal(after.collected[..., 1:, :], before.collected[..., 1:, :])
 
 
@@ -219,7 +225,8 @@ def test_dropped_weights() -> None:
     wanted = replace(wanted_of(given, kind), columns=torch.arange(90))
     found = by_sweep(given, kind, None, wanted, **dropped)
     weights = found.chosen_weights
-    assert weights is not None and weights.eq(0).float().mean() > 0.2
+    assert weights is not None
+    assert weights.eq(0).float().mean() > 0.2
     close = {"atol": 1e-5, "rtol": 1e-5}
     entropy = torch.special.entr(weights).sum(-1)
     torch.testing.assert_close(found.entropy, entropy, **close)
@@ -246,8 +253,13 @@ def test_nothing_to_compute() -> None:
         given = case((1, 2, 1), queries, keys)
         wanted = Wanted(logsumexp=True, entropy=True, mass=True, collected=given.output_gradient)
         found = by_sweep(given, kind, None, wanted)
-        assert found.mass is not None and found.entropy is not None
-        assert found.collected is not None and found.logsumexp is not None
-        assert found.mass.shape == (1, 2, 1, keys) and found.mass.eq(0).all()
-        assert found.entropy.eq(0).all() and found.logsumexp.eq(-torch.inf).all()
-        assert found.collected.shape == (1, 2, 1, keys, 16) and found.collected.eq(0).all()
+        assert found.mass is not None
+        assert found.entropy is not None
+        assert found.collected is not None
+        assert found.logsumexp is not None
+        assert found.mass.shape == (1, 2, 1, keys)
+        assert found.mass.eq(0).all()
+        assert found.entropy.eq(0).all()
+        assert found.logsumexp.eq(-torch.inf).all()
+        assert found.collected.shape == (1, 2, 1, keys, 16)
+        assert found.collected.eq(0).all()

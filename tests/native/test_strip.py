@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
-from dense import Case, case
+from dense import Case, case, visible
 from strips import KINDS, Dropped, Kind, assert_as_defined, by_strips, defined
+from test_biases import KEYS, LEAD, QUERIES, SHAPES, Chain
 from torch import Tensor
+
+from qkv.native import between
+from qkv.native.strip import Stages, strip_backward, strip_forward
 
 pytestmark = pytest.mark.usefixtures("instruction_set")
 
@@ -101,6 +105,69 @@ def test_equal_scores(name: str) -> None:
     given.query[...] = given.query.round()
     found = by_strips(given, kind, None)["output"]
     assert (found - defined(given, kind, None)["output"]).abs().max() < 1e-5
+
+
+CHAINS = {
+    "tensor": [("cells", SHAPES["full"])],
+    "per key": [("cells", SHAPES["per key"])],
+    "shared by all, cap": [("cells", SHAPES["shared by all"]), ("soft_cap", 2.0)],
+    "distances between caps": [("soft_cap", 3.0), ("distance", (1, 2, 3, 1100)), ("soft_cap", 2.0)],
+}
+
+
+@pytest.mark.parametrize("name", ["sink", "identity", "sparsemax", "top 7"])
+@pytest.mark.parametrize("chain", CHAINS.values(), ids=CHAINS)
+def test_biases(name: str, chain: list) -> None:
+    kind = KINDS[name]
+    torch.set_num_threads(2)  # a bias that heads share gets its gradient from one after the other
+    given = case(LEAD, QUERIES, KEYS, dtype=torch.float64, intervals=causal(QUERIES, 200))
+    biases, parameter = Chain(*chain), kind.draw(given)
+    found = by_strips_with(given, kind, parameter, biases)
+    expected = defined_with(given, kind, parameter, biases)
+    assert len(found) == len(expected)
+    for actual, oracle in zip(found, expected, strict=True):
+        torch.testing.assert_close(actual, oracle, rtol=1e-9, atol=1e-9)
+
+
+def by_strips_with(given: Case, kind: Kind, parameter: Tensor | None, chain: Chain) -> list[Tensor]:
+    """The output and the gradients of query, key, value, parameter and the biases' numbers."""
+    biases = chain.for_kernels(given.query.dtype, gradients=True)
+    stages = Stages(given.intervals, None, biases, None, None, kind.name, parameter, kind.top)
+    inputs = (given.query, given.key, given.value, given.scale, stages)
+    gradients = strip_backward(*inputs, given.output_gradient)
+    of_biases = [bias.gradient for bias in biases]
+    found = [strip_forward(*inputs)[0], *vars(gradients).values(), *of_biases]
+    return [tensor for tensor in found if tensor is not None]
+
+
+def defined_with(given: Case, kind: Kind, parameter: Tensor | None, chain: Chain) -> list[Tensor]:
+    parameters = [] if parameter is None else [parameter]
+    numbers = [numbers.double() for numbers in chain.numbers]
+    inputs = [given.query, given.key, given.value, *parameters, *numbers]
+    inputs = [tensor.clone().requires_grad_() for tensor in inputs]
+    query, key, value, *rest = inputs
+    scores = chain.apply(given.scale * (query @ key.mT), rest[len(parameters) :])
+    seen = visible(given.intervals, KEYS).expand(scores.shape)
+    piece = [tensor.unsqueeze(-1) for tensor in rest[: len(parameters)]]
+    stage = kind.stage(torch.ones(1) if parameter is None else parameter.flatten())
+    output = stage.normalize(scores, seen, *piece) @ value
+    return [output.detach(), *torch.autograd.grad(output, inputs, given.output_gradient)]
+
+
+@every_kind
+def test_masks_in_bits(kind: Kind) -> None:
+    """The same as the intervals that show the same."""
+    given = case((2, 1, 2), 33, 90, intervals=causal(33, 20))
+    parameter = kind.draw(given)
+    bits = between.bits(visible(given.intervals, 90))
+    inputs = (given.query, given.key, given.value, given.scale)
+    of_bits = Stages(None, bits, normalizer=kind.name, parameter=parameter, top=kind.top)
+    output, _ = strip_forward(*inputs, of_bits)
+    gradients = strip_backward(*inputs, of_bits, given.output_gradient)
+    found = {"output": output, **vars(gradients)}
+    for name, expected in by_strips(given, kind, parameter).items():
+        if name != "logsumexp":
+            torch.testing.assert_close(found[name], expected, rtol=1e-4, atol=1e-5)
 
 
 @every_kind

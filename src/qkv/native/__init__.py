@@ -128,13 +128,13 @@ def backward(
     positions: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The gradients of query, key and value, given what `forward` returned for them and the
-    gradient of its output. Arguments and errors are those of `forward`; those of the biases' numbers
+    gradient of its output. Arguments and errors are those of `forward`; those of biases' numbers
     are added to `gradient` of each bias that has it."""
     lead = _lead("backward", query, key, value, intervals)
     wide = (*lead, value.shape[-1])
-    _check_saved("output", output, wide, query.dtype)
-    _check_saved("output_gradient", output_gradient, wide, query.dtype)
-    _check_saved("logsumexp", logsumexp, lead, torch.float64)
+    _check_saved("backward", "output", output, wide, query.dtype)
+    _check_saved("backward", "output_gradient", output_gradient, wide, query.dtype)
+    _check_saved("backward", "logsumexp", logsumexp, lead, torch.float64)
     if 0 in (*lead, key.shape[-2]):
         return torch.zeros_like(query), torch.zeros_like(key), torch.zeros_like(value)
     batch, heads = lead[:2]
@@ -237,10 +237,12 @@ def _lead(
     return (*lead, query.shape[3])
 
 
-def _check_saved(name: str, tensor: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> None:
+def _check_saved(
+    function: str, name: str, tensor: Tensor, shape: tuple[int, ...], dtype: torch.dtype
+) -> None:
     if tensor.shape != shape or tensor.dtype != dtype or not tensor.is_cpu:
         raise ValueError(
-            f"backward: {name} must be {list(shape)}, {dtype}, on the CPU; "
+            f"{function}: {name} must be {list(shape)}, {dtype}, on the CPU; "
             f"got {list(tensor.shape)}, {tensor.dtype}, on {tensor.device}"
         )
 

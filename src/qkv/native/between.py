@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .request import BIASES, Bias
 
-_MOST_BIASES = 8  # as in cpp/request.h
+MOST_BIASES = 8  # as in cpp/request.h
 
 
 def cells(values: Tensor, gradient: Tensor | None = None) -> Bias:
@@ -54,14 +54,14 @@ def check(
         ValueError: shapes that do not fit, distances without an entry, too many biases.
         TypeError: other types than those that the kernels read.
     """
-    if len(biases) > _MOST_BIASES:
+    if len(biases) > MOST_BIASES:
         raise ValueError(
-            f"{function}: at most {_MOST_BIASES} biases can be given; got {len(biases)}"
+            f"{function}: at most {MOST_BIASES} biases can be given; got {len(biases)}"
         )
     if bits is not None:
-        _fits(function, "bits", bits, (*lead, (keys + 7) // 8), torch.uint8, shared=4)
+        fits(function, "bits", bits, (*lead, (keys + 7) // 8), torch.uint8, shared=4)
     if positions is not None:
-        _fits(function, "positions", positions, lead, torch.int64, shared=3)
+        fits(function, "positions", positions, lead, torch.int64, shared=3)
     real = torch.float64 if dtype == torch.float64 else torch.float32
     for bias in biases:
         if bias.values is None:
@@ -74,7 +74,7 @@ def check(
             _check_distances(function, lead[3], keys, bias, positions)
         for name, tensor in (("values", bias.values), ("gradient", bias.gradient)):
             if tensor is not None:
-                _fits(function, f"the {name} of a bias", tensor, shape, real, shared=5)
+                fits(function, f"the {name} of a bias", tensor, shape, real, shared=5)
         if bias.gradient is not None and bias.gradient.shape != bias.values.shape:
             raise ValueError(
                 f"{function}: the gradient of a bias must be of the shape of its values, "
@@ -82,7 +82,7 @@ def check(
             )
 
 
-def _fits(
+def fits(
     function: str,
     name: str,
     tensor: Tensor,
@@ -96,9 +96,9 @@ def _fits(
             f"{function}: {name} must be {dtype} on the CPU; got {tensor.dtype} on {tensor.device}"
         )
     sizes = [(1, size) if i < shared else (size,) for i, size in enumerate(shape)]
-    fits = tensor.ndim == len(shape)
-    fits = fits and all(size in fit for size, fit in zip(tensor.shape, sizes, strict=True))
-    if not fits:
+    right = tensor.ndim == len(shape)
+    right = right and all(size in fit for size, fit in zip(tensor.shape, sizes, strict=True))
+    if not right:
         raise ValueError(
             f"{function}: {name} must be {list(shape)}, {'1 where shared' if shared else ''}; "
             f"got {list(tensor.shape)}"

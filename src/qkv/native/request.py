@@ -82,11 +82,11 @@ class Request:
     positions: Tensor | None = None  # int64 `[batch, Hk, G, Lq]`; None: 0, 1, ...
     bits: Tensor | None = None  # uint8 `[batch, Hk, G, Lq or 1, ceil(Lk / 8)]`, the low bit first
     normalizer: int = 0
-    parameter: Tensor | None = None  # float64 `[batch, Hk, G]`: sink, bias of sigmoid, or alpha
+    parameter: Tensor | None = None  # float64 `[batch, Hk, G, 1]`: sink, bias of sigmoid, or alpha
     top: int = 0
     dropout_states: Tensor | None = None  # int64 `[batch, Hk, G, Lq]`
     dropout_threshold: int = 0
     dropout_factor: float = 1.0
     additive_weight_gradient: Tensor | None = None  # `[D]`, in the type of the arithmetic
-    parameter_gradient: Tensor | None = None  # float64 `[batch, Hk, G]`
+    parameter_gradient: Tensor | None = None  # float64 `[batch, Hk, G, 1]`
     statistics: Statistics | None = None

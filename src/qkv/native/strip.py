@@ -12,8 +12,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from .._dropout import mixed
-from . import _asked, _dense, _lead, _module
+from . import _asked, _check_saved, _dense, _lead, _module, between
 from .request import NORMALIZERS, Bias, Request
 
 
@@ -28,10 +27,11 @@ class Stages:
         positions: of the queries among the keys.
         additive_weight: the score is additive with this weight; the scale is not used then.
         normalizer: one of `NORMALIZERS`.
-        parameter: the sink of softmax, the bias of sigmoid, the alpha of entmax (more than 1).
+        parameter: the sink of softmax, the bias of sigmoid, the alpha of entmax (more than 1), as
+            float64 `[batch, Hk, G, 1]`.
         top: the k of topk.
         dropout: the probability that a weight is dropped.
-        dropout_states: for each query, from `dropout_states`.
+        dropout_states: for each query, from `qkv._dropout.row_states`.
     """
 
     intervals: Tensor | None = None
@@ -61,7 +61,7 @@ def strip_forward(
         logsumexp = torch.full(lead, -torch.inf, dtype=torch.float64)
     if 0 in (*lead, key.shape[-2]):
         return output.zero_(), logsumexp
-    asked = _staged(lead, query, key, value, scale, stages)
+    asked = _staged("strip_forward", lead, query, key, value, scale, stages)
     asked.output, asked.logsumexp = output, logsumexp
     _module().strip_forward(asked)
     return output, logsumexp
@@ -87,11 +87,18 @@ def strip_backward(
     stages: Stages,
     output_gradient: Tensor,
 ) -> StripGradients:
-    """What the gradient of `strip_forward`'s output, `[batch, Hk, G, Lq, Dv]`, becomes."""
+    """What the gradient of `strip_forward`'s output, `[batch, Hk, G, Lq, Dv]`, becomes.
+
+    The gradients of the biases' numbers are added to `gradient` of each bias that has it.
+    """
     lead = _lead("strip_backward", query, key, value, stages.intervals)
+    wide = (*lead, value.shape[-1])
+    _check_saved("strip_backward", "output_gradient", output_gradient, wide, query.dtype)
     inputs = (query, key, value)
-    of_parameter = None if stages.parameter is None else torch.zeros(lead[:3], dtype=torch.float64)
     of_weight = None if stages.additive_weight is None else torch.zeros_like(stages.additive_weight)
+    of_parameter = (
+        None if stages.parameter is None else torch.zeros(*lead[:3], 1, dtype=torch.float64)
+    )
     if 0 in (*lead, key.shape[-2]):
         gradients = tuple(torch.zeros_like(tensor) for tensor in inputs)
     else:
@@ -101,7 +108,7 @@ def strip_backward(
             key.new_empty(batch, heads, 1, *key.shape[-2:]),
             value.new_empty(batch, heads, 1, *value.shape[-2:]),
         )
-        asked = _staged(lead, query, key, value, scale, stages)
+        asked = _staged("strip_backward", lead, query, key, value, scale, stages)
         asked.output_gradient = _dense(output_gradient)
         asked.query_gradient, asked.key_gradient, asked.value_gradient = gradients
         asked.parameter_gradient = of_parameter
@@ -116,18 +123,17 @@ def strip_backward(
     return StripGradients(of_query, of_key, of_value, of_parameter, of_weight)
 
 
-def dropout_states(seed: Tensor, batch: Tensor, head: Tensor, row: Tensor) -> Tensor:
-    """What the kernels need of a weight's place beside its column; the arguments broadcast."""
-    state = mixed((seed & 0xFFFFFFFF) ^ mixed((seed >> 32) & 0xFFFFFFFF))
-    for coordinate in (batch, head, row):
-        state = mixed(state ^ coordinate)
-    return state
-
-
 def _staged(
-    lead: tuple[int, ...], query: Tensor, key: Tensor, value: Tensor, scale: float, stages: Stages
+    function: str,
+    lead: tuple[int, ...],
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    scale: float,
+    stages: Stages,
 ) -> Request:
     """A request without what is computed."""
+    _check(function, lead, query, key, stages)
     return replace(
         _asked(lead, query, key, value, scale, stages.intervals),
         plain=False,
@@ -142,3 +148,35 @@ def _staged(
         dropout_threshold=int(stages.dropout * 2**32),
         dropout_factor=1 / (1 - stages.dropout),
     )
+
+
+def _check(
+    function: str, lead: tuple[int, ...], query: Tensor, key: Tensor, stages: Stages
+) -> None:
+    """Refuses what does not fit: the kernels read where they are told to."""
+    if stages.normalizer not in NORMALIZERS:
+        known = ", ".join(NORMALIZERS)
+        raise ValueError(f"{function}: normalizer must be one of {known}; got {stages.normalizer}")
+    if stages.normalizer == "topk" and stages.top < 1:
+        raise ValueError(f"{function}: top must be positive; got {stages.top}")
+    if stages.normalizer == "entmax" and stages.parameter is None:
+        raise ValueError(f"{function}: entmax must have its alpha as parameter")
+    between.check(
+        function,
+        lead,
+        key.shape[-2],
+        query.dtype,
+        stages.biases,
+        stages.positions,
+        stages.bits,
+    )
+    if stages.parameter is not None:
+        between.fits(
+            function, "parameter", stages.parameter, (*lead[:3], 1), torch.float64, shared=4
+        )
+    if stages.dropout_states is not None:
+        between.fits(function, "dropout_states", stages.dropout_states, lead, torch.int64, shared=0)
+    if stages.additive_weight is not None:
+        real = torch.float64 if query.dtype == torch.float64 else torch.float32
+        width = (query.shape[-1],)
+        between.fits(function, "additive_weight", stages.additive_weight, width, real, shared=0)

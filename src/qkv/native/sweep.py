@@ -45,7 +45,7 @@ def sweep(
     """
     values = key[..., :0] if value is None else value
     lead = _lead("sweep", query, key, values, stages.intervals)
-    asked = _staged(lead, query, key, values, scale, stages)
+    asked = _staged("sweep", lead, query, key, values, scale, stages)
     found = _room(asked, wanted)
     if value is not None:
         found.output = query.new_empty(*lead, value.shape[-1])

@@ -48,6 +48,18 @@ class Cosine(Score):
         directions = of_rows_apart(wide, _directions)
         return _CosineOfDirections(self.scale), directions.to(key.dtype)
 
+    def product_width(self, query: Tensor, key: Tensor) -> int:
+        return query.shape[-1]
+
+    def as_product(
+        self, query: Tensor, key: Tensor, *pieces: Tensor
+    ) -> tuple[Tensor, Tensor, float]:
+        query, key = (rows.to(accumulation_dtype(rows.dtype)) for rows in (query, key))
+        return of_rows_apart(query, _directions), self._directed(key), float(self.scale)
+
+    def _directed(self, key: Tensor) -> Tensor:
+        return of_rows_apart(key, _directions)
+
     def scores(self, tile: Tile, *pieces: Tensor) -> Tensor:
         def compare(query: Tensor, key: Tensor) -> Tensor:
             return inner_products(_directions(query) * self.scale, _directions(key), finite=True)
@@ -58,6 +70,9 @@ class Cosine(Score):
 @dataclass(frozen=True)
 class _CosineOfDirections(Cosine):
     """The same for keys that are of length one already."""
+
+    def _directed(self, key: Tensor) -> Tensor:
+        return key
 
     def scores(self, tile: Tile, *pieces: Tensor) -> Tensor:
         def compare(query: Tensor, key: Tensor) -> Tensor:

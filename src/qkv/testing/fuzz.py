@@ -51,7 +51,8 @@ class Round:
 
         from .strategies import BUDGETS, requests
 
-        regimes = [("auto", None), ("torch", None), *(("tiled", budget) for budget in BUDGETS)]
+        whole = [(impl, None) for impl in ("auto", "native", "torch")]
+        regimes = [*whole, *(("tiled", budget) for budget in BUDGETS)]
 
         @seed(self.seed)
         @settings(

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "instruction_sets.h"  // made by the build: QKV_FOR_EACH_ISA(of) calls of(isa) for each
+#include "calls.h"
 #include "parse.h"
 
 namespace qkv {
@@ -84,17 +85,14 @@ bool is_decode(const Request& request) {
 void forward(nb::handle asked) {
     const Request request = parsed(asked);
     const Kernels* kernels = chosen;
-    nb::gil_scoped_release release;
-    (is_decode(request) ? kernels->decode : kernels->forward)(request);
+    call(is_decode(request) ? kernels->decode : kernels->forward, request);
 }
 
 // A pass of the chosen kernels on a Python request.
 template <void (*Kernels::*pass)(const Request&)>
 void run(nb::handle asked) {
     const Request request = parsed(asked);
-    const Kernels* kernels = chosen;
-    nb::gil_scoped_release release;
-    (kernels->*pass)(request);
+    call(chosen.load()->*pass, request);
 }
 
 }  // namespace

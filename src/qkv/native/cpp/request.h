@@ -60,7 +60,7 @@ struct Request {
     Tensor bits;  // what they leave and these bits show is seen: rows of bytes, bit j % 8 of byte j / 8
 
     NormalizerKind normalizer;
-    // Of softmax the sink, of sigmoid the bias, of entmax alpha: [batch, heads, group], float64.
+    // Of softmax the sink, of sigmoid the bias, of entmax alpha: [batch, heads, group, 1], float64.
     // Absent: no sink, a bias of 0.
     Tensor parameter;
     std::int64_t top;  // how many keys top-k takes
@@ -77,7 +77,7 @@ struct Request {
 
     Tensor output_gradient, query_gradient, key_gradient, value_gradient;
     void* additive_weight_gradient;  // [width], in the type of the arithmetic
-    Tensor parameter_gradient;       // [batch, heads, group], float64
+    Tensor parameter_gradient;       // [batch, heads, group, 1], float64
 
     Wanted wanted;  // beside output and logsumexp
 };

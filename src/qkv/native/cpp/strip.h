@@ -50,14 +50,13 @@ class StripForward {
     void run_task(Lead lead, std::int64_t part, Scratch& scratch) const {
         scratch.keys = sizes_.keys_of(request_, lead, part);
         if (!scratch.keys.empty()) pack_keys(lead, scratch);
-        for (std::int64_t i = part; i < sizes_.strips; i += sizes_.parts) {
-            const Strip strip = sizes_.strip(request_, lead, i);
+        sizes_.for_each_strip(request_, lead, part, [&](const Strip& strip) {
             scratch.weights.compute(strip);
             drop(strip, scratch);
             sweep_.take(strip, scratch.weights, part, scratch.sweep);
             if (request_.logsumexp.data) write_logsumexp(strip, scratch);
             if (request_.output.data) write_output(strip, scratch);
-        }
+        });
     }
 
     void pack_keys(Lead lead, Scratch& scratch) const {

@@ -10,6 +10,7 @@
 // tasks add: each has a copy of its own, and copies are added in a fixed order.
 #pragma once
 
+#include "bias_gradient.h"
 #include "sparse.h"
 #include "strip_additive.h"
 #include "strip_weights.h"
@@ -23,7 +24,8 @@ class StripBackward {
 
     explicit StripBackward(const Request& request)
         : request_(request),
-          sizes_(request, 2),
+          joins_heads_(BiasSums<Number>::joins_heads(request)),
+          sizes_(request, 2 + Biases<Number>::slopes(request), joins_heads_),
           // Register tiles of keys read and write beyond the last.
           key_numbers_((sizes_.keys + tile_rows) * sizes_.width),
           value_numbers_((sizes_.keys + tile_rows) * sizes_.value_width) {}
@@ -40,16 +42,27 @@ class StripBackward {
         Numbers<Number> copies(copy * (alone ? request_.threads : tasks));
         Numbers<double> parameters(tasks * request_.group);
         Numbers<double> weight_sums(is_additive() ? tasks * request_.width : 0);
-        parallel(request_.threads, tasks, [&](std::int64_t task, int thread) {
+        const BiasSums<Number> bias_sums(request_, sizes_.parts);
+        const auto run_task = [&](std::int64_t task, int thread) {
             Pieces<Number> pieces(scratch.data() + size * thread);
             Scratch mine(*this, pieces);
             mine.key_gradient = copies.data() + copy * (alone ? thread : task);
             mine.value_gradient = mine.key_gradient + key_numbers_;
             mine.parameters = parameters.data() + task * request_.group;
             mine.weight_sums = weight_sums.data() + (is_additive() ? task * request_.width : 0);
-            run_task(lead_of(task / sizes_.parts), task % sizes_.parts, mine);
+            mine.task = task;
+            mine.bias_sums = &bias_sums;
+            run_part(lead_of(task / sizes_.parts), task % sizes_.parts, mine);
             if (alone) write_key_gradients(lead_of(task), mine.key_gradient, copy);
-        });
+        };
+        if (joins_heads_)
+            parallel(request_.threads, sizes_.parts, [&](std::int64_t part, int thread) {
+                for (std::int64_t head = 0; head < heads; ++head)
+                    run_task(head * sizes_.parts + part, thread);
+            });
+        else
+            parallel(request_.threads, tasks, run_task);
+        bias_sums.finish();
         if (!alone)
             parallel(request_.threads, heads, [&](std::int64_t head, int) {
                 write_key_gradients(lead_of(head), copies.data() + head * sizes_.parts * copy, copy);
@@ -70,7 +83,8 @@ class StripBackward {
             value_panels = pieces.take(sizes.keys * of.request_.value_width);
             if (Normalizer<Number>::is_sparse(of.request_.normalizer))
                 value = pieces.take(sizes.keys * sizes.value_width);
-            cells = pieces.take(sizes.rows * sizes.cells_row);
+            cells = pieces.take(sizes.cells());
+            slopes = pieces.take(Biases<Number>::slopes(of.request_) * sizes.cells());
             output_gradient = pieces.take(sizes.rows * sizes.value_width);
             query_gradient = pieces.take(sizes.rows * sizes.width);
             listed_weights = pieces.take(sizes.keys);
@@ -82,12 +96,15 @@ class StripBackward {
         Number *key, *value_panels, *value = nullptr;  // of these
         bool finite_keys = true;
         Number* cells;  // of a strip: gradients of its weights, then of its scores
+        Number* slopes;  // of the soft caps
         Number *output_gradient, *query_gradient;
         bool finite_output_gradient = true;
         Number *listed_weights, *listed_gradients;  // of a row
         Number *key_gradient, *value_gradient;      // the task's own, of all keys
         double* parameters;                         // of each member of the group
         double* weight_sums;                        // the task's own gradient of the additive weight
+        std::int64_t task;
+        const BiasSums<Number>* bias_sums;
     };
 
     bool is_additive() const { return request_.additive_weight != nullptr; }
@@ -96,18 +113,17 @@ class StripBackward {
         return {head / request_.heads, head % request_.heads, 0};
     }
 
-    void run_task(Lead lead, std::int64_t part, Scratch& scratch) const {
+    void run_part(Lead lead, std::int64_t part, Scratch& scratch) const {
         for (std::int64_t i = 0; i < key_numbers_; ++i) scratch.key_gradient[i] = 0;
         for (std::int64_t i = 0; i < value_numbers_; ++i) scratch.value_gradient[i] = 0;
         for (std::int64_t i = 0; i < request_.group; ++i) scratch.parameters[i] = 0;
         scratch.keys = sizes_.keys_of(request_, lead, part);
         if (!scratch.keys.empty()) pack_keys(lead, scratch);
         if (is_additive()) scratch.additive.begin(lead, scratch.keys, scratch.weight_sums);
-        for (std::int64_t i = part; i < sizes_.strips; i += sizes_.parts) {
-            const Strip strip = sizes_.strip(request_, lead, i);
+        sizes_.for_each_strip(request_, lead, part, [&](const Strip& strip) {
             run_strip(strip, scratch);
             write_query_gradient(strip, scratch);
-        }
+        });
     }
 
     void pack_keys(Lead lead, Scratch& scratch) const {
@@ -129,7 +145,7 @@ class StripBackward {
             pack(Block<Storage>{request_.output_gradient, strip.lead, strip.queries.start, rows,
                                 request_.value_width},
                  Number(1), scratch.output_gradient, sizes_.value_width, padded);
-        scratch.weights.compute(strip);
+        scratch.weights.compute(strip, scratch.slopes);
         const Normalizer<Number> normalizer(request_, strip.lead);
         if (scratch.weights.is_sparse && !is_additive()) {
             for (std::int64_t row = 0; row < rows; ++row) run_listed(strip, normalizer, row, scratch);
@@ -163,6 +179,7 @@ class StripBackward {
         scratch.parameters[strip.lead.member] +=
             normalizer.differentiate(note, weights, gradients, padded);
         drop_listed(strip, row, weights, scratch);
+        differentiate_biases_of_listed(strip, row, gradients, scratch);
         const Sparse<Number> of_scores = {gradients, places, count};
         add_product(scratch.query_gradient + row * width, of_scores, scratch.key + packed * width,
                     width);
@@ -202,6 +219,39 @@ class StripBackward {
             for (std::int64_t j = strip.columns(); j < strip.columns() + tile_rows; ++j)
                 weights[j] = gradients[j] = 0;
         }
+        const Biases<Number> biases(request_, strip.lead);
+        if (biases.empty()) return;
+        for_each_tile(strip, [&](std::int64_t row, std::int64_t column, std::int64_t columns) {
+            differentiate_biases(biases, strip, {row, smaller(row + tile_rows, strip.rows())},
+                                 {column, column + columns}, scratch);
+        });
+    }
+
+    // Gradients of biased scores become those of scores.
+    void differentiate_biases(const Biases<Number>& biases, const Strip& strip, Range rows,
+                              Range columns, Scratch& scratch) const {
+        const std::int64_t place = rows.start * sizes_.cells_row + columns.start;
+        const std::int64_t query = strip.queries.start, key = strip.keys.start;
+        biases.differentiate({query + rows.start, query + rows.stop},
+                             {key + columns.start, key + columns.stop}, scratch.cells + place,
+                             sizes_.cells_row, scratch.slopes + place, sizes_.cells(),
+                             [&](int i, const BiasRow& cut, const Number* gradients) {
+                                 scratch.bias_sums->add(scratch.task, biases, i, cut, gradients);
+                             });
+    }
+
+    // The same for a row of which few gradients are not 0.
+    void differentiate_biases_of_listed(const Strip& strip, std::int64_t row, Number* gradients,
+                                        Scratch& scratch) const {
+        const Biases<Number> biases(request_, strip.lead);
+        if (biases.empty()) return;
+        const std::int32_t* places = scratch.weights.listed(row);
+        const std::int64_t count = scratch.weights.notes[row].support;
+        Number* cells = scratch.cells + row * sizes_.cells_row;
+        fill(cells, strip.columns(), Number(0));
+        for (std::int64_t i = 0; i < count; ++i) cells[places[i]] = gradients[i];
+        differentiate_biases(biases, strip, {row, row + 1}, {0, strip.columns()}, scratch);
+        for (std::int64_t i = 0; i < count; ++i) gradients[i] = cells[places[i]];
     }
 
     void drop(const Strip& strip, std::int64_t row, Number* cells) const {
@@ -304,6 +354,7 @@ class StripBackward {
     }
 
     const Request& request_;
+    const bool joins_heads_;
     const StripSizes<Number> sizes_;
     const std::int64_t key_numbers_, value_numbers_;  // of one copy of their gradients
 };
