@@ -131,9 +131,9 @@ def by_reference(given: Case, dtype: torch.dtype = torch.float64) -> Tensor:
 def assert_close(
     name: str, found: Tensor, oracle: Tensor, peer: Tensor, dtype: torch.dtype
 ) -> None:
-    """As everywhere, but with more room: tanh comes as 1 - 2 / (1 + e^2a e^2b), whose error is one of
-    1 and not of the tanh. In float64 it is the oracle that loses digits of the weight's gradient, a
-    sum over all cells."""
+    """As everywhere, but with more room: tanh comes as 1 - 2 / (1 + e^2a e^2b), whose error is one
+    of 1 and not of the tanh. In float64 it is the oracle that loses digits of the weight's
+    gradient, a sum over all cells."""
     times = 4.0 if dtype == torch.float64 else 1.5
     assert_within_contract(name, found, oracle, peer, dtype, times=times)
 

@@ -56,7 +56,8 @@ class AdditiveGradients {
     }
 
    private:
-    static constexpr std::int64_t tile_columns = StripWeights<Storage>::tile_columns;
+    // Keys at a time: these and their gradients should stay in the first cache.
+    static constexpr std::int64_t tile_columns = 64;
 
     void pack_keys(Lead lead, Range keys, Number* to) const {
         const std::int64_t known = smaller(keys.stop, request_.keys) - keys.start;
