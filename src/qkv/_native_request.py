@@ -129,7 +129,10 @@ def asked(problem: Problem, pieces: Pieces, value: Tensor | None) -> Asked:
     )
     if value is not None:
         value = one_batch(value.to(query.dtype), layout)
-    return Asked(one_batch(query, layout), one_batch(key, layout), value, scale, stages)
+    # For every row of the matrix: results have one, even where all entries share their vectors.
+    query = one_batch(query, layout)
+    query = query.expand(prod(layout.batch), *layout.lead[-2:], *query.shape[-2:])
+    return Asked(query, one_batch(key, layout), value, scale, stages)
 
 
 def one_batch(tensor: Tensor, layout: Layout, trail: int = 2) -> Tensor:

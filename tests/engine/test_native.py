@@ -132,6 +132,9 @@ def test_every_stage_runs_on_it() -> None:
     for given in stages:
         matrix = qkv.attention(query, query, **given)
         assert matrix.plan().implementation == "native", given
+    weight = torch.zeros(16, requires_grad=True)
+    matrix = qkv.attention(query, query, score=qkv.Additive(weight))
+    assert matrix.plan().implementation == "native", "its weight's gradient too is in the kernels"
     assert qkv.attention(query, query).dropout(0.1).plan().implementation == "native"
 
 

@@ -13,6 +13,7 @@ from dense import assert_as_dense, by_kernels, case
 
 import qkv
 from qkv import native
+from qkv.native.request import BIASES, NORMALIZERS, TYPES
 
 absent = native.unavailable_reason()
 present = pytest.mark.skipif(absent is not None, reason=str(absent))
@@ -83,6 +84,15 @@ def test_what_the_backward_pass_is_given(name: str) -> None:
     for wrong in (saved[name][:, :, :, :3], saved[name].half()):
         with pytest.raises(ValueError, match=f"backward: {name} must be"):
             native.backward(*inputs, **{**saved, name: wrong})
+
+
+@present
+def test_lists_are_those_of_the_kernels() -> None:
+    """Requests name types and kinds by their place in these lists."""
+    module = native._module()
+    assert [f"torch.{name}" for name in module.types()] == [str(dtype) for dtype in TYPES]
+    assert tuple(module.normalizers()) == NORMALIZERS
+    assert tuple(module.biases()) == BIASES
 
 
 @present

@@ -25,8 +25,6 @@ from ..measures.base import Measure
 from ..measures.product import Product
 from ..native.request import Bias
 from ..native.strip import strip_backward, strip_forward
-from ..scores.additive import Additive
-from ..scores.base import Score
 
 if TYPE_CHECKING:
     from .._matrix import AttentionMatrix
@@ -62,7 +60,7 @@ def request_reason(matrix: AttentionMatrix, measures: tuple[Measure, ...]) -> st
 
 def differentiates_again(matrix: AttentionMatrix, measures: tuple[Measure, ...]) -> bool:
     """Whether gradients may be asked for that the kernels lack."""
-    if not torch.is_grad_enabled() or _has_gradients(matrix.score, measures):
+    if not torch.is_grad_enabled() or _is_product(measures):
         return False
     tensors = tensors_of(parts_of(build(matrix, measures), measures))
     return any(tensor.requires_grad for tensor in tensors)
@@ -126,8 +124,7 @@ class _Call:
         asked = self.asked(detached)
         if _is_product(self.measures):
             kept = _product(asked)
-            known = _has_gradients(self.problem.score, self.measures)
-            return self._placed(kept[:1]), kept if known else ()
+            return self._placed(kept[:1]), kept
         found = _native_measures.sweep(asked, self.measures, self.pieces(detached), self.layout)
         return self._placed(found), ()
 
@@ -238,18 +235,13 @@ def _gradients(asked: Asked, kept: tuple[Tensor, ...], gradient: Tensor) -> list
         return [*found, None, None, *(bias.gradient for bias in between["biases"])]
     biases = tuple(_with_gradient(bias) for bias in stages.biases)
     found = strip_backward(*inputs, asked.scale, replace(stages, biases=biases), gradient)
-    of_stages = (None, found.parameter, *(bias.gradient for bias in biases))
+    of_stages = (found.additive_weight, found.parameter, *(bias.gradient for bias in biases))
     return [found.query, found.key, found.value, *of_stages]
 
 
 def _is_product(measures: tuple[Measure, ...]) -> bool:
-    """Whether A @ value is all that is asked for."""
+    """Whether A @ value is all that is asked for: the kernels have its first derivatives."""
     return len(measures) == 1 and isinstance(measures[0], Product)
-
-
-def _has_gradients(score: Score, measures: tuple[Measure, ...]) -> bool:
-    """Whether the kernels have the first derivatives."""
-    return _is_product(measures) and type(score) is not Additive
 
 
 def _is_fused(asked: Asked) -> bool:

@@ -69,12 +69,14 @@ def strip_forward(
 
 @dataclass(frozen=True)
 class StripGradients:
-    """Of query, key and value in their types; of the parameter in float64, summed to its shape."""
+    """Of query, key and value in their types; of the parameter in float64, summed to its shape; of
+    the additive weight in its type."""
 
     query: Tensor
     key: Tensor
     value: Tensor
     parameter: Tensor | None
+    additive_weight: Tensor | None
 
 
 def strip_backward(
@@ -92,6 +94,7 @@ def strip_backward(
     lead = _lead("strip_backward", query, key, value, stages.intervals)
     wide = (*lead, value.shape[-1])
     _check_saved("strip_backward", "output_gradient", output_gradient, wide, query.dtype)
+    of_weight = None if stages.additive_weight is None else torch.zeros_like(stages.additive_weight)
     of_parameter = (
         None if stages.parameter is None else torch.zeros(*lead[:3], 1, dtype=torch.float64)
     )
@@ -101,10 +104,11 @@ def strip_backward(
         asked = _staged("strip_backward", lead, query, key, value, scale, stages)
         asked.output_gradient = _dense(output_gradient)
         asked.parameter_gradient = of_parameter
+        asked.additive_weight_gradient = of_weight
         gradients = _gradients(_module().strip_backward, asked, query, key, value)
     if stages.parameter is not None and of_parameter is not None:
         of_parameter = of_parameter.sum_to_size(stages.parameter.shape)
-    return StripGradients(*gradients, of_parameter)
+    return StripGradients(*gradients, of_parameter, of_weight)
 
 
 def _staged(

@@ -11,6 +11,7 @@
 
 #include "exp.h"
 #include "matmul.h"
+#include "visible.h"
 
 namespace qkv::QKV_ISA {
 
@@ -81,58 +82,106 @@ void panel_to_powers(Number* panel, std::int64_t width, Number* reach) {
     }
 }
 
-// sum_d weight_d r over some d, for a register tile's rows against a vector of keys. `key` points
-// into a panel, where numbers of the next d lie a panel's width further. Returns sum_d weight_d.
+// The weight of a score in the form that costs least: weight_d = largest / inverse_d. A term
+// r / inverse_d is 1 / (inverse_d + inverse_d e^2a e^2b), where the first power comes multiplied
+// already.
 template <class Number>
-QKV_INLINE Number sum_of_shares(Vector<Number> (&sums)[tile_rows], const Number* queries,
-                              std::int64_t row, const Number* key, const Number* weight,
-                              std::int64_t width) {
-    constexpr std::int64_t step = panel_width<Number>;
-    Number total = 0;
-    std::int64_t d = 0;
-#pragma GCC unroll 1
-    for (; d + 2 <= width; d += 2) {
-        total += weight[d] + weight[d + 1];
-        const Vector<Number> first = load(key + d * step), second = load(key + (d + 1) * step);
-        const Vector<Number> of_first = broadcast(weight[d]), of_second = broadcast(weight[d + 1]);
-#pragma GCC unroll 8
-        for (int i = 0; i < tile_rows; ++i) {
-            const Vector<Number> x = first * queries[i * row + d] + 1;
-            const Vector<Number> y = second * queries[i * row + d + 1] + 1;
-            sums[i] += (of_first * y + of_second * x) / (x * y);
+struct AdditiveWeight {
+    static constexpr std::int64_t at_a_time = 16;  // terms that are summed
+
+    // Weights that are smaller relative to the largest count as this: their inverse must be finite.
+    static constexpr Number least = sizeof(Number) == 4 ? Number(0x1p-30) : Number(0x1p-60);
+
+    AdditiveWeight() = default;
+
+    // `inverses` and `totals`: memory for `width` numbers each.
+    AdditiveWeight(const Number* weight, std::int64_t width, Number* inverses, Number* totals)
+        : inverse(inverses), total(totals) {
+        Number probe = 0;  // 0 * x is NaN where x is not finite
+        for (std::int64_t d = 0; d < width; ++d) {
+            largest = larger(Number(__builtin_fabs(weight[d])), largest);
+            probe += weight[d] * 0;
         }
+        for (std::int64_t d = 0; d < width; ++d) {
+            const Number share = largest == 0 ? Number(1) : weight[d] / largest;
+            const bool small = __builtin_fabs(share) < least;
+            inverses[d] = 1 / (small ? __builtin_copysign(least, share) : share);
+        }
+        for (std::int64_t d = 0; d < width; d += at_a_time) {
+            double sum = 0;
+            for (std::int64_t i = d; i < smaller(d + at_a_time, width); ++i) sum += 1.0 / inverses[i];
+            totals[d / at_a_time] = Number(sum);
+        }
+        // Two inverses are multiplied with each other, too.
+        for (std::int64_t d = 0; d + 1 < width; d += 2) {
+            const Number bits = __builtin_log2(__builtin_fabs(double(inverses[d]) * inverses[d + 1]));
+            reach = smaller(Number(additive_reach<Number> - bits * Number(log_of_2 / 4)), reach);
+        }
+        if (probe != 0) reach = -1;
     }
-    if (d == width) return total;
+
+    const Number* inverse = nullptr;
+    const Number* total = nullptr;  // of the terms at a time, where r is 1
+    Number largest = 0;
+    Number reach = additive_reach<Number>;  // of |a| + |b| here
+};
+
+// sum_d r / inverse_d over some d, for a register tile's rows against one panel of keys.
+template <class Number>
+QKV_INLINE void sum_of_shares(Vector<Number> (&sums)[tile_rows][QKV_VECTORS],
+                                const Number* queries, std::int64_t row, const Number* panel,
+                                const AdditiveWeight<Number>& weight, Range terms) {
+    std::int64_t d = terms.start;
+    panel += d * panel_width<Number>;
+#pragma GCC unroll 1
+    for (; d + 2 <= terms.stop; d += 2, panel += 2 * panel_width<Number>) {
+        const Vector<Number> first = broadcast(weight.inverse[d]);
+        const Vector<Number> second = broadcast(weight.inverse[d + 1]);
+#pragma GCC unroll 8
+        for (int i = 0; i < tile_rows; ++i)
+#pragma GCC unroll 8
+            for (int j = 0; j < QKV_VECTORS; ++j) {
+                const Number* key = panel + j * lanes<Number>;
+                const Vector<Number> x = load(key) * queries[i * row + d] + first;
+                const Vector<Number> y =
+                    load(key + panel_width<Number>) * queries[i * row + d + 1] + second;
+                sums[i][j] += (x + y) / (x * y);
+            }
+    }
+    if (d == terms.stop) return;
 #pragma GCC unroll 8
     for (int i = 0; i < tile_rows; ++i)
-        sums[i] += weight[d] / (load(key + d * step) * queries[i * row + d] + 1);
-    return total + weight[d];
+#pragma GCC unroll 8
+        for (int j = 0; j < QKV_VECTORS; ++j)
+            sums[i][j] += 1 / (load(panel + j * lanes<Number>) * queries[i * row + d] +
+                               weight.inverse[d]);
 }
 
-// Scores of a register tile's rows against one panel of keys. `queries`: powers, rows `row` apart;
-// `panel`: powers, as pack_transposed lays them out.
+// Scores of a register tile's rows against one panel of keys. `queries`: powers times the inverses,
+// rows `row` apart; `panel`: powers, as pack_transposed lays them out.
 //
 // A score is the sum of weight_d (1 - 2 r) over some d at a time, so that the sums stay about as
 // small as the scores are.
 template <class Number>
 __attribute__((noinline)) void additive_scores(Number* scores, std::int64_t scores_row,
                                                const Number* queries, std::int64_t row,
-                                               const Number* panel, const Number* weight,
+                                               const Number* panel,
+                                               const AdditiveWeight<Number>& weight,
                                                std::int64_t width) {
-    constexpr std::int64_t at_a_time = 16;
-    for (std::int64_t column = 0; column < panel_width<Number>; column += lanes<Number>)
-        for (std::int64_t d = 0; d < width; d += at_a_time) {
-            const std::int64_t count = smaller(at_a_time, width - d);
-            Vector<Number> sums[tile_rows] = {};
-            const Number total = sum_of_shares(
-                sums, queries + d, row, panel + d * panel_width<Number> + column, weight + d, count);
+    constexpr std::int64_t at_a_time = AdditiveWeight<Number>::at_a_time;
+    for (std::int64_t d = 0; d < width; d += at_a_time) {
+        Vector<Number> sums[tile_rows][QKV_VECTORS] = {};
+        sum_of_shares(sums, queries, row, panel, weight, {d, smaller(d + at_a_time, width)});
+        const Number total = weight.total[d / at_a_time];
 #pragma GCC unroll 8
-            for (int i = 0; i < tile_rows; ++i) {
-                Number* to = scores + i * scores_row + column;
+        for (int i = 0; i < tile_rows; ++i)
+#pragma GCC unroll 8
+            for (int j = 0; j < QKV_VECTORS; ++j) {
+                Number* to = scores + i * scores_row + j * lanes<Number>;
                 const Vector<Number> before = d == 0 ? Vector<Number>{} : load(to);
-                store(to, before + (total - sums[i] * 2));
+                store(to, before + (total - sums[i][j] * 2) * weight.largest);
             }
-        }
+    }
 }
 
 // 1 / (1 + e^2x) of any x.
@@ -145,10 +194,11 @@ QKV_INLINE Vector<Number> share(Vector<Number> x) {
     return 1 / (1 + power_of_twice<Number>(x));
 }
 
-// Scores of the cells that powers do not serve, from the queries and keys themselves; the others stay
+// Scores of the cells that are beyond `reach`, from the queries and keys themselves; the others stay
 // as they are. `query_reach` and `key_reach`: the largest |number| of each.
 template <class Number>
-__attribute__((noinline)) void additive_scores_beyond(Number* scores, std::int64_t scores_row,
+__attribute__((noinline)) void additive_scores_beyond(Number reach, Number* scores,
+                                                      std::int64_t scores_row,
                                                       const Number* queries, std::int64_t row,
                                                       const Number* panel, const Number* weight,
                                                       std::int64_t width, const Number* query_reach,
@@ -161,9 +211,9 @@ __attribute__((noinline)) void additive_scores_beyond(Number* scores, std::int64
                 const Vector<Number> x = load(panel + d * step + column) + queries[i * row + d];
                 sum += weight[d] * (share<Number>(x) - Number(0.5));
             }
-            const Vector<Number> reach = load(key_reach + column) + query_reach[i];
+            const Vector<Number> of_cells = load(key_reach + column) + query_reach[i];
             Number* to = scores + i * scores_row + column;
-            store(to, reach <= additive_reach<Number> ? load(to) : sum * Number(-2));
+            store(to, of_cells <= reach ? load(to) : sum * Number(-2));
         }
 }
 

@@ -4,8 +4,8 @@
 //   query_gradient_id = 4 weight_d sum_j g_ij r (1 - r), key_gradient_jd likewise over i,
 //   weight_gradient_d = sum_ij g_ij (1 - 2 r).
 //
-// Vectors run over d. The factors 4 weight_d and 1 - 2 r are for whoever ends the sums: here are
-// added g r (1 - r) and g r.
+// Vectors run over d. The factors 4 weight_d and -2 are for whoever ends the sums: here are added
+// g r (1 - r) and g (r - 1/2).
 #pragma once
 
 #include "additive.h"
@@ -13,10 +13,14 @@
 namespace qkv::QKV_ISA {
 
 // Six queries and some keys: rows of `row` numbers, padded to whole vectors. What is added to has
-// such rows too, `weight_gradient` one of them.
+// such rows too, `weight_gradient` one of them. Only the keys at `places` are read, `count` of them;
+// `halves` has half the sum of each one's gradients.
 template <class Number>
 struct AdditiveCells {
-    std::int64_t row, keys;
+    std::int64_t row;
+    const std::int32_t* places;
+    const Number* halves;
+    std::int64_t count;
     const Number *query, *key;              // as powers
     const Number *raw_query, *raw_key;      // themselves; read where powers do not reach
     const Number *query_reach, *key_reach;  // the largest |number| of each
@@ -65,7 +69,8 @@ template <bool Any, int Vectors, class Number>
 QKV_INLINE void add_some_gradients(const AdditiveCells<Number>& cells, std::int64_t column) {
     Vector<Number> of_query[tile_rows][Vectors] = {}, of_weight[Vectors] = {};
 #pragma GCC unroll 1
-    for (std::int64_t j = 0; j < cells.keys; ++j) {
+    for (std::int64_t n = 0; n < cells.count; ++n) {
+        const std::int64_t j = cells.places[n];
         Vector<Number> of_key[Vectors] = {}, shares[Vectors] = {};
 #pragma GCC unroll 8
         for (int i = 0; i < tile_rows; ++i) {
@@ -83,7 +88,7 @@ QKV_INLINE void add_some_gradients(const AdditiveCells<Number>& cells, std::int6
         }
 #pragma GCC unroll 2
         for (int k = 0; k < Vectors; ++k) {
-            of_weight[k] += shares[k];
+            of_weight[k] += shares[k] - cells.halves[n];
             add_vector(cells.key_gradient + j * cells.row + column + k * lanes<Number>, of_key[k]);
         }
     }

@@ -107,6 +107,12 @@ NB_MODULE(_kernels, module) {
     module.def("instruction_sets", qkv::instruction_sets);
     module.def("chosen", [] { return std::string(qkv::chosen.load()->name); });
     module.def("choose", qkv::choose);
+#define QKV_NAME(name) names.push_back(#name);
+    module.def("types", [] { std::vector<std::string> names; QKV_TYPES(QKV_NAME) return names; });
+    module.def("normalizers",
+               [] { std::vector<std::string> names; QKV_NORMALIZERS(QKV_NAME) return names; });
+    module.def("biases", [] { std::vector<std::string> names; QKV_BIASES(QKV_NAME) return names; });
+#undef QKV_NAME
     module.def("forward", qkv::forward);
     module.def("backward", qkv::run<&qkv::Kernels::backward>);
     module.def("strip_forward", qkv::run<&qkv::Kernels::strip_forward>);

@@ -10,9 +10,17 @@
 
 namespace qkv {
 
-enum class Type { float32, float64, bfloat16, float16 };
-enum class NormalizerKind { softmax, sigmoid, identity, sparsemax, entmax15, entmax, topk };
-enum class BiasKind { cells, distance, soft_cap };
+// The lists that Python has too, in the same order (native/request.py); a test compares them.
+#define QKV_TYPES(of) of(float32) of(float64) of(bfloat16) of(float16)
+#define QKV_NORMALIZERS(of) \
+    of(softmax) of(sigmoid) of(identity) of(sparsemax) of(entmax15) of(entmax) of(topk)
+#define QKV_BIASES(of) of(cells) of(distance) of(soft_cap)
+
+#define QKV_NAME(name) name,
+enum class Type { QKV_TYPES(QKV_NAME) };
+enum class NormalizerKind { QKV_NORMALIZERS(QKV_NAME) };
+enum class BiasKind { QKV_BIASES(QKV_NAME) };
+#undef QKV_NAME
 
 // Keys [start, stop) that a query may see: `count` such pairs for each query, each within
 // [0, keys], laid out [batch, heads, group, queries, count, 2].

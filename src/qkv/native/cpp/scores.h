@@ -13,7 +13,8 @@ class Scores {
    public:
     using Number = Real<Storage>;
 
-    // At most so many `rows` of a strip, whole register tiles, and `keys`, whole panels.
+    // At most so many `rows` of a strip, whole register tiles, and `keys`, whole panels. Without
+    // memory the pieces are only counted.
     Scores(const Request& request, std::int64_t rows, std::int64_t keys, Pieces<Number>& pieces)
         : request_(request),
           width_(rounded_up(request.width, lanes<Number>)),
@@ -21,10 +22,14 @@ class Scores {
         query = pieces.take(rows * width_);
         key_panels_ = pieces.take(keys * request.width);
         if (!weight_) return;
+        scaled_query_ = pieces.take(rows * width_);
         query_reach_ = pieces.take(rows);
         key_reach_ = pieces.take(keys);
         six_queries_ = pieces.take(tile_rows * width_);
         one_panel_ = pieces.take(panel * request.width);
+        Number* inverses = pieces.take(request.width);
+        Number* totals = pieces.take(request.width);
+        if (inverses) fast_weight_ = {weight_, request.width, inverses, totals};
     }
 
     // Whole panels of keys, which hold all of the strips to come.
@@ -45,34 +50,41 @@ class Scores {
         const Number factor = weight_ ? Number(1) : Number(request_.scale);
         finite_query = pack(block_of_queries(queries), factor, query, width_, padded);
         if (!weight_) return;
-        for (std::int64_t row = 0; row < padded; ++row)
-            query_reach_[row] = to_powers(query + row * width_, width_);
+        for (std::int64_t row = 0; row < padded; ++row) {
+            Number* powers = query + row * width_;
+            query_reach_[row] = to_powers(powers, width_);
+            for (std::int64_t d = 0; d < request_.width; ++d)
+                scaled_query_[row * width_ + d] = powers[d] * fast_weight_.inverse[d];
+        }
     }
 
     // The scores of a register tile's queries, from row `row` of the strip on, and whole panels of
     // keys; rows of scores lie `scores_row` apart.
     void compute(std::int64_t row, Range keys, Number* scores, std::int64_t scores_row) {
-        const Number* queries = query + row * width_;
         const Number* panels = key_panels_ + (keys.start - keys_.start) * request_.width;
         if (!weight_) {
-            multiply(scores, scores_row, Strided<Number>{queries, width_, 1}, panels,
+            multiply(scores, scores_row, Strided<Number>{query + row * width_, width_, 1}, panels,
                      request_.width, keys.stop - keys.start);
             return;
         }
         for (std::int64_t key = keys.start; key < keys.stop; key += panel, scores += panel) {
-            additive_scores(scores, scores_row, queries, width_,
-                            panels + (key - keys.start) * request_.width, weight_, request_.width);
-            if (!can_use_powers(row, {key, key + panel}))
+            additive_scores(scores, scores_row, scaled_query_ + row * width_, width_,
+                            panels + (key - keys.start) * request_.width, fast_weight_,
+                            request_.width);
+            if (!(reach(row, {key, key + panel}) <= fast_weight_.reach))
                 compute_beyond(row, key, scores, scores_row);
         }
     }
 
-    // Whether the additive scores of all of these queries and keys can be made of powers.
-    bool can_use_powers(std::int64_t row, Range keys) const {
-        const Number* of_keys = key_reach_ + (keys.start - keys_.start);
-        return most(query_reach_ + row, tile_rows) + most(of_keys, keys.stop - keys.start) <=
-               additive_reach<Number>;
+    // The largest |query| + |key| of an additive score of a register tile's queries and some keys.
+    Number reach(std::int64_t row, Range keys) const {
+        return most(query_reach(row), tile_rows) +
+               most(key_reach(keys.start), keys.stop - keys.start);
     }
+
+    // Of one query and one key, and those that follow.
+    const Number* query_reach(std::int64_t row) const { return query_reach_ + row; }
+    const Number* key_reach(std::int64_t key) const { return key_reach_ + (key - keys_.start); }
 
     Number* query;             // rows of the strip: times the scale, or as powers
     bool finite_query = true;  // whether the queries are finite
@@ -102,14 +114,16 @@ class Scores {
         pack(block_of_queries({first, smaller(first + tile_rows, queries_.stop)}), Number(1),
              six_queries_, width_, tile_rows);
         pack_transposed(block_of_keys({key, key + panel}), one_panel_);
-        additive_scores_beyond(scores, scores_row, six_queries_, width_, one_panel_, weight_,
-                               request_.width, query_reach_ + row, key_reach_ + (key - keys_.start));
+        additive_scores_beyond(fast_weight_.reach, scores, scores_row, six_queries_, width_,
+                               one_panel_, weight_, request_.width, query_reach(row),
+                               key_reach(key));
     }
 
     const Request& request_;
     std::int64_t width_;    // padded to whole vectors
     const Number* weight_;  // of the additive score, or null
-    Number* key_panels_;
+    AdditiveWeight<Number> fast_weight_;
+    Number *key_panels_, *scaled_query_ = nullptr;
     // The largest |number| of each query and of each key.
     Number *query_reach_ = nullptr, *key_reach_ = nullptr;
     Number *six_queries_ = nullptr, *one_panel_ = nullptr;

@@ -4,12 +4,15 @@
 //   value_gradient = weights^T output_gradient
 //   query_gradient = scale * score_gradient key,  key_gradient = scale * score_gradient^T query
 //
+// (the last two for inner products; strip_additive.h has those of the additive score).
+//
 // Each query belongs to one task. To the gradients of keys and values, of biases and parameters many
 // tasks add: each has a copy of its own, and copies are added in a fixed order.
 #pragma once
 
 #include "bias_gradient.h"
 #include "sparse.h"
+#include "strip_additive.h"
 #include "strip_weights.h"
 
 namespace qkv::QKV_ISA {
@@ -38,6 +41,7 @@ class StripBackward {
         const std::int64_t copy = key_numbers_ + value_numbers_;
         Numbers<Number> copies(copy * (alone ? request_.threads : tasks));
         Numbers<double> parameters(tasks * request_.group);
+        Numbers<double> weight_sums(is_additive() ? tasks * request_.width : 0);
         const BiasSums<Number> bias_sums(request_, sizes_.parts);
         const auto run_task = [&](std::int64_t task, int thread) {
             Pieces<Number> pieces(scratch.data() + size * thread);
@@ -45,6 +49,7 @@ class StripBackward {
             mine.key_gradient = copies.data() + copy * (alone ? thread : task);
             mine.value_gradient = mine.key_gradient + key_numbers_;
             mine.parameters = parameters.data() + task * request_.group;
+            mine.weight_sums = weight_sums.data() + (is_additive() ? task * request_.width : 0);
             mine.task = task;
             mine.bias_sums = &bias_sums;
             run_part(lead_of(task / sizes_.parts), task % sizes_.parts, mine);
@@ -62,6 +67,7 @@ class StripBackward {
             parallel(request_.threads, heads, [&](std::int64_t head, int) {
                 write_key_gradients(lead_of(head), copies.data() + head * sizes_.parts * copy, copy);
             });
+        if (request_.additive_weight_gradient) write_weight_gradient(weight_sums.data(), tasks);
         if (request_.parameter_gradient.data)
             for (std::int64_t head = 0; head < heads; ++head)
                 write_parameters(lead_of(head),
@@ -71,7 +77,7 @@ class StripBackward {
    private:
     struct Scratch {
         Scratch(const StripBackward& of, Pieces<Number>& pieces)
-            : weights(of.request_, of.sizes_, pieces) {
+            : weights(of.request_, of.sizes_, pieces), additive(of.request_, of.sizes_, pieces) {
             const StripSizes<Number>& sizes = of.sizes_;
             key = pieces.take(sizes.keys * sizes.width);
             value_panels = pieces.take(sizes.keys * of.request_.value_width);
@@ -85,6 +91,7 @@ class StripBackward {
             listed_gradients = pieces.take(sizes.keys);
         }
         StripWeights<Storage> weights;
+        AdditiveGradients<Storage> additive;
         Range keys = {0, 0};                         // of the task
         Number *key, *value_panels, *value = nullptr;  // of these
         bool finite_keys = true;
@@ -95,9 +102,12 @@ class StripBackward {
         Number *listed_weights, *listed_gradients;  // of a row
         Number *key_gradient, *value_gradient;      // the task's own, of all keys
         double* parameters;                         // of each member of the group
+        double* weight_sums;                        // the task's own gradient of the additive weight
         std::int64_t task;
         const BiasSums<Number>* bias_sums;
     };
+
+    bool is_additive() const { return request_.additive_weight != nullptr; }
 
     Lead lead_of(std::int64_t head) const {
         return {head / request_.heads, head % request_.heads, 0};
@@ -109,6 +119,7 @@ class StripBackward {
         for (std::int64_t i = 0; i < request_.group; ++i) scratch.parameters[i] = 0;
         scratch.keys = sizes_.keys_of(request_, lead, part);
         if (!scratch.keys.empty()) pack_keys(lead, scratch);
+        if (is_additive()) scratch.additive.begin(lead, scratch.keys, scratch.weight_sums);
         sizes_.for_each_strip(request_, lead, part, [&](const Strip& strip) {
             run_strip(strip, scratch);
             write_query_gradient(strip, scratch);
@@ -136,12 +147,16 @@ class StripBackward {
                  Number(1), scratch.output_gradient, sizes_.value_width, padded);
         scratch.weights.compute(strip, scratch.slopes);
         const Normalizer<Number> normalizer(request_, strip.lead);
-        if (scratch.weights.is_sparse) {
+        if (scratch.weights.is_sparse && !is_additive()) {
             for (std::int64_t row = 0; row < rows; ++row) run_listed(strip, normalizer, row, scratch);
             return;
         }
         find_score_gradients(strip, normalizer, scratch);
-        add_query_gradient(strip, scratch);
+        if (is_additive())
+            scratch.additive.add(strip, scratch.weights.scores, scratch.cells,
+                                 scratch.query_gradient, scratch.key_gradient);
+        else
+            add_query_gradient(strip, scratch);
         add_key_gradients(strip, scratch);
     }
 
@@ -272,6 +287,7 @@ class StripBackward {
             add(scratch.finite_output_gradient, scratch.value_gradient + key * value_width,
                 value_width, Strided<Number>{scratch.weights.cells + column, 1, sizes_.cells_row},
                 scratch.output_gradient, value_width, strip.rows(), value_width);
+            if (is_additive()) continue;
             add(scratch.weights.finite_query, scratch.key_gradient + key * width, width,
                 Strided<Number>{scratch.cells + column, 1, sizes_.cells_row}, scratch.weights.query,
                 width, strip.rows(), width);
@@ -283,27 +299,47 @@ class StripBackward {
             Storage* to = row_of<Storage>(request_.query_gradient, strip.lead,
                                           strip.queries.start + row);
             for (std::int64_t j = 0; j < request_.width; ++j)
-                narrow(scratch.query_gradient[row * sizes_.width + j] * Number(request_.scale),
+                narrow(scratch.query_gradient[row * sizes_.width + j] *
+                           (is_additive() ? additive_factor(j) : Number(request_.scale)),
                        to + j);
+        }
+    }
+
+    Number additive_factor(std::int64_t d) const {
+        return AdditiveGradients<Storage>::factor(request_, d);
+    }
+
+    // Adds the tasks' sums in their order.
+    void write_weight_gradient(const double* sums, std::int64_t tasks) const {
+        for (std::int64_t d = 0; d < request_.width; ++d) {
+            double total = 0;
+            for (std::int64_t task = 0; task < tasks; ++task) total += sums[task * request_.width + d];
+            static_cast<Number*>(request_.additive_weight_gradient)[d] = Number(total);
         }
     }
 
     // Adds the copies of one key head's parts, `step` apart, in the order of the parts.
     void write_key_gradients(Lead lead, const Number* copies, std::int64_t step) const {
-        write_sums(request_.key_gradient, lead, request_.width, copies, sizes_.width, step);
+        const auto one = [](std::int64_t) { return Number(1); };
+        const auto factor = [&](std::int64_t d) { return additive_factor(d); };
+        if (is_additive())
+            write_sums(request_.key_gradient, lead, request_.width, copies, sizes_.width, step, factor);
+        else
+            write_sums(request_.key_gradient, lead, request_.width, copies, sizes_.width, step, one);
         write_sums(request_.value_gradient, lead, request_.value_width, copies + key_numbers_,
-                   sizes_.value_width, step);
+                   sizes_.value_width, step, one);
     }
 
+    template <class Factor>
     void write_sums(const Tensor& tensor, Lead lead, std::int64_t width, const Number* copies,
-                    std::int64_t row, std::int64_t step) const {
+                    std::int64_t row, std::int64_t step, Factor factor) const {
         for (std::int64_t key = 0; key < request_.keys; ++key) {
             Storage* to = row_of<Storage>(tensor, lead, key);
             for (std::int64_t j = 0; j < width; ++j) {
                 Number total = copies[key * row + j];
                 for (std::int64_t part = 1; part < sizes_.parts; ++part)
                     total += copies[part * step + key * row + j];
-                narrow(total, to + j);
+                narrow(total * factor(j), to + j);
             }
         }
     }

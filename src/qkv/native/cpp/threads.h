@@ -4,7 +4,11 @@
 
 #include <cstdlib>
 #include <new>
-#if defined(_OPENMP)
+#if defined(QKV_STANDARD_THREADS)
+#include <atomic>
+#include <thread>
+#include <vector>
+#elif defined(_OPENMP)
 #include <omp.h>
 #endif
 
@@ -24,7 +28,16 @@ void parallel(int threads, std::int64_t tasks, Work work) {
         if (thread == 0 && interrupted()) __atomic_store_n(&stopped, true, __ATOMIC_RELAXED);
         if (!__atomic_load_n(&stopped, __ATOMIC_RELAXED)) work(task, thread);
     };
-#if defined(_OPENMP)
+#if defined(QKV_STANDARD_THREADS)
+    std::atomic<std::int64_t> next{0};
+    std::vector<std::thread> others;
+    for (int thread = 0; thread < threads; ++thread)
+        others.emplace_back([&, thread] {
+            for (std::int64_t task; (task = next++) < tasks;) run(task, thread);
+        });
+    for (std::thread& other : others) other.join();
+    return;
+#elif defined(_OPENMP)
     if (threads > 1) {
 #pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
         for (std::int64_t task = 0; task < tasks; ++task) run(task, omp_get_thread_num());

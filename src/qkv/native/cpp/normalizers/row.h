@@ -50,8 +50,10 @@ struct Extremes {
     bool nan;
 };
 
+// Where wanted, `maxima` takes the largest of each column of the row's panels.
 template <class Number>
-QKV_INLINE Extremes<Number> extremes(const Number* row, std::int64_t count) {
+QKV_INLINE Extremes<Number> extremes(const Number* row, std::int64_t count,
+                                     Number* maxima = nullptr) {
     Vector<Number> top[QKV_VECTORS];
     Mask<Number> broken = {};
     for (auto& one : top) one = broadcast(-infinity<Number>);
@@ -62,6 +64,8 @@ QKV_INLINE Extremes<Number> extremes(const Number* row, std::int64_t count) {
             broken |= next != next;
             top[k] = larger(next, top[k]);
         }
+    if (maxima)
+        for (int k = 0; k < QKV_VECTORS; ++k) store(maxima + k * lanes<Number>, top[k]);
     for (int k = 1; k < QKV_VECTORS; ++k) top[0] = larger(top[k], top[0]);
     return {largest<Number>(top[0]), bits_of<Number>(broken) != 0};
 }

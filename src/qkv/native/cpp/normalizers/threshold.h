@@ -1,21 +1,22 @@
-// Weights power(s_j - tau) with tau such that they sum to 1: sparsemax and entmax. Only scores within
-// a known distance of the largest can be above tau. They are taken out of the row, and the exact tau
-// is found among them.
+// Weights power(s_j - tau) with tau such that they sum to 1: sparsemax and entmax. More scores raise
+// tau, so that of a few is a bound from below. Scores above it are taken out of the row, and the exact
+// tau is found among them.
 #pragma once
 
 #include "row.h"
 
 namespace qkv::QKV_ISA {
 
-// tau of `count` numbers, a multiple of the lanes, of which the largest is 0. It lies in [-1, 0].
+// tau of `count` numbers, a multiple of the lanes, of which the largest is 0. It lies in [-1, 0]; the
+// search begins at `tau`, at or below it.
 //
 // Newton's method from the left, where the sum is convex in tau (exponents from 1 on): it rises to
 // the solution, never passes it, and for exponent 1 ends after finitely many steps. For smaller
 // exponents it is kept within an interval that has the solution.
 template <class Number, class Power>
-Number threshold(const Number* values, std::int64_t count, Power power) {
+Number threshold(const Number* values, std::int64_t count, Power power, Number tau = -1) {
     constexpr int most_steps = 100;
-    Number low = -1, high = 0, tau = -1;
+    Number low = -1, high = 0;
     for (int step = 0; step < most_steps; ++step) {
         Vector<Number> slopes = {};
         const Number total = sum_over<Number>(count, [&](std::int64_t j) {
@@ -43,7 +44,8 @@ template <class Number, class Power>
 RowNote weights_above_threshold(Number* row, std::int64_t count, Number scale, Power power,
                                 Candidates<Number> candidates) {
     RowNote note;
-    const auto [top, nan] = extremes(row, count);
+    Number *values = candidates.values, some[panel_width<Number>];
+    const auto [top, nan] = extremes(row, count, some);
     if (nan || top == infinity<Number>) {
         note.support = break_row(row, count, candidates.places);
         note.broken = true;
@@ -54,15 +56,16 @@ RowNote weights_above_threshold(Number* row, std::int64_t count, Number scale, P
         fill(row, count, Number(0));
         return note;
     }
+    for (Number& one : some) one = (one - top) * scale;
+    const Number low = threshold(some, panel_width<Number>, power);
     // Slightly more than can count: rounding must not lose one, nor the largest itself.
-    const Number bound = top - Number(1.0001) / scale;
+    const Number bound = top + (low - Number(0.0001)) / scale;
     const std::int64_t found =
         compress(row, count, [&](Vector<Number> scores) { return scores >= bound; }, candidates);
     const std::int64_t padded = rounded_up(found, lanes<Number>);
-    Number* values = candidates.values;
     for (std::int64_t i = 0; i < found; ++i) values[i] = (values[i] - top) * scale;
     for (std::int64_t i = found; i < padded; ++i) values[i] = -infinity<Number>;
-    const Number tau = threshold(values, padded, power);
+    const Number tau = threshold(values, padded, power, low);
     for (std::int64_t i = 0; i < padded; i += lanes<Number>) {
         const Vector<Number> above = load(values + i) - tau;
         store(values + i, above > 0 ? power.of(above) : Vector<Number>{});
