@@ -224,7 +224,7 @@ def _product(asked: Asked) -> tuple[Tensor, ...]:
 
 def _gradients(asked: Asked, kept: tuple[Tensor, ...], gradient: Tensor) -> list[Tensor | None]:
     """The gradients of what the kernels take, in the order of `Asked.inputs`."""
-    gradient = gradient.to(kept[0].dtype).reshape(kept[0].shape)
+    gradient = gradient.to(asked.query.dtype).reshape(kept[0].shape)
     inputs, stages = asked.vectors, asked.stages
     if _is_fused(asked):
         between = _between(asked, gradients=True)
