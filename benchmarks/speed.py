@@ -17,7 +17,7 @@ from qkv.bench.table import duration
 DOCS = ROOT / "docs"
 
 
-def document(record: dict[str, Any]) -> str:
+def document(record: dict[str, Any], remark: str) -> str:
     """`docs/speed.md`."""
     about, limits = record["machine"], record["limits"]
     works: dict[str, list[dict[str, Any]]] = {}
@@ -37,7 +37,7 @@ Made by `qkv bench --json` on {about["processor"]}, {about["threads"]} threads, 
 {about["torch"]}, {packages}, Python {about["python"]},
 commit {machine()["commit"]}; every sample is in [speed.json](speed.json). The machine is a small
 virtual one whose neighbours take what they want: the same code varies by some ten percent from
-hour to hour, ratios by less.
+hour to hour, ratios by less. {remark}
 
 ![Ratios as marks, a row for each case](speed.png)
 
@@ -93,8 +93,10 @@ def main() -> None:
     """Reads the results, writes the page and its figures."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("results", type=Path, help="what `qkv bench --json` wrote")
-    text = parser.parse_args().results.read_text()
-    save(DOCS / "speed.md", document(json.loads(text)))
+    parser.add_argument("--remark", default="", help="a sentence on how they came about")
+    options = parser.parse_args()
+    text = options.results.read_text()
+    save(DOCS / "speed.md", document(json.loads(text), options.remark))
     save(DOCS / "speed.json", text)
 
 
