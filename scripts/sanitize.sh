@@ -34,6 +34,8 @@ case $which in
     LD_PRELOAD=$(g++ -print-file-name=libtsan.so) $python "$root/tests/native/races.py"
     ;;
 *)
-    LD_PRELOAD=$(g++ -print-file-name=libasan.so) $python -m pytest "$root/tests/native" "$@"
+    # Beside it the library of C++, or it would not find the function that throws.
+    both="$(g++ -print-file-name=libasan.so) $(g++ -print-file-name=libstdc++.so)"
+    LD_PRELOAD=$both $python -m pytest "$root/tests/native" "$@"
     ;;
 esac

@@ -1,8 +1,10 @@
 // Logarithms to base 2.
 #pragma once
 
-#include "storage.h"
+#include <type_traits>
+
 #include "exp.h"
+#include "storage.h"
 
 namespace qkv::QKV_ISA {
 
@@ -31,7 +33,9 @@ QKV_INLINE Vector<Number> log2(Vector<Number> x) {
     typedef Integer<Number> Integers __attribute__((vector_size(QKV_VECTOR_BYTES)));
     using Part = Parts<Number>;
     // Counted from the root of 1/2 on, the exponent is n and the fraction that of m.
-    const Integers bits = same_bits<Integers>(x) - Part::root_of_half;
+    // Of a negative number, whose logarithm nobody reads, the difference wraps around.
+    typedef std::make_unsigned_t<Integer<Number>> Bits __attribute__((vector_size(QKV_VECTOR_BYTES)));
+    const Integers bits = same_bits<Integers>(same_bits<Bits>(x) - Part::root_of_half);
     const Integers exponent = bits >> Exponent<Number>::fraction_bits;
     const Vector<Number> n =
         same_bits<Vector<Number>>(exponent + Part::integer) - Part::integer_zero;
