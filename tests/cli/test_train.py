@@ -63,9 +63,9 @@ def test_another_run_in_the_folder_is_left_alone(data, tmp_path, capsys, changes
         (["--minutes", "-1"], 1, "minutes must be positive; got -1.0"),
         (["--dropout", "1", "--validation-share", "0.2"], 1, "dropout must be in [0, 1); got 1.0"),
         (["--label-smoothing", "nan"], 1, "label_smoothing must be in [0, 1); got nan"),
-        (["--test-share", "2"], 1, "test must be in [0, 1); got 2.0"),
+        (["--test-share", "2"], 1, "test_share must be in [0, 1); got 2.0"),
         (["--learning-rate", "nan"], 1, "learning_rate must be positive; got nan"),
-        (["--seed", "-1"], 1, "seed must be in [0, 2**32); got -1"),
+        (["--seed", "4294967296"], 1, "seed must be an int in [0, 4294967296)"),
         (["--validation", "absent.tsv"], 1, "absent.tsv"),
         (["--resume"], 1, "holds no run to resume"),
         (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 # What each is for.
 OPTIONAL_PACKAGES = {
+    "accelerate": "training, on one device or several",
     "matplotlib": "pictures",
     "numpy": "pictures",
     "rich": "maps in the terminal, progress bars",

@@ -16,48 +16,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import qkv
-from qkv.models.recurrent import CELLS, Recurrent
+from qkv.models.encoder_decoder_config import EncoderDecoderConfig
+from qkv.models.recurrent import Recurrent
 
-SCORES = ("additive", "dot", "none")
 PADDING = 0
-
-
-@dataclass(frozen=True)
-class EncoderDecoderConfig:
-    """Sizes and choices of an `EncoderDecoder`.
-
-    `attention` is the width of query and key, `hidden` that of every recurrent state (of each
-    direction, in the encoder). `score` is the attention's: `additive`, `dot` (scaled), or `none`:
-    the same network whose context is the encoder's final state at every step (Sutskever et al.
-    2014).
-    """
-
-    source_tokens: int
-    target_tokens: int
-    embedding: int = 256
-    hidden: int = 256
-    attention: int = 128
-    layers: int = 1
-    cell: str = "gru"
-    score: str = "additive"
-    dropout: float = 0.2
-
-    def __post_init__(self) -> None:
-        sizes = ("source_tokens", "target_tokens", "embedding", "hidden", "attention", "layers")
-        for name in sizes:
-            value = getattr(self, name)
-            if type(value) is not int or value < 1:
-                raise ValueError(f"EncoderDecoderConfig: {name} must be an int >= 1; got {value!r}")
-        for name, choices in (("cell", tuple(CELLS)), ("score", SCORES)):
-            if getattr(self, name) not in choices:
-                raise ValueError(
-                    f"EncoderDecoderConfig: {name} must be one of {', '.join(choices)}; "
-                    f"got {getattr(self, name)!r}"
-                )
-        if not 0 <= self.dropout < 1:
-            raise ValueError(
-                f"EncoderDecoderConfig: dropout must be in [0, 1); got {self.dropout!r}"
-            )
 
 
 @dataclass(frozen=True)

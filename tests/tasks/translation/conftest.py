@@ -3,11 +3,12 @@
 import pytest
 import torch
 
-from qkv.tasks.schedule import Limits
-from qkv.tasks.trainer import Settings, train
+from qkv.tasks.settings import Settings
+from qkv.tasks.trainer import train
 from qkv.tasks.translation import Translator
+from qkv.tasks.translation.options import Options
 from qkv.tasks.translation.pairs import Pair
-from qkv.tasks.translation.task import Options, TranslationTask
+from qkv.tasks.translation.task import TranslationTask
 
 WHO = {"I": "我", "We": "我们", "They": "他们", "My old friends": "我的老朋友"}
 WHAT = {
@@ -31,7 +32,7 @@ def learnt(tmp_path_factory):
     """The folder of a translator that overfits the twenty pairs."""
     torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("learnt")
-    settings = Settings(Limits(epochs=20), learning_rate=0.02, warmup=10)
+    settings = Settings(epochs=20, learning_rate=0.02, warmup=10)
     train(make_task(), folder, settings, quiet=True)
     return folder
 

@@ -72,23 +72,6 @@ def sentence_share(text: str) -> float:
     return int.from_bytes(digest[:8], "big") / 2**64
 
 
-@dataclass(frozen=True)
-class Shares:
-    """How much of the data is held out: a source sentence belongs to the test set where its
-    `sentence_share` is below `test`, to the validation set where it is in the `validation` next
-    to that. Given files are held out whole, in addition."""
-
-    validation: float = 0.02
-    test: float = 0.0
-
-    def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            if not 0 <= value < 1:
-                raise ValueError(f"Shares: {name} must be in [0, 1); got {value}")
-        if self.validation + self.test >= 1:
-            raise ValueError("Shares: validation and test must leave something to train on")
-
-
 @dataclass
 class Split:
     """Pairs to train on, and held-out pairs by the name of the file they came from."""
@@ -99,11 +82,17 @@ class Split:
 
 
 def split_pairs(
-    data: list[PairFile], validation: list[PairFile], test: list[PairFile], shares: Shares
+    data: list[PairFile],
+    validation: list[PairFile],
+    test: list[PairFile],
+    validation_share: float,
+    test_share: float,
 ) -> Split:
     """Split by source sentence: a sentence that is held out anywhere is trained on nowhere.
 
-    A sentence of a test file is a test sentence even where another file has it too; likewise a
+    A sentence is a test sentence where its `sentence_share` is below `test_share`, one to validate
+    on where it is in the `validation_share` next to that; given files are held out whole. A
+    sentence of a test file is a test sentence even where another file has it too; likewise a
     validation file's, unless it is a test sentence.
     """
     testing = {sentence_key(pair.source) for file in test for pair in file.pairs}
@@ -112,9 +101,9 @@ def split_pairs(
 
     def place(pair: Pair, name: str) -> None:
         key, share = sentence_key(pair.source), sentence_share(pair.source)
-        if key in testing or share < shares.test:
+        if key in testing or share < test_share:
             split.test.setdefault(name, []).append(pair)
-        elif key in validating or share < shares.test + shares.validation:
+        elif key in validating or share < test_share + validation_share:
             split.validation.setdefault(name, []).append(pair)
         else:
             split.train.append(pair)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,38 +14,10 @@ from qkv.models import EncoderDecoder, EncoderDecoderConfig
 from qkv.tasks.task import Loss
 from qkv.tasks.translation.batches import Batch, EncodedPair, bucket, make_batch
 from qkv.tasks.translation.bleu import bleu, by_source
+from qkv.tasks.translation.options import Options
 from qkv.tasks.translation.pairs import Pair
-from qkv.tasks.translation.tokens import KINDS, PADDING, Tokens, are_chinese
+from qkv.tasks.translation.tokens import PADDING, Tokens, are_chinese
 from qkv.tasks.translation.translator import Translator
-
-
-@dataclass(frozen=True)
-class Options:
-    """How to learn to translate. `longest` bounds the tokens of a training sentence;
-    `batch_tokens` those of a batch's targets; `validation_sentences` how many are translated to
-    measure BLEU after each epoch."""
-
-    source_pieces: int = 6000
-    target_kind: str | None = None
-    target_pieces: int = 6000
-    longest: int = 60
-    batch_tokens: int = 2500
-    label_smoothing: float = 0.1
-    validation_sentences: int = 500
-
-    def __post_init__(self) -> None:
-        counts = "source_pieces", "target_pieces", "longest", "batch_tokens", "validation_sentences"
-        for name in counts:
-            if getattr(self, name) < 1:
-                raise ValueError(f"Options: {name} must be >= 1; got {getattr(self, name)}")
-        if self.target_kind not in (None, *KINDS):
-            raise ValueError(
-                f"Options: target_kind must be one of {', '.join(KINDS)}; got {self.target_kind!r}"
-            )
-        if not 0 <= self.label_smoothing < 1:
-            raise ValueError(
-                f"Options: label_smoothing must be in [0, 1); got {self.label_smoothing}"
-            )
 
 
 class _Batches:
@@ -81,7 +53,7 @@ class TranslationTask:
         if not train or not validation:
             missing = "validate on" if train else "train on"
             raise ValueError(f"translation: the split leaves no pair to {missing}")
-        kind = options.target_kind
+        kind = options.target_tokens
         if kind is None:
             kind = "characters" if are_chinese(pair.target for pair in train) else "pieces"
         sources, targets = ([pair[side] for pair in train] for side in (0, 1))

@@ -11,11 +11,11 @@ from itertools import pairwise
 from typing import Any
 
 from qkv.tasks.optional import needed
+from qkv.tasks.translation.options import KINDS
 
 PADDING, START, END = 0, 1, 2
 FIRST = 3
 END_TEXT = "</s>"
-KINDS = ("characters", "pieces")
 UNKNOWN_TEXT = "<unk>"
 
 
