@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import qkv
-from qkv.models.recurrent import CELLS, Recurrent
+from qkv.nn.recurrent import CELLS, Recurrent
 
 SCORES = ("additive", "dot", "none")
 PADDING = 0
