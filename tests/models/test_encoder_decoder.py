@@ -113,7 +113,7 @@ def test_every_parameter_learns():
     [
         ("hidden", 0, r"hidden must be an int >= 1; got 0"),
         ("layers", 1.5, r"layers must be an int >= 1; got 1.5"),
-        ("cell", "rnn", r"cell must be one of gru, lstm; got 'rnn'"),
+        ("cell", "conv", r"cell must be one of gru, lstm, rnn; got 'conv'"),
         ("score", "cosine", r"score must be one of additive, dot, none; got 'cosine'"),
         ("dropout", 1.0, r"dropout must be in \[0, 1\); got 1.0"),
     ],

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 import qkv
 from qkv.models.encoder_decoder_config import EncoderDecoderConfig
-from qkv.models.recurrent import Recurrent
+from qkv.nn.recurrent import Recurrent
 
 PADDING = 0
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from qkv._options import Options, option, required
 
-CELLS = ("gru", "lstm")
+CELLS = ("gru", "lstm", "rnn")
 SCORES = ("additive", "dot", "none")
 
 

@@ -1,4 +1,4 @@
-"""GRU and LSTM behind one interface: the whole state is one tensor with the batch first."""
+"""Torch's recurrent layers behind one interface: the whole state is one tensor, batch first."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-CELLS = {"gru": nn.GRU, "lstm": nn.LSTM}
+CELLS = {"gru": nn.GRU, "lstm": nn.LSTM, "rnn": nn.RNN}
 
 
 class Recurrent(nn.Module):
@@ -27,6 +27,8 @@ class Recurrent(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
+        if cell not in CELLS:
+            raise ValueError(f"Recurrent: cell must be one of {', '.join(CELLS)}; got {cell!r}")
         self.parts = 2 if cell == "lstm" else 1
         self.directions = 2 if bidirectional else 1
         self.cell = CELLS[cell](
