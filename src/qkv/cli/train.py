@@ -8,9 +8,11 @@ from typing import Annotated, Any
 import typer
 
 from qkv.cli.settings import Given, declared
-from qkv.models import EncoderDecoderConfig
+from qkv.models import EncoderDecoderConfig, ImageClassifierConfig, TextClassifierConfig
+from qkv.tasks.classification.images import options as images
+from qkv.tasks.classification.text import options as texts
 from qkv.tasks.settings import LIMITS, Settings
-from qkv.tasks.translation.options import Data, Options
+from qkv.tasks.translation import options as pairs
 
 app = typer.Typer(help="Train a model.")
 
@@ -24,15 +26,20 @@ Resume = Annotated[
 Pairs = Annotated[
     list[Path], typer.Argument(metavar="DATA", help="Files of source<TAB>target lines, UTF-8.")
 ]
-
-
-@app.callback()
-def _group() -> None:
-    """Train a model."""  # With a callback, `translate` stays a command of its own.
+Texts = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="DATA",
+        help="Files of label<TAB>text or label<TAB>id<TAB>text lines, UTF-8, also gzipped.",
+    ),
+]
+Images = Annotated[
+    Path, typer.Argument(metavar="DATA", help="Folder of class/file.png, or .npz file.")
+]
 
 
 @app.command()
-@declared(Data, Settings, Options, EncoderDecoderConfig)
+@declared(pairs.Data, Settings, pairs.Options, EncoderDecoderConfig)
 def translate(
     train: Pairs, out: Out, threads: Threads = None, resume: Resume = False, *, given: Given
 ) -> None:
@@ -41,11 +48,51 @@ def translate(
     from qkv.tasks.translation.training import train_translator
 
     train_translator(
-        Data(train, **given.of(Data)),
+        pairs.Data(train, **given.of(pairs.Data)),
         out,
         Settings(**_limited(given.of(Settings))),
-        Options(**given.of(Options)),
+        pairs.Options(**given.of(pairs.Options)),
         given.of(EncoderDecoderConfig),
+        resume=resume,
+        say=_say,
+    )
+
+
+@app.command()
+@declared(texts.Data, Settings, texts.Options, TextClassifierConfig, defaults=texts.DEFAULTS)
+def classify(
+    train: Texts, out: Out, threads: Threads = None, resume: Resume = False, *, given: Given
+) -> None:
+    """Train a classifier of texts."""
+    _use(threads)
+    from qkv.tasks.classification.text.training import train_text_classifier
+
+    train_text_classifier(
+        texts.Data(train, **given.of(texts.Data)),
+        out,
+        Settings(**_limited(given.of(Settings))),
+        texts.Options(**given.of(texts.Options)),
+        given.of(TextClassifierConfig),
+        resume=resume,
+        say=_say,
+    )
+
+
+@app.command("classify-image")
+@declared(images.Data, Settings, images.Options, ImageClassifierConfig, defaults=images.DEFAULTS)
+def classify_image(
+    train: Images, out: Out, threads: Threads = None, resume: Resume = False, *, given: Given
+) -> None:
+    """Train a classifier of pictures."""
+    _use(threads)
+    from qkv.tasks.classification.images.training import train_image_classifier
+
+    train_image_classifier(
+        images.Data(train, **given.of(images.Data)),
+        out,
+        Settings(**_limited(given.of(Settings))),
+        images.Options(**given.of(images.Options)),
+        given.of(ImageClassifierConfig),
         resume=resume,
         say=_say,
     )

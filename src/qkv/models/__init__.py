@@ -12,13 +12,29 @@ if TYPE_CHECKING:
     from qkv.models.encoder_decoder import Encoded as Encoded
     from qkv.models.encoder_decoder import EncoderDecoder as EncoderDecoder
     from qkv.models.encoder_decoder_config import EncoderDecoderConfig as EncoderDecoderConfig
+    from qkv.models.image_classifier import ImageClassifier as ImageClassifier
+    from qkv.models.image_classifier_config import ImageClassifierConfig as ImageClassifierConfig
+    from qkv.models.text_classifier import TextClassifier as TextClassifier
+    from qkv.models.text_classifier_config import TextClassifierConfig as TextClassifierConfig
 
 _HOMES = {
     "Encoded": "encoder_decoder",
     "EncoderDecoder": "encoder_decoder",
     "EncoderDecoderConfig": "encoder_decoder_config",
+    "ImageClassifier": "image_classifier",
+    "ImageClassifierConfig": "image_classifier_config",
+    "TextClassifier": "text_classifier",
+    "TextClassifierConfig": "text_classifier_config",
 }
-__all__ = ["Encoded", "EncoderDecoder", "EncoderDecoderConfig"]
+__all__ = [
+    "Encoded",
+    "EncoderDecoder",
+    "EncoderDecoderConfig",
+    "ImageClassifier",
+    "ImageClassifierConfig",
+    "TextClassifier",
+    "TextClassifierConfig",
+]
 
 
 def __getattr__(name: str) -> Any:

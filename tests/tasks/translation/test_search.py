@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from qkv.models import EncoderDecoder, EncoderDecoderConfig
+from qkv.tasks.tokens import END, FIRST, PADDING, START
 from qkv.tasks.translation import search
 from qkv.tasks.translation.search import beam_search
-from qkv.tasks.translation.tokens import END, FIRST, PADDING, START
 
 
 @pytest.fixture

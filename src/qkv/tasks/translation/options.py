@@ -7,8 +7,7 @@ from pathlib import Path
 
 from qkv._options import Options as Checked
 from qkv._options import option
-
-KINDS = ("characters", "pieces")
+from qkv.tasks.tokens import KINDS
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
+
+from qkv.tasks.shares import sentence_key, sentence_share
 
 BAD_SHARE = 0.01
 
@@ -58,18 +58,6 @@ def read_pairs(path: Path) -> PairFile:
     if not pairs:
         raise ValueError(f"{path}: no sentence pairs")
     return PairFile(path, pairs, len(bad), bad[0] if bad else None)
-
-
-def sentence_key(text: str) -> str:
-    """What makes two source sentences the same: their words, without case or punctuation."""
-    words = " ".join(re.findall(r"\w+", text.casefold()))
-    return words or text
-
-
-def sentence_share(text: str) -> float:
-    """A number in [0, 1) that depends on the sentence's words alone, evenly spread."""
-    digest = hashlib.sha256(sentence_key(text).encode()).digest()
-    return int.from_bytes(digest[:8], "big") / 2**64
 
 
 @dataclass

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from qkv.models import Encoded, EncoderDecoder
-from qkv.tasks.translation.tokens import END, PADDING, START
+from qkv.tasks.tokens import END, PADDING, START
 
 
 class Hypothesis(NamedTuple):

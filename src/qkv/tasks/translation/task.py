@@ -12,11 +12,11 @@ import torch.nn.functional as F
 
 from qkv.models import EncoderDecoder, EncoderDecoderConfig
 from qkv.tasks.task import Loss
-from qkv.tasks.translation.batches import Batch, EncodedPair, bucket, make_batch
+from qkv.tasks.tokens import PADDING, Tokens, are_chinese
+from qkv.tasks.translation.batches import Batch, EncodedPair, bucketed, make_batch
 from qkv.tasks.translation.bleu import bleu, by_source
 from qkv.tasks.translation.options import Options
 from qkv.tasks.translation.pairs import Pair
-from qkv.tasks.translation.tokens import PADDING, Tokens, are_chinese
 from qkv.tasks.translation.translator import Translator
 
 
@@ -74,7 +74,7 @@ class TranslationTask:
 
     def batches(self, epoch: int) -> _Batches:
         seed = self.seed * 1_000_003 + epoch
-        return _Batches(self.train, bucket(self.train, self.options.batch_tokens, seed))
+        return _Batches(self.train, bucketed(self.train, self.options.batch_tokens, seed))
 
     def loss(self, model: EncoderDecoder, batch: Batch) -> Loss:
         return self._loss(model, batch, self.options.label_smoothing)
@@ -82,7 +82,7 @@ class TranslationTask:
     def validate(self, model: EncoderDecoder) -> dict[str, float]:
         figures = {}
         encoded, _ = self._encode(self.validation)
-        groups = bucket(encoded, self.options.batch_tokens, None)
+        groups = bucketed(encoded, self.options.batch_tokens, None)
         losses = [self._loss(model, batch, 0.0) for batch in _Batches(encoded, groups)]
         total = sum(float(loss.total) for loss in losses)
         figures["validation_loss"] = total / sum(loss.count for loss in losses)

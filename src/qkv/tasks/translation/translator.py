@@ -7,15 +7,14 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 import qkv
 from qkv.models import EncoderDecoder, EncoderDecoderConfig
-from qkv.tasks.files import read_model, write_model
-from qkv.tasks.translation.batches import pad_sources
+from qkv.tasks.buckets import padded
+from qkv.tasks.files import fill, loading, read_model, write_model
+from qkv.tasks.tokens import END_TEXT, START, Tokens, words
 from qkv.tasks.translation.search import Hypothesis, beam_search
 from qkv.tasks.translation.sentences import chunks
-from qkv.tasks.translation.tokens import END_TEXT, START, Tokens, words
 
 FORMAT = "qkv translator 1"
 SHORTEST_LIMIT = 8  # a chunk holds at least a character, which may be four byte tokens
@@ -69,19 +68,14 @@ class Translator:
         """
         folder = SHIPPED if path is None else Path(path)
         config, tokenizer, weights = read_model(folder)
-        try:
-            if config.get("format") != FORMAT:
-                raise ValueError(f"its format is {config.get('format')!r}, not {FORMAT!r}")
+        with loading(folder, "a translator", config, FORMAT):
             model = EncoderDecoder(EncoderDecoderConfig(**config["model"]))
-            _fill(model, weights)
+            fill(model, weights)
             source, target = (Tokens.from_json(tokenizer[side]) for side in ("source", "target"))
             sizes = (model.config.source_tokens, model.config.target_tokens)
             if sizes != (source.size, target.size):
                 raise ValueError("tokenizer.json is of another model: the token counts differ")
             return cls(model.requires_grad_(False), source, target, config["longest"])
-        except (ValueError, TypeError, KeyError, RuntimeError) as error:
-            reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
-            raise ValueError(f"{folder}: not a translator that qkv can load: {reason}") from error
 
     def save(self, path: str | Path, dtype: torch.dtype | None = None) -> None:
         """Write a model folder of `config.json`, `model.safetensors`, `tokenizer.json`.
@@ -132,7 +126,7 @@ class Translator:
     def _batch(self, texts: list[str], beam: int, length_penalty: float) -> list[Translation]:
         sources = self.source.encode(texts)
         device = self.model.output_bias.device
-        tokens, lengths = pad_sources(sources)
+        tokens, lengths = padded(sources)
         encoded = self.model.encode(tokens.to(device), lengths.to(device))
         found = beam_search(
             self.model,
@@ -192,15 +186,3 @@ def _check(texts: Sequence[str], beam: int, batch: int) -> None:
     for name, value in (("beam", beam), ("batch", batch)):
         if type(value) is not int or value < 1:
             raise ValueError(f"Translator.translate: {name} must be an int >= 1; got {value}")
-
-
-def _fill(model: EncoderDecoder, weights: dict[str, Tensor]) -> None:
-    """Load weights, or raise ValueError with the first that does not fit."""
-    own = model.state_dict()
-    for name in sorted(own.keys() | weights.keys()):
-        wanted, got = (list(w[name].shape) if name in w else "absent" for w in (own, weights))
-        if wanted != got:
-            raise ValueError(
-                f"model.safetensors does not fit config.json: {name} must be {wanted}; got {got}"
-            )
-    model.load_state_dict(weights)
