@@ -11,7 +11,9 @@ from qkv.nn import AttentionPooling, SpatialAttention
 class ResidualBlock(nn.Module):
     """Two convolutions whose answer is added to what they read, `[B, C, H, W]`.
 
-    Source: He et al., "Deep Residual Learning for Image Recognition" (2016), figure 5, left.
+    Source: He et al., "Deep Residual Learning for Image Recognition" (2016), figure 5, left; the
+    shortcut: He et al., "Bag of Tricks for Image Classification with Convolutional Neural
+    Networks" (2019), figure 2 (c).
     """
 
     def __init__(self, inputs: int, channels: int, stride: int) -> None:
@@ -21,7 +23,7 @@ class ResidualBlock(nn.Module):
         # Training starts from the identity: the block adds nothing at first.
         nn.init.zeros_(self.second[1].get_parameter("weight"))
         same = inputs == channels and stride == 1
-        self.shortcut = nn.Identity() if same else _convolution(inputs, channels, 1, stride)
+        self.shortcut = nn.Identity() if same else _shortcut(inputs, channels, stride)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.relu(self.shortcut(x) + self.second(F.relu(self.first(x))))
@@ -65,6 +67,16 @@ def _last(width: int, heads: int | None) -> nn.Module:
         return SpatialAttention(width, heads)
     replaced = (SpatialAttention(width), AttentionPooling(width))
     return PlaceBlock(width, sum(p.numel() for layer in replaced for p in layer.parameters()))
+
+
+def _shortcut(inputs: int, channels: int, stride: int) -> nn.Sequential:
+    """The mean of the places that become one, then new channels.
+
+    A strided 1×1 convolution would skip places. Its gradient for fewer than 8 channels, channels
+    last, also writes outside of its memory in oneDNN, which torch 2.13 uses on processors.
+    """
+    mean = nn.AvgPool2d(stride, ceil_mode=True, count_include_pad=False)
+    return nn.Sequential(mean, *_convolution(inputs, channels, 1))
 
 
 def _convolution(inputs: int, channels: int, kernel: int, stride: int = 1) -> nn.Sequential:

@@ -28,6 +28,8 @@ def bucket(sizes: Sequence[tuple[int, ...]], tokens: int, seed: int | None) -> l
     Items of one group have about the same sizes, the first foremost. With a seed, which items of
     a size come together and the order of groups are drawn from it; with None groups go by size.
     """
+    if not sizes:
+        return []
     generator = None if seed is None else torch.Generator().manual_seed(seed)
     order = _shuffled(list(range(len(sizes))), generator)
     order.sort(key=lambda i: sizes[i])

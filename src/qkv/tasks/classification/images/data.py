@@ -71,7 +71,7 @@ def picture_files(folder: Path) -> list[Path]:
 def _in_file(path: Path, size: tuple[int, int] | None) -> Found:
     numpy = needed("numpy")
     try:
-        with numpy.load(path, allow_pickle=False) as file:
+        with path.open("rb") as opened, numpy.load(opened, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
     except (ValueError, zipfile.BadZipFile, EOFError, AttributeError) as error:
         raise ValueError(f"{path}: not an .npz file: {error}") from error
