@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from qkv.models.image_classifier_config import HEADS
 from qkv.nn import AttentionPooling, SpatialAttention
 
 
@@ -65,7 +66,7 @@ class ResidualCNN(nn.Sequential):
 def _last(width: int, heads: int | None) -> nn.Module:
     if heads is not None:
         return SpatialAttention(width, heads)
-    replaced = (SpatialAttention(width), AttentionPooling(width))
+    replaced = (SpatialAttention(width, HEADS), AttentionPooling(width))
     return PlaceBlock(width, sum(p.numel() for layer in replaced for p in layer.parameters()))
 
 
