@@ -205,6 +205,18 @@ def test_a_window_is_one_beside_the_causal_mask() -> None:
     assert moved.tolist() == [False, False, True, True, False, False]
 
 
+@EVERY
+def test_under_autocast_it_is_near_what_it_is_without(name) -> None:
+    decoder = DECODERS[name]()
+    x, states = written(decoder).float(), ragged(6).float()
+    with torch.autocast("cpu", torch.bfloat16):
+        half, _ = decoder(x, decoder.start(states, LENGTHS))
+        half.float().sin().sum().backward()
+    right, _ = decoder(x, decoder.start(states, LENGTHS))
+    torch.testing.assert_close(half.float(), right, rtol=0.1, atol=0.1)
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in decoder.parameters())
+
+
 def test_dropout_is_at_work_in_training_alone() -> None:
     for decoder in (
         RecurrentDecoder(5, 8, 6, dropout=0.5),
