@@ -55,10 +55,9 @@ def test_what_stands_in_padding_changes_neither_output_nor_gradient(score):
 def test_a_step_at_a_time_equals_all_at_once(score):
     model = make(score=score, cell="lstm")
     source, lengths, target = batch()
-    encoded = model.encode(source, lengths)
-    state, steps = model.start(encoded), []
+    state, steps = model.start(source, lengths), []
     for column in range(target.shape[1]):
-        logits, state = model.decode(encoded, target[:, column : column + 1], state)
+        logits, state = model.decode(target[:, column : column + 1], state)
         steps.append(logits)
     whole = model(source, lengths, target)
     torch.testing.assert_close(torch.cat(steps, dim=1), whole, rtol=1e-10, atol=1e-12)
@@ -79,8 +78,9 @@ def test_the_context_is_the_alignment_times_the_encoder_states():
     model = make()
     source, lengths, target = batch()
     row, length = 2, 4
-    encoded = model.encode(source[row : row + 1, :length], lengths[row : row + 1])
-    asked, _, _ = model._ask(target[row : row + 1], model.start(encoded))
+    state = model.start(source[row : row + 1, :length], lengths[row : row + 1])
+    encoded = state.encoded
+    asked, _, _ = model._ask(target[row : row + 1], state)
     scores = torch.tanh(model.query(asked[0])[:, None] + encoded.key[0]) @ model.weight
     weights = scores.softmax(-1)
     matrix = model.attention(source[row, :length], target[row])

@@ -152,6 +152,25 @@ def test_layers_have_parameters_of_their_own_in_their_stages() -> None:
     assert {"layers.0.attention.score.weight", "layers.1.attention.bias.0.table"} <= set(names)
 
 
+@EVERY
+def test_under_autocast_it_is_near_what_it_is_without(name) -> None:
+    encoder, x = ENCODERS[name](), ragged(5).float()
+    with torch.autocast("cpu", torch.bfloat16):
+        half = encoder(x, LENGTHS)
+        half.float().sin().sum().backward()
+    assert half.dtype in (torch.bfloat16, torch.float32)
+    torch.testing.assert_close(half.float(), encoder(x, LENGTHS), rtol=0.1, atol=0.1)
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in encoder.parameters())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["attention", "window", "conv"])
+def test_it_compiles_into_one_graph(name) -> None:
+    encoder, x = ENCODERS[name](), ragged(5).float().nan_to_num()
+    compiled = torch.compile(encoder, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(x, LENGTHS), encoder(x, LENGTHS), rtol=1e-4, atol=1e-5)
+
+
 def test_dropout_is_at_work_in_training_alone() -> None:
     for encoder in (
         RecurrentEncoder(5, WIDTH, layers=2, dropout=0.5),

@@ -139,6 +139,18 @@ def test_cross_attention_over_a_ragged_context_equals_its_sequences(name) -> Non
     assert_close(layer.output((matrix @ prepared.value).transpose(1, 2).flatten(2)), expected)
 
 
+def test_values_of_a_third_source_are_ragged_too() -> None:
+    layer = MultiHeadAttention(8, 2, context_width=6, values_width=5).double()
+    order = iter(range(4))
+
+    def call(values: torch.Tensor, lengths: torch.Tensor | None) -> torch.Tensor:
+        rows = [next(order)] if lengths is None else [0, 1, 2, 3]
+        context = ragged(6)[rows, : values.shape[1]]
+        return layer(randn(4, 3, 8)[rows], context, values, lengths=lengths)
+
+    check_one_by_one(layer, call, 5, trim=False)
+
+
 @EVERY
 def test_what_stages_learn_belongs_to_the_layer(name) -> None:
     layer, other = make(name), make(name)

@@ -99,6 +99,14 @@ def test_channels_last_gives_the_same() -> None:
     assert_close(block(x.contiguous(memory_format=torch.channels_last)), block(x))
 
 
+@pytest.mark.slow
+@POSITIONS
+def test_it_compiles_into_one_graph(positions) -> None:
+    block, x = make(positions), feature_map(2, 8, 3, 4)
+    compiled = torch.compile(block, fullgraph=True, backend="aot_eager")
+    assert_close(compiled(x), block(x))
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [

@@ -9,31 +9,37 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from qkv.models.encoder_decoder import Encoded as Encoded
     from qkv.models.encoder_decoder import EncoderDecoder as EncoderDecoder
     from qkv.models.encoder_decoder_config import EncoderDecoderConfig as EncoderDecoderConfig
     from qkv.models.image_classifier import ImageClassifier as ImageClassifier
     from qkv.models.image_classifier_config import ImageClassifierConfig as ImageClassifierConfig
+    from qkv.models.sequence_to_sequence import SequenceToSequence as SequenceToSequence
+    from qkv.models.sequence_to_sequence import SequenceToSequenceConfig as SequenceToSequenceConfig
     from qkv.models.text_classifier import TextClassifier as TextClassifier
     from qkv.models.text_classifier_config import TextClassifierConfig as TextClassifierConfig
+    from qkv.models.translation import TranslationModel as TranslationModel
 
 _HOMES = {
-    "Encoded": "encoder_decoder",
     "EncoderDecoder": "encoder_decoder",
     "EncoderDecoderConfig": "encoder_decoder_config",
     "ImageClassifier": "image_classifier",
     "ImageClassifierConfig": "image_classifier_config",
+    "SequenceToSequence": "sequence_to_sequence",
+    "SequenceToSequenceConfig": "sequence_to_sequence",
     "TextClassifier": "text_classifier",
     "TextClassifierConfig": "text_classifier_config",
+    "TranslationModel": "translation",
 }
 __all__ = [
-    "Encoded",
     "EncoderDecoder",
     "EncoderDecoderConfig",
     "ImageClassifier",
     "ImageClassifierConfig",
+    "SequenceToSequence",
+    "SequenceToSequenceConfig",
     "TextClassifier",
     "TextClassifierConfig",
+    "TranslationModel",
 ]
 
 

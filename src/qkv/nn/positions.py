@@ -40,6 +40,9 @@ class LearntPositions(nn.Module):
 
     def __init__(self, width: int, longest: int) -> None:
         super().__init__()
+        for name, size in (("width", width), ("longest", longest)):
+            if type(size) is not int or size < 1:
+                raise ValueError(f"LearntPositions: {name} must be an int >= 1; got {size!r}")
         self.table = nn.Parameter(torch.empty(longest, width))
         nn.init.normal_(self.table, std=0.02)
 

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from .._tensors import cast_for_autocast
+
 CELLS = {"gru": nn.GRU, "lstm": nn.LSTM, "rnn": nn.RNN}
 
 
@@ -48,7 +50,9 @@ class Recurrent(nn.Module):
         With `lengths` `[B]` each sequence ends there: neither direction reads what follows, the
         state is that of the last real step, and outputs beyond it are zero.
         """
-        initial = None if state is None else self._split(state)
+        # Torch's LSTM on a CPU fails under autocast unless it is given the narrow type itself.
+        inputs = cast_for_autocast(inputs)
+        initial = None if state is None else self._split(cast_for_autocast(state))
         if lengths is None:
             outputs, final = self.cell(inputs, initial)
             return outputs, self._join(final)

@@ -5,17 +5,31 @@ import itertools
 import pytest
 import torch
 
-from qkv.models import EncoderDecoder, EncoderDecoderConfig
+from qkv.models import (
+    EncoderDecoder,
+    EncoderDecoderConfig,
+    SequenceToSequence,
+    SequenceToSequenceConfig,
+)
 from qkv.tasks.tokens import END, FIRST, PADDING, START
 from qkv.tasks.translation import search
 from qkv.tasks.translation.search import beam_search
 
 
-@pytest.fixture
-def model():
-    torch.manual_seed(5)
+def recurrent():
     config = EncoderDecoderConfig(12, 7, embedding=6, hidden=6, attention=4, dropout=0.0)
-    model = EncoderDecoder(config).double().eval()
+    return EncoderDecoder(config)
+
+
+def transformer():
+    config = SequenceToSequenceConfig(12, 7, width=8, heads=2, encoder_layers=1, decoder_layers=2)
+    return SequenceToSequence(config)
+
+
+@pytest.fixture(params=[recurrent, transformer])
+def model(request):
+    torch.manual_seed(5)
+    model = request.param().double().eval()
     with torch.no_grad():  # an untrained model is indifferent; make it care
         for parameter in model.parameters():
             parameter *= 3
@@ -30,7 +44,7 @@ def sources():
 def run(model, source, lengths, **options):
     options = {"beam": 3, "length_penalty": 1.0, "unknown": FIRST} | options
     with torch.no_grad():
-        return beam_search(model, model.encode(source, lengths), **options)
+        return beam_search(model, source, lengths, **options)
 
 
 def log_probability(model, source, lengths, tokens):

@@ -43,13 +43,12 @@ def test_the_alignment_is_what_the_decoder_used_at_each_step(translator):
     lengths = torch.tensor([source.shape[1]])
     read = torch.tensor([[1, *translator.target.encode([result.text])[0][:-1]]])
     with torch.no_grad():
-        encoded = model.encode(source, lengths)
-        state, weights = model.start(encoded), []
+        state, weights = model.start(source, lengths), []
         for column in range(read.shape[1]):
             asked, _, _ = model._ask(read[:, column : column + 1], state)
-            scores = torch.tanh(model.query(asked[0]) + encoded.key[0]) @ model.weight
+            scores = torch.tanh(model.query(asked[0]) + state.encoded.key[0]) @ model.weight
             weights.append(scores.softmax(-1))
-            _, state = model.decode(encoded, read[:, column : column + 1], state)
+            _, state = model.decode(read[:, column : column + 1], state)
     torch.testing.assert_close(matrix.dense(), torch.stack(weights), rtol=1e-4, atol=1e-6)
     assert not matrix.dense().requires_grad
 

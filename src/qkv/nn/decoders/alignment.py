@@ -10,6 +10,7 @@ from torch import Tensor, nn
 import qkv
 
 from ..._matrix import AttentionMatrix
+from ..._tensors import cast_for_autocast
 from ..cache import PreparedContext
 from ..held import Held
 from ..padding import without_padding
@@ -53,14 +54,15 @@ class Alignment(nn.Module):
 
     def prepare(self, states: Tensor, lengths: Tensor | None) -> PreparedContext:
         """What every question needs of the encoder's states `[B, Lk, context_width]`."""
-        states = without_padding(states, lengths)
+        states = cast_for_autocast(without_padding(states, lengths))
         key = qkv.prepare(self.key(states).unsqueeze(1), self.score())
         return PreparedContext(key, states.unsqueeze(1), lengths)
 
     def matrix(self, states: Tensor, context: PreparedContext) -> AttentionMatrix:
         """How decoder states `[B, Lq, width]` look at the encoder's, `[B, 1, Lq, Lk]`."""
         mask = None if context.lengths is None else qkv.Padding(context.lengths)
-        return qkv.attention(self.query(states).unsqueeze(1), context.key, mask=mask)
+        query = self.query(cast_for_autocast(states)).unsqueeze(1)
+        return qkv.attention(query, context.key, mask=mask)
 
     def forward(self, states: Tensor, context: PreparedContext) -> Tensor:
         """What each of them brings back, `[B, Lq, context_width]`."""

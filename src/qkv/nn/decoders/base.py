@@ -18,6 +18,11 @@ class DecoderState(Protocol):
         of a beam that go on. `index` is `[B']` of integers."""
         ...
 
+    @property
+    def batch(self) -> int:
+        """How many sequences it is of."""
+        ...
+
 
 class Decoder(nn.Module):
     """Writes a sequence while it looks at the states that an encoder read.
@@ -61,13 +66,13 @@ class Decoder(nn.Module):
     def forward(self, x: Tensor, state: Any) -> tuple[Tensor, Any]:
         """Outputs `[B, Lq, width]` after each row of `x` `[B, Lq, inputs]`, and the state after
         the last."""
-        self._check(x)
+        self._check(x, state)
         return self.steps(x, state)
 
     def matrices(self, x: Tensor, state: Any) -> list[AttentionMatrix]:
         """Where the same call would look in the encoder's states: `[B, H, Lq, Lk]` of each layer
         that attends, from below. Row i is the look taken for output i."""
-        self._check(x)
+        self._check(x, state)
         return self.looks(x, state)
 
     def begin(self, states: Tensor, lengths: Tensor | None) -> Any:
@@ -82,10 +87,14 @@ class Decoder(nn.Module):
         """As `matrices`, of what is checked."""
         raise NotImplementedError
 
-    def _check(self, x: Tensor) -> None:
+    def _check(self, x: Tensor, state: DecoderState) -> None:
         kind = type(self).__name__
         check_sequences(kind, "x", x, self.inputs)
         if x.ndim != 3 or x.shape[1] == 0:
             raise ValueError(
                 f"{kind}: x must be [B, Lq, {self.inputs}] with Lq >= 1; got {list(x.shape)}"
+            )
+        if x.shape[0] != state.batch:
+            raise ValueError(
+                f"{kind}: x must be for the batch of its state ({state.batch}); got {x.shape[0]}"
             )

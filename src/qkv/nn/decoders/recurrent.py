@@ -29,6 +29,11 @@ class RecurrentState:
         """The state of these entries of the batch."""
         return RecurrentState(self.context.reorder(index), self.memory[index], self.output[index])
 
+    @property
+    def batch(self) -> int:
+        """How many sequences it is of."""
+        return self.memory.shape[0]
+
 
 class RecurrentDecoder(Decoder):
     """Recurrent layers whose state asks the encoder's states at every step.

@@ -30,6 +30,11 @@ class SelfAttentionState:
             tuple(cache.reorder(index) for cache in self.caches),
         )
 
+    @property
+    def batch(self) -> int:
+        """How many sequences it is of."""
+        return self.contexts[0].value.shape[0]
+
 
 class SelfAttentionDecoder(Decoder):
     """The decoder of a Transformer: each layer looks at what was written so far, then at the

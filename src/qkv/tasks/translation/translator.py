@@ -127,10 +127,10 @@ class Translator:
         sources = self.source.encode(texts)
         device = self.model.output_bias.device
         tokens, lengths = padded(sources)
-        encoded = self.model.encode(tokens.to(device), lengths.to(device))
         found = beam_search(
             self.model,
-            encoded,
+            tokens.to(device),
+            lengths.to(device),
             beam=beam,
             length_penalty=length_penalty,
             unknown=self.target.unknown,

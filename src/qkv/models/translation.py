@@ -1,0 +1,20 @@
+"""What a model must answer that is to write translations token by token."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from torch import Tensor
+
+
+class TranslationModel(Protocol):
+    """Token numbers in, logits out; token 0 is padding. The state that `start` gives and `decode`
+    takes has `reorder(rows)`, for hypotheses of a beam that go on."""
+
+    def start(self, source: Tensor, lengths: Tensor) -> Any:
+        """The state before the first step, for `lengths` `[B]` of `source` `[B, Lk]`."""
+        ...
+
+    def decode(self, target: Tensor, state: Any) -> tuple[Tensor, Any]:
+        """Logits `[B, Lq, target_tokens]` after each token of `target` `[B, Lq]`, and the state."""
+        ...
