@@ -87,3 +87,11 @@ def test_a_run_of_other_data_or_sizes_is_not_continued(task, data, tmp_path):
         RUNS[task](data, tmp_path / "out", sizes=sizes, resume=True)
     with pytest.raises(ValueError, match="holds a run already"):
         RUNS[task](data, tmp_path / "out")
+
+
+@BOTH
+def test_bf16_trains_too_and_the_weights_stay_float32(task, data, tmp_path):
+    sizes = {"texts": TEXT_SIZES | {"encoder": "hybrid"}, "images": {"channels": 8}}[task]
+    RUNS[task](data, tmp_path / "out", sizes=sizes, steps=2, precision="bf16")
+    kinds = {w.dtype for w in weights(tmp_path / "out").values() if w.is_floating_point()}
+    assert kinds == {torch.float32}
