@@ -245,7 +245,7 @@ def test_torchrun_runs_the_command_unchanged(models, tmp_path):
     ]  # fmt: skip
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        command, check=False, capture_output=True, text=True, timeout=120, env=environment
+        command, check=False, capture_output=True, text=True, timeout=300, env=environment
     )
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("training texts") == 1

@@ -55,7 +55,7 @@ def test_what_a_run_writes_repeats_it(config, tmp_path):
         ("hiden = 8", "no setting 'hiden'; these are: accumulate, attention, average"),
         ("hidden = 0", "Invalid value for '--hidden'"),
         ('hidden = "wide"', "Invalid value for '--hidden'"),
-        ('cell = "rnn"', "Invalid value for '--cell'"),
+        ('cell = "tree"', "Invalid value for '--cell'"),
         ("cell = rnn", "line 1"),
         (None, "No such file or directory"),
     ],

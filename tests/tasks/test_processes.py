@@ -25,7 +25,7 @@ ACCELERATE = [
 
 def launch(launcher, *arguments):
     command = [*launcher, TOY, *map(str, arguments)]
-    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=300)
 
 
 def assert_same_run(one: Path, other: Path) -> None:

@@ -26,7 +26,7 @@ def data(task, tmp_path):
 
 def launch(task, data, folder, how, *launcher):
     command = [sys.executable, *launcher, SCRIPT, task, str(data), str(folder), how]
-    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=300)
 
 
 def weights(folder):
