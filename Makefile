@@ -39,7 +39,7 @@ clean:
 	rm -rf .venv build
 
 # torch comes first and pinned, so that nothing after it fetches another one.
-$(INSTALLED): pyproject.toml constraints.txt CMakeLists.txt $(wildcard src/qkv/native/cpp/*)
+$(INSTALLED): pyproject.toml constraints.txt CMakeLists.txt $(wildcard src/qkv/native/cpp/* src/qkv/native/cpp/*/*)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "qkv needs Python 3.11 or newer: make PYTHON=python3.11"; exit 1; }
 	$(PYTHON) -m venv .venv

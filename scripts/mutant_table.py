@@ -210,7 +210,7 @@ MUTANTS = (
     Mutant(
         "the matrix is built",
         "contract 8",
-        "impl/tiled.py",
+        "_sweep.py",
         "    cells = max(1, problem.memory // bytes_per_cell(problem, measures))\n",
         "    cells = 2**40\n",
         "contracts/test_8_memory.py",
@@ -227,8 +227,8 @@ MUTANTS = (
         "dropout: columns share their fate",
         "contract 9",
         "_dropout.py",
-        "(cells.batch, cells.head, cells.row, cells.col)",
-        "(cells.batch, cells.head, cells.row)",
+        "mixed(states ^ (cells.col & _WORD))",
+        "mixed(states)",
         "contracts/test_9_dropout.py",
     ),
     Mutant(
@@ -243,8 +243,8 @@ MUTANTS = (
         "dropout: half of the seed is lost",
         "contract 9",
         "_dropout.py",
-        "_mixed((seed >> 32) & _WORD)",
-        "_mixed(0 * seed)",
+        "mixed((seed >> 32) & _WORD)",
+        "mixed(0 * seed)",
         "contracts/test_9_dropout.py",
     ),
     Mutant(
@@ -467,8 +467,8 @@ MUTANTS = (
         "gaussian: far from the origin digits cancel",
         "precision",
         "scores/gaussian.py",
-        "middle = torch.where(torch.isfinite(middle), middle, 0)",
-        "middle = torch.zeros_like(middle)",
+        "return torch.where(torch.isfinite(middle), middle, 0)",
+        "return torch.zeros_like(middle)",
         STAGES,
     ),
     Mutant(
@@ -483,8 +483,8 @@ MUTANTS = (
         "alibi: keys ahead cost nothing",
         "value",
         "biases/alibi.py",
-        "distance = (cells.position - cells.col).abs()",
-        "distance = (cells.position - cells.col).clamp(min=0)",
+        "-pieces[0] * ahead.abs()",
+        "-pieces[0] * (-ahead).clamp(min=0)",
         STAGES,
     ),
     Mutant(
@@ -547,8 +547,8 @@ MUTANTS = (
         "pool: means are sums",
         "value",
         "measures/pool.py",
-        "found = found / (down[:, None] * across)",
-        "found = found / down[:, None]",
+        "return down[:, None] * across",
+        "return down[:, None]",
         STAGES,
     ),
     Mutant(

@@ -26,6 +26,11 @@ SECONDS = 600  # for the tests of one mutant; a mutant that hangs them is caught
 
 CAUGHT, SURVIVED, INVALID = "caught", "SURVIVED", "INVALID"
 
+# An editable install finds its package before the path is looked at.
+_PATH_FIRST = """import sys
+sys.meta_path = [f for f in sys.meta_path if not type(f).__module__.startswith("_editable_")]
+"""
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -62,8 +67,10 @@ def tried(mutant: Mutant) -> Verdict:
     start = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="qkv-mutant-") as folder:
         source = Path(folder) / "src"
-        leave = shutil.ignore_patterns("__pycache__", "weights")
+        # Without the compiled kernels, which would answer in place of what is mutated.
+        leave = shutil.ignore_patterns("__pycache__", "weights", "*.so")
         shutil.copytree(ROOT / "src", source, ignore=leave)
+        (source / "sitecustomize.py").write_text(_PATH_FIRST)
         path = source / "qkv" / mutant.file
         text = path.read_text()
         if text.count(mutant.old) != 1:

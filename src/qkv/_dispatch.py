@@ -13,6 +13,7 @@ from torch.autograd import forward_ad
 from . import _traced
 from ._errors import UnsupportedError
 from ._problem import build
+from ._sweep import bytes_per_cell, tiling
 from .impl import native, reference, sdpa, tiled
 from .measures.base import Measure
 from .measures.product import Collected, Product
@@ -67,8 +68,6 @@ def run(matrix: AttentionMatrix, *measures: Measure) -> list[Any]:
         if results is not None:
             return results
         implementation = tiled
-    if implementation is native:
-        return native.run(matrix, measures, _differentiable(matrix))
     return implementation.run(matrix, measures)
 
 
@@ -104,6 +103,8 @@ def _unsuitable_reason(
     small = prod(matrix.shape) * matrix.query.shape[-1] < _SMALL_WORK
     if implementation is native and small and sdpa.unsupported_reason(matrix, measures) is None:
         return "so small a matrix costs less by torch's kernel"
+    if implementation is native and native.differentiates_again(matrix, measures):
+        return "gradients that its kernels lack would have it computed twice"
     return implementation.unsupported_reason(matrix, measures)
 
 
@@ -120,9 +121,9 @@ def plan(matrix: AttentionMatrix, operation: str, measures: tuple[Measure, ...])
     lead, rows, cols = problem.layout.lead, problem.layout.queries, problem.layout.keys
     sizes = [prod(lead) * rows * cols]
     if implementation is tiled and not tiled.at_once(problem, measures):
-        sizes = [block.cells for block in tiled.tiling(problem, measures).fitted()]
+        sizes = [block.cells for block in tiling(problem, measures).fitted()]
     blocks, cells = len(sizes), sum(sizes)
-    per_cell = 0 if implementation in (sdpa, native) else tiled.bytes_per_cell(problem, measures)
+    per_cell = 0 if implementation in (sdpa, native) else bytes_per_cell(problem, measures)
     memory = per_cell * max(sizes, default=0)
     width = matrix.query.shape[-1]
     values = sum(m.value.shape[-1] for m in measures if isinstance(m, Product))

@@ -44,19 +44,27 @@ class Dropout:
     def lift(self, layout: Layout) -> Lifted:
         return [(self.seed, None)]
 
+    @property
+    def threshold(self) -> int:
+        """Weights are dropped where their cell's 32-bit number is below it."""
+        return int(self.probability * 2**32)
+
     def apply(self, weights: Tensor, cells: Cells, seed: Tensor) -> Tensor:
-        kept = self._hash(cells, seed) >= int(self.probability * 2**32)
+        states = row_states(seed, cells.batch, cells.head, cells.row)
+        kept = mixed(states ^ (cells.col & _WORD)) >= self.threshold
         return torch.where(kept, weights / (1 - self.probability), 0)
 
-    def _hash(self, cells: Cells, seed: Tensor) -> Tensor:
-        """A 32-bit number per cell (in int64): coordinates mixed in one after the other."""
-        state = _mixed((seed & _WORD) ^ _mixed((seed >> 32) & _WORD))
-        for coordinate in (cells.batch, cells.head, cells.row, cells.col):
-            state = _mixed(state ^ (coordinate & _WORD))
-        return state
+
+def row_states(seed: Tensor, batch: Tensor, head: Tensor, row: Tensor) -> Tensor:
+    """A 32-bit number (in int64) for each row of the matrix; mixed with a column it is that of a
+    cell. The arguments broadcast."""
+    state = mixed((seed & _WORD) ^ mixed((seed >> 32) & _WORD))
+    for coordinate in (batch, head, row):
+        state = mixed(state ^ (coordinate & _WORD))
+    return state
 
 
-def _mixed(number: Tensor) -> Tensor:
+def mixed(number: Tensor) -> Tensor:
     """A bijection of 32-bit words in which every bit of the input moves every bit of the output
     (multiply and xor-shift, with the constants of Wellons' "lowbias32")."""
     number = ((number ^ (number >> 16)) * 0x7FEB352D) & _WORD

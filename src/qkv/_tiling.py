@@ -45,6 +45,11 @@ class Block:
         if axes.col is not None:
             yield axes.col, self.cols
 
+    @staticmethod
+    def whole(lead: tuple[int, ...], rows: int, cols: int) -> Block:
+        """A matrix of these sizes as one block."""
+        return Block(tuple((0, size) for size in lead), (0, rows), (0, cols))
+
     @property
     def cells(self) -> int:
         """How many cells it has."""
@@ -159,7 +164,7 @@ class Tiling:
     @property
     def whole(self) -> Block:
         """Everything as one block, no key left out."""
-        return Block(tuple((0, size) for size in self.lead), (0, self.rows), (0, self.cols))
+        return Block.whole(self.lead, self.rows, self.cols)
 
 
 def _cuts(size: int, step: int) -> list[Range]:

@@ -108,7 +108,12 @@ def test_a_full_disk_is_one_line():
 
 def test_lines_are_answered_as_they_come_and_interrupted_in_one_line():
     process = subprocess.Popen(
-        [*FAKE, "translate"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [*FAKE, "translate"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        # A job in the background ignores Ctrl-C, and so would what it starts.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     with process:
         process.stdin.write(b"I love\n")

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
-import torch
 
 # Budgets in bytes: whole by plain operations, and cut into several blocks.
 AT_ONCE, CUT = 64 * 2**20, 2000
 
 
 @pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+def _always_one_thread(one_thread: None) -> None:
+    """Every test here."""
 
 
 @pytest.fixture(params=[AT_ONCE, CUT], ids=["at once", "blocks"])

@@ -90,21 +90,52 @@ def test_what_is_masked_never_leaks(poison) -> None:
 
 def test_what_it_cannot_do_is_refused() -> None:
     query, key, value = tensors()
-    matrix = qkv.attention(query, key, impl="native")
+    wide = torch.zeros(LENGTH, 257)
+    plain = {"impl": "native"}
     refused = {
-        "dot score alone, not Cosine": replace(matrix, score=qkv.Cosine()),
-        "softmax without a sink alone, not Sparsemax": replace(matrix, normalizer=qkv.Sparsemax()),
-        "know no bias, and here is SoftCap": replace(matrix, bias=(qkv.SoftCap(2.0),)),
-        "without dropout": matrix.dropout(0.5),
-        "intervals of keys alone": replace(
-            matrix, mask=qkv.Dense(torch.ones(LENGTH, LENGTH, dtype=torch.bool))
-        ),
+        "no CustomScore score": {"score": lambda query, key: query @ key.mT},
+        "no CustomBias bias": {"bias": lambda scores, cells: scores},
+        "up to 8 biases": {"bias": [qkv.SoftCap(2.0)] * 9},
+        "no CustomNormalizer normalizer": {"normalizer": lambda scores, mask: scores},
+        "intervals of keys or given as tensors": {"mask": lambda cells: cells.col != cells.row},
     }
-    for reason, asked in refused.items():
+    for reason, stages in refused.items():
         with pytest.raises(qkv.UnsupportedError, match=f'impl="native" .*{reason}'):
-            _ = asked @ value
-    with pytest.raises(qkv.UnsupportedError, match="A @ value alone"):
-        matrix.entropy()
+            _ = qkv.attention(query, key, **plain, **stages) @ value
+    with pytest.raises(qkv.UnsupportedError, match="widths up to 256"):
+        _ = qkv.attention(wide, wide, **plain) @ wide
+    with pytest.raises(qkv.UnsupportedError, match="one Top at a time"):
+        qkv.attention(query, key, **plain).measure(qkv.Top(2), qkv.Top(3))
+    with pytest.raises(qkv.UnsupportedError, match="there is nothing to compute"):
+        _ = qkv.attention(query[..., :0, :], key, **plain) @ value
+
+
+def test_every_stage_runs_on_it() -> None:
+    """What `auto` takes for large matrices of each native stage, with gradients in the budget."""
+    query = torch.zeros(8, 300, 16)
+    stages = [
+        {"score": qkv.Additive(torch.zeros(16))},
+        *(
+            {"score": score}
+            for score in (qkv.Cosine(), qkv.Gaussian(), qkv.Bilinear(torch.eye(16)))
+        ),
+        *(
+            {"bias": bias}
+            for bias in (qkv.SoftCap(2.0), qkv.ALiBi(torch.ones(8)), torch.zeros(300))
+        ),
+        {"bias": qkv.RelativeBias(torch.zeros(8, 8), max_distance=16)},
+        {"mask": qkv.Dense(torch.ones(300, 300, dtype=torch.bool))},
+        *({"normalizer": n} for n in (qkv.Sparsemax(), qkv.Entmax15(), qkv.Entmax(1.3))),
+        *({"normalizer": n} for n in (qkv.Sigmoid(), qkv.Identity(), qkv.TopK(3))),
+        {"normalizer": qkv.Softmax(sink=0.0)},
+    ]
+    for given in stages:
+        matrix = qkv.attention(query, query, **given)
+        assert matrix.plan().implementation == "native", given
+    weight = torch.zeros(16, requires_grad=True)
+    matrix = qkv.attention(query, query, score=qkv.Additive(weight))
+    assert matrix.plan().implementation == "native", "its weight's gradient too is in the kernels"
+    assert qkv.attention(query, query).dropout(0.1).plan().implementation == "native"
 
 
 def test_auto_takes_it_where_the_work_is_worth_a_call() -> None:

@@ -5,17 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-import torch
 
 from qkv import native
 
 
 @pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+def _always_one_thread(one_thread: None) -> None:
+    """Every test here."""
 
 
 @pytest.fixture(params=["x86-64-v4", "x86-64-v3", "baseline"])

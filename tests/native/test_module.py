@@ -13,6 +13,7 @@ from dense import assert_as_dense, by_kernels, case
 
 import qkv
 from qkv import native
+from qkv.native.request import BIASES, NORMALIZERS, TYPES
 
 absent = native.unavailable_reason()
 present = pytest.mark.skipif(absent is not None, reason=str(absent))
@@ -83,6 +84,15 @@ def test_what_the_backward_pass_is_given(name: str) -> None:
     for wrong in (saved[name][:, :, :, :3], saved[name].half()):
         with pytest.raises(ValueError, match=f"backward: {name} must be"):
             native.backward(*inputs, **{**saved, name: wrong})
+
+
+@present
+def test_lists_are_those_of_the_kernels() -> None:
+    """Requests name types and kinds by their place in these lists."""
+    module = native._module()
+    assert [f"torch.{name}" for name in module.types()] == [str(dtype) for dtype in TYPES]
+    assert tuple(module.normalizers()) == NORMALIZERS
+    assert tuple(module.biases()) == BIASES
 
 
 @present
@@ -174,3 +184,24 @@ def test_many_threads_at_once() -> None:
         for found in pool.map(lambda _: by_kernels(given), range(12)):
             assert torch.equal(found.output, expected.output)
             assert torch.equal(found.key_gradient, expected.key_gradient)
+
+
+_LONG_CALL = """
+import os, signal, threading, torch
+from qkv import native
+query, key = torch.zeros(1, 1, 64, 8192, 64), torch.zeros(1, 1, 1, 8192, 64)
+torch.set_num_threads(2)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
+threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+try:
+    native.forward(query, key, key, 1.0)
+except KeyboardInterrupt:
+    print("interrupted")
+output, _ = native.forward(query[:, :, :1, :64], key, key + 1, 1.0)
+print(round(float(output.min()), 3), round(float(output.max()), 3))
+"""
+
+
+@present
+def test_ctrl_c_ends_a_long_call() -> None:
+    assert in_a_new_process(_LONG_CALL).split() == ["interrupted", "1.0", "1.0"]

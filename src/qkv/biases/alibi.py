@@ -5,15 +5,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .._cells import Cells
 from .._layout import PER_BATCH, Layout
 from .._stage import Lifted
 from .._tensors import is_tensor, shape_of
-from .base import Bias
+from .base import DistanceBias
 
 
 @dataclass(frozen=True)
-class ALiBi(Bias):
+class ALiBi(DistanceBias):
     """A penalty that grows with the distance between positions: `-slope_h * |i - j|`.
 
     When to use it: A model without position embeddings that should prefer what is near and go on
@@ -48,13 +47,8 @@ class ALiBi(Bias):
         """Slopes `2^(-8/heads), 2^(-16/heads), ...`, one per head."""
         return ALiBi(2.0 ** (-8.0 * torch.arange(1, heads + 1, device=device) / heads))
 
-    @property
-    def needs_positions(self) -> bool:
-        return True
-
     def lift(self, layout: Layout) -> Lifted:
         return [(layout.per_head(self.slopes, "ALiBi: slopes"), PER_BATCH)]
 
-    def apply(self, scores: Tensor, cells: Cells, *pieces: Tensor) -> Tensor:
-        distance = (cells.position - cells.col).abs().to(scores.dtype)
-        return scores - pieces[0].to(scores.dtype) * distance
+    def of(self, ahead: Tensor, *pieces: Tensor) -> Tensor:
+        return -pieces[0] * ahead.abs().to(pieces[0].dtype)

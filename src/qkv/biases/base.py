@@ -18,3 +18,19 @@ class Bias(Stage):
     def apply(self, scores: Tensor, cells: Cells, *pieces: Tensor) -> Tensor:
         """Scores `[..., r, c]` with the bias in them."""
         raise NotImplementedError
+
+
+class DistanceBias(Bias):
+    """A bias that depends on nothing but how far the key stands ahead of the query."""
+
+    @property
+    def needs_positions(self) -> bool:
+        return True
+
+    def of(self, ahead: Tensor, *pieces: Tensor) -> Tensor:
+        """The bias `[..., r, c]` of keys so many positions ahead; negative is behind."""
+        raise NotImplementedError
+
+    def apply(self, scores: Tensor, cells: Cells, *pieces: Tensor) -> Tensor:
+        wide = (piece.to(scores.dtype) for piece in pieces)
+        return scores + self.of(cells.col - cells.position, *wide)

@@ -6,18 +6,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .._cells import Cells
 from .._layout import Layout
 from .._stage import Lifted
 from .._tensors import is_tensor, shape_of
 from .._tiling import Axes
-from .base import Bias
+from .base import DistanceBias
 
 _PER_HEAD_TABLE = Axes(trail=1)
 
 
 @dataclass(frozen=True)
-class RelativeBias(Bias):
+class RelativeBias(DistanceBias):
     """A learnt number for how far the key stands from the query, by head and bucket of distances.
 
     Near distances have a bucket each, far ones share them, ever wider up to `max_distance`, beyond
@@ -69,21 +68,17 @@ class RelativeBias(Bias):
         """Buckets for one direction."""
         return self.table.shape[1] // 2 if self.bidirectional else self.table.shape[1]
 
-    @property
-    def needs_positions(self) -> bool:
-        return True
-
     def lift(self, layout: Layout) -> Lifted:
         rows = [layout.per_head(column, "RelativeBias: table") for column in self.table.unbind(1)]
         return [(torch.cat(rows, -1).squeeze(-2), _PER_HEAD_TABLE)]
 
-    def apply(self, scores: Tensor, cells: Cells, *pieces: Tensor) -> Tensor:
-        table = pieces[0].to(scores.dtype)
-        bucket = self._bucket(cells.col - cells.position)
+    def of(self, ahead: Tensor, *pieces: Tensor) -> Tensor:
+        (table,) = pieces
+        bucket = self._bucket(ahead)
         shape = torch.broadcast_shapes(bucket.shape[:-2], table.shape[:-1])
         flat = bucket.expand(*shape, *bucket.shape[-2:]).flatten(-2)
         found = table.expand(*shape, table.shape[-1]).gather(-1, flat)
-        return scores + found.unflatten(-1, bucket.shape[-2:])
+        return found.unflatten(-1, bucket.shape[-2:])
 
     def _bucket(self, ahead: Tensor) -> Tensor:
         """The bucket of each signed distance."""

@@ -1,36 +1,35 @@
-"""`impl="native"`: kernels of our own for processors, where a request is a softmax of dot products.
+"""`impl="native"`: kernels of our own for processors.
 
-Masks come in as intervals of keys for each query, so blocks that nobody sees cost nothing. What is
-masked never leaks: the kernels look for values that are not finite themselves. They have the first
-derivative; higher ones are taken another way by whoever called.
+A request becomes what the kernels take (`_native_request`) by differentiable operations. What is
+masked never leaks: the kernels look for values that are not finite themselves. A derivative that
+they do not have is that of the map over blocks of the same tensors.
 """
 
 from __future__ import annotations
 
-from math import prod
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from .. import native
-from .._again import Again, gradients_again, placed
+from .. import _native_measures, _native_request, native
 from .._layout import Layout
-from .._problem import Problem, build
-from .._tensors import is_transformed, of_rank
-from .._tiling import Block
+from .._native_request import Asked, Pieces
+from .._problem import Problem, build, named_pieces
+from .._stage import Lifted
+from .._sweep import block_map, finished, parts_of, tensors_of
+from .._tensors import accumulation_dtype, is_transformed
 from ..measures.base import Measure
 from ..measures.product import Product
-from ..normalizers.softmax import Softmax
-from ..scores.dot import Dot
+from ..native.request import Bias
+from ..native.strip import strip_backward, strip_forward
 
 if TYPE_CHECKING:
     from .._matrix import AttentionMatrix
 
 NAME = "native"
-
-_WIDEST = 256
-_TYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
 
 def unavailable_reason() -> str | None:
@@ -45,150 +44,223 @@ def unsupported_reason(matrix: AttentionMatrix, measures: tuple[Measure, ...]) -
 
 def request_reason(matrix: AttentionMatrix, measures: tuple[Measure, ...]) -> str | None:
     """Why the kernels could not serve this request even if they were there, or None."""
-    if len(measures) != 1 or not isinstance(measures[0], Product):
-        return "its kernels compute A @ value alone"
-    if type(matrix.score) is not Dot:
-        return f"its kernels know the dot score alone, not {type(matrix.score).__name__}"
-    normalizer = matrix.normalizer
-    if not isinstance(normalizer, Softmax) or normalizer.sink is not None:
-        return f"its kernels know softmax without a sink alone, not {type(normalizer).__name__}"
-    if matrix.bias:
-        return f"its kernels know no bias, and here is {type(matrix.bias[0]).__name__}"
-    if matrix.dropped is not None or matrix.rows is not None:
-        return "its kernels compute whole matrices without dropout alone"
-    if matrix.device.type != "cpu" or matrix.dtype not in _TYPES:
+    if matrix.device.type != "cpu" or matrix.dtype not in native.TYPES:
         return f"its kernels run on CPUs with floats; here is {matrix.dtype} on {matrix.device}"
-    value = measures[0].value
-    if max(matrix.query.shape[-1], value.shape[-1]) > _WIDEST:
-        return f"its kernels take widths up to {_WIDEST}"
-    if is_transformed(matrix.query, matrix.key, value):
-        return "its kernels have no second derivative, which transforms may ask for"
-    return _form_reason(build(matrix, measures), measures[0])
+    problem = build(matrix, measures)
+    layout = problem.layout
+    if 0 in (*layout.lead, layout.queries, layout.keys):
+        return "there is nothing to compute"
+    call = _Call(problem, measures, parts_of(problem, measures), matrix.dtype)
+    tensors = tensors_of(call.parts)
+    if is_transformed(*tensors):
+        return "its kernels have first derivatives alone, and transforms may ask for others"
+    pieces = call.pieces(tensors)
+    return _native_request.reason(problem, pieces) or _native_measures.reason(measures, pieces)
 
 
-def _form_reason(problem: Problem, product: Product) -> str | None:
-    """Why the canonical form is none that the kernels take, or None."""
-    value, _ = product.lift(problem.layout)[0]
-    if value.shape[-3] != 1:
-        return "its kernels take one value for all heads of a group"
-    if problem.mask is not None and _ranges(problem) is None:
-        return "its kernels know masks that are intervals of keys alone"
-    return None
+def differentiates_again(matrix: AttentionMatrix, measures: tuple[Measure, ...]) -> bool:
+    """Whether gradients may be asked for that the kernels lack."""
+    if not torch.is_grad_enabled() or _is_product(measures):
+        return False
+    tensors = tensors_of(parts_of(build(matrix, measures), measures))
+    return any(tensor.requires_grad for tensor in tensors)
 
 
-def run(matrix: AttentionMatrix, measures: tuple[Measure, ...], again: Again) -> list[Any]:
-    """The product. `again` computes it in a way that is differentiable to any order."""
-    (product,) = measures
-    assert isinstance(product, Product)
-    inputs = (matrix.query, matrix.key, product.value)
-    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in inputs):
-        return [_Kernel.apply(matrix, measures, again, *inputs)]
-    return [_Prepared(matrix, measures).forward()[0]]
+def run(matrix: AttentionMatrix, measures: tuple[Measure, ...]) -> list[Any]:
+    """The results of the measures, as the user sees them."""
+    call, tensors = _call(matrix, measures)
+    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
+        flat = _Kernel.apply(call, *tensors)
+    else:
+        flat, _ = call.forward(tensors)
+    return finished(call.problem, measures, flat)
 
 
 def gradients(
     matrix: AttentionMatrix, measures: tuple[Measure, ...], gradient: Tensor
 ) -> tuple[Tensor, ...]:
-    """The gradients of query, key and value without autograd."""
-    prepared = _Prepared(matrix, measures)
-    return prepared.backward(*prepared.forward(), gradient)
+    """The gradients of query, key and value of a product without autograd."""
+    call, tensors = _call(matrix, measures)
+    _, kept = call.forward(tensors)
+    places = (0, 1, len(tensors) - 1)
+
+    def inputs(*points: Tensor) -> tuple[Tensor | None, ...]:
+        full = list(tensors)
+        for place, point in zip(places, points, strict=True):
+            full[place] = point
+        return tuple(call.asked(full).inputs[:3])
+
+    # Below autograd, where the backward pass of a compiled program runs, torch.func still is.
+    pull = torch.func.vjp(inputs, *(tensors[place] for place in places))[1]
+    found = pull(tuple(_gradients(call.asked(tensors), kept, gradient)[:3]))
+    (product,) = measures
+    assert isinstance(product, Product)
+    given = (matrix.query, matrix.key, product.value)
+    return tuple(part.reshape(tensor.shape) for part, tensor in zip(found, given, strict=True))
+
+
+def _call(
+    matrix: AttentionMatrix, measures: tuple[Measure, ...]
+) -> tuple[_Call, tuple[Tensor, ...]]:
+    problem = build(matrix, measures)
+    for measure in measures:
+        measure.check(problem)
+    parts = parts_of(problem, measures)
+    return _Call(problem, measures, parts, matrix.dtype), tuple(tensors_of(parts))
+
+
+@dataclass(frozen=True)
+class _Call:
+    """One request of the kernels as a function of its tensors in canonical form."""
+
+    problem: Problem
+    measures: tuple[Measure, ...]
+    parts: dict[str, Lifted]
+    dtype: torch.dtype
+
+    def forward(self, tensors: tuple[Tensor, ...]) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """The results as a map over blocks gives them, and what the backward pass needs."""
+        detached = [tensor.detach() for tensor in tensors]
+        asked = self.asked(detached)
+        if _is_product(self.measures):
+            kept = _product(asked)
+            return self._placed(kept[:1]), kept
+        found = _native_measures.sweep(asked, self.measures, self.pieces(detached), self.layout)
+        return self._placed(found), ()
+
+    def backward(
+        self,
+        tensors: tuple[Tensor, ...],
+        kept: tuple[Tensor, ...],
+        gradient: Tensor,
+        wanted: list[int],
+    ) -> tuple[Tensor, ...]:
+        """The gradients of the wanted tensors of a product, by the kernels."""
+        with torch.enable_grad():
+            leaves = [tensor.detach() for tensor in tensors]
+            for index in wanted:
+                leaves[index].requires_grad_()
+            asked = self.asked(leaves)
+        with torch.no_grad():
+            found = _gradients(asked, kept, gradient)
+        pairs = zip(asked.inputs, found, strict=True)
+        reached = [(a, g) for a, g in pairs if a is not None and a.requires_grad]
+        ends, seeds = zip(*reached, strict=True)
+        return torch.autograd.grad(ends, [leaves[i] for i in wanted], seeds)
+
+    def again(
+        self,
+        tensors: tuple[Tensor, ...],
+        gradients: tuple[Tensor | None, ...],
+        wanted: list[int],
+    ) -> tuple[Tensor, ...]:
+        """The gradients of any measures, differentiable to any order."""
+        blocks = block_map(self.problem, self.measures, self.dtype, self.parts)
+        blocks = replace(blocks, tiling=blocks.tiling.fitted())
+        seeded = [i for i, gradient in enumerate(gradients) if gradient is not None]
+        seeds = (gradient for gradient in gradients if gradient is not None)
+        return blocks.pullback(tensors, wanted, seeded)(*tensors, *seeds)
+
+    def asked(self, tensors: tuple[Tensor, ...] | list[Tensor]) -> Asked:
+        """The request with these tensors in place of its own."""
+        pieces = self.pieces(tensors)
+        value = _native_measures.value(self.measures, pieces)
+        return _native_request.asked(self.problem, pieces, value)
+
+    def pieces(self, tensors: tuple[Tensor, ...] | list[Tensor]) -> Pieces:
+        return named_pieces(self.parts, tuple(tensors))
+
+    def _placed(self, found: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Results in the shapes and types that the measures expect."""
+        wide = accumulation_dtype(self.dtype)
+        outputs = [o for m in self.measures for o in m.outputs(self.layout, self.dtype, wide)]
+        pairs = zip(found, outputs, strict=True)
+        return tuple(result.reshape(out.shape).to(out.dtype) for result, out in pairs)
+
+    @property
+    def layout(self) -> Layout:
+        return self.problem.layout
 
 
 class _Kernel(torch.autograd.Function):
-    """The product with the kernels' own first derivative; the second one goes `again`."""
+    """The kernels with their own first derivatives; all others are those of the map over blocks."""
 
     @staticmethod
-    def forward(ctx, matrix, measures, again: Again, *inputs: Tensor) -> Tensor:
-        ctx.prepared, ctx.again = _Prepared(matrix, measures), again
-        output, logsumexp = ctx.prepared.forward()
-        ctx.save_for_backward(*inputs, output, logsumexp)
-        return output
+    def forward(ctx, call: _Call, *tensors: Tensor) -> tuple[Tensor, ...]:
+        results, kept = call.forward(tensors)
+        ctx.call, ctx.count = call, len(tensors)
+        ctx.save_for_backward(*tensors, *kept)
+        ctx.set_materialize_grads(False)
+        ctx.mark_non_differentiable(*(r for r in results if not r.is_floating_point()))
+        return results
 
     @staticmethod
-    def backward(ctx, gradient: Tensor):
-        *inputs, output, logsumexp = ctx.saved_tensors
-        wanted = [i for i in range(3) if ctx.needs_input_grad[3 + i]]
-        if torch.is_grad_enabled():
-            found = gradients_again(ctx.again, tuple(inputs), wanted, gradient)
+    def backward(ctx, *gradients: Tensor | None):
+        call: _Call = ctx.call
+        saved = ctx.saved_tensors  # a checkpoint hands them out once
+        tensors, kept = saved[: ctx.count], saved[ctx.count :]
+        wanted = [i for i in range(ctx.count) if ctx.needs_input_grad[1 + i]]
+        placed: list[Tensor | None] = [None] * ctx.count
+        if all(gradient is None for gradient in gradients):
+            return None, *placed
+        if kept and gradients[0] is not None and not torch.is_grad_enabled():
+            found = call.backward(tensors, kept, gradients[0], wanted)
         else:
-            found = ctx.prepared.backward(output, logsumexp, gradient)
-            found = tuple(found[i] for i in wanted)
-        return None, None, None, *placed(wanted, found)
+            found = call.again(tensors, gradients, wanted)
+        for index, gradient in zip(wanted, found, strict=True):
+            placed[index] = gradient
+        return None, *placed
 
 
-class _Prepared:
-    """A request as the kernels take it, `[batch, Hk, G, L, D]`; results as the user sees them."""
+def _product(asked: Asked) -> tuple[Tensor, ...]:
+    """The output, and what its backward pass needs: the output again and the logsumexp."""
+    if _is_fused(asked):
+        return native.forward(
+            *asked.vectors, asked.scale, asked.stages.intervals, **_between(asked)
+        )
+    output, logsumexp = strip_forward(*asked.vectors, asked.scale, asked.stages)
+    return (output,) if logsumexp is None else (output, logsumexp)
 
-    def __init__(self, matrix: AttentionMatrix, measures: tuple[Measure, ...]) -> None:
-        problem = build(matrix, measures)
-        (product,) = measures
-        assert isinstance(product, Product)
-        assert isinstance(matrix.score, Dot)
-        self.layout = problem.layout
-        self.given = (matrix.query, matrix.key, product.value)
-        lifted = [problem.parts["query"][0], problem.parts["key"][0], product.lift(self.layout)[0]]
-        tensors = [tensor.detach() for tensor, _ in lifted]
-        self.shapes = [tensor.shape for tensor in tensors]
-        self.tensors = [_one_batch(tensor, self.layout) for tensor in tensors]
-        self.scale = matrix.score.factor(matrix.query.shape[-1])
-        self.intervals = _ranges(problem)
 
-    def forward(self) -> tuple[Tensor, Tensor]:
-        """The output as the user sees it, and the log-sum-exp as the kernels give it."""
-        query, key, value = self.tensors
-        output, logsumexp = native.forward(query, key, value, self.scale, self.intervals)
-        full = (*self.layout.lead, self.layout.queries, output.shape[-1])
-        return self.layout.restore(output.reshape(full), 2), logsumexp
-
-    def backward(self, output: Tensor, logsumexp: Tensor, gradient: Tensor) -> tuple[Tensor, ...]:
-        """The gradients of query, key and value in the shapes that they were given in."""
-        output, gradient = (self._to_kernel(tensor) for tensor in (output, gradient))
-        query, key, value = self.tensors
+def _gradients(asked: Asked, kept: tuple[Tensor, ...], gradient: Tensor) -> list[Tensor | None]:
+    """The gradients of what the kernels take, in the order of `Asked.inputs`."""
+    gradient = gradient.to(kept[0].dtype).reshape(kept[0].shape)
+    inputs, stages = asked.vectors, asked.stages
+    if _is_fused(asked):
+        between = _between(asked, gradients=True)
+        output, logsumexp = kept
         found = native.backward(
-            query, key, value, self.scale, output, logsumexp, gradient, self.intervals
+            *inputs, asked.scale, output, logsumexp, gradient, stages.intervals, **between
         )
-        return tuple(
-            _own_batch(part, self.layout, shape).reshape(tensor.shape)
-            for part, shape, tensor in zip(found, self.shapes, self.given, strict=True)
-        )
-
-    def _to_kernel(self, tensor: Tensor) -> Tensor:
-        layout = self.layout
-        full = (*layout.lead, layout.queries, tensor.shape[-1])
-        return _one_batch(tensor.detach().reshape(full), layout)
+        return [*found, None, None, *(bias.gradient for bias in between["biases"])]
+    biases = tuple(_with_gradient(bias) for bias in stages.biases)
+    found = strip_backward(*inputs, asked.scale, replace(stages, biases=biases), gradient)
+    of_stages = (found.additive_weight, found.parameter, *(bias.gradient for bias in biases))
+    return [found.query, found.key, found.value, *of_stages]
 
 
-def _one_batch(tensor: Tensor, layout: Layout) -> Tensor:
-    """`[batch..., Hk, G, a, b]` with the batch in one dimension, of size one where it is shared."""
-    batch = tensor.shape[: len(layout.batch)]
-    if any(size != 1 for size in batch):
-        tensor = tensor.expand(*layout.batch, *tensor.shape[len(batch) :])
-    rest = tensor.shape[len(batch) :]
-    return tensor.reshape(prod(tensor.shape[: len(batch)]), *rest)
+def _is_product(measures: tuple[Measure, ...]) -> bool:
+    """Whether A @ value is all that is asked for: the kernels have its first derivatives."""
+    return len(measures) == 1 and isinstance(measures[0], Product)
 
 
-def _own_batch(gradient: Tensor, layout: Layout, shape: torch.Size) -> Tensor:
-    """The gradient of a canonical tensor: what was broadcast is summed."""
-    if gradient.shape[0] != 1 or not layout.batch:
-        gradient = gradient.reshape(*layout.batch, *gradient.shape[1:])
-    return (
-        gradient.reshape(shape)
-        if gradient.numel() == shape.numel()
-        else gradient.sum_to_size(shape)
-    )
+def _is_fused(asked: Asked) -> bool:
+    """Whether this is a softmax of products, which has loops of its own."""
+    stages = asked.stages
+    others = (stages.additive_weight, stages.parameter, stages.dropout_states)
+    return stages.normalizer == "softmax" and all(other is None for other in others)
 
 
-def _ranges(problem: Problem) -> Tensor | None:
-    """What the mask shows as `[batch, Hk, G, Lq, n, 2]`, or None where it is no such thing."""
-    if problem.mask is None:
-        return None
-    layout = problem.layout
-    block = Block(tuple((0, size) for size in layout.lead), (0, layout.queries), (0, layout.keys))
-    pieces = {part: tuple(t for t, _ in entries) for part, entries in problem.parts.items()}
-    found = problem.mask.intervals(problem.cells(block, pieces), *pieces["mask"])
-    if found is None:
-        return None
-    bounds = [torch.as_tensor(bound) for interval in found for bound in interval]
-    bounds = [of_rank(bound.clamp(0, layout.keys), len(layout.lead) + 2) for bound in bounds]
-    ranges = torch.cat(torch.broadcast_tensors(*bounds), -1)  # [batch..., Hk, G, Lq, 2n]
-    return _one_batch(ranges, layout).unflatten(-1, (-1, 2))
+def _between(asked: Asked, gradients: bool = False) -> dict[str, Any]:
+    """What changes scores before the softmax; with room for the gradients of biases that have
+    one."""
+    stages, biases = asked.stages, asked.stages.biases
+    if gradients:
+        biases = tuple(_with_gradient(bias) for bias in biases)
+    return {"bits": stages.bits, "biases": biases, "positions": stages.positions}
+
+
+def _with_gradient(bias: Bias) -> Bias:
+    if bias.values is None or not bias.values.requires_grad:
+        return bias
+    return replace(bias, gradient=torch.zeros_like(bias.values))

@@ -7,13 +7,13 @@ derivative, which they do not have. Both are then taken another way by whoever c
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .._again import Again, gradients_again, placed
 from .._problem import layout_of
 from .._stage import Stage
 from .._tensors import is_transformed, sums_are_finite
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from .._matrix import AttentionMatrix
 
 NAME = "torch"
+
+Again = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 def unsupported_reason(matrix: AttentionMatrix, measures: tuple[Measure, ...]) -> str | None:
@@ -192,5 +194,13 @@ class _Fused(torch.autograd.Function):
             copies = [ctx.copies[i] for i in wanted]
             found = torch.autograd.grad(ctx.output, copies, gradient, retain_graph=True)
         if found is None or not sums_are_finite(*found):
-            found = gradients_again(ctx.again, ctx.saved_tensors, wanted, gradient)
-        return None, None, None, *placed(wanted, found)
+            inputs = ctx.saved_tensors
+            create = torch.is_grad_enabled()
+            with torch.enable_grad():
+                output = ctx.again(*inputs)
+            points = [inputs[i] for i in wanted]
+            found = torch.autograd.grad(output, points, gradient, create_graph=create)
+        result: list[Tensor | None] = [None] * 3
+        for index, grad in zip(wanted, found, strict=True):
+            result[index] = grad
+        return None, None, None, *result

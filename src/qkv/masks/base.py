@@ -57,6 +57,11 @@ class Mask(Stage):
         return (start, stop) if start < stop else (0, min(1, keys))
 
     @property
+    def stored(self) -> bool:
+        """Whether a tensor with an entry per cell is given with it."""
+        return False
+
+    @property
     def label(self) -> str:
         """How the mask is written in a `repr`."""
         return self.name
@@ -89,6 +94,10 @@ class _Pair(Mask):
     @property
     def needs_positions(self) -> bool:
         return self.left.needs_positions or self.right.needs_positions
+
+    @property
+    def stored(self) -> bool:
+        return self.left.stored or self.right.stored
 
     def lift(self, layout: Layout) -> Lifted:
         return [*self.left.lift(layout), *self.right.lift(layout)]
@@ -167,6 +176,10 @@ class Not(Mask):
     @property
     def needs_positions(self) -> bool:
         return self.inner.needs_positions
+
+    @property
+    def stored(self) -> bool:
+        return self.inner.stored
 
     def lifted(self, layout: Layout, query: Tensor, key: Tensor) -> Self:
         return replace(self, inner=self.inner.lifted(layout, query, key))

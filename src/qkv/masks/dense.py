@@ -37,6 +37,10 @@ class Dense(Mask):
     name = "dense"
     formula = "allowed[i, j]"
 
+    @property
+    def stored(self) -> bool:
+        return True
+
     def __post_init__(self) -> None:
         if not is_tensor(self.allowed) or self.allowed.dtype != torch.bool:
             got = self.allowed.dtype if is_tensor(self.allowed) else type(self.allowed).__name__

@@ -75,12 +75,8 @@ class Pool(Measure):
     def finish(self, layout: Layout, *results: Tensor) -> Tensor:
         (found,) = results
         if self.how == "mean":
-            sizes = (
-                _bins(extent, count, (0, extent), found.device).bincount(minlength=count)
-                for extent, count in ((layout.queries, self.rows), (layout.keys, self.cols))
-            )
-            down, across = sizes
-            found = found / (down[:, None] * across)
+            shape = self.rows, self.cols
+            found = found / cells_of_map(shape, layout.queries, layout.keys, found.device)
         return layout.restore(found, 2)
 
     def _folded(self, weights: Tensor, dim: int, bins: Tensor, count: int) -> Tensor:
@@ -91,6 +87,15 @@ class Pool(Measure):
             start = weights.new_full(shape, -torch.inf)
             return start.scatter_reduce(dim, bins, weights.detach(), "amax")
         return weights.new_zeros(shape).index_add(dim, bins, weights)
+
+
+def cells_of_map(shape: tuple[int, int], queries: int, keys: int, device: torch.device) -> Tensor:
+    """How many cells of the matrix each cell of a map of this shape stands for."""
+    down, across = (
+        _bins(extent, count, (0, extent), device).bincount(minlength=count)
+        for extent, count in zip((queries, keys), shape, strict=True)
+    )
+    return down[:, None] * across
 
 
 def _bins(extent: int, count: int, span: tuple[int, int], device: torch.device) -> Tensor:

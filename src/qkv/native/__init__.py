@@ -11,6 +11,7 @@ The module may be absent, as where no compiler was found when qkv was installed.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from functools import cache, lru_cache
 from typing import Any
 
@@ -18,8 +19,8 @@ import torch
 from torch import Tensor
 
 from .._errors import UnsupportedError
-
-_TYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)  # as in cpp/request.h
+from . import between
+from .request import TYPES, Bias, Request
 
 
 @cache
@@ -67,7 +68,15 @@ def use(name: str) -> None:
 
 
 def forward(
-    query: Tensor, key: Tensor, value: Tensor, scale: float, intervals: Tensor | None = None
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    scale: float,
+    intervals: Tensor | None = None,
+    *,
+    bits: Tensor | None = None,
+    biases: tuple[Bias, ...] = (),
+    positions: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """`softmax(scale * query @ key.mT) @ value`, and the logarithm of each row's sum.
 
@@ -78,6 +87,10 @@ def forward(
         scale: what the dot products are multiplied by.
         intervals: integers `[batch, Hk, G, Lq, n, 2]`: n ranges `[start, stop)` of keys that each
             query sees; None for all keys. The first four dimensions may be 1.
+        bits: which keys of those each query sees: `between.bits` of a mask.
+        biases: of `between`, applied to the scores in this order.
+        positions: of the queries among the keys, for biases of distances: int64
+            `[batch, Hk, G, Lq]`, of which the first three may be 1; None for 0, 1, ...
 
     Returns:
         output: `[batch, Hk, G, Lq, Dv]`; zeros for a query that sees nothing.
@@ -94,8 +107,10 @@ def forward(
     logsumexp = torch.empty(lead, dtype=torch.float64)
     if 0 in (*lead, key.shape[-2]):
         return output.zero_(), logsumexp.fill_(-torch.inf)
-    asked = _asked(query, key, value, scale, intervals)
-    _module().forward(*asked, output, logsumexp)
+    asked = _asked(lead, query, key, value, scale, intervals)
+    _put_between("forward", asked, bits, biases, positions)
+    asked.output, asked.logsumexp = output, logsumexp
+    _module().forward(asked)
     return output, logsumexp
 
 
@@ -108,30 +123,44 @@ def backward(
     logsumexp: Tensor,
     output_gradient: Tensor,
     intervals: Tensor | None = None,
+    *,
+    bits: Tensor | None = None,
+    biases: tuple[Bias, ...] = (),
+    positions: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The gradients of query, key and value, given what `forward` returned for them and the
-    gradient of its output. Arguments and errors are those of `forward`."""
+    gradient of its output. Arguments and errors are those of `forward`; those of biases' numbers
+    are added to `gradient` of each bias that has it."""
     lead = _lead("backward", query, key, value, intervals)
     wide = (*lead, value.shape[-1])
-    _check_saved("output", output, wide, query.dtype)
-    _check_saved("output_gradient", output_gradient, wide, query.dtype)
-    _check_saved("logsumexp", logsumexp, lead, torch.float64)
+    _check_saved("backward", "output", output, wide, query.dtype)
+    _check_saved("backward", "output_gradient", output_gradient, wide, query.dtype)
+    _check_saved("backward", "logsumexp", logsumexp, lead, torch.float64)
     if 0 in (*lead, key.shape[-2]):
         return torch.zeros_like(query), torch.zeros_like(key), torch.zeros_like(value)
-    batch, heads = lead[:2]
-    gradients = (
-        query.new_empty(*lead, query.shape[-1]),
-        key.new_empty(batch, heads, 1, *key.shape[-2:]),
-        value.new_empty(batch, heads, 1, *value.shape[-2:]),
+    asked = _asked(lead, query, key, value, scale, intervals)
+    _put_between("backward", asked, bits, biases, positions)
+    asked.output, asked.logsumexp = _dense(output), logsumexp
+    asked.output_gradient = _dense(output_gradient)
+    return _gradients(_module().backward, asked, query, key, value)
+
+
+def _gradients(
+    run: Callable[[Request], None], asked: Request, query: Tensor, key: Tensor, value: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The gradients of query, key and value by a pass that writes them for every batch entry and
+    head: those that share a tensor are summed."""
+    batch, heads = asked.lead[:2]
+    of_query = query.new_empty(*asked.lead, query.shape[-1])
+    of_key = key.new_empty(batch, heads, 1, *key.shape[-2:])
+    of_value = value.new_empty(batch, heads, 1, *value.shape[-2:])
+    asked.query_gradient, asked.key_gradient, asked.value_gradient = of_query, of_key, of_value
+    run(asked)
+    return (
+        of_query.sum_to_size(query.shape),
+        of_key.sum_to_size(key.shape),
+        of_value.sum_to_size(value.shape),
     )
-    asked = _asked(query, key, value, scale, intervals)
-    _module().backward(*asked, _dense(output), logsumexp, _dense(output_gradient), *gradients)
-    inputs = (query, key, value)
-    of_query, of_key, of_value = (
-        gradient.sum_to_size(tensor.shape)
-        for gradient, tensor in zip(gradients, inputs, strict=True)
-    )
-    return of_query, of_key, of_value
 
 
 def _module() -> Any:
@@ -142,13 +171,41 @@ def _module() -> Any:
 
 
 def _asked(
-    query: Tensor, key: Tensor, value: Tensor, scale: float, intervals: Tensor | None
-) -> tuple[Any, ...]:
-    """The arguments that both passes of the module begin with."""
+    lead: tuple[int, ...],
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    scale: float,
+    intervals: Tensor | None,
+) -> Request:
+    """A request without what is computed."""
     keys = key.shape[-2]
-    bounds = _every_key(keys) if intervals is None else _bounds(intervals, keys)
-    inputs = (_dense(query), _dense(key), _dense(value))
-    return (_TYPES.index(query.dtype), scale, torch.get_num_threads(), bounds, *inputs)
+    return Request(
+        type=TYPES.index(query.dtype),
+        lead=lead,
+        scale=scale,
+        threads=torch.get_num_threads(),
+        intervals=_every_key(keys) if intervals is None else _bounds(intervals, keys),
+        query=_dense(query),
+        key=_dense(key),
+        value=_dense(value),
+    )
+
+
+def _put_between(
+    function: str,
+    asked: Request,
+    bits: Tensor | None,
+    biases: tuple[Bias, ...],
+    positions: Tensor | None,
+) -> None:
+    if bits is None and not biases:
+        return
+    between.check(
+        function, asked.lead, asked.key.shape[-2], asked.query.dtype, biases, positions, bits
+    )
+    asked.plain = False
+    asked.bits, asked.biases, asked.positions = bits, biases, positions
 
 
 def _lead(
@@ -157,7 +214,7 @@ def _lead(
     """`(batch, Hk, G, Lq)` of a request that fits."""
     tensors = (query, key, value)
     for name, tensor in zip(("query", "key", "value"), tensors, strict=True):
-        if tensor.dtype not in _TYPES or tensor.dtype != query.dtype:
+        if tensor.dtype not in TYPES or tensor.dtype != query.dtype:
             raise TypeError(
                 f"{function}: {name} must be float32, float64, bfloat16 or float16 like query; "
                 f"got {tensor.dtype}"
@@ -186,10 +243,12 @@ def _lead(
     return (*lead, query.shape[3])
 
 
-def _check_saved(name: str, tensor: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> None:
+def _check_saved(
+    function: str, name: str, tensor: Tensor, shape: tuple[int, ...], dtype: torch.dtype
+) -> None:
     if tensor.shape != shape or tensor.dtype != dtype or not tensor.is_cpu:
         raise ValueError(
-            f"backward: {name} must be {list(shape)}, {dtype}, on the CPU; "
+            f"{function}: {name} must be {list(shape)}, {dtype}, on the CPU; "
             f"got {list(tensor.shape)}, {tensor.dtype}, on {tensor.device}"
         )
 

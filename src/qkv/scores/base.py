@@ -51,6 +51,16 @@ class Score(Stage):
         query with them, and the keys. The score and the keys themselves where nothing can."""
         return self, key
 
+    def product_width(self, query: Tensor, key: Tensor) -> int | None:
+        """How wide the vectors are whose inner products are the scores; None if they are not."""
+        return None
+
+    def as_product(
+        self, query: Tensor, key: Tensor, *pieces: Tensor
+    ) -> tuple[Tensor, Tensor, float]:
+        """Queries and keys whose inner products, times a factor, are the scores, where they are."""
+        raise NotImplementedError
+
     def scores(self, tile: Tile, *pieces: Tensor) -> Tensor:
         """`[..., r, c]`."""
         raise NotImplementedError

@@ -7,7 +7,7 @@ from torch import Tensor
 from .._layout import WHOLE, Layout
 from .._products import inner_products
 from .._stage import Lifted
-from .._tensors import is_tensor, shape_of
+from .._tensors import accumulation_dtype, is_tensor, shape_of
 from .base import Score, Tile
 from .dot import Dot
 
@@ -72,6 +72,18 @@ class Bilinear(Score):
             )
         projected = inner_products(key, self.weight.to(key.dtype), finite=False)
         return Dot(1.0 if self.scale is None else self.scale), projected
+
+    def product_width(self, query: Tensor, key: Tensor) -> int:
+        return key.shape[-1]
+
+    def as_product(
+        self, query: Tensor, key: Tensor, *pieces: Tensor
+    ) -> tuple[Tensor, Tensor, float]:
+        query, key, weight = (
+            tensor.to(accumulation_dtype(key.dtype)) for tensor in (query, key, *pieces)
+        )
+        projected = inner_products(query, weight.mT, finite=False)
+        return projected, key, 1.0 if self.scale is None else float(self.scale)
 
     def scores(self, tile: Tile, *pieces: Tensor) -> Tensor:
         weight = pieces[0].to(tile.query.dtype)

@@ -44,9 +44,20 @@ class Cosine(Score):
         return replace(self, scale=1.0)
 
     def prepared(self, key: Tensor) -> tuple[Score, Tensor]:
-        wide = key.to(accumulation_dtype(key.dtype))
-        directions = of_rows_apart(wide, _directions)
+        directions = self._directed(key.to(accumulation_dtype(key.dtype)))
         return _CosineOfDirections(self.scale), directions.to(key.dtype)
+
+    def product_width(self, query: Tensor, key: Tensor) -> int:
+        return query.shape[-1]
+
+    def as_product(
+        self, query: Tensor, key: Tensor, *pieces: Tensor
+    ) -> tuple[Tensor, Tensor, float]:
+        query, key = (rows.to(accumulation_dtype(rows.dtype)) for rows in (query, key))
+        return of_rows_apart(query, _directions), self._directed(key), float(self.scale)
+
+    def _directed(self, key: Tensor) -> Tensor:
+        return of_rows_apart(key, _directions)
 
     def scores(self, tile: Tile, *pieces: Tensor) -> Tensor:
         def compare(query: Tensor, key: Tensor) -> Tensor:
@@ -58,6 +69,9 @@ class Cosine(Score):
 @dataclass(frozen=True)
 class _CosineOfDirections(Cosine):
     """The same for keys that are of length one already."""
+
+    def _directed(self, key: Tensor) -> Tensor:
+        return key
 
     def scores(self, tile: Tile, *pieces: Tensor) -> Tensor:
         def compare(query: Tensor, key: Tensor) -> Tensor:

@@ -45,6 +45,14 @@ class Dot(Score):
     def unscaled(self) -> Dot:
         return Dot(1.0)
 
+    def product_width(self, query: Tensor, key: Tensor) -> int:
+        return query.shape[-1]
+
+    def as_product(
+        self, query: Tensor, key: Tensor, *pieces: Tensor
+    ) -> tuple[Tensor, Tensor, float]:
+        return query, key, self.factor(query.shape[-1])
+
     def scores(self, tile: Tile, *pieces: Tensor) -> Tensor:
         scaled = tile.query * self.factor(tile.query.shape[-1])
         return inner_products(scaled, tile.key, finite=tile.finite)

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from .._products import inner_products
-from .apart import with_broken_rows_apart
+from .._tensors import accumulation_dtype
+from .apart import of_rows_apart, with_broken_rows_apart
 from .base import Score, Tile
 
 
@@ -43,11 +44,35 @@ class Gaussian(Score):
     def scores(self, tile: Tile, *pieces: Tensor) -> Tensor:
         return with_broken_rows_apart(tile, self._compare)
 
+    def product_width(self, query: Tensor, key: Tensor) -> int:
+        return query.shape[-1] + 2
+
+    def as_product(
+        self, query: Tensor, key: Tensor, *pieces: Tensor
+    ) -> tuple[Tensor, Tensor, float]:
+        query, key = (rows.to(accumulation_dtype(rows.dtype)) for rows in (query, key))
+        middle = _middle(key)
+
+        # Two more columns: one multiplies the squares of the other side, one has its own squares.
+        def with_squares(rows: Tensor, turn: int) -> Tensor:
+            moved = (rows - middle) / self.width
+            squares = -moved.square().sum(-1, keepdim=True) / 2
+            both = torch.cat((squares, torch.ones_like(squares)), -1)
+            return torch.cat((moved, both.roll(turn, -1)), -1)
+
+        query = of_rows_apart(query, lambda rows: with_squares(rows, 0))
+        return query, of_rows_apart(key, lambda rows: with_squares(rows, 1)), 1.0
+
     def _compare(self, query: Tensor, key: Tensor) -> Tensor:
         # The distance expanded to a product; both are moved to the keys' mean first, since far
         # from the origin the expansion would subtract large numbers from each other.
-        middle = key.detach().mean(-2, keepdim=True)
-        middle = torch.where(torch.isfinite(middle), middle, 0)
+        middle = _middle(key)
         query, key = (query - middle) / self.width, (key - middle) / self.width
         squares = query.square().sum(-1, keepdim=True) + key.square().sum(-1).unsqueeze(-2)
         return inner_products(query, key, finite=True) - squares / 2
+
+
+def _middle(key: Tensor) -> Tensor:
+    """The mean of the keys, a constant."""
+    middle = key.detach().mean(-2, keepdim=True)
+    return torch.where(torch.isfinite(middle), middle, 0)

@@ -52,8 +52,10 @@ class Request:
         values = _values(tuple(matrix.measure(*measures)))
         moving = [value for value in values if value.requires_grad]
         seeds = [_cotangent(value) for value in moving]
-        found = torch.autograd.grad(moving, leaves, seeds, allow_unused=True) if moving else ()
-        pairs = zip(found, leaves, strict=True) if moving else ()
+        found: tuple[Tensor | None, ...] = (None,) * len(leaves)
+        if moving:
+            found = torch.autograd.grad(moving, leaves, seeds, allow_unused=True)
+        pairs = zip(found, leaves, strict=True)
         gradients = (torch.zeros_like(x) if g is None else g for g, x in pairs)
         results = tuple(value.detach() for value in values)
         return Outcome(results, tuple(gradients), implementation.NAME)

@@ -298,7 +298,7 @@ CASES: list[tuple[Callable[[], object], type[Exception], str]] = [
         "logsumexp: defined for a softmax alone; got normalizer Sparsemax",
     ),
     (
-        lambda: matrix(impl="torch").mass(),
+        lambda: matrix(impl="torch", mask=lambda cells: cells.col > 0).mass(),
         qkv.UnsupportedError,
         'attention: impl="torch" cannot serve this request: its fused kernels compute A @ value '
         "alone; these can: tiled, reference",

@@ -11,9 +11,8 @@
 // are added in a fixed order. So results do not depend on which thread was first.
 #pragma once
 
-#include "pack.h"
-#include "softmax.h"
-#include "threads.h"
+#include "bias_gradient.h"
+#include "row_terms.h"
 
 namespace qkv::QKV_ISA {
 
@@ -25,6 +24,7 @@ class Backward {
 
     explicit Backward(const Request& request)
         : request_(request),
+          unit_(request.bias_count == 0 ? log2_of_e : 1),
           width_(rounded_up(request.width, lanes<Number>)),
           value_width_(rounded_up(request.value_width, lanes<Number>)),
           padded_queries_(rounded_up(request.queries, tile_rows)),
@@ -35,29 +35,42 @@ class Backward {
         const std::int64_t heads = request.batch * request.heads;
         const std::int64_t tiles = (request.keys + tile_keys_ - 1) / tile_keys_;
         const std::int64_t wanted = request.threads == 1 ? 1 : 2 * request.threads / heads + 1;
-        parts_ = heads % request.threads == 0 ? 1 : smaller(wanted, tiles);
+        if (BiasSums<Number>::joins_heads(request))
+            parts_ = smaller<std::int64_t>(2 * request.threads, tiles);
+        else
+            parts_ = heads % request.threads == 0 ? 1 : smaller(wanted, tiles);
     }
 
     void run() const {
         const std::int64_t heads = request_.batch * request_.heads;
         const std::int64_t rows = request_.group * padded_queries_;
-        Numbers<RowTerms> terms(heads * rows);
+        Numbers<RowTerms<Number>> terms(heads * rows);
         Numbers<Number> query_gradients(heads * parts_ * rows * width_);
         const std::int64_t size = Scratch(*this, nullptr).size;
         Numbers<Number> scratch(size * request_.threads);
         parallel(request_.threads, heads * request_.group, [&](std::int64_t task, int) {
             const Lead lead = {task / request_.group / request_.heads,
                                task / request_.group % request_.heads, task % request_.group};
-            find_terms(lead, terms.data() + task * padded_queries_);
+            find_terms<Storage>(request_, lead, terms.data() + task * padded_queries_);
         });
-        parallel(request_.threads, heads * parts_, [&](std::int64_t task, int thread) {
+        const BiasSums<Number> bias_sums(request_, parts_);
+        const auto run_task = [&](std::int64_t task, int thread) {
             const std::int64_t head = task / parts_;
             const Part part = {{head / request_.heads, head % request_.heads, 0},
-                               task % parts_,
+                               task,
                                terms.data() + head * rows,
-                               query_gradients.data() + task * rows * width_};
+                               query_gradients.data() + task * rows * width_,
+                               bias_sums};
             run_part(part, Scratch(*this, scratch.data() + size * thread));
-        });
+        };
+        if (BiasSums<Number>::joins_heads(request_))
+            parallel(request_.threads, parts_, [&](std::int64_t part, int thread) {
+                for (std::int64_t head = 0; head < heads; ++head)
+                    run_task(head * parts_ + part, thread);
+            });
+        else
+            parallel(request_.threads, heads * parts_, run_task);
+        bias_sums.finish();
         parallel(request_.threads, heads * request_.group, [&](std::int64_t task, int) {
             const std::int64_t head = task / request_.group, member = task % request_.group;
             const Lead lead = {head / request_.heads, head % request_.heads, member};
@@ -74,17 +87,12 @@ class Backward {
     static_assert(key_step % tile_rows == 0 && most_keys % key_step == 0);
     static_assert(most_queries % tile_rows == 0);
 
-    // What a query subtracts: from its scores, in powers of two, the logsumexp as the sum of two
-    // numbers, and `dot` from the gradients of its weights.
-    struct RowTerms {
-        Number logsumexp, rest, dot;
-    };
-
     struct Part {
         Lead lead;
-        std::int64_t index;
-        const RowTerms* terms;
+        std::int64_t task;
+        const RowTerms<Number>* terms;
         Number* query_gradient;
+        const BiasSums<Number>& bias_sums;
     };
 
     struct Scratch {
@@ -99,13 +107,17 @@ class Backward {
             output_gradient = pieces.take(of.tile_queries_ * of.value_width_);
             weights = pieces.take(of.tile_queries_ * of.cells_row_);
             score_gradient = pieces.take(of.tile_queries_ * of.cells_row_);
+            slopes = pieces.take(Biases<Number>::slopes(of.request_) * of.slopes_step());
             size = pieces.used();
         }
         Number *key, *key_panels, *value_panels, *key_gradient, *value_gradient;  // of a key tile
         Number *query, *output_gradient;                                          // of a query tile
         Number *weights, *score_gradient;                                         // of their cells
+        Number* slopes;  // of the soft caps, for a register tile of cells
         std::int64_t size;
     };
+
+    std::int64_t slopes_step() const { return tile_rows * cells_row_; }
 
     // Where a tile of cells lies, and whether what it meets is finite.
     struct Tile {
@@ -114,31 +126,11 @@ class Backward {
         Range seen[most_queries / tile_rows];  // by each six queries, as columns in whole panels
     };
 
-    void find_terms(Lead lead, RowTerms* terms) const {
-        for (std::int64_t i = 0; i < request_.queries; ++i) {
-            const Storage* output = row_of<Storage>(request_.output, lead, i);
-            const Storage* gradient = row_of<Storage>(request_.output_gradient, lead, i);
-            Vector<Number> products = {};
-            Number dot = 0;
-            std::int64_t j = 0;
-            for (; j + lanes<Number> <= request_.value_width; j += lanes<Number>)
-                products += widened(output + j) * widened(gradient + j);
-            for (; j < request_.value_width; ++j)
-                dot += widened_one(output + j) * widened_one(gradient + j);
-            const double logsumexp = *row_of<double>(request_.logsumexp, lead, i) * log2_of_e;
-            // Of a query that sees nothing all scores are -infinity, and stay so.
-            const double finite = logsumexp == -infinity<double> ? 0 : logsumexp;
-            terms[i].logsumexp = Number(finite);
-            terms[i].rest = Number(finite - double(Number(finite)));
-            terms[i].dot = dot + sum<Number>(products);
-        }
-    }
-
     void run_part(Part part, Scratch scratch) const {
         for (std::int64_t i = 0; i < request_.group * padded_queries_ * width_; ++i)
             part.query_gradient[i] = 0;
         // Every parts_-th tile, so that each part has its share of a causal mask's corner.
-        for (std::int64_t key = part.index * tile_keys_; key < request_.keys;
+        for (std::int64_t key = part.task % parts_ * tile_keys_; key < request_.keys;
              key += parts_ * tile_keys_) {
             Tile tile;
             tile.keys = {key, smaller(key + tile_keys_, request_.keys)};
@@ -166,13 +158,14 @@ class Backward {
 
     // All queries of one head against one tile of keys.
     void run_queries(Part part, Tile& tile, Scratch scratch) const {
-        const Visible visible(request_.intervals, part.lead);
+        const Visible visible(request_, part.lead);
+        const Biases<Number> biases(request_, part.lead);
         for (std::int64_t first = 0; first < request_.queries; first += tile_queries_) {
             tile.queries = {first, smaller(first + tile_queries_, request_.queries)};
             if (!find_seen(visible, tile)) continue;
             pack_queries(part.lead, tile, scratch);
             for (std::int64_t row = 0; row < tile.queries.stop - first; row += tile_rows)
-                run_cells(visible, part, tile, row, scratch);
+                run_cells(visible, biases, part, tile, row, scratch);
             add_query_gradient(tile, part.query_gradient + first * width_, scratch);
             add_key_gradients(tile, scratch);
         }
@@ -182,11 +175,12 @@ class Backward {
     static bool find_seen(const Visible& visible, Tile& tile) {
         bool any = false;
         for (std::int64_t query = tile.queries.start; query < tile.queries.stop; query += tile_rows) {
-            const Range keys = intersection(
-                visible.span(query, smaller(query + tile_rows, tile.queries.stop)), tile.keys);
+            const Range queries = {query, smaller(query + tile_rows, tile.queries.stop)};
+            const Range keys =
+                intersection(visible.span(queries.start, queries.stop), tile.keys);
             Range& seen = tile.seen[(query - tile.queries.start) / tile_rows];
             seen = {0, 0};
-            if (keys.empty()) continue;
+            if (keys.empty() || !visible.any(queries, keys)) continue;
             seen = {(keys.start - tile.keys.start) / panel * panel,
                     rounded_up(keys.stop - tile.keys.start, panel)};
             any = true;
@@ -199,15 +193,15 @@ class Backward {
         const std::int64_t padded = rounded_up(rows, tile_rows);
         tile.finite_queries =
             pack(Block<Storage>{request_.query, lead, first, rows, request_.width},
-                 Number(request_.scale * log2_of_e), scratch.query, width_, padded);
+                 Number(request_.scale * unit_), scratch.query, width_, padded);
         tile.finite_output_gradient =
             pack(Block<Storage>{request_.output_gradient, lead, first, rows, request_.value_width},
                  Number(1), scratch.output_gradient, value_width_, padded);
     }
 
     // The weights and the gradients of the scores of six queries.
-    void run_cells(const Visible& visible, Part part, const Tile& tile, std::int64_t row,
-                   Scratch scratch) const {
+    void run_cells(const Visible& visible, const Biases<Number>& biases, const Part& part,
+                   const Tile& tile, std::int64_t row, Scratch scratch) const {
         const Range seen = tile.seen[row / tile_rows];
         const std::int64_t count = seen.stop - seen.start;
         Number* weights = scratch.weights + row * cells_row_;
@@ -221,31 +215,26 @@ class Backward {
                  count);
         const std::int64_t first = tile.queries.start + row, key = tile.keys.start + seen.start;
         const Range queries = {first, smaller(first + tile_rows, tile.queries.stop)};
-        visible.hide(queries, {key, key + count}, weights + seen.start, cells_row_,
-                     -infinity<Number>);
-        for (int i = 0; i < tile_rows; ++i, weights += cells_row_, gradients += cells_row_) {
+        const Range keys = {key, key + count};
+        if (!biases.empty())
+            biases.apply(queries, keys, Number(log2_of_e), weights + seen.start, cells_row_,
+                         scratch.slopes, slopes_step());
+        visible.hide(queries, keys, weights + seen.start, cells_row_, -infinity<Number>);
+        Number* of_tile = gradients + seen.start;
+        for (int i = 0; i < tile_rows; ++i) {
             // Rows beyond the last query see nothing.
             const Range known = first + i < queries.stop ? seen : Range{0, 0};
-            differentiate(part.terms + first + i, known, weights, gradients);
+            part.terms[first + i].differentiate(known.stop - known.start, weights + known.start,
+                                                gradients + known.start);
             clear_unseen(known, weights);
             clear_unseen(known, gradients);
+            weights += cells_row_, gradients += cells_row_;
         }
-    }
-
-    // Scores become weights, and the gradients of the weights those of the scores.
-    static void differentiate(const RowTerms* terms, Range seen, Number* weights,
-                              Number* gradients) {
-        for (std::int64_t j = seen.start; j < seen.stop; j += lanes<Number>) {
-            const Vector<Number> score = load(weights + j) - terms->logsumexp - terms->rest;
-            // A score of -infinity beside a logsumexp that is not a number is hidden all the same.
-            const Vector<Number> weight = load(weights + j) == -infinity<Number>
-                                              ? Vector<Number>{}
-                                              : exp2<Number>(score);
-            const Vector<Number> gradient = weight * (load(gradients + j) - terms->dot);
-            store(weights + j, weight);
-            // A weight of exactly 0 annihilates what is not finite, too.
-            store(gradients + j, weight == 0 ? Vector<Number>{} : gradient);
-        }
+        if (!biases.empty())
+            biases.differentiate(queries, keys, of_tile, cells_row_, scratch.slopes, slopes_step(),
+                                 [&](int i, const BiasRow& cut, const Number* of_row) {
+                                     part.bias_sums.add(part.task, biases, i, cut, of_row);
+                                 });
     }
 
     void clear_unseen(Range seen, Number* row) const {
@@ -304,8 +293,8 @@ class Backward {
         for (std::int64_t key = keys.start; key < keys.stop; ++key) {
             const std::int64_t i = key - keys.start;
             Storage* of_key = row_of<Storage>(request_.key_gradient, lead, key);
-            for (std::int64_t j = 0; j < request_.width; ++j)  // queries were scaled by log2(e)
-                narrow(scratch.key_gradient[i * width_ + j] * Number(log_of_2), of_key + j);
+            for (std::int64_t j = 0; j < request_.width; ++j)
+                narrow(scratch.key_gradient[i * width_ + j] * Number(1 / unit_), of_key + j);
             Storage* of_value = row_of<Storage>(request_.value_gradient, lead, key);
             for (std::int64_t j = 0; j < request_.value_width; ++j)
                 narrow(scratch.value_gradient[i * value_width_ + j], of_value + j);
@@ -326,6 +315,7 @@ class Backward {
     }
 
     const Request& request_;
+    double unit_;  // queries are scaled by it beside the scale: scores are in powers of two or of e
     std::int64_t width_, value_width_;  // padded to whole vectors
     std::int64_t padded_queries_;       // of one head, padded to whole register tiles
     std::int64_t tile_queries_, tile_keys_, cells_row_;

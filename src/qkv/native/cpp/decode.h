@@ -98,7 +98,7 @@ class Decode {
 
     bool any_sees(Lead lead, Range keys) const {
         for (std::int64_t member = 0; member < request_.group; ++member) {
-            const Visible visible(request_.intervals, {lead.batch, lead.head, member});
+            const Visible visible(request_, {lead.batch, lead.head, member});
             if (!intersection(visible.span(0, request_.queries), keys).empty()) return true;
         }
         return false;
@@ -156,7 +156,7 @@ class Decode {
             Number* of_row = scores + row * chunk;
             const std::int64_t known = smaller(row, queries_ - 1);
             const std::int64_t query = known % request_.queries;
-            const Visible visible(request_.intervals, lead_of(lead, known));
+            const Visible visible(request_, lead_of(lead, known));
             visible.hide({query, query + 1}, {keys.start, keys.start + chunk}, of_row, chunk,
                          -infinity<Number>);
             for (std::int64_t j = keys.stop - keys.start; j < chunk; ++j)
@@ -169,8 +169,7 @@ class Decode {
         const Storage* value = row_of<Storage>(request_.value, part.lead, keys.start);
         for (std::int64_t row = 0; row < rows_; row += Rows) {
             Number factors[Rows];
-            for (int i = 0; i < Rows; ++i)
-                factors[i] = weigh(scores + (row + i) * chunk, chunk, part.states[row + i]);
+            weigh<Rows>(scores + row * chunk, chunk, chunk, part.states + row, factors);
             rescale_and_add<SkipZeros, Rows>(part.output + row * request_.value_width,
                                              request_.value_width, factors,
                                              Strided<Number>{scores + row * chunk, chunk, 1}, value,

@@ -60,11 +60,8 @@ QKV_INLINE Vector<Real> exp2(Vector<Real> x) {
     Vector<Real> series = broadcast(Power::coefficients[degree]);
 #pragma GCC unroll 16
     for (int k = degree - 1; k >= 0; --k) series = series * fraction + Power::coefficients[k];
-    Integers bits;
-    __builtin_memcpy(&bits, &rounded, sizeof bits);
-    bits <<= Power::fraction_bits;
-    Vector<Real> power;
-    __builtin_memcpy(&power, &bits, sizeof power);
+    const Integers bits = same_bits<Integers>(rounded) << Power::fraction_bits;
+    const Vector<Real> power = same_bits<Vector<Real>>(bits);
     // Below `lowest` the product is arbitrary, and dropped.
     return x < Power::lowest ? Vector<Real>{} : series * power;
 }

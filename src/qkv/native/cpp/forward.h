@@ -5,6 +5,7 @@
 // the values (Milakov, Gimelshein 2018; Dao et al., FlashAttention, 2022, algorithm 1).
 #pragma once
 
+#include "bias.h"
 #include "pack.h"
 #include "softmax.h"
 #include "threads.h"
@@ -16,7 +17,7 @@ class Forward {
    public:
     using Number = Real<Storage>;
     static constexpr std::int64_t tile_keys = 256;
-    static constexpr std::int64_t most_rows = 384;
+    static constexpr std::int64_t most_rows = 768;
 
     explicit Forward(const Request& request)
         : request_(request),
@@ -25,7 +26,7 @@ class Forward {
           tile_(smaller(tile_keys, rounded_up(request.keys, panel_width<Number>))) {
         // Enough blocks that threads finish together, each large enough to pay for its packing.
         const std::int64_t heads = request.batch * request.heads * request.group;
-        const std::int64_t least = 8 * request.threads;
+        const std::int64_t least = request.threads == 1 ? 1 : 8 * request.threads;
         rows_ = smaller(most_rows, request.queries);
         while (rows_ > 96 && heads * blocks() < least) rows_ = rows_ / 2;
         rows_ = rounded_up(rows_, tile_rows);
@@ -55,11 +56,13 @@ class Forward {
             value = pieces.take(of.tile_ * of.value_width_);
             scores = pieces.take(of.tile_ * tile_rows);
             output = pieces.take(of.rows_ * of.value_width_);
+            static_assert(sizeof(RowState<Number>) == 2 * sizeof(Number));
+            states = reinterpret_cast<RowState<Number>*>(pieces.take(of.rows_ * 2));
             size = pieces.used();
         }
         Number *query, *key, *value, *scores;
-        Number* output;  // the sums so far
-        RowState<Number> state[most_rows];
+        Number* output;             // the sums so far
+        RowState<Number>* states;   // of each row
         std::int64_t size;
     };
 
@@ -68,23 +71,27 @@ class Forward {
     void run_block(Lead lead, std::int64_t first, Scratch& scratch) const {
         const std::int64_t rows = smaller(rows_, request_.queries - first);
         const std::int64_t padded = rounded_up(rows, tile_rows);
+        const Biases<Number> biases(request_, lead);
         pack(Block<Storage>{request_.query, lead, first, rows, request_.width},
-             Number(request_.scale * log2_of_e), scratch.query, width_, padded);
+             Number(request_.scale * (biases.empty() ? log2_of_e : 1)), scratch.query, width_, padded);
+        for (std::int64_t i = 0; i < padded; ++i) scratch.states[i] = {};
         for (std::int64_t i = 0; i < padded * value_width_; ++i) scratch.output[i] = 0;
 
-        const Visible visible(request_.intervals, lead);
+        const Visible visible(request_, lead);
         const Range span = visible.span(first, first + rows);
         bool finite = true;
-        for (std::int64_t key = span.start; key < span.stop; key += tile_) {
+        // Masks in bits want the lanes of a vector in one or two whole bytes.
+        const std::int64_t start = span.start / panel_width<Number> * panel_width<Number>;
+        for (std::int64_t key = start; key < span.stop; key += tile_) {
             const Range tile = {key, smaller(key + tile_, span.stop)};
             bool packed = false;
             for (std::int64_t row = 0; row < rows; row += tile_rows) {
                 const Range queries = {first + row, smaller(first + row + tile_rows, first + rows)};
                 const Range keys = intersection(visible.span(queries.start, queries.stop), tile);
-                if (keys.empty()) continue;
+                if (keys.empty() || !visible.any(queries, keys)) continue;
                 if (!packed) finite &= pack_tile(lead, tile, scratch);
                 packed = true;
-                run_tile(visible, queries, keys, tile, row, finite, scratch);
+                run_tile(visible, biases, queries, keys, tile, row, finite, scratch);
             }
         }
         finish(lead, first, rows, scratch);
@@ -99,8 +106,8 @@ class Forward {
     }
 
     // Six queries against the keys of one tile.
-    void run_tile(const Visible& visible, Range queries, Range keys, Range tile, std::int64_t row,
-                  bool finite, Scratch& scratch) const {
+    void run_tile(const Visible& visible, const Biases<Number>& biases, Range queries, Range keys,
+                  Range tile, std::int64_t row, bool finite, Scratch& scratch) const {
         // The columns of the tile that hold all these keys, in whole panels.
         constexpr std::int64_t panel = panel_width<Number>;
         const Range columns = {(keys.start - tile.start) / panel * panel,
@@ -110,10 +117,11 @@ class Forward {
         multiply(scores, tile_, Strided<Number>{scratch.query + row * width_, width_, 1},
                  scratch.key + columns.start * request_.width, request_.width, count);
         const std::int64_t first = tile.start + columns.start;
+        if (!biases.empty())
+            biases.apply(queries, {first, first + count}, Number(log2_of_e), scores, tile_);
         visible.hide(queries, {first, first + count}, scores, tile_, -infinity<Number>);
         Number factors[tile_rows];
-        for (int i = 0; i < tile_rows; ++i)
-            factors[i] = weigh(scores + i * tile_, count, scratch.state[row + i]);
+        weigh<tile_rows>(scores, tile_, count, scratch.states + row, factors);
         add_values(finite, scratch.output + row * value_width_, factors,
                    Strided<Number>{scores, tile_, 1}, scratch.value + columns.start * value_width_,
                    count);
@@ -131,12 +139,12 @@ class Forward {
 
     void finish(Lead lead, std::int64_t first, std::int64_t rows, Scratch& scratch) const {
         for (std::int64_t i = 0; i < rows; ++i) {
-            const Number inverse = scratch.state[i].inverse();
+            const Number inverse = scratch.states[i].inverse();
             Storage* output = row_of<Storage>(request_.output, lead, first + i);
             for (std::int64_t j = 0; j < request_.value_width; ++j)
                 narrow(scratch.output[i * value_width_ + j] * inverse, output + j);
             *row_of<double>(request_.logsumexp, lead, first + i) =
-                scratch.state[i].logsumexp();
+                scratch.states[i].logsumexp();
         }
     }
 

@@ -3,6 +3,8 @@
 #include "decode.h"
 #include "forward.h"
 #include "request.h"
+#include "strip.h"
+#include "strip_backward.h"
 
 namespace qkv::QKV_ISA {
 namespace {
@@ -33,9 +35,12 @@ struct AnyDecode {
 void forward(const Request& request) { run<Forward>(request); }
 void decode(const Request& request) { run<AnyDecode>(request); }
 void backward(const Request& request) { run<Backward>(request); }
+void strip_forward(const Request& request) { run<StripForward>(request); }
+void strip_backward(const Request& request) { run<StripBackward>(request); }
 
 }  // namespace
 
-extern const Kernels kernels = {QKV_ISA_NAME, forward, decode, backward};
+extern const Kernels kernels = {QKV_ISA_NAME, forward, decode, backward,
+                                strip_forward, strip_backward};
 
 }  // namespace qkv::QKV_ISA

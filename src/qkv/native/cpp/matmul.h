@@ -11,6 +11,8 @@ constexpr int tile_rows = 6;
 template <class Number>
 constexpr int panel_width = QKV_VECTORS * lanes<Number>;
 
+constexpr std::int64_t terms_at_once = 128;  // of a sum in registers
+
 // A matrix whose element (i, k) lies at data[i * row + k * column].
 template <class Number>
 struct Strided {
@@ -30,13 +32,13 @@ QKV_INLINE Sums<Number, Rows, Vectors> product(Strided<Number> a, const Storage*
                                                std::int64_t b_row, std::int64_t depth) {
     Sums<Number, Rows, Vectors> sums;
 #pragma GCC unroll 1
-    for (std::int64_t k = 0; k < depth; ++k) {
+    for (std::int64_t k = 0; k < depth; ++k, a.data += a.column, b += b_row) {
         Vector<Number> row[Vectors];
 #pragma GCC unroll 8
-        for (int j = 0; j < Vectors; ++j) row[j] = widened(b + k * b_row + j * lanes<Number>);
+        for (int j = 0; j < Vectors; ++j) row[j] = widened(b + j * lanes<Number>);
 #pragma GCC unroll 8
         for (int i = 0; i < Rows; ++i) {
-            Vector<Number> weight = broadcast(a.data[i * a.row + k * a.column]);
+            Vector<Number> weight = broadcast(a.data[i * a.row]);
 #pragma GCC unroll 8
             for (int j = 0; j < Vectors; ++j) {
                 // Where nothing is skipped both ways give the same bits.
@@ -61,13 +63,20 @@ __attribute__((noinline)) void multiply(Number* c, std::int64_t c_row, Strided<N
                                         std::int64_t columns) {
     constexpr std::int64_t width = panel_width<Number>;
     for (std::int64_t column = 0; column < columns; column += width) {
-        const auto sums =
-            product<false, tile_rows, QKV_VECTORS>(a, panels + column * depth, width, depth);
+        std::int64_t k = 0;
+        do {  // two levels of summation lose fewer digits than one
+            const auto sums = product<false, tile_rows, QKV_VECTORS>(
+                Strided<Number>{a.data + k * a.column, a.row, a.column},
+                panels + column * depth + k * width, width, smaller(depth - k, terms_at_once));
 #pragma GCC unroll 8
-        for (int i = 0; i < tile_rows; ++i)
+            for (int i = 0; i < tile_rows; ++i)
 #pragma GCC unroll 8
-            for (int j = 0; j < QKV_VECTORS; ++j)
-                store(c + i * c_row + column + j * lanes<Number>, sums.at[i][j]);
+                for (int j = 0; j < QKV_VECTORS; ++j) {
+                    Number* to = c + i * c_row + column + j * lanes<Number>;
+                    store(to, k == 0 ? sums.at[i][j] : load(to) + sums.at[i][j]);
+                }
+            k += terms_at_once;
+        } while (k < depth);
     }
 }
 
@@ -102,6 +111,17 @@ __attribute__((noinline)) void rescale_and_add(Number* c, std::int64_t c_row, co
     for (; column < columns; column += lanes<Number>)
         add_to<SkipZeros>(c + column, c_row, factors,
                           product<SkipZeros, Rows, 1>(a, b + column, b_row, depth));
+}
+
+// c += a b. Unless everything in b is finite, an a(i, k) of exactly 0 annihilates.
+template <class Number>
+QKV_INLINE void add(bool finite, Number* c, std::int64_t c_row, Strided<Number> a, const Number* b,
+                    std::int64_t b_row, std::int64_t depth, std::int64_t columns) {
+    static constexpr Number ones[tile_rows] = {1, 1, 1, 1, 1, 1};
+    if (finite)
+        rescale_and_add<false, tile_rows>(c, c_row, ones, a, b, b_row, depth, columns);
+    else
+        rescale_and_add<true, tile_rows>(c, c_row, ones, a, b, b_row, depth, columns);
 }
 
 }  // namespace qkv::QKV_ISA

@@ -16,9 +16,10 @@ struct RowState {
 
     // From now on weights are relative to this score too. Returns by what earlier sums shrink.
     QKV_INLINE Number raise(Number score) {
-        const Number raised = larger(score, maximum);
-        const Number factor = exp2_of(maximum - (raised == -infinity<Number> ? 0 : raised));
-        maximum = raised;
+        if (score <= maximum) return 1;
+        const Number before = maximum;
+        maximum = larger(score, maximum);
+        const Number factor = exp2_of(before - shift());
         total *= factor;
         return factor;
     }
@@ -36,25 +37,52 @@ struct RowState {
     }
 };
 
-// Turns `count` more scores of a row, a multiple of the lanes, into weights relative to the largest
-// so far and adds them to the row. Returns by what earlier sums shrink.
-template <class Number>
-QKV_INLINE Number weigh(Number* scores, std::int64_t count, RowState<Number>& row) {
-    Vector<Number> top = load(scores);
-    for (std::int64_t j = lanes<Number>; j < count; j += lanes<Number>) {
-        const Vector<Number> next = load(scores + j);
-        top = next > top ? next : top;
+// The largest of each row's `count` numbers, a multiple of the lanes; rows lie `step` apart.
+template <int Rows, class Number>
+QKV_INLINE void find_largest(const Number* numbers, std::int64_t step, std::int64_t count,
+                             Number* found) {
+    Vector<Number> top[Rows];
+#pragma GCC unroll 8
+    for (int i = 0; i < Rows; ++i) top[i] = load(numbers + i * step);
+    for (std::int64_t j = lanes<Number>; j < count; j += lanes<Number>)
+#pragma GCC unroll 8
+        for (int i = 0; i < Rows; ++i) top[i] = larger(load(numbers + i * step + j), top[i]);
+#pragma GCC unroll 8
+    for (int i = 0; i < Rows; ++i) found[i] = largest<Number>(top[i]);
+}
+
+// Turns scores of some rows into weights relative to a score of each row. Finds their sums.
+template <int Rows, class Number>
+QKV_INLINE void raise_to_powers(Number* scores, std::int64_t step, std::int64_t count,
+                                const Number* shifts, Number* sums) {
+    Vector<Number> added[Rows] = {};
+    Number shift[Rows];
+    for (int i = 0; i < Rows; ++i) shift[i] = shifts[i];
+    for (std::int64_t j = 0; j < count; j += lanes<Number>)
+#pragma GCC unroll 4
+        for (int i = 0; i < Rows; ++i) {
+            const Vector<Number> weights = exp2<Number>(load(scores + i * step + j) - shift[i]);
+            store(scores + i * step + j, weights);
+            added[i] += weights;
+        }
+    for (int i = 0; i < Rows; ++i) sums[i] = sum<Number>(added[i]);
+}
+
+// Turns `count` more scores of some rows, which lie `step` apart, into weights relative to the
+// largest score of their row so far and adds them to the rows. Finds by what earlier sums shrink.
+template <int Rows, class Number>
+QKV_INLINE void weigh(Number* scores, std::int64_t step, std::int64_t count,
+                      RowState<Number>* rows, Number* factors) {
+    constexpr int together = Rows % 2 == 0 ? 2 : 1;  // so many that their constants fit in registers
+    Number top[Rows], shift[Rows], added[Rows];
+    find_largest<Rows>(scores, step, count, top);
+    for (int i = 0; i < Rows; ++i) {
+        factors[i] = rows[i].raise(top[i]);
+        shift[i] = rows[i].shift();
     }
-    const Number factor = row.raise(largest<Number>(top));
-    const Number shift = row.shift();
-    Vector<Number> added = {};
-    for (std::int64_t j = 0; j < count; j += lanes<Number>) {
-        const Vector<Number> weights = exp2<Number>(load(scores + j) - shift);
-        store(scores + j, weights);
-        added += weights;
-    }
-    row.total += sum<Number>(added);
-    return factor;
+    for (int i = 0; i < Rows; i += together)
+        raise_to_powers<together>(scores + i * step, step, count, shift + i, added + i);
+    for (int i = 0; i < Rows; ++i) rows[i].total += added[i];
 }
 
 }  // namespace qkv::QKV_ISA

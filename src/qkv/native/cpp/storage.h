@@ -24,14 +24,6 @@ struct RealOf<double> {
 template <class Storage>
 using Real = typename RealOf<Storage>::type;
 
-template <class To, class From>
-QKV_INLINE To same_bits(From from) {
-    static_assert(sizeof(To) == sizeof(From));
-    To to;
-    __builtin_memcpy(&to, &from, sizeof to);
-    return to;
-}
-
 typedef std::uint32_t Bits __attribute__((vector_size(QKV_VECTOR_BYTES)));
 typedef std::uint16_t HalfBits __attribute__((vector_size(QKV_VECTOR_BYTES / 2)));
 

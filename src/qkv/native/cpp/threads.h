@@ -4,27 +4,47 @@
 
 #include <cstdlib>
 #include <new>
-#if defined(_OPENMP)
+#if defined(QKV_STANDARD_THREADS)
+#include <atomic>
+#include <thread>
+#include <vector>
+#elif defined(_OPENMP)
 #include <omp.h>
 #endif
 
+#include "interruption.h"
 #include "vector.h"
 
 namespace qkv::QKV_ISA {
 
 // Calls work(task, thread) for each task < tasks; the next free thread takes the next task. Which
-// thread runs a task must not matter to the result. `work` must not throw.
+// thread runs a task must not matter to the result. `work` must not throw. An interrupted call
+// leaves the tasks that have not begun.
 template <class Work>
 void parallel(int threads, std::int64_t tasks, Work work) {
     if (threads > tasks) threads = int(tasks);
-#if defined(_OPENMP)
+    bool stopped = false;
+    const auto run = [&](std::int64_t task, int thread) {
+        if (thread == 0 && interrupted()) __atomic_store_n(&stopped, true, __ATOMIC_RELAXED);
+        if (!__atomic_load_n(&stopped, __ATOMIC_RELAXED)) work(task, thread);
+    };
+#if defined(QKV_STANDARD_THREADS)
+    std::atomic<std::int64_t> next{0};
+    std::vector<std::thread> others;
+    for (int thread = 0; thread < threads; ++thread)
+        others.emplace_back([&, thread] {
+            for (std::int64_t task; (task = next++) < tasks;) run(task, thread);
+        });
+    for (std::thread& other : others) other.join();
+    return;
+#elif defined(_OPENMP)
     if (threads > 1) {
 #pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
-        for (std::int64_t task = 0; task < tasks; ++task) work(task, omp_get_thread_num());
+        for (std::int64_t task = 0; task < tasks; ++task) run(task, omp_get_thread_num());
         return;
     }
 #endif
-    for (std::int64_t task = 0; task < tasks; ++task) work(task, 0);
+    for (std::int64_t task = 0; task < tasks; ++task) run(task, 0);
 }
 
 // Uninitialised numbers, aligned for vectors and for the processor's cache lines.

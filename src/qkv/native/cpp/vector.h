@@ -63,6 +63,14 @@ QKV_INLINE void store(Real* to, Vector<Real> vector) {
     __builtin_memcpy(to, &vector, sizeof vector);
 }
 
+template <class To, class From>
+QKV_INLINE To same_bits(From from) {
+    static_assert(sizeof(To) == sizeof(From));
+    To to;
+    __builtin_memcpy(&to, &from, sizeof to);
+    return to;
+}
+
 template <class Real>
 QKV_INLINE Vector<Real> broadcast(Real number) {
     return number - Vector<Real>{};
@@ -78,26 +86,12 @@ QKV_INLINE Number larger(Number a, Number b) {
     return a > b ? a : b;
 }
 
-QKV_INLINE std::int64_t rounded_up(std::int64_t size, std::int64_t step) {
+constexpr QKV_INLINE std::int64_t rounded_up(std::int64_t size, std::int64_t step) {
     return (size + step - 1) / step * step;
 }
 
 template <class Real>
 constexpr Real infinity = Real(__builtin_inf());
-
-template <class Real>
-QKV_INLINE Real largest(Vector<Real> vector) {
-    Real found = vector[0];
-    for (int lane = 1; lane < lanes<Real>; ++lane) found = larger(vector[lane], found);
-    return found;
-}
-
-template <class Real>
-QKV_INLINE Real sum(Vector<Real> vector) {
-    Real total = 0;
-    for (int lane = 0; lane < lanes<Real>; ++lane) total += vector[lane];
-    return total;
-}
 
 template <int... Place>
 struct Places {};
@@ -110,6 +104,29 @@ struct Counted<0, Place...> {
 };
 template <class Real>
 using Lanes = typename Counted<lanes<Real>>::type;
+
+// The vector with each lane exchanged for the one whose place differs in the bit `Step`.
+template <int Step, class Real, int... Place>
+QKV_INLINE Vector<Real> exchanged(Vector<Real> vector, Places<Place...>) {
+    return __builtin_shufflevector(vector, vector, (Place ^ Step)...);
+}
+
+template <class Real, int Step = lanes<Real> / 2>
+QKV_INLINE Real largest(Vector<Real> vector) {
+    if constexpr (Step == 0)
+        return vector[0];
+    else
+        return largest<Real, Step / 2>(
+            larger(exchanged<Step, Real>(vector, Lanes<Real>{}), vector));
+}
+
+template <class Real, int Step = lanes<Real> / 2>
+QKV_INLINE Real sum(Vector<Real> vector) {
+    if constexpr (Step == 0)
+        return vector[0];
+    else
+        return sum<Real, Step / 2>(exchanged<Step, Real>(vector, Lanes<Real>{}) + vector);
+}
 
 // a0 b0 a1 b1 ... from the first halves of two vectors; zip_high: from the second halves.
 template <class Real, int... Place>

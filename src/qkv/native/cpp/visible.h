@@ -1,4 +1,5 @@
-// Which keys the queries of one head see.
+// Which keys the queries of one head see: those of some intervals and, where there are bits, of them
+// those whose bit is set.
 #pragma once
 
 #include "request.h"
@@ -22,11 +23,15 @@ QKV_INLINE Range intersection(Range a, Range b) {
 
 class Visible {
    public:
-    QKV_INLINE Visible(const Intervals& intervals, Lead lead)
-        : data_(intervals.data + lead.batch * intervals.batch + lead.head * intervals.head +
-                lead.member * intervals.group),
-          row_(intervals.row),
-          count_(intervals.count) {}
+    QKV_INLINE Visible(const Request& request, Lead lead)
+        : data_(request.intervals.data + offset(request.intervals, lead)),
+          row_(request.intervals.row),
+          count_(request.intervals.count),
+          bits_(static_cast<const std::uint8_t*>(request.bits.data)),
+          bits_row_(request.bits.row),
+          bytes_((request.keys + 7) / 8) {
+        if (bits_) bits_ += offset(request.bits, lead);
+    }
 
     // The range of keys outside of which none of these queries sees anything.
     QKV_INLINE Range span(std::int64_t first, std::int64_t last) const {
@@ -41,12 +46,25 @@ class Visible {
         return found;
     }
 
+    // Whether bits leave anything to see to any of these queries among these keys.
+    bool any(Range queries, Range keys) const {
+        if (!bits_) return true;
+        const Range bytes = {keys.start / 8, smaller((keys.stop + 7) / 8, bytes_)};
+        for (std::int64_t query = queries.start; query < queries.stop; ++query)
+            for (std::int64_t byte = bytes.start; byte < bytes.stop; ++byte)
+                if (bits_[query * bits_row_ + byte]) return true;
+        return false;
+    }
+
     // Puts `hidden` into the cells that their query does not see: one row of cells, `row` apart, for
-    // each of these queries; one column for each of these keys, a multiple of the lanes.
+    // each of these queries; one column for each of these keys, a multiple of the lanes, which the
+    // first key is too where there are bits.
     template <class Number>
     void hide(Range queries, Range keys, Number* cells, std::int64_t row, Number hidden) const {
-        for (std::int64_t query = queries.start; query < queries.stop; ++query, cells += row)
+        for (std::int64_t query = queries.start; query < queries.stop; ++query, cells += row) {
             if (!covers(query, keys)) hide(query, keys, cells, hidden);
+            if (bits_) hide_by_bits(query, keys, cells, hidden);
+        }
     }
 
    private:
@@ -76,6 +94,26 @@ class Visible {
         }
     }
 
+    template <class Number>
+    void hide_by_bits(std::int64_t query, Range keys, Number* cells, Number hidden) const {
+        typedef Integer<Number> Keys __attribute__((vector_size(QKV_VECTOR_BYTES)));
+        Keys lane_bits;
+        for (int lane = 0; lane < lanes<Number>; ++lane) lane_bits[lane] = Integer<Number>(1) << lane;
+        const std::uint8_t* bytes = bits_ + query * bits_row_;
+        for (std::int64_t key = keys.start; key < keys.stop; key += lanes<Number>, cells += lanes<Number>) {
+            unsigned shown = 0;
+            for (std::int64_t i = 0; i < (lanes<Number> + 7) / 8; ++i)
+                if (key / 8 + i < bytes_) shown |= unsigned(bytes[key / 8 + i]) << 8 * i;
+            const Keys seen = lane_bits & Integer<Number>(shown >> key % 8);
+            store(cells, seen != 0 ? load(cells) : broadcast(hidden));
+        }
+    }
+
+    template <class Of>
+    static QKV_INLINE std::int64_t offset(const Of& of, Lead lead) {
+        return lead.batch * of.batch + lead.head * of.head + lead.member * of.group;
+    }
+
     QKV_INLINE Range interval(std::int64_t query, int i) const {
         const std::int32_t* pair = data_ + query * row_ + 2 * i;
         return {pair[0], pair[1]};
@@ -84,6 +122,8 @@ class Visible {
     const std::int32_t* data_;
     std::int64_t row_;
     int count_;
+    const std::uint8_t* bits_;  // or null
+    std::int64_t bits_row_, bytes_;
 };
 
 }  // namespace qkv::QKV_ISA

@@ -1,0 +1,247 @@
+"""A request in canonical form as the native kernels take it: `[batch, Hk, G, L, D]`.
+
+Everything here is made by differentiable operations, so that gradients of what the kernels take
+become gradients of what the user gave.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import prod
+
+import torch
+from torch import Tensor
+
+from ._cells import Cells
+from ._dropout import row_states
+from ._layout import Layout
+from ._problem import Problem
+from ._tensors import accumulation_dtype, of_rank
+from ._tiling import Block
+from .biases.base import Bias, DistanceBias
+from .biases.softcap import SoftCap
+from .biases.tensor import TensorBias
+from .native import between
+from .native.request import Bias as NativeBias
+from .native.strip import Stages
+from .normalizers.base import Normalizer
+from .normalizers.entmax import Entmax
+from .normalizers.entmax15 import Entmax15
+from .normalizers.identity import Identity
+from .normalizers.sigmoid import Sigmoid
+from .normalizers.softmax import Softmax
+from .normalizers.sparsemax import Sparsemax
+from .normalizers.topk import TopK
+from .scores.additive import Additive
+
+WIDEST = 256  # of queries, keys and values
+
+_NORMALIZERS: dict[type[Normalizer], str] = {
+    Softmax: "softmax",
+    Sigmoid: "sigmoid",
+    Identity: "identity",
+    Sparsemax: "sparsemax",
+    Entmax15: "entmax15",
+    Entmax: "entmax",
+    TopK: "topk",
+}
+_MASK_BLOCK = 2**22  # cells of a dense mask that become bits at a time
+
+Pieces = dict[str, tuple[Tensor, ...]]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the kernels take of a matrix. Tensors that depend on the user's are differentiable."""
+
+    query: Tensor
+    key: Tensor
+    value: Tensor | None
+    scale: float
+    stages: Stages
+
+    @property
+    def vectors(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Query, key and value of a product."""
+        assert self.value is not None
+        return self.query, self.key, self.value
+
+    @property
+    def inputs(self) -> list[Tensor | None]:
+        """What the kernels have gradients of."""
+        stages = self.stages
+        values = [bias.values for bias in stages.biases]
+        parameters = (stages.additive_weight, stages.parameter, *values)
+        return [self.query, self.key, self.value, *parameters]
+
+
+def reason(problem: Problem, pieces: Pieces) -> str | None:
+    """Why the kernels do not take this matrix, or None."""
+    score = problem.score
+    width = score.product_width(*pieces["query"], *pieces["key"])
+    if type(score) is Additive:
+        width = problem.query.shape[-1]
+    if width is None:
+        return f"its kernels know no {type(score).__name__} score"
+    if width > WIDEST:
+        return f"its kernels take widths up to {WIDEST}"
+    for bias in problem.biases:
+        if not isinstance(bias, (TensorBias, DistanceBias, SoftCap)):
+            return f"its kernels know no {type(bias).__name__} bias"
+    if len(problem.biases) > between.MOST_BIASES:
+        return f"its kernels take up to {between.MOST_BIASES} biases"
+    if type(problem.normalizer) not in _NORMALIZERS:
+        return f"its kernels know no {type(problem.normalizer).__name__} normalizer"
+    mask = problem.mask
+    if mask is not None and not mask.stored and _intervals(problem, pieces) is None:
+        return "its kernels take masks that are intervals of keys or given as tensors"
+    return None
+
+
+def asked(problem: Problem, pieces: Pieces, value: Tensor | None) -> Asked:
+    """The matrix with these tensors in place of its own, and the value that it is to be multiplied
+    by, if any."""
+    layout, wide = problem.layout, accumulation_dtype(problem.query.dtype)
+    weight = None
+    if type(problem.score) is not Additive:
+        vectors = (*pieces["query"], *pieces["key"])
+        query, key, scale = problem.score.as_product(*vectors, *pieces["score"])
+    else:
+        weight, *bias = (piece.to(wide) for piece in pieces["score"])
+        query, key, scale = pieces["query"][0], pieces["key"][0], 1.0
+        query = query.to(wide) + bias[0] if bias else query
+        key = key.to(query.dtype)
+    cells = problem.cells(_whole(layout), pieces)
+    intervals = _intervals(problem, pieces)
+    positions = _positions(problem, cells)
+    normalizer, parameter = _normalizer(problem, pieces, layout)
+    stages = Stages(
+        intervals,
+        _bits(problem, pieces) if problem.mask is not None and intervals is None else None,
+        tuple(_biases(problem, pieces, layout, positions)),
+        positions,
+        weight,
+        normalizer,
+        parameter,
+        problem.normalizer.k if isinstance(problem.normalizer, TopK) else 0,
+        0.0 if problem.dropout is None else problem.dropout.probability,
+        _dropout_states(pieces, cells, layout),
+    )
+    if value is not None:
+        value = one_batch(value.to(query.dtype), layout)
+    # For every row of the matrix: results have one, even where all entries share their vectors.
+    query = one_batch(query, layout)
+    query = query.expand(prod(layout.batch), *layout.lead[-2:], *query.shape[-2:])
+    return Asked(query, one_batch(key, layout), value, scale, stages)
+
+
+def one_batch(tensor: Tensor, layout: Layout, trail: int = 2) -> Tensor:
+    """`[batch..., Hk, G, ...]` with the batch in one dimension, of size one where it is shared;
+    `trail` dimensions follow the heads."""
+    tensor = of_rank(tensor, len(layout.lead) + trail)
+    batch = tensor.shape[: len(layout.batch)]
+    if any(size != 1 for size in batch):
+        tensor = tensor.expand(*layout.batch, *tensor.shape[len(batch) :])
+    rest = tensor.shape[len(batch) :]
+    return tensor.reshape(prod(tensor.shape[: len(batch)]), *rest)
+
+
+def _whole(layout: Layout) -> Block:
+    return Block.whole(layout.lead, layout.queries, layout.keys)
+
+
+def _positions(problem: Problem, cells: Cells) -> Tensor | None:
+    """Of the queries among the keys, `[batch, Hk, G, Lq]`; None where they are 0, 1, ... or where
+    nobody may ask."""
+    offset, layout = problem.offset, problem.layout
+    if offset is None or (layout == problem.whole and isinstance(offset, int) and offset == 0):
+        return None
+    return one_batch(cells.position, layout).squeeze(-1).to(torch.int64).contiguous()
+
+
+def _biases(problem: Problem, pieces: Pieces, layout: Layout, positions: Tensor | None):
+    wide = accumulation_dtype(problem.query.dtype)
+    for index, bias in enumerate(problem.biases):
+        own = [piece.to(wide) for piece in pieces[f"bias {index}"]]
+        yield _bias(bias, own, layout, positions)
+
+
+def _bias(bias: Bias, own: list[Tensor], layout: Layout, positions: Tensor | None) -> NativeBias:
+    if isinstance(bias, SoftCap):
+        return between.soft_cap(float(bias.limit))
+    if isinstance(bias, TensorBias):
+        return between.cells(one_batch(own[0], layout))
+    assert isinstance(bias, DistanceBias)
+    first, last = 0, layout.queries - 1
+    if positions is not None:
+        first, last = int(positions.min()), int(positions.max())
+    nearest = -last
+    ahead = torch.arange(nearest, layout.keys - first, device=own[0].device)
+    values = one_batch(bias.of(ahead.unsqueeze(0), *own), layout).squeeze(-2)
+    return between.distance(values, -nearest)
+
+
+def _normalizer(problem: Problem, pieces: Pieces, layout: Layout) -> tuple[str, Tensor | None]:
+    """Its name, and its parameter as float64 `[batch, Hk, G, 1]`."""
+    normalizer = problem.normalizer
+    name, given = _NORMALIZERS[type(normalizer)], next(iter(pieces["normalizer"]), None)
+    number = None
+    if isinstance(normalizer, Entmax):
+        number = normalizer.alpha
+        if not isinstance(number, Tensor) and number == 1:
+            return "softmax", None
+    elif isinstance(normalizer, Sigmoid):
+        number = normalizer.bias
+    elif isinstance(normalizer, Softmax):
+        number = normalizer.sink
+    if given is None and number is not None:
+        given = torch.tensor(float(number), dtype=torch.float64)
+    if given is None:
+        return name, None
+    return name, one_batch(given, layout).squeeze(-1).to(torch.float64)
+
+
+def _dropout_states(pieces: Pieces, cells: Cells, layout: Layout) -> Tensor | None:
+    """For each query, `[batch, Hk, G, Lq]`."""
+    if not pieces["dropout"]:
+        return None
+    (seed,) = pieces["dropout"]
+    states = row_states(seed, cells.batch, cells.head, cells.row).squeeze(-1)
+    full = states.expand(*layout.lead, layout.queries)
+    return full.reshape(prod(layout.batch), *full.shape[-3:]).contiguous()
+
+
+def _intervals(problem: Problem, pieces: Pieces) -> Tensor | None:
+    """What the mask shows as `[batch, Hk, G, Lq, n, 2]`, or None where it is no such thing."""
+    if problem.mask is None:
+        return None
+    layout = problem.layout
+    found = problem.mask.intervals(problem.cells(_whole(layout), pieces), *pieces["mask"])
+    if found is None:
+        return None
+    bounds = [torch.as_tensor(bound) for interval in found for bound in interval]
+    bounds = [of_rank(bound.clamp(0, layout.keys), len(layout.lead) + 2) for bound in bounds]
+    ranges = torch.cat(torch.broadcast_tensors(*bounds), -1)  # [batch..., Hk, G, Lq, 2n]
+    return one_batch(ranges, layout).unflatten(-1, (-1, 2))
+
+
+def _bits(problem: Problem, pieces: Pieces) -> Tensor:
+    """What the mask shows as bits, uint8 `[batch, Hk, G, Lq, ceil(Lk / 8)]`."""
+    mask, layout = problem.mask, problem.layout
+    assert mask is not None
+    step = max(1, _MASK_BLOCK // max(1, prod(layout.lead) * layout.keys))
+    axes = {part: [a for _, a in entries] for part, entries in problem.parts.items()}
+    parts = []
+    for start in range(0, layout.queries, step):
+        block = replace(_whole(layout), rows=(start, min(layout.queries, start + step)))
+        cut = {
+            part: tuple(block.take(t, a) for t, a in zip(tensors, axes[part], strict=True))
+            for part, tensors in pieces.items()
+            if part in axes
+        }
+        visible = mask.visible(problem.cells(block, cut), *cut["mask"])
+        rows = block.rows[1] - block.rows[0]
+        visible = of_rank(visible, len(layout.lead) + 2)
+        visible = visible.expand(*visible.shape[:-2], rows, layout.keys)
+        parts.append(between.bits(visible))
+    return one_batch(torch.cat(parts, -2), layout)

@@ -1,0 +1,45 @@
+// A finished row of weights, as statistics read it, and what several of them are made of.
+#pragma once
+
+#include "../vector.h"
+
+namespace qkv::QKV_ISA {
+
+// The weights of one query: `count` of them, a multiple of the lanes, from key `first` on. All other
+// weights of the row are 0, and so are those beyond the last key.
+template <class Number>
+struct Row {
+    const Number* weights;
+    std::int64_t first, count;
+};
+
+// The sum over the row of term(weights, j) for the weights from the j-th on.
+template <class Number, class Term>
+QKV_INLINE Number row_sum(Row<Number> row, Term term) {
+    Vector<Number> sums[2] = {};  // two, as the next addition need not wait for the last
+    std::int64_t j = 0;
+    for (; j + 2 * lanes<Number> <= row.count; j += 2 * lanes<Number>) {
+        sums[0] += term(load(row.weights + j), j);
+        sums[1] += term(load(row.weights + j + lanes<Number>), j + lanes<Number>);
+    }
+    if (j < row.count) sums[0] += term(load(row.weights + j), j);
+    return sum<Number>(sums[0] + sums[1]);
+}
+
+// The number of a row's first weights: start, start + 1, ...
+template <class Number>
+QKV_INLINE Vector<Number> counting_from(Number start) {
+    Vector<Number> numbers;
+    for (int lane = 0; lane < lanes<Number>; ++lane) numbers[lane] = start + Number(lane);
+    return numbers;
+}
+
+// Adds the row to one number per key.
+template <class Number>
+QKV_INLINE void add_row(Row<Number> row, Number* of_keys) {
+    Number* to = of_keys + row.first;
+    for (std::int64_t j = 0; j < row.count; j += lanes<Number>)
+        store(to + j, load(to + j) + load(row.weights + j));
+}
+
+}  // namespace qkv::QKV_ISA

@@ -1,0 +1,96 @@
+// The strongest links of a row: its k largest weights with their keys, the largest first. Of equal
+// weights the one of the lower key is first. What is hidden comes last, with weight 0.
+#pragma once
+
+#include "../normalizers/topk.h"
+#include "row.h"
+
+namespace qkv::QKV_ISA {
+
+template <class Number>
+struct Link {
+    Number weight;
+    std::int64_t key;
+};
+
+// NaN counts as the largest number, so that it shows.
+template <class Number>
+QKV_INLINE bool is_stronger(Link<Number> a, Link<Number> b) {
+    const bool a_broken = a.weight != a.weight, b_broken = b.weight != b.weight;
+    if (a_broken != b_broken) return a_broken;
+    if (a_broken || a.weight == b.weight) return a.key < b.key;
+    return a.weight > b.weight;
+}
+
+// The strongest `capacity` links of those that are offered: a heap, the weakest of them on top.
+template <class Number>
+class Strongest {
+   public:
+    Strongest(Link<Number>* links, std::int64_t capacity) : links_(links), capacity_(capacity) {}
+
+    bool is_full() const { return count_ == capacity_; }
+
+    void offer(Link<Number> link) {
+        if (!is_full()) {
+            std::int64_t at = count_++;
+            for (; at > 0 && is_stronger(links_[(at - 1) / 2], link); at = (at - 1) / 2)
+                links_[at] = links_[(at - 1) / 2];
+            links_[at] = link;
+        } else if (is_stronger(link, links_[0])) {
+            sink(link);
+        }
+    }
+
+    // Puts them in order, the strongest first. Nothing can be offered from then on.
+    void sort() {
+        while (count_ > 1) {
+            const Link<Number> weakest = links_[0], last = links_[--count_];
+            sink(last);
+            links_[count_] = weakest;
+        }
+    }
+
+   private:
+    // Puts a link in the place of the weakest, and where it belongs.
+    void sink(Link<Number> link) {
+        std::int64_t at = 0;
+        for (std::int64_t below = 1; below < count_; below = 2 * at + 1) {
+            if (below + 1 < count_ && is_stronger(links_[below], links_[below + 1])) ++below;
+            if (is_stronger(links_[below], link)) break;
+            links_[at] = links_[below];
+            at = below;
+        }
+        links_[at] = link;
+    }
+
+    Link<Number>* links_;
+    std::int64_t capacity_, count_ = 0;
+};
+
+template <class Number>
+std::int64_t find_reaching(Number bound, Row<Number> row, Candidates<Number> candidates) {
+    return compress(
+        row.weights, row.count, [&](auto weight) { return (weight >= bound) | (weight != weight); },
+        candidates);
+}
+
+// Puts the strongest k <= keys links of a row into `links`. `candidates` and `spare` have room for a
+// row and one more. What is hidden has weight -infinity, or 0 where no weight is negative; keys that
+// are not of the row come with -infinity.
+template <class Number>
+void find_top(Row<Number> row, std::int64_t keys, std::int64_t k, Link<Number>* links,
+              Candidates<Number> candidates, Number* spare) {
+    std::int64_t found = find_reaching(bound_of_top(row.weights, row.count, k, spare), row, candidates);
+    if (found < k) found = find_reaching(-infinity<Number>, row, candidates);  // NaN was in the way
+    Strongest<Number> strongest(links, k);
+    for (std::int64_t i = 0; i < found; ++i) {
+        const std::int64_t key = row.first + candidates.places[i];
+        if (key < keys) strongest.offer({candidates.values[i], key});
+    }
+    // Where it has fewer than k: keys that it does not see.
+    for (std::int64_t key = 0; key < keys && !strongest.is_full(); ++key)
+        if (key < row.first || key >= row.first + row.count) strongest.offer({-infinity<Number>, key});
+    strongest.sort();
+}
+
+}  // namespace qkv::QKV_ISA

@@ -1,0 +1,130 @@
+// The forward pass strip by strip: for every normalizer, and for other uses of the weights than the
+// product with the values.
+#pragma once
+
+#include "sparse.h"
+#include "statistics/sweep.h"
+#include "strip_weights.h"
+
+namespace qkv::QKV_ISA {
+
+template <class Storage>
+class StripForward {
+   public:
+    using Number = Real<Storage>;
+
+    explicit StripForward(const Request& request)
+        : request_(request), sizes_(request, 1), sweep_(request, sizes_) {}
+
+    void run() const {
+        Pieces<Number> counted;
+        Scratch(*this, counted);
+        Numbers<Number> scratch(counted.used() * request_.threads);
+        const std::int64_t tasks = request_.batch * request_.heads * sizes_.parts;
+        parallel(request_.threads, tasks, [&](std::int64_t task, int thread) {
+            Pieces<Number> pieces(scratch.data() + counted.used() * thread);
+            Scratch mine(*this, pieces);
+            const std::int64_t head = task / sizes_.parts;
+            run_task({head / request_.heads, head % request_.heads, 0}, task % sizes_.parts, mine);
+        });
+        sweep_.finish();
+    }
+
+   private:
+    struct Scratch {
+        Scratch(const StripForward& of, Pieces<Number>& pieces)
+            : weights(of.request_, of.sizes_, pieces),
+              sweep(of.sweep_, pieces),
+              value(pieces.take(of.sizes_.keys * of.sizes_.value_width)),
+              output(pieces.take(of.sizes_.rows * of.sizes_.value_width)),
+              numbers(pieces.take(of.sizes_.keys)) {}
+        StripWeights<Storage> weights;
+        typename Sweep<Storage>::Scratch sweep;
+        Number* value;    // of the task's keys
+        Number* output;   // of a strip
+        Number* numbers;  // of a row that are listed
+        Range keys = {0, 0};  // of the task
+        bool finite = true;  // whether all of its values are
+    };
+
+    void run_task(Lead lead, std::int64_t part, Scratch& scratch) const {
+        scratch.keys = sizes_.keys_of(request_, lead, part);
+        if (!scratch.keys.empty()) pack_keys(lead, scratch);
+        sizes_.for_each_strip(request_, lead, part, [&](const Strip& strip) {
+            scratch.weights.compute(strip);
+            drop(strip, scratch);
+            sweep_.take(strip, scratch.weights, part, scratch.sweep);
+            if (request_.logsumexp.data) write_logsumexp(strip, scratch);
+            if (request_.output.data) write_output(strip, scratch);
+        });
+    }
+
+    void pack_keys(Lead lead, Scratch& scratch) const {
+        scratch.weights.take_keys(lead, scratch.keys);
+        if (!request_.output.data) return;
+        const std::int64_t first = scratch.keys.start;
+        const std::int64_t known = smaller(scratch.keys.stop, request_.keys) - first;
+        scratch.finite =
+            pack(Block<Storage>{request_.value, lead, first, known, request_.value_width}, Number(1),
+                 scratch.value, sizes_.value_width, scratch.keys.stop - first);
+    }
+
+    void drop(const Strip& strip, Scratch& scratch) const {
+        if (!request_.dropout_states.data) return;
+        for (std::int64_t row = 0; row < strip.rows(); ++row)
+            RowDropout<Number>(request_, strip.lead, strip.queries.start + row)
+                .apply(scratch.weights.cells + row * sizes_.cells_row, strip.keys.start,
+                       strip.columns());
+    }
+
+    void write_output(const Strip& strip, Scratch& scratch) const {
+        const std::int64_t width = sizes_.value_width;
+        for (std::int64_t i = 0; i < rounded_up(strip.rows(), tile_rows) * width; ++i)
+            scratch.output[i] = 0;
+        const Number* value = scratch.value + (strip.keys.start - scratch.keys.start) * width;
+        if (scratch.weights.is_sparse)
+            for (std::int64_t row = 0; row < strip.rows(); ++row)
+                add_product(scratch.output + row * width, listed(row, scratch), value, width);
+        else
+            add_dense(strip, value, scratch);
+        for (std::int64_t row = 0; row < strip.rows(); ++row) {
+            Storage* output =
+                row_of<Storage>(request_.output, strip.lead, strip.queries.start + row);
+            for (std::int64_t j = 0; j < request_.value_width; ++j)
+                narrow(scratch.output[row * width + j], output + j);
+        }
+    }
+
+    void add_dense(const Strip& strip, const Number* value, Scratch& scratch) const {
+        constexpr std::int64_t step = StripWeights<Storage>::tile_columns;
+        const std::int64_t width = sizes_.value_width;
+        for (std::int64_t column = 0; column < strip.columns(); column += step)
+            for (std::int64_t row = 0; row < strip.rows(); row += tile_rows) {
+                const Strided<Number> weights = {
+                    scratch.weights.cells + row * sizes_.cells_row + column, sizes_.cells_row, 1};
+                add(scratch.finite, scratch.output + row * width, width, weights,
+                    value + column * width, width, smaller(step, strip.columns() - column), width);
+            }
+    }
+
+    // The weights of a row that are not 0.
+    Sparse<Number> listed(std::int64_t row, Scratch& scratch) const {
+        const Number* weights = scratch.weights.cells + row * sizes_.cells_row;
+        const std::int32_t* places = scratch.weights.listed(row);
+        const std::int64_t count = scratch.weights.notes[row].support;
+        for (std::int64_t i = 0; i < count; ++i) scratch.numbers[i] = weights[places[i]];
+        return {scratch.numbers, places, count};
+    }
+
+    void write_logsumexp(const Strip& strip, Scratch& scratch) const {
+        for (std::int64_t row = 0; row < strip.rows(); ++row)
+            *row_of<double>(request_.logsumexp, strip.lead, strip.queries.start + row) =
+                scratch.weights.notes[row].logsumexp;
+    }
+
+    const Request& request_;
+    const StripSizes<Number> sizes_;
+    const Sweep<Storage> sweep_;
+};
+
+}  // namespace qkv::QKV_ISA

@@ -1,0 +1,362 @@
+// The backward pass strip by strip: weights are computed again, their gradients become those of the
+// scores in place, and both are multiplied with what they met.
+//
+//   value_gradient = weights^T output_gradient
+//   query_gradient = scale * score_gradient key,  key_gradient = scale * score_gradient^T query
+//
+// (the last two for inner products; strip_additive.h has those of the additive score).
+//
+// Each query belongs to one task. To the gradients of keys and values, of biases and parameters many
+// tasks add: each has a copy of its own, and copies are added in a fixed order.
+#pragma once
+
+#include "bias_gradient.h"
+#include "sparse.h"
+#include "strip_additive.h"
+#include "strip_weights.h"
+
+namespace qkv::QKV_ISA {
+
+template <class Storage>
+class StripBackward {
+   public:
+    using Number = Real<Storage>;
+
+    explicit StripBackward(const Request& request)
+        : request_(request),
+          joins_heads_(BiasSums<Number>::joins_heads(request)),
+          sizes_(request, 2 + Biases<Number>::slopes(request), joins_heads_),
+          // Register tiles of keys read and write beyond the last.
+          key_numbers_((sizes_.keys + tile_rows) * sizes_.width),
+          value_numbers_((sizes_.keys + tile_rows) * sizes_.value_width) {}
+
+    void run() const {
+        Pieces<Number> counted;
+        Scratch(*this, counted);
+        const std::int64_t size = counted.used(), heads = request_.batch * request_.heads;
+        const std::int64_t tasks = heads * sizes_.parts;
+        Numbers<Number> scratch(size * request_.threads);
+        // A task that has a key head to itself writes its gradients when it is done.
+        const bool alone = sizes_.parts == 1;
+        const std::int64_t copy = key_numbers_ + value_numbers_;
+        Numbers<Number> copies(copy * (alone ? request_.threads : tasks));
+        Numbers<double> parameters(tasks * request_.group);
+        Numbers<double> weight_sums(is_additive() ? tasks * request_.width : 0);
+        const BiasSums<Number> bias_sums(request_, sizes_.parts);
+        const auto run_task = [&](std::int64_t task, int thread) {
+            Pieces<Number> pieces(scratch.data() + size * thread);
+            Scratch mine(*this, pieces);
+            mine.key_gradient = copies.data() + copy * (alone ? thread : task);
+            mine.value_gradient = mine.key_gradient + key_numbers_;
+            mine.parameters = parameters.data() + task * request_.group;
+            mine.weight_sums = weight_sums.data() + (is_additive() ? task * request_.width : 0);
+            mine.task = task;
+            mine.bias_sums = &bias_sums;
+            run_part(lead_of(task / sizes_.parts), task % sizes_.parts, mine);
+            if (alone) write_key_gradients(lead_of(task), mine.key_gradient, copy);
+        };
+        if (joins_heads_)
+            parallel(request_.threads, sizes_.parts, [&](std::int64_t part, int thread) {
+                for (std::int64_t head = 0; head < heads; ++head)
+                    run_task(head * sizes_.parts + part, thread);
+            });
+        else
+            parallel(request_.threads, tasks, run_task);
+        bias_sums.finish();
+        if (!alone)
+            parallel(request_.threads, heads, [&](std::int64_t head, int) {
+                write_key_gradients(lead_of(head), copies.data() + head * sizes_.parts * copy, copy);
+            });
+        if (request_.additive_weight_gradient) write_weight_gradient(weight_sums.data(), tasks);
+        if (request_.parameter_gradient.data)
+            for (std::int64_t head = 0; head < heads; ++head)
+                write_parameters(lead_of(head),
+                                 parameters.data() + head * sizes_.parts * request_.group);
+    }
+
+   private:
+    struct Scratch {
+        Scratch(const StripBackward& of, Pieces<Number>& pieces)
+            : weights(of.request_, of.sizes_, pieces), additive(of.request_, of.sizes_, pieces) {
+            const StripSizes<Number>& sizes = of.sizes_;
+            key = pieces.take(sizes.keys * sizes.width);
+            value_panels = pieces.take(sizes.keys * of.request_.value_width);
+            if (Normalizer<Number>::is_sparse(of.request_.normalizer))
+                value = pieces.take(sizes.keys * sizes.value_width);
+            cells = pieces.take(sizes.cells());
+            slopes = pieces.take(Biases<Number>::slopes(of.request_) * sizes.cells());
+            output_gradient = pieces.take(sizes.rows * sizes.value_width);
+            query_gradient = pieces.take(sizes.rows * sizes.width);
+            listed_weights = pieces.take(sizes.keys);
+            listed_gradients = pieces.take(sizes.keys);
+        }
+        StripWeights<Storage> weights;
+        AdditiveGradients<Storage> additive;
+        Range keys = {0, 0};                         // of the task
+        Number *key, *value_panels, *value = nullptr;  // of these
+        bool finite_keys = true;
+        Number* cells;  // of a strip: gradients of its weights, then of its scores
+        Number* slopes;  // of the soft caps
+        Number *output_gradient, *query_gradient;
+        bool finite_output_gradient = true;
+        Number *listed_weights, *listed_gradients;  // of a row
+        Number *key_gradient, *value_gradient;      // the task's own, of all keys
+        double* parameters;                         // of each member of the group
+        double* weight_sums;                        // the task's own gradient of the additive weight
+        std::int64_t task;
+        const BiasSums<Number>* bias_sums;
+    };
+
+    bool is_additive() const { return request_.additive_weight != nullptr; }
+
+    Lead lead_of(std::int64_t head) const {
+        return {head / request_.heads, head % request_.heads, 0};
+    }
+
+    void run_part(Lead lead, std::int64_t part, Scratch& scratch) const {
+        for (std::int64_t i = 0; i < key_numbers_; ++i) scratch.key_gradient[i] = 0;
+        for (std::int64_t i = 0; i < value_numbers_; ++i) scratch.value_gradient[i] = 0;
+        for (std::int64_t i = 0; i < request_.group; ++i) scratch.parameters[i] = 0;
+        scratch.keys = sizes_.keys_of(request_, lead, part);
+        if (!scratch.keys.empty()) pack_keys(lead, scratch);
+        if (is_additive()) scratch.additive.begin(lead, scratch.keys, scratch.weight_sums);
+        sizes_.for_each_strip(request_, lead, part, [&](const Strip& strip) {
+            run_strip(strip, scratch);
+            write_query_gradient(strip, scratch);
+        });
+    }
+
+    void pack_keys(Lead lead, Scratch& scratch) const {
+        scratch.weights.take_keys(lead, scratch.keys);
+        const std::int64_t first = scratch.keys.start, padded = scratch.keys.stop - first;
+        const std::int64_t known = smaller(scratch.keys.stop, request_.keys) - first;
+        const Block<Storage> key = {request_.key, lead, first, known, request_.width};
+        const Block<Storage> value = {request_.value, lead, first, known, request_.value_width};
+        scratch.finite_keys = pack(key, Number(1), scratch.key, sizes_.width, padded);
+        pack_transposed(value, scratch.value_panels);
+        if (scratch.value) pack(value, Number(1), scratch.value, sizes_.value_width, padded);
+    }
+
+    void run_strip(const Strip& strip, Scratch& scratch) const {
+        const std::int64_t rows = strip.rows(), padded = rounded_up(rows, tile_rows);
+        for (std::int64_t i = 0; i < padded * sizes_.width; ++i) scratch.query_gradient[i] = 0;
+        if (strip.keys.empty()) return;
+        scratch.finite_output_gradient =
+            pack(Block<Storage>{request_.output_gradient, strip.lead, strip.queries.start, rows,
+                                request_.value_width},
+                 Number(1), scratch.output_gradient, sizes_.value_width, padded);
+        scratch.weights.compute(strip, scratch.slopes);
+        const Normalizer<Number> normalizer(request_, strip.lead);
+        if (scratch.weights.is_sparse && !is_additive()) {
+            for (std::int64_t row = 0; row < rows; ++row) run_listed(strip, normalizer, row, scratch);
+            return;
+        }
+        find_score_gradients(strip, normalizer, scratch);
+        if (is_additive())
+            scratch.additive.add(strip, scratch.weights.scores, scratch.cells,
+                                 scratch.query_gradient, scratch.key_gradient);
+        else
+            add_query_gradient(strip, scratch);
+        add_key_gradients(strip, scratch);
+    }
+
+    // One row of which few weights are not 0: everything happens among these.
+    void run_listed(const Strip& strip, const Normalizer<Number>& normalizer, std::int64_t row,
+                    Scratch& scratch) const {
+        const RowNote& note = scratch.weights.notes[row];
+        const std::int64_t count = note.support, padded = rounded_up(count, lanes<Number>);
+        const std::int64_t first = strip.keys.start, packed = first - scratch.keys.start;
+        const std::int64_t width = sizes_.width, value_width = sizes_.value_width;
+        const std::int32_t* places = scratch.weights.listed(row);
+        const Number* all_weights = scratch.weights.cells + row * sizes_.cells_row;
+        const Number* output_gradient = scratch.output_gradient + row * value_width;
+        Number *weights = scratch.listed_weights, *gradients = scratch.listed_gradients;
+        for (std::int64_t i = 0; i < count; ++i) weights[i] = all_weights[places[i]];
+        inner_products(gradients, places, count, output_gradient,
+                       scratch.value + packed * value_width, value_width);
+        for (std::int64_t i = count; i < padded; ++i) weights[i] = gradients[i] = 0;
+        drop_listed(strip, row, gradients, scratch);
+        scratch.parameters[strip.lead.member] +=
+            normalizer.differentiate(note, weights, gradients, padded);
+        drop_listed(strip, row, weights, scratch);
+        differentiate_biases_of_listed(strip, row, gradients, scratch);
+        const Sparse<Number> of_scores = {gradients, places, count};
+        add_product(scratch.query_gradient + row * width, of_scores, scratch.key + packed * width,
+                    width);
+        add_outer_product(scratch.key_gradient + first * width, of_scores,
+                          scratch.weights.query + row * width, width);
+        add_outer_product(scratch.value_gradient + first * value_width,
+                          Sparse<Number>{weights, places, count}, output_gradient, value_width);
+    }
+
+    void drop_listed(const Strip& strip, std::int64_t row, Number* numbers, Scratch& scratch) const {
+        if (!request_.dropout_states.data) return;
+        const RowDropout<Number> dropout(request_, strip.lead, strip.queries.start + row);
+        const std::int32_t* places = scratch.weights.listed(row);
+        for (std::int64_t i = 0; i < scratch.weights.notes[row].support; ++i)
+            numbers[i] = dropout.apply_to_one(numbers[i], strip.keys.start + places[i]);
+    }
+
+    // Fills the strip with gradients of scores, and makes the weights those that met the values.
+    void find_score_gradients(const Strip& strip, const Normalizer<Number>& normalizer,
+                              Scratch& scratch) const {
+        const std::int64_t value_width = sizes_.value_width;
+        const Number* panels = scratch.value_panels +
+                               (strip.keys.start - scratch.keys.start) * request_.value_width;
+        for_each_tile(strip, [&](std::int64_t row, std::int64_t column, std::int64_t columns) {
+            multiply(scratch.cells + row * sizes_.cells_row + column, sizes_.cells_row,
+                     Strided<Number>{scratch.output_gradient + row * value_width, value_width, 1},
+                     panels + column * request_.value_width, request_.value_width, columns);
+        });
+        for (std::int64_t row = 0; row < strip.rows(); ++row) {
+            Number* weights = scratch.weights.cells + row * sizes_.cells_row;
+            Number* gradients = scratch.cells + row * sizes_.cells_row;
+            drop(strip, row, gradients);
+            scratch.parameters[strip.lead.member] += normalizer.differentiate(
+                scratch.weights.notes[row], weights, gradients, strip.columns());
+            drop(strip, row, weights);
+            // What register tiles of keys read beyond the last.
+            for (std::int64_t j = strip.columns(); j < strip.columns() + tile_rows; ++j)
+                weights[j] = gradients[j] = 0;
+        }
+        const Biases<Number> biases(request_, strip.lead);
+        if (biases.empty()) return;
+        for_each_tile(strip, [&](std::int64_t row, std::int64_t column, std::int64_t columns) {
+            differentiate_biases(biases, strip, {row, smaller(row + tile_rows, strip.rows())},
+                                 {column, column + columns}, scratch);
+        });
+    }
+
+    // Gradients of biased scores become those of scores.
+    void differentiate_biases(const Biases<Number>& biases, const Strip& strip, Range rows,
+                              Range columns, Scratch& scratch) const {
+        const std::int64_t place = rows.start * sizes_.cells_row + columns.start;
+        const std::int64_t query = strip.queries.start, key = strip.keys.start;
+        biases.differentiate({query + rows.start, query + rows.stop},
+                             {key + columns.start, key + columns.stop}, scratch.cells + place,
+                             sizes_.cells_row, scratch.slopes + place, sizes_.cells(),
+                             [&](int i, const BiasRow& cut, const Number* gradients) {
+                                 scratch.bias_sums->add(scratch.task, biases, i, cut, gradients);
+                             });
+    }
+
+    // The same for a row of which few gradients are not 0.
+    void differentiate_biases_of_listed(const Strip& strip, std::int64_t row, Number* gradients,
+                                        Scratch& scratch) const {
+        const Biases<Number> biases(request_, strip.lead);
+        if (biases.empty()) return;
+        const std::int32_t* places = scratch.weights.listed(row);
+        const std::int64_t count = scratch.weights.notes[row].support;
+        Number* cells = scratch.cells + row * sizes_.cells_row;
+        fill(cells, strip.columns(), Number(0));
+        for (std::int64_t i = 0; i < count; ++i) cells[places[i]] = gradients[i];
+        differentiate_biases(biases, strip, {row, row + 1}, {0, strip.columns()}, scratch);
+        for (std::int64_t i = 0; i < count; ++i) gradients[i] = cells[places[i]];
+    }
+
+    void drop(const Strip& strip, std::int64_t row, Number* cells) const {
+        if (!request_.dropout_states.data) return;
+        RowDropout<Number>(request_, strip.lead, strip.queries.start + row)
+            .apply(cells, strip.keys.start, strip.columns());
+    }
+
+    // Calls work(row, column, columns) for each register tile's rows of each tile.
+    template <class Work>
+    void for_each_tile(const Strip& strip, Work work) const {
+        constexpr std::int64_t step = StripWeights<Storage>::tile_columns;
+        for (std::int64_t column = 0; column < strip.columns(); column += step)
+            for (std::int64_t row = 0; row < strip.rows(); row += tile_rows)
+                work(row, column, smaller(step, strip.columns() - column));
+    }
+
+    void add_query_gradient(const Strip& strip, Scratch& scratch) const {
+        const std::int64_t width = sizes_.width;
+        const Number* key = scratch.key + (strip.keys.start - scratch.keys.start) * width;
+        for_each_tile(strip, [&](std::int64_t row, std::int64_t column, std::int64_t columns) {
+            const Number* gradients = scratch.cells + row * sizes_.cells_row + column;
+            add(scratch.finite_keys, scratch.query_gradient + row * width, width,
+                Strided<Number>{gradients, sizes_.cells_row, 1}, key + column * width, width, columns,
+                width);
+        });
+    }
+
+    void add_key_gradients(const Strip& strip, Scratch& scratch) const {
+        const std::int64_t width = sizes_.width, value_width = sizes_.value_width;
+        for (std::int64_t column = 0; column < strip.columns(); column += tile_rows) {
+            const std::int64_t key = strip.keys.start + column;
+            add(scratch.finite_output_gradient, scratch.value_gradient + key * value_width,
+                value_width, Strided<Number>{scratch.weights.cells + column, 1, sizes_.cells_row},
+                scratch.output_gradient, value_width, strip.rows(), value_width);
+            if (is_additive()) continue;
+            add(scratch.weights.finite_query, scratch.key_gradient + key * width, width,
+                Strided<Number>{scratch.cells + column, 1, sizes_.cells_row}, scratch.weights.query,
+                width, strip.rows(), width);
+        }
+    }
+
+    void write_query_gradient(const Strip& strip, const Scratch& scratch) const {
+        for (std::int64_t row = 0; row < strip.rows(); ++row) {
+            Storage* to = row_of<Storage>(request_.query_gradient, strip.lead,
+                                          strip.queries.start + row);
+            for (std::int64_t j = 0; j < request_.width; ++j)
+                narrow(scratch.query_gradient[row * sizes_.width + j] *
+                           (is_additive() ? additive_factor(j) : Number(request_.scale)),
+                       to + j);
+        }
+    }
+
+    Number additive_factor(std::int64_t d) const {
+        return AdditiveGradients<Storage>::factor(request_, d);
+    }
+
+    // Adds the tasks' sums in their order.
+    void write_weight_gradient(const double* sums, std::int64_t tasks) const {
+        for (std::int64_t d = 0; d < request_.width; ++d) {
+            double total = 0;
+            for (std::int64_t task = 0; task < tasks; ++task) total += sums[task * request_.width + d];
+            static_cast<Number*>(request_.additive_weight_gradient)[d] = Number(total);
+        }
+    }
+
+    // Adds the copies of one key head's parts, `step` apart, in the order of the parts.
+    void write_key_gradients(Lead lead, const Number* copies, std::int64_t step) const {
+        const auto one = [](std::int64_t) { return Number(1); };
+        const auto factor = [&](std::int64_t d) { return additive_factor(d); };
+        if (is_additive())
+            write_sums(request_.key_gradient, lead, request_.width, copies, sizes_.width, step, factor);
+        else
+            write_sums(request_.key_gradient, lead, request_.width, copies, sizes_.width, step, one);
+        write_sums(request_.value_gradient, lead, request_.value_width, copies + key_numbers_,
+                   sizes_.value_width, step, one);
+    }
+
+    template <class Factor>
+    void write_sums(const Tensor& tensor, Lead lead, std::int64_t width, const Number* copies,
+                    std::int64_t row, std::int64_t step, Factor factor) const {
+        for (std::int64_t key = 0; key < request_.keys; ++key) {
+            Storage* to = row_of<Storage>(tensor, lead, key);
+            for (std::int64_t j = 0; j < width; ++j) {
+                Number total = copies[key * row + j];
+                for (std::int64_t part = 1; part < sizes_.parts; ++part)
+                    total += copies[part * step + key * row + j];
+                narrow(total * factor(j), to + j);
+            }
+        }
+    }
+
+    void write_parameters(Lead lead, const double* parts) const {
+        for (; lead.member < request_.group; ++lead.member) {
+            double total = 0;
+            for (std::int64_t part = 0; part < sizes_.parts; ++part)
+                total += parts[part * request_.group + lead.member];
+            *row_of<double>(request_.parameter_gradient, lead, 0) = total;
+        }
+    }
+
+    const Request& request_;
+    const bool joins_heads_;
+    const StripSizes<Number> sizes_;
+    const std::int64_t key_numbers_, value_numbers_;  // of one copy of their gradients
+};
+
+}  // namespace qkv::QKV_ISA

@@ -1,0 +1,102 @@
+// The weights of a strip: a few queries of one head against all keys that they see. Where a
+// normalizer needs whole rows of scores, or weights have other uses than one product, this is how
+// far the matrix is ever built.
+#pragma once
+
+#include "bias.h"
+#include "dropout.h"
+#include "normalizers/normalizer.h"
+#include "scores.h"
+#include "strip_sizes.h"
+#include "threads.h"
+
+namespace qkv::QKV_ISA {
+
+// Computes the weights of one strip at a time, in memory of its own.
+template <class Storage>
+class StripWeights {
+   public:
+    using Number = Real<Storage>;
+
+    StripWeights(const Request& request, const StripSizes<Number>& sizes, Pieces<Number>& pieces)
+        : scores(request, sizes.rows, sizes.keys, pieces), request_(request), sizes_(sizes) {
+        query = scores.query;
+        cells = pieces.take(sizes.rows * sizes.cells_row);
+        candidates_.values = pieces.take(sizes.keys + lanes<Number>);
+        candidates_.places = places(pieces.take(sizes.keys + lanes<Number>));
+        spare_ = pieces.take(sizes.keys + lanes<Number>);
+        if (Normalizer<Number>::is_sparse(request.normalizer))
+            listed_ = places(pieces.take(sizes.rows * sizes.keys));
+    }
+
+    // Reads the keys of the strips to come: whole panels that hold all of theirs.
+    void take_keys(Lead lead, Range keys) { scores.take_keys(lead, keys); }
+
+    // Fills `cells`, `query`, `notes` and what they list. Dropout is left to others. Where `slopes`
+    // are given they take those of the soft caps, of each as many as a strip has cells.
+    void compute(const Strip& strip, Number* slopes = nullptr) {
+        const std::int64_t rows = strip.rows();
+        scores.take_queries(strip.lead, strip.queries);
+        finite_query = scores.finite_query;
+        const Visible visible(request_, strip.lead);
+        const Biases<Number> biases(request_, strip.lead);
+        for (std::int64_t column = 0; column < strip.columns(); column += tile_columns)
+            for (std::int64_t row = 0; row < rows; row += tile_rows)
+                run_tile(strip, visible, biases, row,
+                         {column, smaller(column + tile_columns, strip.columns())}, slopes);
+        const Normalizer<Number> normalizer(request_, strip.lead);
+        is_sparse = Normalizer<Number>::is_sparse(request_.normalizer);
+        for (std::int64_t row = 0; row < rows; ++row) {
+            notes[row] = normalizer.normalize(cells + row * sizes_.cells_row, strip.columns(),
+                                              candidates_, spare_);
+            list(row);
+        }
+    }
+
+    // Where the weights of a row stand that are not 0, notes[row].support of them, if the strip
+    // is sparse.
+    const std::int32_t* listed(std::int64_t row) const { return listed_ + row * sizes_.keys; }
+
+    static constexpr std::int64_t tile_columns = 256;
+
+    Scores<Storage> scores;
+    Number *cells, *query;  // rows of weights; queries as their scores are made of them
+    RowNote notes[StripSizes<Number>::most_rows];
+    bool finite_query;
+    bool is_sparse;  // whether for each row of the strip all weights that are not 0 are listed
+
+   private:
+    static std::int32_t* places(Number* piece) { return reinterpret_cast<std::int32_t*>(piece); }
+
+    // The scores of a register tile's queries against some columns.
+    void run_tile(const Strip& strip, const Visible& visible, const Biases<Number>& biases,
+                  std::int64_t row, Range columns, Number* slopes) {
+        const std::int64_t place = row * sizes_.cells_row + columns.start;
+        const Range keys = {strip.keys.start + columns.start, strip.keys.start + columns.stop};
+        const std::int64_t first = strip.queries.start + row;
+        const Range queries = {first, smaller(first + tile_rows, strip.queries.stop)};
+        scores.compute(row, keys, cells + place, sizes_.cells_row);
+        if (!biases.empty())
+            biases.apply(queries, keys, Number(1), cells + place, sizes_.cells_row,
+                         slopes ? slopes + place : nullptr, sizes_.cells());
+        visible.hide(queries, keys, cells + place, sizes_.cells_row, -infinity<Number>);
+    }
+
+    // Keeps the places that the normalizer found, if they are few.
+    void list(std::int64_t row) {
+        const std::int64_t found = notes[row].support;
+        // What happens to a strip must not depend on a query that is not a number.
+        if (found < 0 || (found > sizes_.few && !notes[row].broken)) is_sparse = false;
+        if (!is_sparse) return;
+        std::int32_t* to = listed_ + row * sizes_.keys;
+        for (std::int64_t i = 0; i < found; ++i) to[i] = candidates_.places[i];
+    }
+
+    const Request& request_;
+    const StripSizes<Number>& sizes_;
+    Number* spare_;
+    Candidates<Number> candidates_;
+    std::int32_t* listed_ = nullptr;
+};
+
+}  // namespace qkv::QKV_ISA

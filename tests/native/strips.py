@@ -1,0 +1,147 @@
+"""The strip kernels on a case, and what they must give: the definitions of qkv's own stages in
+float64."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+import torch
+from dense import Case, assert_within_contract, visible
+from torch import Tensor
+
+import qkv
+from qkv._dropout import row_states
+from qkv.native.strip import Stages, strip_backward, strip_forward
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A normalizer: its name for the kernels, qkv's stage of a parameter for each head, and values
+    that the parameter takes."""
+
+    name: str
+    stage: Callable[[Tensor], qkv.Normalizer]
+    parameter: tuple[float, float] | None = None
+    top: int = 0
+
+    def draw(self, given: Case) -> Tensor | None:
+        if self.parameter is None:
+            return None
+        low, high = self.parameter
+        return low + (high - low) * torch.rand(1, *given.query.shape[1:3], 1, dtype=torch.float64)
+
+
+KINDS = {
+    "softmax": Kind("softmax", lambda _: qkv.Softmax()),
+    "sink": Kind("softmax", lambda sink: qkv.Softmax(sink), (-2.0, 4.0)),
+    "sigmoid": Kind("sigmoid", lambda bias: qkv.Sigmoid(bias), (-3.0, 1.0)),
+    "identity": Kind("identity", lambda _: qkv.Identity()),
+    "sparsemax": Kind("sparsemax", lambda _: qkv.Sparsemax()),
+    "entmax15": Kind("entmax15", lambda _: qkv.Entmax15()),
+    "entmax": Kind("entmax", lambda alpha: qkv.Entmax(alpha), (1.1, 1.9)),
+    "entmax above 2": Kind("entmax", lambda alpha: qkv.Entmax(alpha), (2.0, 2.5)),
+    "top 1": Kind("topk", lambda _: qkv.TopK(1), top=1),
+    "top 7": Kind("topk", lambda _: qkv.TopK(7), top=7),
+    "top 60": Kind("topk", lambda _: qkv.TopK(60), top=60),
+}
+
+
+every_kind = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+
+
+def causal(queries: int, ahead: int = 0) -> Tensor:
+    """Intervals: each query sees the keys up to its own place, and so many more."""
+    stop = torch.arange(queries) + 1 + ahead
+    return torch.stack([torch.zeros_like(stop), stop], -1).reshape(1, 1, 1, queries, 1, 2)
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """Dropout of some probability."""
+
+    probability: float
+    seed: int
+
+    def states(self, given: Case) -> Tensor:
+        batch, heads, group, queries = given.query.shape[:4]
+        indices = (batch, heads * group, queries)
+        batch_index, head, row = torch.meshgrid(*map(torch.arange, indices), indexing="ij")
+        states = row_states(torch.tensor(self.seed), batch_index, head, row)
+        return states.unflatten(1, (heads, group))
+
+
+def by_strips(
+    given: Case, kind: Kind, parameter: Tensor | None, dropped: Dropped | None = None
+) -> dict[str, Tensor]:
+    """The output, the logsumexp of a softmax, and the gradient of each input."""
+    stages = Stages(
+        intervals=given.intervals,
+        normalizer=kind.name,
+        parameter=parameter,
+        top=kind.top,
+        dropout=0.0 if dropped is None else dropped.probability,
+        dropout_states=None if dropped is None else dropped.states(given),
+    )
+    inputs = (given.query, given.key, given.value, given.scale, stages)
+    output, logsumexp = strip_forward(*inputs)
+    gradients = strip_backward(*inputs, given.output_gradient)
+    found = {"output": output, "logsumexp": logsumexp, **vars(gradients)}
+    return {name: tensor for name, tensor in found.items() if tensor is not None}
+
+
+def defined(
+    given: Case,
+    kind: Kind,
+    parameter: Tensor | None,
+    dropped: Dropped | None = None,
+    dtype: torch.dtype = torch.float64,
+) -> dict[str, Tensor]:
+    """The same by qkv's reference implementation, in a dtype."""
+    given = given.to(dtype)
+    lead = given.query.shape[:4]
+    inputs = {name: getattr(given, name).clone() for name in ("query", "key", "value")}
+    if parameter is not None:
+        inputs["parameter"] = parameter.clone()
+    for tensor in inputs.values():
+        tensor.requires_grad_()
+    query, key, value = (inputs[name].flatten(1, 2) for name in ("query", "key", "value"))
+    seen = visible(given.intervals, key.shape[-2]).expand(*lead, key.shape[-2])
+    matrix = qkv.attention(
+        query,
+        key,
+        score=qkv.Dot(scale=given.scale),
+        mask=qkv.Dense(seen.flatten(1, 2)),
+        normalizer=kind.stage(inputs["parameter"].flatten() if parameter is not None else _NONE),
+        impl="reference",
+    )
+    whole = matrix
+    if dropped is not None:
+        matrix = matrix.dropout(dropped.probability, dropped.seed)
+    output = (matrix @ value).unflatten(1, lead[1:3])
+    gradients = torch.autograd.grad(output, tuple(inputs.values()), given.output_gradient)
+    found = {"output": output.detach()} | dict(zip(inputs, gradients, strict=True))
+    if kind.name == "softmax":
+        found["logsumexp"] = whole.logsumexp().unflatten(1, lead[1:3]).detach().double()
+    return found
+
+
+_NONE = torch.zeros(1)
+
+
+def assert_as_defined(given: Case, kind: Kind, dropped: Dropped | None = None) -> None:
+    """Holds the kernels to contract 4."""
+    parameter = kind.draw(given)
+    found = by_strips(given, kind, parameter, dropped)
+    oracle = defined(given, kind, parameter, dropped)
+    peer = defined(given, kind, parameter, dropped, given.query.dtype)
+    assert found.keys() == oracle.keys()
+    for name, expected in oracle.items():
+        # The gradient of alpha is a difference of nearly equal numbers over (alpha - 1)^2.
+        # Above 2 the weights rise infinitely steeply from the threshold on.
+        steep = kind.parameter is not None and kind.name == "entmax" and kind.parameter[1] > 2
+        times = 30 if steep else 10 if name == "parameter" and kind.name == "entmax" else 1
+        assert_within_contract(
+            name, found[name], expected, peer[name], given.query.dtype, times=times
+        )
