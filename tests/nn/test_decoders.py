@@ -93,6 +93,32 @@ def test_a_reordered_state_goes_on_as_those_sequences_and_the_first_stays(name) 
 
 
 @EVERY
+def test_a_spread_state_is_that_of_copies_and_goes_on_as_a_beam(name) -> None:
+    """Three hypotheses of each sequence; then some of them, and whole sequences, are left out."""
+    decoder = make(name)
+    x, start = written(decoder, 12), decoder.start(ragged(6), LENGTHS)
+    copies = torch.arange(4).repeat_interleave(3)
+    whole, _ = decoder(x, start.reorder(copies))
+    found, _ = decoder(x, start.spread(3))
+    assert_close(found, whole)
+    _, state = decoder(x[:, :3], start.spread(3))
+    for index in ([0, 0, 2, 3, 4, 5, 7, 7, 7, 10, 9, 11], [5, 5, 3, 9, 10, 9]):
+        rest, _ = decoder(x[index, 3:], state.reorder(torch.tensor(index)))
+        assert_close(rest, whole[index, 3:])
+    first, one = decoder(x[::3, :3], start)
+    later, _ = decoder(x[:, 3:], one.spread(3))
+    right, _ = decoder(torch.cat([x[copies * 3, :3], x[:, 3:]], dim=1), start.spread(3))
+    assert_close(later, right[:, 3:])
+    assert_close(first, whole[::3, :3])
+    with pytest.raises(ValueError, match="the 3 copies of a sequence must stay side by side"):
+        state.reorder(torch.tensor([0, 1, 3]))
+    with pytest.raises(ValueError, match="the 3 copies of a sequence must stay side by side"):
+        state.reorder(torch.tensor([0, 1, 2, 3]))
+    with pytest.raises(ValueError, match="the state must not be spread; got one of 3 copies"):
+        decoder.matrices(x, state)
+
+
+@EVERY
 def test_matrices_say_where_each_output_looked(name) -> None:
     """Also in the middle of a sequence; and nobody looks at padding."""
     decoder = make(name)

@@ -53,6 +53,11 @@ class EncoderDecoderState:
         """The state of these batch rows, which may repeat: the hypotheses of a beam that go on."""
         return EncoderDecoderState(self.encoded.select(rows), self.layers[rows])
 
+    def spread(self, copies: int) -> EncoderDecoderState:
+        """The state of so many copies of each batch row, side by side."""
+        rows = torch.arange(len(self.layers), device=self.layers.device)
+        return self.reorder(rows.repeat_interleave(copies))
+
 
 class EncoderDecoder(nn.Module):
     """Source tokens in, logits over target tokens out; token 0 is padding on both sides."""

@@ -9,7 +9,8 @@ from torch import Tensor
 
 class TranslationModel(Protocol):
     """Token numbers in, logits out; token 0 is padding. The state that `start` gives and `decode`
-    takes has `reorder(rows)`, for hypotheses of a beam that go on."""
+    takes has `spread(beam)`, for the hypotheses of each sentence, side by side, and
+    `reorder(rows)`, for those that go on."""
 
     def start(self, source: Tensor, lengths: Tensor) -> Any:
         """The state before the first step, for `lengths` `[B]` of `source` `[B, Lk]`."""

@@ -80,8 +80,13 @@ class TransformerLayer(nn.Module):
         """`[B..., L, width]` to the same; `mask` and `cache` are those of the self-attention."""
         x = self.within(x, mask=mask, cache=cache)
         if self.looks_out:
-            x = x + self.dropout(self.context_attention(self.context_norm(x), context))
+            x = x + self.dropout(self._brought(self.context_norm(x), context))
         return x + self.dropout(self.feedforward(self.feedforward_norm(x)))
+
+    def _brought(self, x: Tensor, context: Tensor | PreparedContext | None) -> Tensor:
+        if not isinstance(context, PreparedContext):
+            return self.context_attention(x, context)
+        return self.context_attention(context.together(x), context).reshape(x.shape)
 
     def within(self, x: Tensor, *, mask: Any = None, cache: KeyValueCache | None = None) -> Tensor:
         """The first part alone: `x` and what self-attention adds to it."""

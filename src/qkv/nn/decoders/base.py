@@ -18,9 +18,19 @@ class DecoderState(Protocol):
         of a beam that go on. `index` is `[B']` of integers."""
         ...
 
+    def spread(self, copies: int) -> Self:
+        """The state of so many copies of each entry, side by side, which share what was prepared
+        of the encoder's states. From then on `reorder` keeps copies of an entry side by side."""
+        ...
+
     @property
     def batch(self) -> int:
         """How many sequences it is of."""
+        ...
+
+    @property
+    def copies(self) -> int:
+        """How many of them share an entry of the encoder's states."""
         ...
 
 
@@ -71,8 +81,14 @@ class Decoder(nn.Module):
 
     def matrices(self, x: Tensor, state: Any) -> list[AttentionMatrix]:
         """Where the same call would look in the encoder's states: `[B, H, Lq, Lk]` of each layer
-        that attends, from below. Row i is the look taken for output i."""
+        that attends, from below. Row i is the look taken for output i. The state must not be one
+        that is spread."""
         self._check(x, state)
+        if state.copies > 1:
+            raise ValueError(
+                f"{type(self).__name__}.matrices: the state must not be spread; "
+                f"got one of {state.copies} copies"
+            )
         return self.looks(x, state)
 
     def begin(self, states: Tensor, lengths: Tensor | None) -> Any:

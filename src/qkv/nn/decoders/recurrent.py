@@ -29,10 +29,20 @@ class RecurrentState:
         """The state of these entries of the batch."""
         return RecurrentState(self.context.reorder(index), self.memory[index], self.output[index])
 
+    def spread(self, copies: int) -> RecurrentState:
+        """The state of so many copies of each entry, side by side."""
+        memory, output = (t.repeat_interleave(copies, 0) for t in (self.memory, self.output))
+        return RecurrentState(self.context.spread(copies), memory, output)
+
     @property
     def batch(self) -> int:
         """How many sequences it is of."""
-        return self.memory.shape[0]
+        return self.context.rows
+
+    @property
+    def copies(self) -> int:
+        """How many of them share an entry of the encoder's states."""
+        return self.context.copies
 
 
 class RecurrentDecoder(Decoder):

@@ -30,10 +30,22 @@ class SelfAttentionState:
             tuple(cache.reorder(index) for cache in self.caches),
         )
 
+    def spread(self, copies: int) -> SelfAttentionState:
+        """The state of so many copies of each entry, side by side."""
+        return SelfAttentionState(
+            tuple(context.spread(copies) for context in self.contexts),
+            tuple(cache.spread(copies) for cache in self.caches),
+        )
+
     @property
     def batch(self) -> int:
         """How many sequences it is of."""
-        return self.contexts[0].value.shape[0]
+        return self.contexts[0].rows
+
+    @property
+    def copies(self) -> int:
+        """How many of them share an entry of the encoder's states."""
+        return self.contexts[0].copies
 
 
 class SelfAttentionDecoder(Decoder):

@@ -65,8 +65,7 @@ class _Search:
         self.limits = [longest_target(n) for n in lengths.tolist()]
         self.finished: list[list[Hypothesis]] = [[] for _ in range(count)]
         self.live = list(range(count))
-        rows = torch.arange(count, device=device).repeat_interleave(beam)
-        self.state = model.start(source, lengths).reorder(rows)
+        self.state = model.start(source, lengths).spread(beam)
         self.tokens = torch.full((count * beam, 1), START, device=device)
         # All hypotheses begin alike: only the first of each sentence counts at the first step.
         self.totals = torch.full((count, beam), -torch.inf, device=device)
