@@ -19,7 +19,7 @@ from qkv.tasks.translation.training import evaluate, interleave, train_translato
 
 SETTINGS = Settings(epochs=2, save_every=3)
 OPTIONS = Options(batch_tokens=40, source_pieces=300)
-SMALL = SIZES | {"hidden": 8, "dropout": 0.2}
+SMALL = SIZES | {"width": 8, "dropout": 0.2}
 
 
 @pytest.fixture

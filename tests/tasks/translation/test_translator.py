@@ -8,7 +8,7 @@ import torch
 
 import qkv
 from conftest import PAIRS, make_task
-from qkv.models import EncoderDecoder
+from qkv.models import EncoderDecoder, EncoderDecoderConfig, SequenceToSequence
 from qkv.tasks.translation import Translator
 
 SENTENCE = "My old friends live in Beijing now."
@@ -44,11 +44,12 @@ def test_the_alignment_is_what_the_decoder_used_at_each_step(translator):
     read = torch.tensor([[1, *translator.target.encode([result.text])[0][:-1]]])
     with torch.no_grad():
         state, weights = model.start(source, lengths), []
+        keys = model.decoder.alignment.key(model.encoder(model.source_embedding(source) * 32**0.5))
         for column in range(read.shape[1]):
-            asked, _, _ = model._ask(read[:, column : column + 1], state)
-            scores = torch.tanh(model.query(asked[0]) + state.encoded.key[0]) @ model.weight
-            weights.append(scores.softmax(-1))
             _, state = model.decode(read[:, column : column + 1], state)
+            asking = state.memory[:, 0]  # the lower layer's state
+            compared = torch.tanh(model.decoder.alignment.query(asking) + keys[0])
+            weights.append((compared @ model.decoder.alignment.score().weight).softmax(-1))
     torch.testing.assert_close(matrix.dense(), torch.stack(weights), rtol=1e-4, atol=1e-6)
     assert not matrix.dense().requires_grad
 
@@ -190,11 +191,11 @@ def test_weights_of_another_model_or_of_none_are_refused(learnt, tmp_path):
     folder = tmp_path / "model"
     shutil.copytree(learnt, folder)
     translator = Translator.load(learnt)
-    config = make_task(hidden=8).model().config
-    translator.model = EncoderDecoder(config)
+    config = make_task(width=8).model().config
+    translator.model = SequenceToSequence(config)
     translator.save(tmp_path / "other")
     shutil.copy(tmp_path / "other" / "model.safetensors", folder)
-    with pytest.raises(ValueError, match=r"bridge.bias must be \[32\]; got \[8\]"):
+    with pytest.raises(ValueError, match=r"decoder.alignment.key.bias must be \[32\]; got \[8\]"):
         Translator.load(folder)
     translator = Translator.load(learnt)
     with torch.no_grad():
