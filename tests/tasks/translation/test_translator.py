@@ -8,7 +8,7 @@ import torch
 
 import qkv
 from conftest import PAIRS, make_task
-from qkv.models import EncoderDecoder, EncoderDecoderConfig, SequenceToSequence
+from qkv.models import SequenceToSequence
 from qkv.tasks.translation import Translator
 
 SENTENCE = "My old friends live in Beijing now."
@@ -87,7 +87,7 @@ def test_a_long_text_is_translated_in_parts(translator):
     assert result.text == "".join(pair.target for pair in PAIRS)
     assert [part.text for part in result.parts] == [pair.target for pair in PAIRS]
     assert all(part.alignment is not None for part in result.parts)
-    assert result.alignment is None
+    assert (result.alignment, result.matrices) == (None, ())
     assert result.source_tokens == tuple(t for part in result.parts for t in part.source_tokens)
     assert result.tokens == tuple(t for part in result.parts for t in part.tokens)
     flat = [result.source_tokens[start:stop] for start, stop in result.source_spans]
@@ -161,6 +161,7 @@ def changed(**fields):
         ("config.json", lambda content: b"[]", "config.json must hold a JSON object; got list"),
         ("config.json", lambda content: b"\xff\xfe", "config.json cannot be read"),
         ("config.json", changed(format="gpt2"), "its format is 'gpt2', not 'qkv translator 1'"),
+        ("config.json", changed(family="t5"), "family must be one of .*; got 't5'"),
         ("config.json", changed(model={}), "not a translator that qkv can load"),
         ("config.json", changed(model=None), "not a translator that qkv can load"),
         ("config.json", changed(longest="many"), "not a translator that qkv can load"),
@@ -209,7 +210,7 @@ def test_a_model_without_attention_has_no_alignment(translator):
     task = make_task(score="none")
     plain = Translator(task.model().eval(), task.source, task.target, 60)
     [result] = plain.translate(["We sleep."])
-    assert result.alignment is None
+    assert (result.alignment, result.matrices) == (None, ())
     assert result.tokens[-1] == "</s>"
 
 

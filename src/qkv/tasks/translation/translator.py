@@ -106,9 +106,7 @@ class Translator:
         form); `batch` texts are worked on at once. An empty text gives an empty translation.
         """
         _check(texts, beam, batch)
-        # Half of a surrogate pair, as undecodable bytes of standard input become, is no character.
-        whole = [text.encode("utf-8", "replace").decode() for text in texts]
-        cut = [chunks(text, self.source, self.longest) for text in whole]
+        cut = [chunks(_whole(text), self.source, self.longest) for text in texts]
         flat = [chunk for parts in cut for chunk in parts]
         # Texts of one length together: a batch takes as long as its longest.
         order = sorted(range(len(flat)), key=lambda i: len(flat[i]))
@@ -133,8 +131,8 @@ class Translator:
         for name, text in (("source", source), ("target", target)):
             if not isinstance(text, str) or not text.strip():
                 raise ValueError(f"Translator.align: {name} must be a str with words; got {text!r}")
-        text = " ".join(source.encode("utf-8", "replace").decode().split())
-        [read], [written] = self.source.encode([text]), self.target.encode([target])
+        text = " ".join(_whole(source).split())
+        [read], [written] = self.source.encode([text]), self.target.encode([_whole(target)])
         tokens, lengths = self._on_device([read]), self._on_device([len(read)])
         logits = self.model(tokens, lengths, self._on_device([[START, *written[:-1]]]))[0]
         each = logits.log_softmax(-1)[range(len(written)), written]
@@ -177,6 +175,12 @@ class Translator:
 
     def _on_device(self, numbers: list[Any]) -> Tensor:
         return torch.tensor(numbers, device=self._device)
+
+
+def _whole(text: str) -> str:
+    """The text without halves of surrogate pairs, which undecodable bytes of standard input become
+    and which are no characters."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _check(texts: Sequence[str], beam: int, batch: int) -> None:
