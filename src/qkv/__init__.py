@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from . import nn
     from ._engine import *
     from .tasks.translation import Translator
 
@@ -16,11 +17,14 @@ __version__ = "0.1.0"
 # These need more than torch. All other names are the engine's, and it too is loaded when first
 # named: the command can then show its help, or a mistake, without waiting for torch.
 _LATER = {"Translator": "qkv.tasks.translation"}
+_MODULES = ("nn",)
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'qkv' has no attribute {name!r}")
+    if name in _MODULES:
+        return import_module(f"qkv.{name}")
     value = getattr(import_module(_LATER.get(name, "qkv._engine")), name)
     globals()[name] = value
     return value
@@ -71,6 +75,7 @@ __all__ = [
     "attend",
     "attention",
     "implementations",
+    "nn",
     "prepare",
     "rollout",
 ]

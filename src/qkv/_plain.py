@@ -27,7 +27,7 @@ def is_plain(matrix: AttentionMatrix, measures: tuple[Measure, ...]) -> bool:
         and matrix.normalizer.sink is None
         and (matrix.mask is None or type(matrix.mask) is Causal)
         and not isinstance(matrix.offset, Tensor)
-        and not matrix.bias
+        and len(matrix.bias) == 0  # Dynamo does not know `not` of every tuple
         and matrix.dropped is None
         and matrix.rows is None
         and matrix.leading is None

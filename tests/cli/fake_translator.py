@@ -96,6 +96,9 @@ class Translator:
 def module() -> ModuleType:
     """What the command shall find as ``qkv.tasks.translation``."""
     fake = ModuleType("qkv.tasks.translation")
+    import qkv.tasks.translation as real
+
+    fake.__path__ = real.__path__  # the options are read from the real one
     vars(fake).update(Translator=Translator, Translation=Translation)
     return fake
 

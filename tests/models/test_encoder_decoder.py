@@ -55,10 +55,9 @@ def test_what_stands_in_padding_changes_neither_output_nor_gradient(score):
 def test_a_step_at_a_time_equals_all_at_once(score):
     model = make(score=score, cell="lstm")
     source, lengths, target = batch()
-    encoded = model.encode(source, lengths)
-    state, steps = model.start(encoded), []
+    state, steps = model.start(source, lengths), []
     for column in range(target.shape[1]):
-        logits, state = model.decode(encoded, target[:, column : column + 1], state)
+        logits, state = model.decode(target[:, column : column + 1], state)
         steps.append(logits)
     whole = model(source, lengths, target)
     torch.testing.assert_close(torch.cat(steps, dim=1), whole, rtol=1e-10, atol=1e-12)
@@ -79,13 +78,14 @@ def test_the_context_is_the_alignment_times_the_encoder_states():
     model = make()
     source, lengths, target = batch()
     row, length = 2, 4
-    encoded = model.encode(source[row : row + 1, :length], lengths[row : row + 1])
-    asked, _, _ = model._ask(target[row : row + 1], model.start(encoded))
+    state = model.start(source[row : row + 1, :length], lengths[row : row + 1])
+    encoded = state.encoded
+    asked, _, _ = model._ask(target[row : row + 1], state)
     scores = torch.tanh(model.query(asked[0])[:, None] + encoded.key[0]) @ model.weight
     weights = scores.softmax(-1)
-    matrix = model.attention(source[row, :length], target[row])
-    assert matrix.shape == (6, 4)
-    torch.testing.assert_close(matrix.dense(), weights, rtol=1e-10, atol=1e-12)
+    [matrix] = model.matrices(source[row, :length], target[row])
+    assert matrix.shape == (1, 6, 4)
+    torch.testing.assert_close(matrix.dense()[0], weights, rtol=1e-10, atol=1e-12)
     context = model._context(encoded, asked)
     torch.testing.assert_close(context[0], weights @ encoded.value[0], rtol=1e-10, atol=1e-12)
 
@@ -93,7 +93,7 @@ def test_the_context_is_the_alignment_times_the_encoder_states():
 def test_without_attention_there_is_no_alignment_and_the_rest_is_as_large():
     plain, attentive = make(score="none"), make()
     source, _, target = batch()
-    assert plain.attention(source[0], target[0]) is None
+    assert plain.matrices(source[0], target[0]) == []
     names = {name: p.shape for name, p in plain.named_parameters()}
     others = {name: p.shape for name, p in attentive.named_parameters()}
     assert {name: others[name] for name in names} == names
@@ -113,7 +113,7 @@ def test_every_parameter_learns():
     [
         ("hidden", 0, r"hidden must be an int >= 1; got 0"),
         ("layers", 1.5, r"layers must be an int >= 1; got 1.5"),
-        ("cell", "rnn", r"cell must be one of gru, lstm; got 'rnn'"),
+        ("cell", "conv", r"cell must be one of gru, lstm, rnn; got 'conv'"),
         ("score", "cosine", r"score must be one of additive, dot, none; got 'cosine'"),
         ("dropout", 1.0, r"dropout must be in \[0, 1\); got 1.0"),
     ],

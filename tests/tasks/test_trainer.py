@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from qkv.tasks.schedule import Limits
-from qkv.tasks.trainer import Settings, TrainingError, train
+from qkv.tasks.settings import Settings
+from qkv.tasks.trainer import TrainingError, train
 
 sys.path.insert(0, str(Path(__file__).parent))
 from toy import Toy, records, settings, weights
@@ -26,7 +26,7 @@ def assert_same(one: Path, other: Path) -> None:
 
 def test_same_seed_same_run_other_seed_another(tmp_path):
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
-        chosen = Settings(Limits(epochs=2), seed=seed, log_every=1)
+        chosen = Settings(epochs=2, seed=seed, log_every=1)
         train(Toy(), tmp_path / name, chosen, quiet=True)
     assert_same(tmp_path / "a", tmp_path / "b")
     assert not torch.equal(weights(tmp_path / "a")[0], weights(tmp_path / "c")[0])
@@ -34,8 +34,10 @@ def test_same_seed_same_run_other_seed_another(tmp_path):
 
 @pytest.mark.parametrize("step", [1, 6, 11])
 def test_killed_and_resumed_equals_uninterrupted(tmp_path, step):
-    script = [sys.executable, str(Path(__file__).parent / "toy.py"), str(tmp_path / "killed")]
-    done = subprocess.run([*script, str(step)], check=False, capture_output=True)
+    script = [sys.executable, str(Path(__file__).parent / "toy.py"), "killed"]
+    done = subprocess.run(
+        [*script, str(tmp_path / "killed"), str(step)], check=False, capture_output=True
+    )
     assert done.returncode == -9, done.stderr
     train(Toy(), tmp_path / "killed", settings(), resume=True, quiet=True)
     train(Toy(), tmp_path / "whole", settings(), quiet=True)
@@ -124,7 +126,7 @@ def test_a_gradient_that_is_not_finite_stops_too(tmp_path):
 
 
 def test_weights_that_are_not_finite_reach_no_checkpoint(tmp_path):
-    wild = Settings(Limits(epochs=3), learning_rate=1e39, warmup=0, save_every=1)
+    wild = Settings(epochs=3, learning_rate=1e39, warmup=0, save_every=1)
     with pytest.raises(TrainingError, match="weights are no longer finite after step 1"):
         train(Toy(), tmp_path, wild, quiet=True)
     assert all(value.isfinite().all() for value in weights(tmp_path))
@@ -162,7 +164,7 @@ def test_nothing_to_resume_and_a_damaged_checkpoint_are_said(tmp_path):
 def test_learning_goes_down_and_tensorboard_gets_the_figures(tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    fast = Settings(Limits(epochs=40), learning_rate=0.03)
+    fast = Settings(epochs=40, learning_rate=0.03)
     train(Toy(), tmp_path, fast, quiet=True)
     written = records(tmp_path)
     losses = [r["train_loss"] for r in written if r["kind"] == "validation"]

@@ -10,9 +10,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from qkv.tasks.schedule import Limits
+from qkv.tasks.settings import Settings
 from qkv.tasks.task import Loss
-from qkv.tasks.trainer import Settings, train
+from qkv.tasks.trainer import train
 
 
 @dataclass
@@ -48,7 +48,7 @@ class Toy:
         return Loss(total * torch.nan if self.calls == self.broken else total, len(batch))
 
     def validate(self, model):
-        points = torch.linspace(-1, 1, 10).view(5, 2)
+        points = torch.linspace(-1, 1, 10, dtype=model[0].weight.dtype).view(5, 2)
         error = (model(points)[:, 0] - points.sum(1)).square().mean().item()
         self.figures.append(-error)
         return {"accuracy": -error}
@@ -59,14 +59,14 @@ class Toy:
 
 
 def settings(**limits):
-    return Settings(Limits(**(limits or {"epochs": 3})), warmup=2, save_every=3, log_every=1)
+    return Settings(**(limits or {"epochs": 3}), warmup=2, save_every=3, log_every=1)
 
 
 def weights(folder: Path):
     """Model and optimiser of the last checkpoint, flat."""
     state = torch.load(folder / "training" / "last.pt")
     moments = [v for entry in state["optimizer"]["state"].values() for v in entry.values()]
-    return [*state["model"].values(), *moments, state["random"]]
+    return [*state["model"].values(), *moments, *state["random"][0]]
 
 
 def records(folder: Path):
@@ -76,6 +76,24 @@ def records(folder: Path):
     return [{k: v for k, v in json.loads(line).items() if k not in timed} for line in lines]
 
 
-if __name__ == "__main__":  # a process to be killed
+class Uneven(Toy):
+    """Without chance in the model, in float64, and with batches that fill no step of two, of
+    different sizes."""
+
+    def model(self):
+        return nn.Sequential(nn.Linear(2, 8), nn.Tanh(), nn.Linear(8, 1)).double()
+
+    def batches(self, epoch):
+        generator = torch.Generator().manual_seed(epoch)
+        sizes = (5, 3, 4, 2, 1)
+        return [torch.randn(n, 2, generator=generator, dtype=torch.float64) for n in sizes]
+
+
+if __name__ == "__main__":  # a process to be killed, or one of several
     torch.set_num_threads(1)
-    train(Toy(killed=int(sys.argv[2])), Path(sys.argv[1]), settings(), quiet=True)
+    kind, folder, number = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
+    if kind == "killed":
+        train(Toy(killed=number), folder, settings(), quiet=True)
+    else:
+        chosen = Settings(epochs=3, warmup=2, log_every=1, average=0.5, cpu=True)
+        train(Uneven(broken=number or None), folder, chosen, resume=kind == "resumed")

@@ -8,6 +8,7 @@ import typer
 
 from qkv import __version__
 from qkv.cli.bench import bench
+from qkv.cli.classify import classify
 from qkv.cli.doctor import doctor
 from qkv.cli.evaluate import evaluate
 from qkv.cli.train import app as train
@@ -36,6 +37,7 @@ def qkv(
 
 
 app.command()(translate)
+app.command()(classify)
 app.add_typer(train, name="train")
 app.command()(evaluate)
 app.command()(bench)

@@ -1,28 +1,66 @@
-"""`qkv evaluate`: BLEU of a translator on a file of sentence pairs."""
+"""`qkv evaluate`: how good a model is on data that it has not seen."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+if TYPE_CHECKING:
+    from qkv.tasks.classification.accuracy import Accuracy
+
+_DATA = (
+    "What the model was trained on, in other instances: source<TAB>target lines for a translator, "
+    "label<TAB>text lines or labelled pictures for a classifier."
+)
+_BEAM, _BOOTSTRAP = 5, 1000
+
 
 def evaluate(
-    data: Annotated[Path, typer.Argument(help="File of source<TAB>target lines, UTF-8.")],
+    data: Annotated[Path, typer.Argument(help=_DATA)],
     model: Annotated[
-        Path | None, typer.Option(help="Model folder; default: the model that ships.")
+        Path | None, typer.Option(help="Model folder; default: the translator that ships.")
     ] = None,
-    beam: Annotated[int, typer.Option(min=1, help="Hypotheses kept; 1: greedy search.")] = 5,
+    beam: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help=f"Hypotheses kept in translating, {_BEAM} unless told; 1: greedy."
+        ),
+    ] = None,
     bootstrap: Annotated[
-        int, typer.Option(min=0, help="Resamplings for the 95 % interval; 0: no interval.")
-    ] = 1000,
+        int | None,
+        typer.Option(
+            min=0,
+            help=f"Resamplings for BLEU's 95 % interval, {_BOOTSTRAP} unless told; 0: no interval.",
+        ),
+    ] = None,
 ) -> None:
-    """BLEU of a translator on a file of pairs, with interval and sacrebleu's signature.
+    """BLEU of a translator, or accuracy of a classifier, with its 95 % interval.
 
-    A source that stands several times in the file counts once, with all its translations as
-    references.
+    A source sentence that stands several times in the file counts once, with all its translations
+    as references.
     """
+    from qkv.tasks.files import read_format
     from qkv.tasks.translation.training import evaluate as measure
+    from qkv.tasks.translation.translator import FORMAT
 
+    if model is not None and read_format(model) != FORMAT:
+        if beam is not None or bootstrap is not None:
+            raise typer.BadParameter("--beam and --bootstrap are for translators")
+        typer.echo(_accuracy(model, data))
+        return
+    beam, bootstrap = (
+        chosen if given is None else given
+        for given, chosen in ((beam, _BEAM), (bootstrap, _BOOTSTRAP))
+    )
     typer.echo(measure(model, data, beam=beam, bootstrap=bootstrap))
+
+
+def _accuracy(model: Path, data: Path) -> Accuracy:
+    from qkv.tasks.classification.images.training import evaluate as of_images
+    from qkv.tasks.classification.kinds import kind_of_classifier
+    from qkv.tasks.classification.text.training import evaluate as of_texts
+
+    measure = of_texts if kind_of_classifier(model) == "texts" else of_images
+    return measure(model, data)

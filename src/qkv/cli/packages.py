@@ -4,8 +4,10 @@ from __future__ import annotations
 
 # What each is for.
 OPTIONAL_PACKAGES = {
+    "accelerate": "training, on one device or several",
     "matplotlib": "pictures",
     "numpy": "pictures",
+    "pillow": "reading picture files",
     "rich": "maps in the terminal, progress bars",
     "sacrebleu": "BLEU",
     "safetensors": "reading and writing models",

@@ -10,6 +10,7 @@ from typing import Any
 
 from qkv._errors import UnsupportedError
 from qkv.cli.packages import OPTIONAL_PACKAGES
+from qkv.tasks.errors import TrainingError
 from qkv.tasks.optional import INSTALL
 
 FAILED = 1
@@ -38,6 +39,8 @@ def run(arguments: Sequence[str]) -> int:
         _finish_output()
         return _fail(_describe(error), FAILED)
     except (ValueError, UnsupportedError) as error:
+        return _fail(str(error), FAILED)
+    except TrainingError as error:
         return _fail(str(error), FAILED)
     except ImportError as error:
         return _fail(_what_to_install(error), FAILED)

@@ -2,141 +2,114 @@
 
 from __future__ import annotations
 
-import enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from qkv.cli.settings import Given, declared
+from qkv.models import ImageClassifierConfig, SequenceToSequenceConfig, TextClassifierConfig
+from qkv.tasks.classification.images import options as images
+from qkv.tasks.classification.text import options as texts
+from qkv.tasks.settings import LIMITS, Settings
+from qkv.tasks.translation import options as pairs
+
 app = typer.Typer(help="Train a model.")
 
+_EPOCHS = 20  # where no limit is given
 
-class Score(enum.StrEnum):
-    """The attention's score; `none` leaves attention out."""
-
-    additive = enum.auto()
-    dot = enum.auto()
-    none = enum.auto()
-
-
-class Cell(enum.StrEnum):
-    """The recurrent cell."""
-
-    gru = enum.auto()
-    lstm = enum.auto()
-
-
-class TargetTokens(enum.StrEnum):
-    """What the target language is cut into."""
-
-    characters = enum.auto()
-    pieces = enum.auto()
-
-
-@app.callback()
-def _group() -> None:
-    """Train a model."""  # With a callback, `translate` stays a command of its own.
+Out = Annotated[Path, typer.Option(help="Folder for the model, its logs and checkpoints.")]
+Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; default: torch's choice.")]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Continue the run in the output folder, exactly.")
+]
+Pairs = Annotated[
+    list[Path], typer.Argument(metavar="DATA", help="Files of source<TAB>target lines, UTF-8.")
+]
+Texts = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="DATA",
+        help="Files of label<TAB>text or label<TAB>id<TAB>text lines, UTF-8, also gzipped.",
+    ),
+]
+Images = Annotated[
+    Path, typer.Argument(metavar="DATA", help="Folder of class/file.png, or .npz file.")
+]
 
 
 @app.command()
+@declared(pairs.Data, Settings, pairs.Options, SequenceToSequenceConfig, defaults=pairs.DEFAULTS)
 def translate(
-    data: Annotated[list[Path], typer.Argument(help="Files of source<TAB>target lines, UTF-8.")],
-    out: Annotated[Path, typer.Option(help="Folder for the model, its logs and checkpoints.")],
-    validation: Annotated[
-        list[Path] | None, typer.Option(help="File of pairs to validate on; may be repeated.")
-    ] = None,
-    test: Annotated[
-        list[Path] | None, typer.Option(help="File of pairs kept for testing; may be repeated.")
-    ] = None,
-    validation_share: Annotated[
-        float, typer.Option(help="Share of source sentences to validate on.")
-    ] = 0.02,
-    test_share: Annotated[
-        float, typer.Option(help="Share of source sentences kept for testing.")
-    ] = 0.0,
-    score: Annotated[Score, typer.Option(help="Attention score; none: no attention.")] = (
-        Score.additive
-    ),
-    cell: Annotated[Cell, typer.Option(help="Recurrent cell.")] = Cell.gru,
-    layers: Annotated[int, typer.Option(min=1, help="Layers of the encoder.")] = 1,
-    embedding: Annotated[int, typer.Option(min=1, help="Width of the embeddings.")] = 256,
-    hidden: Annotated[int, typer.Option(min=1, help="Width of the recurrent states.")] = 256,
-    attention: Annotated[int, typer.Option(min=1, help="Width of query and key.")] = 128,
-    dropout: Annotated[float, typer.Option(help="Share of activations dropped.")] = 0.2,
-    label_smoothing: Annotated[float, typer.Option(help="Label smoothing.")] = 0.1,
-    source_pieces: Annotated[int, typer.Option(min=256, help="Byte pairs of the source.")] = 6000,
-    target_tokens: Annotated[
-        TargetTokens | None,
-        typer.Option(help="Tokens of the target; default: characters for Chinese, else pieces."),
-    ] = None,
-    target_pieces: Annotated[int, typer.Option(min=256, help="Byte pairs of the target.")] = 6000,
-    longest: Annotated[
-        int, typer.Option(min=8, help="Pairs with more tokens on a side are left out.")
-    ] = 60,
-    batch_tokens: Annotated[int, typer.Option(min=1, help="Target tokens of a batch.")] = 2500,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Stop after so many epochs.")] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Stop after so many steps.")] = None,
-    minutes: Annotated[
-        float | None,
-        typer.Option(help="Stop after so much training time, over all resumptions."),
-    ] = None,
-    learning_rate: Annotated[float, typer.Option(help="Highest learning rate.")] = 2e-3,
-    warmup: Annotated[int, typer.Option(min=0, help="Steps to reach it.")] = 200,
-    clip: Annotated[float, typer.Option(help="Bound of the gradient's norm.")] = 1.0,
-    seed: Annotated[int, typer.Option(help="Seed of weights, dropout and order.")] = 0,
-    save_every: Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")] = 500,
-    threads: Annotated[
-        int | None, typer.Option(min=1, help="CPU threads; default: torch's choice.")
-    ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Continue the run in the output folder, exactly.")
-    ] = False,
+    train: Pairs, out: Out, threads: Threads = None, resume: Resume = False, *, given: Given
 ) -> None:
     """Train a translator on sentence pairs of any two languages."""
-    import torch
+    _use(threads)
+    from qkv.tasks.translation.training import train_translator
 
-    from qkv.tasks.schedule import Limits
-    from qkv.tasks.trainer import Settings, TrainingError
-    from qkv.tasks.translation.pairs import Shares
-    from qkv.tasks.translation.task import Options
-    from qkv.tasks.translation.training import Data, train_translator
+    train_translator(
+        pairs.Data(train, **given.of(pairs.Data)),
+        out,
+        Settings(**_limited(given.of(Settings))),
+        pairs.Options(**given.of(pairs.Options)),
+        given.of(SequenceToSequenceConfig),
+        resume=resume,
+        say=_say,
+    )
 
+
+@app.command()
+@declared(texts.Data, Settings, texts.Options, TextClassifierConfig, defaults=texts.DEFAULTS)
+def classify(
+    train: Texts, out: Out, threads: Threads = None, resume: Resume = False, *, given: Given
+) -> None:
+    """Train a classifier of texts."""
+    _use(threads)
+    from qkv.tasks.classification.text.training import train_text_classifier
+
+    train_text_classifier(
+        texts.Data(train, **given.of(texts.Data)),
+        out,
+        Settings(**_limited(given.of(Settings))),
+        texts.Options(**given.of(texts.Options)),
+        given.of(TextClassifierConfig),
+        resume=resume,
+        say=_say,
+    )
+
+
+@app.command("classify-image")
+@declared(images.Data, Settings, images.Options, ImageClassifierConfig, defaults=images.DEFAULTS)
+def classify_image(
+    train: Images, out: Out, threads: Threads = None, resume: Resume = False, *, given: Given
+) -> None:
+    """Train a classifier of pictures."""
+    _use(threads)
+    from qkv.tasks.classification.images.training import train_image_classifier
+
+    train_image_classifier(
+        images.Data(train, **given.of(images.Data)),
+        out,
+        Settings(**_limited(given.of(Settings))),
+        images.Options(**given.of(images.Options)),
+        given.of(ImageClassifierConfig),
+        resume=resume,
+        say=_say,
+    )
+
+
+def _use(threads: int | None) -> None:
     if threads is not None:
+        import torch
+
         torch.set_num_threads(threads)
-    if epochs is steps is minutes is None:
-        epochs = 20
-    try:
-        train_translator(
-            Data(data, validation or [], test or [], Shares(validation_share, test_share)),
-            out,
-            Settings(
-                limits=Limits(epochs, steps, minutes),
-                learning_rate=learning_rate,
-                warmup=warmup,
-                clip=clip,
-                seed=seed,
-                save_every=save_every,
-            ),
-            Options(
-                source_pieces=source_pieces,
-                target_kind=None if target_tokens is None else target_tokens.value,
-                target_pieces=target_pieces,
-                longest=longest,
-                batch_tokens=batch_tokens,
-                label_smoothing=label_smoothing,
-            ),
-            {
-                "embedding": embedding,
-                "hidden": hidden,
-                "attention": attention,
-                "layers": layers,
-                "cell": cell.value,
-                "score": score.value,
-                "dropout": dropout,
-            },
-            resume=resume,
-            say=lambda line: typer.echo(line, err=True),
-        )
-    except TrainingError as error:
-        typer.echo(f"qkv: {error}", err=True)
-        raise typer.Exit(1) from error
+
+
+def _limited(settings: dict[str, Any]) -> dict[str, Any]:
+    if all(settings[name] is None for name in LIMITS):
+        return settings | {"epochs": _EPOCHS}
+    return settings
+
+
+def _say(line: str) -> None:
+    typer.echo(line, err=True)

@@ -6,11 +6,13 @@ import json
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import count, islice
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from qkv.cli.inputs import check_picture, numbered, standard_input
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -45,12 +47,12 @@ def translate(
     if merge_words and not (show or picture or as_json):
         raise typer.BadParameter("--merge-words needs --show, --picture or --json")
     if picture is not None:
-        _check_picture(picture)
+        check_picture(picture)
     from qkv.tasks.translation import Translator
 
     translator = Translator.load(model)
-    pictures = _numbered(picture) if picture else None
-    for translation in _translations(translator, texts or _standard_input(), beam, batch):
+    pictures = numbered(picture) if picture else None
+    for translation in _translations(translator, texts or standard_input("translate"), beam, batch):
         shown = Shown.of(translation, merge_words)
         print(shown.as_json() if as_json else shown.text, flush=True)
         for part in _parts_to_show(shown) if show or pictures else ():
@@ -115,28 +117,6 @@ class Shown:
         return self.weights
 
 
-def _check_picture(path: Path) -> None:
-    """Before the model is loaded, so that a slip costs no time."""
-    from qkv.pictures import check_picture_path
-
-    try:
-        check_picture_path(path)
-    except (ValueError, OSError) as error:
-        raise typer.BadParameter(str(error)) from error
-
-
-def _standard_input() -> Iterator[str]:
-    if sys.stdin is None:
-        return
-    if sys.stdin.isatty():
-        print("qkv: one text a line; end with Ctrl-D", file=sys.stderr)
-    try:
-        for line in sys.stdin:
-            yield line.rstrip("\n")
-    except UnicodeDecodeError as error:
-        raise ValueError("translate: standard input is not UTF-8 text") from error
-
-
 def _parts_to_show(shown: Shown) -> list[Shown]:
     """The translation, or the first of its parts, without those that are empty."""
     parts = shown.parts[:_MOST_PARTS] or (shown,)
@@ -160,10 +140,3 @@ def _draw(shown: Shown, path: Path) -> None:
     from qkv.pictures import heatmap, save_picture
 
     save_picture(heatmap(shown.drawn_weights(), shown.tokens, shown.source_tokens), path)
-
-
-def _numbered(path: Path) -> Iterator[Path]:
-    """FILE, FILE-2, FILE-3, ..."""
-    yield path
-    for number in count(2):
-        yield path.with_stem(f"{path.stem}-{number}")

@@ -1,5 +1,51 @@
-"""Models built on the engine's front door. Each is a plain `torch.nn.Module` with a config."""
+"""Models built on the engine's front door. Each is a plain `torch.nn.Module` with a config.
 
-from qkv.models.encoder_decoder import Encoded, EncoderDecoder, EncoderDecoderConfig
+They are loaded when first named: the command reads the configs without waiting for torch.
+"""
 
-__all__ = ["Encoded", "EncoderDecoder", "EncoderDecoderConfig"]
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from qkv.models.encoder_decoder import EncoderDecoder as EncoderDecoder
+    from qkv.models.encoder_decoder_config import EncoderDecoderConfig as EncoderDecoderConfig
+    from qkv.models.image_classifier import ImageClassifier as ImageClassifier
+    from qkv.models.image_classifier_config import ImageClassifierConfig as ImageClassifierConfig
+    from qkv.models.sequence_to_sequence import SequenceToSequence as SequenceToSequence
+    from qkv.models.sequence_to_sequence_config import (
+        SequenceToSequenceConfig as SequenceToSequenceConfig,
+    )
+    from qkv.models.text_classifier import TextClassifier as TextClassifier
+    from qkv.models.text_classifier_config import TextClassifierConfig as TextClassifierConfig
+    from qkv.models.translation import TranslationModel as TranslationModel
+
+_HOMES = {
+    "EncoderDecoder": "encoder_decoder",
+    "EncoderDecoderConfig": "encoder_decoder_config",
+    "ImageClassifier": "image_classifier",
+    "ImageClassifierConfig": "image_classifier_config",
+    "SequenceToSequence": "sequence_to_sequence",
+    "SequenceToSequenceConfig": "sequence_to_sequence_config",
+    "TextClassifier": "text_classifier",
+    "TextClassifierConfig": "text_classifier_config",
+    "TranslationModel": "translation",
+}
+__all__ = [
+    "EncoderDecoder",
+    "EncoderDecoderConfig",
+    "ImageClassifier",
+    "ImageClassifierConfig",
+    "SequenceToSequence",
+    "SequenceToSequenceConfig",
+    "TextClassifier",
+    "TextClassifierConfig",
+    "TranslationModel",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

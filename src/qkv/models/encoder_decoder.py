@@ -16,53 +16,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import qkv
-from qkv.models.recurrent import CELLS, Recurrent
+from qkv.models.encoder_decoder_config import EncoderDecoderConfig
+from qkv.nn.recurrent import Recurrent
 
-SCORES = ("additive", "dot", "none")
 PADDING = 0
 
 
 @dataclass(frozen=True)
-class EncoderDecoderConfig:
-    """Sizes and choices of an `EncoderDecoder`.
-
-    `attention` is the width of query and key, `hidden` that of every recurrent state (of each
-    direction, in the encoder). `score` is the attention's: `additive`, `dot` (scaled), or `none`:
-    the same network whose context is the encoder's final state at every step (Sutskever et al.
-    2014).
-    """
-
-    source_tokens: int
-    target_tokens: int
-    embedding: int = 256
-    hidden: int = 256
-    attention: int = 128
-    layers: int = 1
-    cell: str = "gru"
-    score: str = "additive"
-    dropout: float = 0.2
-
-    def __post_init__(self) -> None:
-        sizes = ("source_tokens", "target_tokens", "embedding", "hidden", "attention", "layers")
-        for name in sizes:
-            value = getattr(self, name)
-            if type(value) is not int or value < 1:
-                raise ValueError(f"EncoderDecoderConfig: {name} must be an int >= 1; got {value!r}")
-        for name, choices in (("cell", tuple(CELLS)), ("score", SCORES)):
-            if getattr(self, name) not in choices:
-                raise ValueError(
-                    f"EncoderDecoderConfig: {name} must be one of {', '.join(choices)}; "
-                    f"got {getattr(self, name)!r}"
-                )
-        if not 0 <= self.dropout < 1:
-            raise ValueError(
-                f"EncoderDecoderConfig: dropout must be in [0, 1); got {self.dropout!r}"
-            )
-
-
-@dataclass(frozen=True)
 class Encoded:
-    """What the decoder needs of a batch of sources; made once, asked at every step.
+    """What is asked of a batch of sources at every step.
 
     `key` `[B, Lk, attention]` (None without attention), `value` `[B, Lk, 2 × hidden]`, `lengths`
     `[B]`, `summary` `[B, 2 × hidden]`.
@@ -77,6 +39,24 @@ class Encoded:
         """The sources of these batch rows, which may repeat: for hypotheses of a beam."""
         key = None if self.key is None else self.key[rows]
         return Encoded(key, self.value[rows], self.lengths[rows], self.summary[rows])
+
+
+@dataclass(frozen=True)
+class EncoderDecoderState:
+    """What is kept between two calls of `decode`: the sources, and the states of the lower and the
+    upper layer, `[B, S, hidden]`."""
+
+    encoded: Encoded
+    layers: Tensor
+
+    def reorder(self, rows: Tensor) -> EncoderDecoderState:
+        """The state of these batch rows, which may repeat: the hypotheses of a beam that go on."""
+        return EncoderDecoderState(self.encoded.select(rows), self.layers[rows])
+
+    def spread(self, copies: int) -> EncoderDecoderState:
+        """The state of so many copies of each batch row, side by side."""
+        rows = torch.arange(len(self.layers), device=self.layers.device)
+        return self.reorder(rows.repeat_interleave(copies))
 
 
 class EncoderDecoder(nn.Module):
@@ -119,8 +99,7 @@ class EncoderDecoder(nn.Module):
         `source` `[B, Lk]` and `target` `[B, Lq]` are token numbers, `lengths` `[B]` counts the
         real tokens of each source; what stands beyond is never read.
         """
-        encoded = self.encode(source, lengths)
-        logits, _ = self.decode(encoded, target, self.start(encoded))
+        logits, _ = self.decode(target, self.start(source, lengths))
         return logits
 
     def encode(self, source: Tensor, lengths: Tensor) -> Encoded:
@@ -130,42 +109,46 @@ class EncoderDecoder(nn.Module):
         key = None if self.config.score == "none" else self.key(value)
         return Encoded(key, value, lengths, self.encoder.summary(state))
 
-    def start(self, encoded: Encoded) -> Tensor:
-        """The decoder's state before its first step: lower from the encoder's end, upper zero."""
+    def start(self, source: Tensor, lengths: Tensor) -> EncoderDecoderState:
+        """The state before the first step: lower from the encoder's end, upper zero."""
+        encoded = self.encode(source, lengths)
         lower = torch.tanh(self.bridge(encoded.summary))
         lower = lower.unflatten(1, (self.lower.parts, self.config.hidden))
-        return torch.cat([lower, torch.zeros_like(lower)], dim=1)
+        return EncoderDecoderState(encoded, torch.cat([lower, torch.zeros_like(lower)], dim=1))
 
-    def decode(self, encoded: Encoded, target: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+    def decode(
+        self, target: Tensor, state: EncoderDecoderState
+    ) -> tuple[Tensor, EncoderDecoderState]:
         """Logits `[B, Lq, target_tokens]` after each token of `target`, and the state after all.
 
         One token at a time or all at once gives the same: the caller keeps the state.
         """
         asked, lower_state, upper_state = self._ask(target, state)
-        context = self._context(encoded, asked)
+        context = self._context(state.encoded, asked)
         upper, upper_state = self.upper(
             self.dropout(torch.cat([asked, context], dim=-1)), upper_state
         )
         features = self.readout(self.dropout(torch.cat([upper, context], dim=-1)))
         logits = F.linear(self.dropout(features), self.target_embedding.weight, self.output_bias)
-        return logits, torch.cat([lower_state, upper_state], dim=1)
+        layers = torch.cat([lower_state, upper_state], dim=1)
+        return logits, EncoderDecoderState(state.encoded, layers)
 
-    def attention(self, source: Tensor, target: Tensor) -> qkv.AttentionMatrix | None:
+    def matrices(self, source: Tensor, target: Tensor) -> list[qkv.AttentionMatrix]:
         """Where the decoder looks as it reads `target` `[Lq]`, for one `source` `[Lk]`.
 
-        The matrix is `[Lq, Lk]`: row i is the look taken after token i was read, to write what
+        One matrix `[1, Lq, Lk]`: row i is the look taken after token i was read, to write what
         follows. All looks are asked for again in one call, as in training. None where the model
         has no attention.
         """
         lengths = torch.tensor([len(source)], device=source.device)
-        encoded = self.encode(source.unsqueeze(0), lengths)
-        asked, _, _ = self._ask(target.unsqueeze(0), self.start(encoded))
-        if encoded.key is None:
-            return None
-        return qkv.attention(self.query(asked[0]), encoded.key[0], score=self._score())
+        state = self.start(source.unsqueeze(0), lengths)
+        asked, _, _ = self._ask(target.unsqueeze(0), state)
+        if state.encoded.key is None:
+            return []
+        return [qkv.attention(self.query(asked), state.encoded.key, score=self._score())]
 
-    def _ask(self, target: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        lower_state, upper_state = state.chunk(2, dim=1)
+    def _ask(self, target: Tensor, state: EncoderDecoderState) -> tuple[Tensor, Tensor, Tensor]:
+        lower_state, upper_state = state.layers.chunk(2, dim=1)
         embedded = self.dropout(self.target_embedding(target))
         asked, lower_state = self.lower(embedded, lower_state)
         return asked, lower_state, upper_state

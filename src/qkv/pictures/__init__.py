@@ -2,7 +2,7 @@
 
 Nothing here knows about models: everything takes weights `[rows, columns]` (a tensor, nested
 lists, or an object with `dense()` such as `qkv.AttentionMatrix`) and their labels.
-`TerminalMap` needs rich, the others matplotlib; each is imported when first named.
+The names in `Terminal` need rich, the others matplotlib; each is imported when first named.
 """
 
 from __future__ import annotations
@@ -14,24 +14,33 @@ if TYPE_CHECKING:
     from qkv.pictures.figure import heatmap as heatmap
     from qkv.pictures.fonts import chinese_font as chinese_font
     from qkv.pictures.labelled import merge_columns as merge_columns
+    from qkv.pictures.laid_over import overlay as overlay
+    from qkv.pictures.painted import TerminalGrid as TerminalGrid
+    from qkv.pictures.painted import TerminalWords as TerminalWords
     from qkv.pictures.saving import check_picture_path as check_picture_path
     from qkv.pictures.saving import save_picture as save_picture
     from qkv.pictures.terminal import TerminalMap as TerminalMap
 
 _HOMES = {
+    "TerminalGrid": "painted",
     "TerminalMap": "terminal",
+    "TerminalWords": "painted",
     "check_picture_path": "saving",
     "chinese_font": "fonts",
     "heatmap": "figure",
     "merge_columns": "labelled",
+    "overlay": "laid_over",
     "save_picture": "saving",
 }
 __all__ = [
+    "TerminalGrid",
     "TerminalMap",
+    "TerminalWords",
     "check_picture_path",
     "chinese_font",
     "heatmap",
     "merge_columns",
+    "overlay",
     "save_picture",
 ]
 

@@ -57,8 +57,7 @@ class TerminalMap:
         self._cells = [max(cell_len(label), _NARROWEST) + 1 for label in self._columns]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        coloured = console.color_system is not None and not console.no_color
-        shades = _SHADES_ASCII if options.ascii_only else _SHADES
+        shades = shades_of(console, options)
         for start, stop in panels(self._cells, options.max_width - self._row_cells - 1):
             if start:
                 yield Text()
@@ -66,12 +65,12 @@ class TerminalMap:
             for row, label in enumerate(self._rows):
                 line = self._indent(label)
                 for column in range(start, stop):
-                    line.append(self._cell(row, column, None if coloured else shades))
-                if not coloured:
+                    line.append(self._cell(row, column, shades))
+                if shades is not None:
                     line.rstrip()
                 yield line
         yield Text()
-        yield self._legend(None if coloured else shades)
+        yield self._indent("") + legend(shades, self._strongest)
         if self._note:
             yield Text(self._note, style="italic")
 
@@ -91,24 +90,10 @@ class TerminalMap:
         """One cell, shaded by a character, or coloured with its number when `shades` is None."""
         share, cells = self._shares[row][column], self._cells[column]
         if shades is not None:
-            return Text(_shade(share, shades, cells - 1) + " ")
+            return Text(shade(share, shades, cells - 1) + " ")
         weight = self._weights[row][column]
         number = f"{100 * weight:.0f}" if share >= _NUMBER_FROM else ""
-        return Text(_centred(number, cells), style=_painted(share))
-
-    def _per_cent(self, share: float) -> str:
-        return f"{100 * share * self._strongest:.3g}%"
-
-    def _legend(self, shades: str | None) -> Text:
-        line = Text(" " * (self._row_cells + 1))
-        if shades is None:
-            for step in range(21):
-                line.append(" ", style=_painted(step / 20))
-            return line.append(f" 0 to {self._per_cent(1.0)}")
-        for step in _STEPS:
-            line.append(f"{_shade(step, shades, 2)} from {self._per_cent(step)}  ")
-        line.rstrip()
-        return line
+        return Text(_centred(number, cells), style=painted(share))
 
 
 def _fitted(label: str) -> str:
@@ -123,13 +108,38 @@ def _centred(label: str, cells: int) -> str:
     return " " * (spare // 2) + label + " " * (spare - spare // 2)
 
 
-def _shade(share: float, shades: str, cells: int) -> str:
+def shades_of(console: Console, options: ConsoleOptions) -> str | None:
+    """The characters that stand for five steps of weight; None where there is colour."""
+    if console.color_system is not None and not console.no_color:
+        return None
+    return _SHADES_ASCII if options.ascii_only else _SHADES
+
+
+def shade(share: float, shades: str, cells: int) -> str:
     """So many cells in the share's shade; a dot when there is hardly any, to guide the eye."""
     step = sum(share >= bound for bound in _STEPS)
     return shades[step] * cells if step else _centred(shades[0], cells)
 
 
-def _painted(share: float) -> Style:
+def painted(share: float) -> Style:
+    """The colour of a share, with an ink that can be read on it."""
     background = ramp_colour(share, SCREEN_RAMP)
     ink, paper = ("rgb({},{},{})".format(*colour) for colour in (ink_on(background), background))
     return Style.parse(f"{ink} on {paper}")
+
+
+def legend(shades: str | None, strongest: float) -> Text:
+    """What colours or shades mean, where the weight `strongest` has the strongest."""
+
+    def per_cent(share: float) -> str:
+        return f"{100 * share * strongest:.3g}%"
+
+    line = Text()
+    if shades is None:
+        for step in range(21):
+            line.append(" ", style=painted(step / 20))
+        return line.append(f" 0 to {per_cent(1.0)}")
+    for step in _STEPS:
+        line.append(f"{shade(step, shades, 2)} from {per_cent(step)}  ")
+    line.rstrip()
+    return line

@@ -3,44 +3,55 @@
 from __future__ import annotations
 
 import io
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor
 
 from qkv.tasks.files import write_atomic
 
 Identity = dict[str, Any]
 
 
+@dataclass
+class Position:
+    """Where a run stands. `epoch` and `batch` are those that come next, counted from 0;
+    `seconds` is the time spent training, over all resumptions; the loss is of this epoch, `figures`
+    of the last validation, after step `validated`; `worse` counts the validations since the best;
+    `logged` is the size of the log."""
+
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0
+    seconds: float = 0.0
+    best: float | None = None
+    worse: int = 0
+    loss_total: float = 0.0
+    loss_count: int = 0
+    figures: dict[str, float] = field(default_factory=dict)
+    validated: int | None = None
+    logged: int = 0
+
+
 def save_checkpoint(
     path: Path,
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    position: dict[str, Any],
+    learner: dict[str, Any],
+    random: list[list[Tensor]],
+    position: Position,
     identity: Identity,
 ) -> None:
-    """Write model, optimiser, random state and position, atomically; `identity` says whose run
-    it is."""
+    """Write the learner's state, every process's random state and the position, atomically;
+    `identity` says whose run it is."""
     buffer = io.BytesIO()
-    torch.save(
-        {
-            "model": model.state_dict(),
-            "optimizer": optimizer.state_dict(),
-            "random": torch.get_rng_state(),
-            "position": position,
-            "identity": identity,
-        },
-        buffer,
-    )
+    state = {"random": random, "position": asdict(position), "identity": identity}
+    torch.save(learner | state, buffer)
     write_atomic(path, buffer.getvalue())
 
 
-def load_checkpoint(
-    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, identity: Identity
-) -> dict[str, Any]:
-    """Restore what `save_checkpoint` wrote and return the position.
+def load_checkpoint(path: Path, identity: Identity) -> tuple[dict[str, Any], Position]:
+    """Read what `save_checkpoint` wrote: the whole state, and the position in it.
 
     Raises ValueError naming the file where it cannot be read, or the differences where it is of
     a run with another identity.
@@ -55,10 +66,22 @@ def load_checkpoint(
         raise ValueError(
             f"{path}: the run was started with other data or settings: {'; '.join(differences)}"
         )
-    model.load_state_dict(state["model"])
-    optimizer.load_state_dict(state["optimizer"])
-    torch.set_rng_state(state["random"])
-    return state["position"]
+    return state, Position(**state["position"])
+
+
+def random_state(device: torch.device) -> list[Tensor]:
+    """Torch's random states: the processor's, and the device's where it is another."""
+    states = [torch.get_rng_state()]
+    if device.type != "cpu":
+        states.append(torch.get_device_module(device).get_rng_state())
+    return states
+
+
+def restore_random_state(states: list[Tensor], device: torch.device) -> None:
+    """The inverse of `random_state`."""
+    torch.set_rng_state(states[0])
+    if device.type != "cpu":
+        torch.get_device_module(device).set_rng_state(states[1])
 
 
 def _differences(before: Identity, now: Identity) -> list[str]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 CONFIG, WEIGHTS, TOKENIZER = "config.json", "model.safetensors", "tokenizer.json"
 
@@ -56,11 +56,12 @@ def write_json(path: Path, value: Any) -> None:
 def write_model(
     folder: Path,
     config: dict[str, Any],
-    tokenizer: dict[str, Any],
+    tokenizer: dict[str, Any] | None,
     weights: dict[str, Tensor],
     dtype: torch.dtype | None = None,
 ) -> None:
-    """Write a model folder: `config.json`, `tokenizer.json`, `model.safetensors`.
+    """Write a model folder: `config.json`, `model.safetensors` and, for a model that reads text,
+    `tokenizer.json`.
 
     `dtype` is what the weights are stored in; None leaves them as they are. The files are written
     beside the folder first, so that a full disk leaves the folder as it was; other files in it
@@ -68,24 +69,35 @@ def write_model(
     """
     from qkv.tasks.optional import needed
 
-    stored = {name: weight.detach().to(dtype).contiguous() for name, weight in weights.items()}
+    stored = {name: _stored(weight, dtype) for name, weight in weights.items()}
     content = needed("safetensors.torch").save(stored, metadata={"format": "pt"})
     folder = folder.resolve()
     stage = folder.with_name(f".{folder.name}.{os.getpid()}")
     try:
         write_json(stage / CONFIG, config)
-        write_json(stage / TOKENIZER, tokenizer)
+        if tokenizer is not None:
+            write_json(stage / TOKENIZER, tokenizer)
         write_atomic(stage / WEIGHTS, content)
         with naming(folder):
             folder.mkdir(exist_ok=True)
             for name in (WEIGHTS, TOKENIZER, CONFIG):
-                os.replace(stage / name, folder / name)
+                if (stage / name).exists():
+                    os.replace(stage / name, folder / name)
     finally:
         shutil.rmtree(stage, ignore_errors=True)
 
 
-def read_model(folder: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, Tensor]]:
-    """Read what `write_model` wrote: config, tokenizer, and weights as float32.
+def _stored(weight: Tensor, dtype: torch.dtype | None) -> Tensor:
+    """A weight as it is stored; a count stays a count."""
+    wanted = dtype if weight.is_floating_point() else None
+    return weight.detach().to(wanted).contiguous()
+
+
+def read_model(
+    folder: Path, *, text: bool = True
+) -> tuple[dict[str, Any], dict[str, Any], dict[str, Tensor]]:
+    """Read what `write_model` wrote: config, tokenizer (empty but for a model that reads `text`),
+    and weights, in float32.
 
     Raises ValueError naming the folder and what is wrong with it.
     """
@@ -94,10 +106,12 @@ def read_model(folder: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, 
     safetensors = needed("safetensors.torch")
     if not folder.is_dir():
         raise ValueError(f"{folder}: not a model folder: no such directory")
-    missing = [name for name in (CONFIG, TOKENIZER, WEIGHTS) if not (folder / name).is_file()]
+    names = (CONFIG, TOKENIZER, WEIGHTS) if text else (CONFIG, WEIGHTS)
+    missing = [name for name in names if not (folder / name).is_file()]
     if missing:
         raise ValueError(f"{folder}: not a model folder: {', '.join(missing)} missing")
-    config, tokenizer = _read_json(folder, CONFIG), _read_json(folder, TOKENIZER)
+    config = _read_json(folder, CONFIG)
+    tokenizer = _read_json(folder, TOKENIZER) if text else {}
     try:
         weights = safetensors.load((folder / WEIGHTS).read_bytes())
     except Exception as error:  # safetensors has its own error, which is no subclass to name
@@ -105,7 +119,40 @@ def read_model(folder: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, 
     for name, weight in weights.items():
         if not weight.isfinite().all():
             raise ValueError(f"{folder}: {WEIGHTS}: {name} holds values that are not finite")
-    return config, tokenizer, {name: weight.float() for name, weight in weights.items()}
+    full = {k: w.float() if w.is_floating_point() else w for k, w in weights.items()}
+    return config, tokenizer, full
+
+
+def read_format(folder: Path) -> str:
+    """What kind of model a folder holds, by its `config.json`; empty where it does not say."""
+    if not folder.is_dir():
+        raise ValueError(f"{folder}: not a model folder: no such directory")
+    return str(_read_json(folder, CONFIG).get("format", ""))
+
+
+@contextmanager
+def loading(folder: Path, kind: str, config: dict[str, Any], format: str) -> Iterator[None]:
+    """Make whatever is wrong with a model say so in the folder's name; `kind` is what it should
+    be, and its config must be of this `format`."""
+    try:
+        if config.get("format") != format:
+            raise ValueError(f"its format is {config.get('format')!r}, not {format!r}")
+        yield
+    except (ValueError, TypeError, KeyError, RuntimeError) as error:
+        reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+        raise ValueError(f"{folder}: not {kind} that qkv can load: {reason}") from error
+
+
+def fill(model: nn.Module, weights: dict[str, Tensor]) -> None:
+    """Load weights, or raise ValueError with the first that does not fit."""
+    own = model.state_dict()
+    for name in sorted(own.keys() | weights.keys()):
+        wanted, got = (list(w[name].shape) if name in w else "absent" for w in (own, weights))
+        if wanted != got:
+            raise ValueError(
+                f"model.safetensors does not fit config.json: {name} must be {wanted}; got {got}"
+            )
+    model.load_state_dict(weights)
 
 
 def _read_json(folder: Path, name: str) -> dict[str, Any]:

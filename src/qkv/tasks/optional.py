@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+_PACKAGES = {"PIL": "pillow"}  # where a package's name is not its module's
 INSTALL = "pip install 'qkv[tasks]'"
 
 
@@ -13,5 +14,5 @@ def needed(module: str) -> Any:
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        package = module.partition(".")[0]
+        package = _PACKAGES.get(name := module.partition(".")[0], name)
         raise ImportError(f"{package} is needed here and not installed; {INSTALL}") from error

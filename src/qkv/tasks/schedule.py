@@ -1,37 +1,42 @@
-"""How long a run lasts, and the learning rate along the way."""
+"""The learning rate along a run."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+
+from qkv.tasks.settings import WARMUP, Settings
+
+_RISE = 0.3  # share of a one-cycle run in which the rate rises
+_START, _END = 1 / 25, 1 / 10_000  # its rates at the ends, as shares of the peak
 
 
-@dataclass(frozen=True)
-class Limits:
-    """A run ends at the first of these that is reached; at least one must be set."""
+def learning_rate(settings: Settings, step: int, progress: float) -> float:
+    """The rate of a step, counted from 0, when `progress` (0 to 1) of the run is over.
 
-    epochs: int | None = None
-    steps: int | None = None
-    minutes: float | None = None
+    * `cosine`: rises linearly over the warm-up, falls along half a cosine to a hundredth
+      (Loshchilov and Hutter 2017, without restarts).
+    * `inverse-square-root`: rises likewise, then falls as 1/√step (Vaswani et al. 2017,
+      section 5.3), whenever the run may end.
+    * `one-cycle`: rises over three tenths of the run, falls along half a cosine to nearly
+      nothing (Smith and Topin 2018, the rate alone).
 
-    def __post_init__(self) -> None:
-        given = {name: value for name, value in vars(self).items() if value is not None}
-        if not given:
-            raise ValueError("Limits: at least one of epochs, steps, minutes must be given")
-        for name, value in given.items():
-            if not 0 < value < math.inf:
-                raise ValueError(f"Limits: {name} must be positive; got {value}")
-
-    def progress(self, epochs: float, steps: int, minutes: float) -> float:
-        """The share of the run that is over, by the limit that is nearest: 0 to 1."""
-        done = zip((epochs, steps, minutes), (self.epochs, self.steps, self.minutes), strict=True)
-        return min(1.0, max(now / limit for now, limit in done if limit is not None))
-
-
-def learning_rate(peak: float, step: int, warmup: int, progress: float) -> float:
-    """Rises linearly over the first `warmup` steps, falls along half a cosine to a hundredth.
-
-    The fall follows the progress of the run, so that any limit ends at the low rate.
+    What follows the progress ends low whichever limit ends the run.
     """
+    if settings.schedule == "one-cycle":
+        return settings.learning_rate * _one_cycle(progress)
+    warmup = WARMUP if settings.warmup is None else settings.warmup
     rise = min(1.0, (step + 1) / warmup) if warmup else 1.0
-    return peak * rise * (0.01 + 0.99 * (1 + math.cos(math.pi * progress)) / 2)
+    if settings.schedule == "cosine":
+        return settings.learning_rate * rise * _between(1.0, 0.01, progress)
+    return settings.learning_rate * rise * math.sqrt(max(warmup, 1) / max(step + 1, warmup, 1))
+
+
+def _one_cycle(progress: float) -> float:
+    if progress < _RISE:
+        return _START + (1 - _START) * progress / _RISE
+    return _between(1.0, _END, (progress - _RISE) / (1 - _RISE))
+
+
+def _between(start: float, end: float, share: float) -> float:
+    """From start to end along half a cosine."""
+    return end + (start - end) * (1 + math.cos(math.pi * share)) / 2

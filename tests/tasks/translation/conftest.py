@@ -3,11 +3,12 @@
 import pytest
 import torch
 
-from qkv.tasks.schedule import Limits
-from qkv.tasks.trainer import Settings, train
+from qkv.tasks.settings import Settings
+from qkv.tasks.trainer import train
 from qkv.tasks.translation import Translator
+from qkv.tasks.translation.options import Options
 from qkv.tasks.translation.pairs import Pair
-from qkv.tasks.translation.task import Options, TranslationTask
+from qkv.tasks.translation.task import TranslationTask
 
 WHO = {"I": "我", "We": "我们", "They": "他们", "My old friends": "我的老朋友"}
 WHAT = {
@@ -18,7 +19,10 @@ WHAT = {
     "see the dog": "看见那只狗",
 }
 PAIRS = [Pair(f"{a} {b}.", f"{c}{d}。") for a, c in WHO.items() for b, d in WHAT.items()]
-SIZES = {"embedding": 32, "hidden": 32, "attention": 16, "dropout": 0.0}
+SIZES = {
+    "encoder": "gru", "decoder": "gru", "width": 32, "encoder_layers": 1, "decoder_layers": 1,
+    "feeding": "upper", "dropout": 0.0,
+}  # fmt: skip
 
 
 def make_task(**changes):
@@ -31,7 +35,7 @@ def learnt(tmp_path_factory):
     """The folder of a translator that overfits the twenty pairs."""
     torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("learnt")
-    settings = Settings(Limits(epochs=20), learning_rate=0.02, warmup=10)
+    settings = Settings(epochs=20, learning_rate=0.02, warmup=10)
     train(make_task(), folder, settings, quiet=True)
     return folder
 

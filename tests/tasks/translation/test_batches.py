@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from qkv.tasks.translation.batches import bucket, make_batch
-from qkv.tasks.translation.tokens import END, PADDING, START
+from qkv.tasks.tokens import END, PADDING, START
+from qkv.tasks.translation.batches import bucketed, make_batch
 
 PAIRS = [([5] * (n % 3 + 1), [6] * (n * 5 % 7 + 1)) for n in range(60)]
 
@@ -19,7 +19,7 @@ def test_a_batch_expects_what_it_reads_one_step_later():
 
 @pytest.mark.parametrize("seed", [None, 1])
 def test_buckets_hold_every_pair_once_within_the_budget(seed):
-    groups = bucket(PAIRS, 30, seed)
+    groups = bucketed(PAIRS, 30, seed)
     assert sorted(i for group in groups for i in group) == list(range(60))
     for group in groups:
         targets = [len(PAIRS[i][1]) for i in group]
@@ -28,14 +28,14 @@ def test_buckets_hold_every_pair_once_within_the_budget(seed):
 
 
 def test_a_pair_beyond_the_budget_is_a_batch_by_itself():
-    assert bucket([([5], [6] * 50), ([5], [6])], 10, None) == [[1], [0]]
+    assert bucketed([([5], [6] * 50), ([5], [6])], 10, None) == [[1], [0]]
 
 
 def test_the_seed_draws_order_and_company():
-    assert bucket(PAIRS, 30, 1) == bucket(PAIRS, 30, 1)
-    first, second = bucket(PAIRS, 30, 1), bucket(PAIRS, 30, 2)
+    assert bucketed(PAIRS, 30, 1) == bucketed(PAIRS, 30, 1)
+    first, second = bucketed(PAIRS, 30, 1), bucketed(PAIRS, 30, 2)
     assert first != second
     assert {frozenset(group) for group in first} != {frozenset(group) for group in second}
     state = torch.get_rng_state()
-    bucket(PAIRS, 30, 3)
+    bucketed(PAIRS, 30, 3)
     assert torch.equal(torch.get_rng_state(), state)

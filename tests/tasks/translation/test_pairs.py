@@ -2,10 +2,10 @@
 
 import pytest
 
+from qkv.tasks.translation.options import Data
 from qkv.tasks.translation.pairs import (
     Pair,
     PairFile,
-    Shares,
     read_pairs,
     sentence_share,
     split_pairs,
@@ -63,7 +63,7 @@ def test_what_is_held_out_anywhere_is_trained_on_nowhere(tmp_path):
     other = in_file(tmp_path, "b.tsv", "sentence 7", "Sentence 8!", "T two.")
     validation = in_file(tmp_path, "v.tsv", "v one", "Sentence 3?", "t three")
     test = in_file(tmp_path, "t.tsv", "T one.", "t two", "T three")
-    split = split_pairs([data, other], [validation], [test], Shares(validation=0.1, test=0.2))
+    split = split_pairs([data, other], [validation], [test], 0.1, 0.2)
 
     def words(pairs):
         return {pair.source.lower().strip(".!?") for pair in pairs}
@@ -85,11 +85,11 @@ def test_what_is_held_out_anywhere_is_trained_on_nowhere(tmp_path):
 @pytest.mark.parametrize(
     ("shares", "message"),
     [
-        ({"validation": -0.1}, r"validation must be in \[0, 1\); got -0.1"),
-        ({"test": 1.0}, r"test must be in \[0, 1\); got 1.0"),
-        ({"validation": 0.5, "test": 0.5}, "must leave something to train on"),
+        ({"validation_share": -0.1}, r"validation_share must be in \[0, 1\); got -0.1"),
+        ({"test_share": 1.0}, r"test_share must be in \[0, 1\); got 1.0"),
+        ({"validation_share": 0.5, "test_share": 0.5}, "must leave something to train on"),
     ],
 )
 def test_shares_that_cannot_be_are_refused(shares, message):
     with pytest.raises(ValueError, match=message):
-        Shares(**shares)
+        Data([], **shares)

@@ -2,8 +2,8 @@
 
 import pytest
 
+from qkv.tasks.tokens import Tokens
 from qkv.tasks.translation.sentences import chunks
-from qkv.tasks.translation.tokens import Tokens
 
 
 @pytest.fixture(scope="module")

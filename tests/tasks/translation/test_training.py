@@ -9,23 +9,24 @@ import pytest
 import torch
 
 from conftest import PAIRS, SIZES
-from qkv.tasks.schedule import Limits
-from qkv.tasks.trainer import STATE, Settings, TrainingError
+from qkv.tasks.settings import Settings
+from qkv.tasks.trainer import STATE, TrainingError
 from qkv.tasks.translation import Translator
-from qkv.tasks.translation.pairs import Pair, Shares
-from qkv.tasks.translation.task import Options, TranslationTask
-from qkv.tasks.translation.training import Data, evaluate, interleave, train_translator
+from qkv.tasks.translation.options import Data, Options
+from qkv.tasks.translation.pairs import Pair
+from qkv.tasks.translation.task import TranslationTask
+from qkv.tasks.translation.training import evaluate, interleave, train_translator
 
-SETTINGS = Settings(Limits(epochs=2), save_every=3)
+SETTINGS = Settings(epochs=2, save_every=3)
 OPTIONS = Options(batch_tokens=40, source_pieces=300)
-SMALL = SIZES | {"hidden": 8, "dropout": 0.2}
+SMALL = SIZES | {"width": 8, "dropout": 0.2}
 
 
 @pytest.fixture
 def data(tmp_path):
     path = tmp_path / "pairs.tsv"
     path.write_text("".join(f"{p.source}\t{p.target}\n" for p in PAIRS), encoding="utf-8")
-    return Data([path], shares=Shares(0.2, 0.2))
+    return Data([path], validation_share=0.2, test_share=0.2)
 
 
 def run(data, folder, *, resume=False, sizes=SMALL, said=None):
@@ -63,7 +64,7 @@ def loss(self, model, batch):
         os.kill(os.getpid(), signal.SIGKILL)
     return original(self, model, batch)
 tests.TranslationTask.loss = loss
-data = tests.Data([pathlib.Path(sys.argv[2])], shares=tests.Shares(0.2, 0.2))
+data = tests.Data([pathlib.Path(sys.argv[2])], validation_share=0.2, test_share=0.2)
 tests.run(data, pathlib.Path(sys.argv[3]))
 """
 
@@ -76,6 +77,21 @@ def test_killed_and_resumed_equals_uninterrupted(data, tmp_path):
     run(data, tmp_path / "killed", resume=True)
     run(data, tmp_path / "whole")
     assert_same(tmp_path / "killed", tmp_path / "whole")
+
+
+def test_a_transformer_that_is_resumed_equals_one_that_was_not(data, tmp_path):
+    sizes = {"width": 8, "heads": 2, "encoder_layers": 1, "decoder_layers": 1, "dropout": 0.2}
+    options = {"schedule": "inverse-square-root", "warmup": 2, "average": 0.5}
+    for folder, limits in (("stopped", (3, 6)), ("whole", (6,))):
+        for number, steps in enumerate(limits):
+            train_translator(
+                data, tmp_path / folder, Settings(steps=steps, **options), OPTIONS, sizes,
+                resume=number > 0, say=[].append,
+            )  # fmt: skip
+    one, other = weights(tmp_path / "stopped"), weights(tmp_path / "whole")
+    assert one.keys() == other.keys()
+    for name, value in one.items():
+        torch.testing.assert_close(other[name], value, rtol=0, atol=0)
 
 
 def test_what_is_held_out_is_written_and_never_trained_on(data, tmp_path, monkeypatch):
@@ -122,19 +138,19 @@ def test_a_run_of_other_data_is_not_continued(data, tmp_path):
         run(data, tmp_path / "out")
     data.train[0].write_text("other\t别的\n" * 20 + "I sleep.\t我\n" * 20, encoding="utf-8")
     with pytest.raises(ValueError, match="other data or settings: data was"):
-        run(Data(data.train, shares=Shares(0.5)), tmp_path / "out", resume=True)
+        run(Data(data.train, validation_share=0.5), tmp_path / "out", resume=True)
     assert held == [p.read_bytes() for p in (tmp_path / "out" / STATE / "held-out").iterdir()]
 
 
 def test_a_split_that_leaves_nothing_is_said(data, tmp_path):
     with pytest.raises(ValueError, match="the split leaves no pair to validate on"):
-        run(Data(data.train, shares=Shares(0.0)), tmp_path / "out")
+        run(Data(data.train, validation_share=0.0), tmp_path / "out")
     with pytest.raises(ValueError, match="the split leaves no pair to train on"):
         run(Data(data.train, validation=data.train), tmp_path / "out")
 
 
 def test_an_absurd_learning_rate_is_stopped_with_the_batch(data, tmp_path):
-    settings = Settings(Limits(epochs=9), learning_rate=1e38, warmup=0)
+    settings = Settings(epochs=9, learning_rate=1e38, warmup=0)
     with pytest.raises(TrainingError, match=r"in epoch \d, batch \d of \d \(\d+ pairs, the first"):
         train_translator(data, tmp_path / "out", settings, OPTIONS, SMALL, say=[].append)
 
@@ -144,7 +160,7 @@ def test_other_language_pairs_use_pieces_on_both_sides(tmp_path):
     pairs = [(p.source, p.source.upper()) for p in PAIRS]
     path.write_text("".join(f"{a}\t{b}\n" for a, b in pairs), encoding="utf-8")
     said = []
-    run(Data([path], shares=Shares(0.2)), tmp_path / "out", said=said)
+    run(Data([path], validation_share=0.2), tmp_path / "out", said=said)
     assert said[1].endswith("(pieces)")
     [result] = Translator.load(tmp_path / "out").translate(["We sleep."])
     assert result.tokens[-1] == "</s>"

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from itertools import zip_longest
 
 from qkv.tasks.optional import needed
+from qkv.tasks.tokens import are_chinese
 from qkv.tasks.translation.pairs import Pair
-from qkv.tasks.translation.tokens import are_chinese
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
+
+from qkv.tasks.shares import sentence_key, sentence_share
 
 BAD_SHARE = 0.01
 
@@ -60,35 +60,6 @@ def read_pairs(path: Path) -> PairFile:
     return PairFile(path, pairs, len(bad), bad[0] if bad else None)
 
 
-def sentence_key(text: str) -> str:
-    """What makes two source sentences the same: their words, without case or punctuation."""
-    words = " ".join(re.findall(r"\w+", text.casefold()))
-    return words or text
-
-
-def sentence_share(text: str) -> float:
-    """A number in [0, 1) that depends on the sentence's words alone, evenly spread."""
-    digest = hashlib.sha256(sentence_key(text).encode()).digest()
-    return int.from_bytes(digest[:8], "big") / 2**64
-
-
-@dataclass(frozen=True)
-class Shares:
-    """How much of the data is held out: a source sentence belongs to the test set where its
-    `sentence_share` is below `test`, to the validation set where it is in the `validation` next
-    to that. Given files are held out whole, in addition."""
-
-    validation: float = 0.02
-    test: float = 0.0
-
-    def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            if not 0 <= value < 1:
-                raise ValueError(f"Shares: {name} must be in [0, 1); got {value}")
-        if self.validation + self.test >= 1:
-            raise ValueError("Shares: validation and test must leave something to train on")
-
-
 @dataclass
 class Split:
     """Pairs to train on, and held-out pairs by the name of the file they came from."""
@@ -99,11 +70,17 @@ class Split:
 
 
 def split_pairs(
-    data: list[PairFile], validation: list[PairFile], test: list[PairFile], shares: Shares
+    data: list[PairFile],
+    validation: list[PairFile],
+    test: list[PairFile],
+    validation_share: float,
+    test_share: float,
 ) -> Split:
     """Split by source sentence: a sentence that is held out anywhere is trained on nowhere.
 
-    A sentence of a test file is a test sentence even where another file has it too; likewise a
+    A sentence is a test sentence where its `sentence_share` is below `test_share`, one to validate
+    on where it is in the `validation_share` next to that; given files are held out whole. A
+    sentence of a test file is a test sentence even where another file has it too; likewise a
     validation file's, unless it is a test sentence.
     """
     testing = {sentence_key(pair.source) for file in test for pair in file.pairs}
@@ -112,9 +89,9 @@ def split_pairs(
 
     def place(pair: Pair, name: str) -> None:
         key, share = sentence_key(pair.source), sentence_share(pair.source)
-        if key in testing or share < shares.test:
+        if key in testing or share < test_share:
             split.test.setdefault(name, []).append(pair)
-        elif key in validating or share < shares.test + shares.validation:
+        elif key in validating or share < test_share + validation_share:
             split.validation.setdefault(name, []).append(pair)
         else:
             split.train.append(pair)

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from qkv.models import Encoded, EncoderDecoder
-from qkv.tasks.translation.tokens import END, PADDING, START
+from qkv.models import TranslationModel
+from qkv.tasks.tokens import END, PADDING, START
 
 
 class Hypothesis(NamedTuple):
@@ -29,8 +29,9 @@ def longest_target(length: int) -> int:
 
 
 def beam_search(
-    model: EncoderDecoder,
-    encoded: Encoded,
+    model: TranslationModel,
+    source: Tensor,
+    lengths: Tensor,
     *,
     beam: int,
     length_penalty: float,
@@ -38,11 +39,12 @@ def beam_search(
 ) -> list[Hypothesis]:
     """The best translation of each source found with `beam` hypotheses kept at every step.
 
+    `source` `[B, Lk]` are token numbers, of which `lengths` `[B]` are real in each row.
     Finished ones are compared by log-probability / tokens ** `length_penalty`: 0 prefers short
     ones, 1 is the mean per token. A sentence is done when `beam` hypotheses have ended. A beam of
     1 is greedy search. `unknown` is never written.
     """
-    return _Search(model, encoded, beam, length_penalty, unknown).run()
+    return _Search(model, source, lengths, beam, length_penalty, unknown).run()
 
 
 class _Search:
@@ -50,21 +52,20 @@ class _Search:
 
     def __init__(
         self,
-        model: EncoderDecoder,
-        encoded: Encoded,
+        model: TranslationModel,
+        source: Tensor,
+        lengths: Tensor,
         beam: int,
         length_penalty: float,
         unknown: int | None,
     ) -> None:
         self.model, self.beam, self.length_penalty = model, beam, length_penalty
-        count, device = len(encoded.lengths), encoded.lengths.device
+        count, device = len(lengths), lengths.device
         self.banned = [n for n in (PADDING, START, unknown) if n is not None]
-        self.limits = [longest_target(n) for n in encoded.lengths.tolist()]
+        self.limits = [longest_target(n) for n in lengths.tolist()]
         self.finished: list[list[Hypothesis]] = [[] for _ in range(count)]
         self.live = list(range(count))
-        rows = torch.arange(count, device=device).repeat_interleave(beam)
-        self.encoded = encoded.select(rows)
-        self.state = model.start(self.encoded)
+        self.state = model.start(source, lengths).spread(beam)
         self.tokens = torch.full((count * beam, 1), START, device=device)
         # All hypotheses begin alike: only the first of each sentence counts at the first step.
         self.totals = torch.full((count, beam), -torch.inf, device=device)
@@ -87,7 +88,7 @@ class _Search:
 
         Twice the beam, so that `beam` of them go on even if as many end.
         """
-        logits, self.state = self.model.decode(self.encoded, self.tokens[:, -1:], self.state)
+        logits, self.state = self.model.decode(self.tokens[:, -1:], self.state)
         steps = logits[:, -1].log_softmax(-1)
         steps[:, self.banned] = -torch.inf
         steps = steps.view(len(self.live), self.beam, -1)
@@ -123,7 +124,6 @@ class _Search:
         open_totals = ranked.masked_fill(tokens == END, -torch.inf)
         self.totals, chosen = open_totals.topk(self.beam)
         rows = (places.unsqueeze(1) * self.beam + parents.gather(1, chosen)).flatten()
-        self.state = self.state[rows]
-        self.encoded = self.encoded.select(rows)
+        self.state = self.state.reorder(rows)
         written = tokens.gather(1, chosen).view(-1, 1)
         self.tokens = torch.cat([self.tokens[rows], written], dim=1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from itertools import pairwise
 
-from qkv.tasks.translation.tokens import Tokens
+from qkv.tasks.tokens import Tokens
 
 # A sentence ends after its mark and closing quotes where a space follows, or, for the full-width
 # marks, anywhere.

@@ -4,48 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch.nn.functional as F
 
-from qkv.models import EncoderDecoder, EncoderDecoderConfig
+from qkv.models import SequenceToSequence, SequenceToSequenceConfig
 from qkv.tasks.task import Loss
-from qkv.tasks.translation.batches import Batch, EncodedPair, bucket, make_batch
+from qkv.tasks.tokens import PADDING, Tokens, are_chinese
+from qkv.tasks.translation.batches import Batch, EncodedPair, bucketed, make_batch
 from qkv.tasks.translation.bleu import bleu, by_source
+from qkv.tasks.translation.options import Options
 from qkv.tasks.translation.pairs import Pair
-from qkv.tasks.translation.tokens import KINDS, PADDING, Tokens, are_chinese
 from qkv.tasks.translation.translator import Translator
-
-
-@dataclass(frozen=True)
-class Options:
-    """How to learn to translate. `longest` bounds the tokens of a training sentence;
-    `batch_tokens` those of a batch's targets; `validation_sentences` how many are translated to
-    measure BLEU after each epoch."""
-
-    source_pieces: int = 6000
-    target_kind: str | None = None
-    target_pieces: int = 6000
-    longest: int = 60
-    batch_tokens: int = 2500
-    label_smoothing: float = 0.1
-    validation_sentences: int = 500
-
-    def __post_init__(self) -> None:
-        counts = "source_pieces", "target_pieces", "longest", "batch_tokens", "validation_sentences"
-        for name in counts:
-            if getattr(self, name) < 1:
-                raise ValueError(f"Options: {name} must be >= 1; got {getattr(self, name)}")
-        if self.target_kind not in (None, *KINDS):
-            raise ValueError(
-                f"Options: target_kind must be one of {', '.join(KINDS)}; got {self.target_kind!r}"
-            )
-        if not 0 <= self.label_smoothing < 1:
-            raise ValueError(
-                f"Options: label_smoothing must be in [0, 1); got {self.label_smoothing}"
-            )
 
 
 class _Batches:
@@ -64,7 +36,7 @@ class _Batches:
 
 
 class TranslationTask:
-    """Learns an `EncoderDecoder` from sentence pairs; the best is that of highest BLEU."""
+    """Learns a `SequenceToSequence` from sentence pairs; the best is that of highest BLEU."""
 
     best = "bleu"
     unit = "tokens"
@@ -81,7 +53,7 @@ class TranslationTask:
         if not train or not validation:
             missing = "validate on" if train else "train on"
             raise ValueError(f"translation: the split leaves no pair to {missing}")
-        kind = options.target_kind
+        kind = options.target_tokens
         if kind is None:
             kind = "characters" if are_chinese(pair.target for pair in train) else "pieces"
         sources, targets = ([pair[side] for pair in train] for side in (0, 1))
@@ -96,21 +68,21 @@ class TranslationTask:
     def identity(self) -> dict[str, Any]:
         return {"data": self.data, **asdict(self.options), **self.sizes}
 
-    def model(self) -> EncoderDecoder:
-        config = EncoderDecoderConfig(self.source.size, self.target.size, **self.sizes)
-        return EncoderDecoder(config)
+    def model(self) -> SequenceToSequence:
+        config = SequenceToSequenceConfig(self.source.size, self.target.size, **self.sizes)
+        return SequenceToSequence(config)
 
     def batches(self, epoch: int) -> _Batches:
         seed = self.seed * 1_000_003 + epoch
-        return _Batches(self.train, bucket(self.train, self.options.batch_tokens, seed))
+        return _Batches(self.train, bucketed(self.train, self.options.batch_tokens, seed))
 
-    def loss(self, model: EncoderDecoder, batch: Batch) -> Loss:
+    def loss(self, model: SequenceToSequence, batch: Batch) -> Loss:
         return self._loss(model, batch, self.options.label_smoothing)
 
-    def validate(self, model: EncoderDecoder) -> dict[str, float]:
+    def validate(self, model: SequenceToSequence) -> dict[str, float]:
         figures = {}
         encoded, _ = self._encode(self.validation)
-        groups = bucket(encoded, self.options.batch_tokens, None)
+        groups = bucketed(encoded, self.options.batch_tokens, None)
         losses = [self._loss(model, batch, 0.0) for batch in _Batches(encoded, groups)]
         total = sum(float(loss.total) for loss in losses)
         figures["validation_loss"] = total / sum(loss.count for loss in losses)
@@ -122,7 +94,7 @@ class TranslationTask:
         figures["bleu"] = score.score
         return figures
 
-    def save(self, model: EncoderDecoder, folder: Path) -> None:
+    def save(self, model: SequenceToSequence, folder: Path) -> None:
         Translator(model, self.source, self.target, self.options.longest).save(folder)
 
     def _encode(self, pairs: list[Pair]) -> tuple[list[EncodedPair], int]:
@@ -133,7 +105,7 @@ class TranslationTask:
         kept = [pair for pair in both if max(map(len, pair)) <= self.options.longest]
         return kept, len(both) - len(kept)
 
-    def _loss(self, model: EncoderDecoder, batch: Batch, smoothing: float) -> Loss:
+    def _loss(self, model: SequenceToSequence, batch: Batch, smoothing: float) -> Loss:
         logits = model(batch.source, batch.lengths, batch.target)
         total = F.cross_entropy(
             logits.flatten(0, 1),

@@ -3,28 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from qkv.tasks.configuration import merged
 from qkv.tasks.files import write_atomic
-from qkv.tasks.trainer import STATE, Settings, check_folder, train
+from qkv.tasks.settings import Settings
+from qkv.tasks.trainer import STATE, start, train
 from qkv.tasks.translation.bleu import Bleu, bleu, by_source
-from qkv.tasks.translation.pairs import Pair, Shares, Split, read_pairs, split_pairs
-from qkv.tasks.translation.task import Options, TranslationTask
+from qkv.tasks.translation.options import Data, Options
+from qkv.tasks.translation.pairs import Pair, Split, read_pairs, split_pairs
+from qkv.tasks.translation.task import TranslationTask
 from qkv.tasks.translation.translator import Translator
 
 HELD_OUT = "held-out"
-
-
-@dataclass(frozen=True)
-class Data:
-    """Files of sentence pairs: to train on, and held out for validation and test."""
-
-    train: list[Path]
-    validation: list[Path] = field(default_factory=list)
-    test: list[Path] = field(default_factory=list)
-    shares: Shares = field(default_factory=Shares)
 
 
 def train_translator(
@@ -39,11 +31,12 @@ def train_translator(
 ) -> dict[str, float]:
     """Train a translator into `folder` and return the last validation's figures.
 
-    `sizes` are fields of `EncoderDecoderConfig`. The held-out pairs are written to
+    `sizes` are fields of `SequenceToSequenceConfig`. The held-out pairs are written to
     `folder/training/held-out`, a file for each kind and file of origin. `say` gets what there is
     to say about the data.
     """
-    check_folder(folder, resume)
+    processes = start(folder, settings, resume)
+    say = say if processes.main else _nothing
     files, validation, test = (
         [read_pairs(path) for path in paths] for paths in (data.train, data.validation, data.test)
     )
@@ -51,9 +44,9 @@ def train_translator(
         if file.skipped:
             count = "1 line is" if file.skipped == 1 else f"{file.skipped} lines are"
             say(f"{file.path}: {count} no pair, the first is {file.first_skipped}")
-    split = split_pairs(files, validation, test, data.shares)
+    split = split_pairs(files, validation, test, data.validation_share, data.test_share)
     task = TranslationTask(split.train, interleave(split.validation), options, sizes, settings.seed)
-    if not resume:
+    if processes.main and not resume:
         write_held_out(folder / STATE / HELD_OUT, split)
     held = (sum(map(len, files.values())) for files in (split.validation, split.test))
     say(
@@ -62,7 +55,12 @@ def train_translator(
         )
     )
     say(f"{task.source.size} source tokens, {task.target.size} target tokens ({task.target.kind})")
-    return train(task, folder, settings, resume=resume)
+    configuration = merged(data, settings, options, sizes)
+    return train(task, folder, settings, configuration=configuration, resume=resume)
+
+
+def _nothing(_: str) -> None:
+    pass
 
 
 def evaluate(model: Path | None, file: Path, *, beam: int = 5, bootstrap: int = 1000) -> Bleu:

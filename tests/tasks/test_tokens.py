@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from qkv.tasks.translation.tokens import END, FIRST, Tokens, are_chinese, words
+from qkv.tasks.tokens import END, FIRST, Tokens, are_chinese, words
 
 SENTENCES = ["The cat sleeps.", "The cat eats.", "the Cat's mat"] * 3
 CHINESE = ["猫睡觉。", "猫吃饭。", "那只猫 A", "那只狗"]

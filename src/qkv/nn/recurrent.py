@@ -1,4 +1,4 @@
-"""GRU and LSTM behind one interface: the whole state is one tensor with the batch first."""
+"""Torch's recurrent layers behind one interface: the whole state is one tensor, batch first."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-CELLS = {"gru": nn.GRU, "lstm": nn.LSTM}
+from .._tensors import cast_for_autocast
+
+CELLS = {"gru": nn.GRU, "lstm": nn.LSTM, "rnn": nn.RNN}
 
 
 class Recurrent(nn.Module):
@@ -27,6 +29,8 @@ class Recurrent(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
+        if cell not in CELLS:
+            raise ValueError(f"Recurrent: cell must be one of {', '.join(CELLS)}; got {cell!r}")
         self.parts = 2 if cell == "lstm" else 1
         self.directions = 2 if bidirectional else 1
         self.cell = CELLS[cell](
@@ -46,7 +50,9 @@ class Recurrent(nn.Module):
         With `lengths` `[B]` each sequence ends there: neither direction reads what follows, the
         state is that of the last real step, and outputs beyond it are zero.
         """
-        initial = None if state is None else self._split(state)
+        # Torch's LSTM on a CPU fails under autocast unless it is given the narrow type itself.
+        inputs = cast_for_autocast(inputs)
+        initial = None if state is None else self._split(cast_for_autocast(state))
         if lengths is None:
             outputs, final = self.cell(inputs, initial)
             return outputs, self._join(final)

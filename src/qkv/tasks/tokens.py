@@ -120,9 +120,14 @@ def _characters(texts: Iterable[str], lowercase: bool) -> Any:
     return tokenizer
 
 
+def word_numbers(text: str, offsets: list[tuple[int, int]]) -> list[int]:
+    """To which word, counted from 0, each token belongs."""
+    begins = [match.start() for match in re.finditer(r"\S+", text)]
+    return [bisect_right(begins, start) - 1 for start, _ in offsets]
+
+
 def words(text: str, offsets: list[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
     """Group tokens into words, i.e. what stands between white space: ranges `(start, stop)`."""
-    begins = [match.start() for match in re.finditer(r"\S+", text)]
-    belongs = [bisect_right(begins, start) for start, _ in offsets]
+    belongs = word_numbers(text, offsets)
     firsts = [n for n, word in enumerate(belongs) if n == 0 or word != belongs[n - 1]]
     return tuple(pairwise([*firsts, len(offsets)]))

@@ -4,12 +4,12 @@ import pytest
 import torch
 from torch import nn
 
-from qkv.models.recurrent import Recurrent
+from qkv.nn.recurrent import CELLS, Recurrent
 
-CELLS = pytest.mark.parametrize("cell", ["gru", "lstm"])
+EVERY_CELL = pytest.mark.parametrize("cell", CELLS)
 
 
-@CELLS
+@EVERY_CELL
 def test_padding_is_never_read_by_either_direction(cell):
     layer = Recurrent(cell, 3, 4, layers=2, bidirectional=True)
     inputs, lengths = torch.randn(3, 6, 3), torch.tensor([6, 2, 4])
@@ -24,7 +24,7 @@ def test_padding_is_never_read_by_either_direction(cell):
     torch.testing.assert_close(again, outputs, rtol=0, atol=0)
 
 
-@CELLS
+@EVERY_CELL
 def test_summary_is_what_both_directions_put_out_at_their_end(cell):
     layer = Recurrent(cell, 3, 4, layers=2, bidirectional=True)
     outputs, state = layer(torch.randn(2, 5, 3))
@@ -32,7 +32,7 @@ def test_summary_is_what_both_directions_put_out_at_their_end(cell):
     torch.testing.assert_close(layer.summary(state), expected)
 
 
-@CELLS
+@EVERY_CELL
 def test_state_carries_a_sequence_on_and_selects_by_row(cell):
     layer = Recurrent(cell, 3, 4)
     inputs = torch.randn(3, 7, 3)

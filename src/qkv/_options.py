@@ -1,0 +1,103 @@
+"""Settings that are declared once.
+
+A field of a dataclass says by `option` what it means and what it may be. The dataclass checks
+it (`Options`), the command makes an option of it, and a run's configuration lists it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields
+from typing import Any, get_type_hints
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What an option means (`help`) and what its values must be."""
+
+    help: str
+    at_least: float | None = None
+    above: float | None = None
+    below: float = math.inf
+    choices: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        if self.choices:
+            return f"one of {', '.join(self.choices)}"
+        if self.below < math.inf:
+            return f"in [{self.at_least:g}, {self.below})"
+        if self.above is not None:
+            return "positive" if self.above == 0 else f"> {self.above:g}"
+        return "a number" if self.at_least is None else f">= {self.at_least:g}"
+
+    def allows(self, value: Any) -> bool:
+        """Whether a value is one of the choices or within the bounds; NaN and infinity never."""
+        if self.choices:
+            return value in self.choices
+        low = -math.inf if self.at_least is None else self.at_least
+        lowest = -math.inf if self.above is None else self.above
+        return low <= value < self.below and value > lowest
+
+
+def option(
+    default: Any,
+    help: str,
+    *,
+    at_least: float | None = None,
+    above: float | None = None,
+    below: float = math.inf,
+    choices: tuple[str, ...] = (),
+) -> Any:
+    """A dataclass field that is an option. A mutable default is given as the type that makes it.
+
+    `below` needs `at_least`.
+    """
+    metadata = {"rule": Rule(help, at_least, above, below, choices)}
+    if isinstance(default, type):
+        return field(default_factory=default, metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+def required(*, at_least: float | None = None) -> Any:
+    """A dataclass field that is checked and that no user chooses, such as the number of classes
+    that the data has."""
+    return field(metadata={"rule": Rule("", at_least)})
+
+
+class Options:
+    """A base for frozen dataclasses whose fields are checked when they are made."""
+
+    def __post_init__(self) -> None:
+        for name, kind, rule in _rules(type(self)):
+            value = getattr(self, name)
+            problem = _problem(value, kind, rule)
+            if problem:
+                raise ValueError(f"{type(self).__name__}: {name} must be {problem}; got {value!r}")
+
+
+def options_of(cls: type) -> Iterator[tuple[str, Any, Rule]]:
+    """Name, type and rule of each option of a dataclass; fields that are none are passed over."""
+    return (found for found in _rules(cls) if found[2].help)
+
+
+def _rules(cls: type) -> Iterator[tuple[str, Any, Rule]]:
+    kinds = get_type_hints(cls)
+    for one in fields(cls):  # pyright: ignore[reportArgumentType]
+        if "rule" in one.metadata:
+            yield one.name, kinds[one.name], one.metadata["rule"]
+
+
+def _problem(value: Any, kind: Any, rule: Rule) -> str:
+    """What a value must be and is not; empty where it is."""
+    if kind is bool:
+        return "" if type(value) is bool else "true or false"
+    if kind in (int, int | None, float, float | None) or rule.choices:
+        if value is None and kind == (kind | None):
+            return ""
+        if kind in (int, int | None):
+            return "" if type(value) is int and rule.allows(value) else f"an int {rule}"
+        if kind in (float, float | None) and type(value) not in (int, float):
+            return f"a number, {rule}"
+        return "" if rule.allows(value) else str(rule)
+    return ""

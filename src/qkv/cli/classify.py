@@ -1,0 +1,185 @@
+"""`qkv classify`: label texts and pictures, and show what the model looked at."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from qkv.cli.inputs import check_picture, numbered, standard_input
+
+if TYPE_CHECKING:
+    from qkv.tasks.classification import (
+        ClassifiedImage,
+        ClassifiedText,
+        ImageLabeller,
+        TextLabeller,
+    )
+
+_INPUT = (
+    "Picture files, folders of them, or texts; without any, every line of standard input. What is "
+    "a folder, or ends like a picture file, is no text, unless the model given reads texts."
+)
+_MODEL = "Folder of a trained classifier. The defaults are those that come with qkv."
+_SHOW = "Print where the model looked: words or places coloured by weight; with --json, weights."
+_PICTURE = "Draw it over the pictures, to a .png, .svg or .pdf file; of several FILE, FILE-2, ..."
+_JSON = "Print one JSON object a line: input, label, probability, and with --show the weights."
+_FAILED = 1
+
+
+def classify(
+    inputs: Annotated[list[str] | None, typer.Argument(metavar="INPUT", help=_INPUT)] = None,
+    model: Annotated[Path | None, typer.Option(metavar="DIR", help=_MODEL)] = None,
+    show: Annotated[bool, typer.Option("--show", help=_SHOW)] = False,
+    picture: Annotated[Path | None, typer.Option(metavar="FILE", help=_PICTURE)] = None,
+    as_json: Annotated[bool, typer.Option("--json", help=_JSON)] = False,
+) -> None:
+    """Label texts and pictures: one label a line, with its probability."""
+    if picture is not None:
+        check_picture(picture)
+    labellers = _Labellers(model)
+    pictures = numbered(picture) if picture else None
+    unread = False
+    for given in inputs or standard_input("classify"):
+        for file in labellers.files(given):
+            unread |= not _one_image(labellers.of_images(), file, show, pictures, as_json)
+        if not labellers.is_image(given):
+            if pictures:
+                raise typer.BadParameter("--picture draws over pictures; texts take --show")
+            _one_text(labellers.of_texts(), given, show, as_json)
+    if unread:
+        raise typer.Exit(_FAILED)
+
+
+class _Labellers:
+    """The models for texts and for pictures, loaded when first needed: the one in a folder, or
+    those that ship."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self.folder, self.reads = folder, None if folder is None else _kind(folder)
+        self.texts: TextLabeller | None = None
+        self.images: ImageLabeller | None = None
+
+    def is_image(self, given: str) -> bool:
+        """Whether an input stands for pictures."""
+        if self.reads is not None:
+            return self.reads == "images"
+        from qkv.tasks.classification.images.reading import SUFFIXES
+
+        return given.lower().endswith(SUFFIXES) or (bool(given.strip()) and _is_folder(given))
+
+    def files(self, given: str) -> list[Path]:
+        """The picture files that an input stands for; none for a text."""
+        if not self.is_image(given):
+            return []
+        path = Path(given)
+        if not path.is_dir():
+            return [path]
+        from qkv.tasks.classification.images.data import picture_files
+
+        files = picture_files(path)
+        if not files:
+            raise ValueError(f"classify: {path} holds no picture files")
+        return files
+
+    def of_texts(self) -> TextLabeller:
+        from qkv.tasks.classification import TextLabeller
+
+        self.texts = self.texts or TextLabeller.load(self.folder)
+        return self.texts
+
+    def of_images(self) -> ImageLabeller:
+        from qkv.tasks.classification import ImageLabeller
+
+        self.images = self.images or ImageLabeller.load(self.folder)
+        return self.images
+
+
+def _kind(folder: Path) -> str:
+    """What the classifier in a folder reads: `texts` or `images`."""
+    from qkv.tasks.classification.kinds import kind_of_classifier
+
+    return kind_of_classifier(folder)
+
+
+def _is_folder(given: str) -> bool:
+    try:
+        return Path(given).is_dir()
+    except (OSError, ValueError):  # no path at all: too long, or with a null character
+        return False
+
+
+def _one_text(labeller: TextLabeller, text: str, show: bool, as_json: bool) -> None:
+    [found] = labeller.classify([text])
+    if found.left_out:
+        count = len(found.words)
+        print(f"qkv: the first {count:,} of {count + found.left_out:,} words are read",
+              file=sys.stderr)  # fmt: skip
+    if as_json:
+        looked = {"words": found.words, "weights": _rounded(found.weights)} if show else {}
+        _print_json(found, looked)
+        return
+    print("" if found.label is None else _answer(found), flush=True)
+    if show and found.weights is not None:
+        from qkv.pictures import TerminalWords
+
+        _print(TerminalWords(found.weights.tolist(), found.words))
+
+
+def _one_image(
+    labeller: ImageLabeller,
+    file: Path,
+    show: bool,
+    pictures: Iterator[Path] | None,
+    as_json: bool,
+) -> bool:
+    """Answer one picture file; False, after saying so, where it cannot be read."""
+    try:
+        [found] = labeller.classify_files([file])
+    except (ValueError, OSError) as error:
+        reason = error if isinstance(error, ValueError) else f"{file}: {error.strerror}"
+        print(f"qkv: {reason}", file=sys.stderr)
+        return False
+    if (show or pictures) and found.weights is None:
+        raise ValueError("classify: this model has no attention, so there is nothing to show")
+    if as_json:
+        _print_json(found, {"weights": _rounded(found.weights)} if show else {})
+    else:
+        print(f"{found.input}\t{_answer(found)}", flush=True)
+        if show:
+            from qkv.pictures import TerminalGrid
+
+            assert found.weights is not None
+            _print(TerminalGrid(found.weights.tolist()))
+    if pictures:
+        from qkv.pictures import overlay, save_picture
+
+        title = f"{found.label} {found.probability:.0%}"
+        save_picture(overlay(found.image, found.weights, title=title), next(pictures))
+    return True
+
+
+def _answer(found: ClassifiedText | ClassifiedImage) -> str:
+    return f"{found.label}\t{found.probability:.4f}"
+
+
+def _print_json(found: ClassifiedText | ClassifiedImage, looked: dict[str, Any]) -> None:
+    probability = found.probability and round(found.probability, 6)
+    fields = {"input": found.input, "label": found.label, "probability": probability, **looked}
+    print(json.dumps(fields, ensure_ascii=False), flush=True)
+
+
+def _rounded(weights: Any) -> list[Any] | None:
+    if weights is None:
+        return None
+    return weights.double().mul(1e6).round().div(1e6).tolist()
+
+
+def _print(drawing: Any) -> None:
+    from rich.console import Console
+
+    Console().print(drawing, "")

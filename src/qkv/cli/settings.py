@@ -1,0 +1,115 @@
+"""Command options made of declared settings, so that each is declared once: see `qkv._options`."""
+
+from __future__ import annotations
+
+import enum
+import inspect
+import tomllib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, get_type_hints
+
+import typer
+
+from qkv._options import Rule, options_of
+
+_CONFIG = "TOML file with any of these settings; what is given here wins over the file."
+
+
+class Given:
+    """What the command was given for declared settings."""
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        self._values = {name: _plain(value) for name, value in values.items()}
+
+    def of(self, group: type) -> dict[str, Any]:
+        """The values of a group's options, by name."""
+        given = {name: self._values[name] for name, _, _ in options_of(group)}
+        # A list that is not given is None here, and empty there.
+        return {k: v for k, v in given.items() if v is not None or _default(group, k) is None}
+
+
+def declared(
+    *groups: type, defaults: Mapping[str, Any] | None = None
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command an option for each option of these dataclasses, and `--config`.
+
+    The command's last parameter, `given`, takes the values. `defaults` are this command's own.
+    """
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        own = [p for p in _parameters(command) if p.name != "given"]
+        made = [_parameter(*option, group, defaults or {}) for group in groups
+                for option in options_of(group)]  # fmt: skip
+
+        def run(**values: Any) -> None:
+            values.pop("config")
+            direct = {p.name: values.pop(p.name) for p in own}
+            command(**direct, given=Given(values))
+
+        parameters = [*own, *made, _config()]
+        run.__name__, run.__doc__ = command.__name__, command.__doc__
+        run.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportFunctionMemberAccess]
+        run.__annotations__ = {p.name: p.annotation for p in parameters}
+        return run
+
+    return decorate
+
+
+def _parameters(command: Callable[..., None]) -> list[inspect.Parameter]:
+    kinds = get_type_hints(command, include_extras=True)
+    return [
+        one.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=kinds[one.name])
+        for one in inspect.signature(command).parameters.values()
+    ]
+
+
+def _parameter(
+    name: str, kind: Any, rule: Rule, group: type, defaults: Mapping[str, Any]
+) -> inspect.Parameter:
+    default = defaults.get(name, _default(group, name))
+    option = typer.Option(help=rule.help)
+    if kind in (int, int | None) and rule.at_least is not None:
+        option = typer.Option(help=rule.help, min=int(rule.at_least))
+    if rule.choices:
+        choice: Any = enum.StrEnum(name, {value: value for value in rule.choices})
+        kind = choice | None if default is None else choice
+        default = None if default is None else choice(default)
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option]
+    )
+
+
+def _default(group: type, name: str) -> Any:
+    field = group.__dataclass_fields__[name]  # pyright: ignore[reportAttributeAccessIssue]
+    return field.default_factory() if callable(field.default_factory) else field.default
+
+
+def _config() -> inspect.Parameter:
+    option = typer.Option(metavar="FILE", help=_CONFIG, callback=_read, is_eager=True)
+    annotation = Annotated[Path | None, option]
+    return inspect.Parameter(
+        "config", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation
+    )
+
+
+def _read(context: typer.Context, path: Path | None) -> Path | None:
+    """Make the file's values the defaults of the options that are not given."""
+    if path is None:
+        return None
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise typer.BadParameter(f"{path}: {reason}") from error
+    known = sorted(p.name for p in context.command.params if p.name not in (None, "config"))
+    named = {name.replace("-", "_"): value for name, value in values.items()}
+    for name in named:
+        if name not in known:
+            raise typer.BadParameter(f"{path}: no setting {name!r}; these are: {', '.join(known)}")
+    context.default_map = named
+    return path
+
+
+def _plain(value: Any) -> Any:
+    return value.value if isinstance(value, enum.Enum) else value

@@ -1,0 +1,111 @@
+"""A picture becomes a map of states, which is pooled into one vector and given a class."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+import qkv
+from qkv.models.image_classifier_config import (
+    CNN_CHANNELS,
+    CNN_LAYERS,
+    HEADS,
+    PATCH,
+    VIT_CHANNELS,
+    VIT_LAYERS,
+    ImageClassifierConfig,
+)
+from qkv.models.residual import ResidualCNN
+from qkv.nn import AttentionPooling, LearntPositions, SelfAttentionEncoder
+
+
+class ImageClassifier(nn.Module):
+    """Pictures in, logits over classes out: a `ResidualCNN` or a `PatchTransformer`, then
+    attention pooling, or the mean where the architecture is `cnn`.
+
+    `mean` and `deviation` `[3]` are those of the channels of the training pictures; they are
+    stored with the weights.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, config: ImageClassifierConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.register_buffer("mean", torch.full((3,), 127.5))
+        self.register_buffer("deviation", torch.full((3,), 64.0))
+        self.body = _body(config)
+        self.pooling = None if config.architecture == "cnn" else AttentionPooling(self.body.width)
+        self.dropout = nn.Dropout(config.dropout)
+        self.output = nn.Linear(self.body.width, config.labels)
+        self.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits `[B, labels]` of pictures `[B, 3, H, W]` with values from 0 to 255."""
+        return self.decide(self.read(images))
+
+    def attention(self, images: Tensor) -> qkv.AttentionMatrix | None:
+        """Where pooling looks, `[B, 1, 1, h * w]`, row after row of the map; None where the
+        architecture has no attention."""
+        return self.looks(self.read(images))
+
+    def looks(self, features: Tensor) -> qkv.AttentionMatrix | None:
+        """As `attention`, for what was read already."""
+        return None if self.pooling is None else self.pooling.matrix(_places(features))
+
+    def decide(self, features: Tensor) -> Tensor:
+        """Logits `[B, labels]` of what was read."""
+        places = _places(features)
+        pooled = places.mean(1) if self.pooling is None else self.pooling(places).squeeze(1)
+        return self.output(self.dropout(pooled))
+
+    def read(self, images: Tensor) -> Tensor:
+        """The map `[B, C, h, w]` of pictures `[B, 3, H, W]`."""
+        mean, deviation = (b.view(3, 1, 1) for b in (self.mean, self.deviation))
+        images = (images.to(mean.dtype) - mean) / deviation
+        return self.body(images.contiguous(memory_format=torch.channels_last))
+
+
+class PatchTransformer(nn.Module):
+    """`[B, 3, H, W]` to a map of the states of its patches, `[B, width, H / patch, W / patch]`.
+
+    Source: Dosovitskiy et al., "An Image is Worth 16x16 Words" (2021), section 3.1, without the
+    class token.
+    """
+
+    def __init__(self, config: ImageClassifierConfig) -> None:
+        super().__init__()
+        self.patch, self.width = config.patch or PATCH, config.channels or VIT_CHANNELS
+        if config.height % self.patch or config.width % self.patch:
+            raise ValueError(
+                "ImageClassifierConfig: patch must divide height and width; got "
+                f"{self.patch}, {config.height}, {config.width}"
+            )
+        self.size = config.height // self.patch, config.width // self.patch
+        self.encoder = SelfAttentionEncoder(
+            3 * self.patch**2,
+            self.width,
+            config.heads or HEADS,
+            config.layers or VIT_LAYERS,
+            positions=LearntPositions(self.width, self.size[0] * self.size[1]),
+            dropout=config.dropout,
+            activation="gelu",
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        """The states of the patches, as a map."""
+        patches = nn.functional.unfold(images, self.patch, stride=self.patch).transpose(1, 2)
+        return self.encoder(patches).transpose(1, 2).unflatten(2, self.size)
+
+
+def _places(features: Tensor) -> Tensor:
+    """A map as a sequence `[B, h * w, C]`, row after row."""
+    return features.flatten(2).transpose(1, 2)
+
+
+def _body(config: ImageClassifierConfig) -> ResidualCNN | PatchTransformer:
+    if config.architecture == "vit":
+        return PatchTransformer(config)
+    heads = None if config.architecture == "cnn" else config.heads or HEADS
+    return ResidualCNN(config.channels or CNN_CHANNELS, config.layers or CNN_LAYERS, heads)

@@ -1,0 +1,53 @@
+"""Sizes and choices of the image classifier; needs no torch, for the command lists them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from qkv._options import Options, option, required
+
+ARCHITECTURES = ("attention-cnn", "cnn", "vit")
+CNN_CHANNELS, VIT_CHANNELS, CNN_LAYERS, VIT_LAYERS, HEADS, PATCH = 48, 128, 1, 6, 4, 4
+
+
+@dataclass(frozen=True)
+class ImageClassifierConfig(Options):
+    """Sizes and choices of an image classifier.
+
+    `attention-cnn` is a residual CNN with spatial attention and attention pooling, `cnn` the same
+    with as many parameters and neither, `vit` a small Vision Transformer. `height` and `width`
+    are those of the pictures it is made for.
+    """
+
+    labels: int = required(at_least=2)
+    height: int = required(at_least=8)
+    width: int = required(at_least=8)
+    architecture: str = option(
+        "attention-cnn",
+        "Residual CNN with attention, the same without and with as many parameters, or ViT.",
+        choices=ARCHITECTURES,
+    )
+    channels: int | None = option(
+        None,
+        f"Channels of a CNN's first stage (of {CNN_CHANNELS} unless told), width of a ViT's states "
+        f"({VIT_CHANNELS}).",
+        at_least=4,
+    )
+    layers: int | None = option(
+        None,
+        f"Blocks in each of a CNN's three stages ({CNN_LAYERS} unless told), layers of a ViT "
+        f"({VIT_LAYERS}).",
+        at_least=1,
+    )
+    heads: int | None = option(None, f"Heads of attention; {HEADS} unless told.", at_least=1)
+    patch: int | None = option(None, f"Edge of a ViT's patches; {PATCH} unless told.", at_least=1)
+    dropout: float = option(0.0, "Share of activations dropped.", at_least=0, below=1)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        alien = {"cnn": ("heads", "patch"), "attention-cnn": ("patch",)}
+        for name in alien.get(self.architecture, ()):
+            if getattr(self, name) is not None:
+                raise ValueError(
+                    f"ImageClassifierConfig: {name} has no meaning with {self.architecture}"
+                )

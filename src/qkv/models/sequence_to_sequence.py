@@ -1,0 +1,169 @@
+"""Any encoder with any decoder of `qkv.nn`, between embeddings and logits."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from qkv import AttentionMatrix
+from qkv.models.sequence_to_sequence_config import (
+    FED,
+    FEEDFORWARD,
+    HEADS,
+    SCORE,
+    SequenceToSequenceConfig,
+)
+from qkv.nn import (
+    ConvEncoder,
+    Decoder,
+    Encoder,
+    HybridEncoder,
+    RecurrentDecoder,
+    RecurrentEncoder,
+    SelfAttentionDecoder,
+    SelfAttentionEncoder,
+)
+
+PADDING = 0
+
+
+def _recurrent_encoder(cell: str) -> Callable[[SequenceToSequenceConfig], Encoder]:
+    def make(config: SequenceToSequenceConfig) -> Encoder:
+        layers, dropout = config.encoder_layers, config.dropout
+        return RecurrentEncoder(
+            config.width, config.width, cell=cell, layers=layers, dropout=dropout
+        )
+
+    return make
+
+
+def _attention_encoder(config: SequenceToSequenceConfig) -> Encoder:
+    return SelfAttentionEncoder(
+        config.width, config.width, layers=config.encoder_layers, **_attention(config)
+    )
+
+
+def _hybrid_encoder(config: SequenceToSequenceConfig) -> Encoder:
+    return HybridEncoder(
+        config.width, config.width, layers=config.encoder_layers, **_attention(config)
+    )
+
+
+def _conv_encoder(config: SequenceToSequenceConfig) -> Encoder:
+    return ConvEncoder(config.width, config.width, config.encoder_layers, dropout=config.dropout)
+
+
+def _recurrent_decoder(cell: str) -> Callable[[SequenceToSequenceConfig], Decoder]:
+    def make(config: SequenceToSequenceConfig) -> Decoder:
+        # Without attention the source is one state, which every score finds: one without weights.
+        score = "dot" if config.score == "none" else config.score or SCORE
+        return RecurrentDecoder(
+            config.width,
+            config.width,
+            config.width,
+            cell=cell,
+            layers=config.decoder_layers,
+            score=score,
+            feeding=config.feeding or FED,
+            dropout=config.dropout,
+        )
+
+    return make
+
+
+def _attention_decoder(config: SequenceToSequenceConfig) -> Decoder:
+    width = config.width
+    return SelfAttentionDecoder(
+        width, width, width, layers=config.decoder_layers, **_attention(config)
+    )
+
+
+def _attention(config: SequenceToSequenceConfig) -> dict[str, Any]:
+    return {
+        "heads": config.heads or HEADS,
+        "feedforward": config.feedforward or FEEDFORWARD,
+        "dropout": config.dropout,
+    }
+
+
+_CELLS = ("rnn", "lstm", "gru")
+ENCODERS: dict[str, Callable[[SequenceToSequenceConfig], Encoder]] = {
+    "attention": _attention_encoder,
+    "hybrid": _hybrid_encoder,
+    "conv": _conv_encoder,
+    **{cell: _recurrent_encoder(cell) for cell in _CELLS},
+}
+DECODERS: dict[str, Callable[[SequenceToSequenceConfig], Decoder]] = {
+    "attention": _attention_decoder,
+    **{cell: _recurrent_decoder(cell) for cell in _CELLS},
+}
+
+
+class SequenceToSequence(nn.Module):
+    """Source tokens in, logits over target tokens out; token 0 is padding on both sides.
+
+    With "attention" on both sides it is the Transformer of Vaswani et al. 2017 ("Attention Is All
+    You Need"), normalized in front; the output layer shares the target embedding's rows (section
+    3.4 there).
+    """
+
+    def __init__(self, config: SequenceToSequenceConfig) -> None:
+        super().__init__()
+        self.config = config
+        width = config.width
+        self.source_embedding = nn.Embedding(config.source_tokens, width, PADDING)
+        self.target_embedding = nn.Embedding(config.target_tokens, width, PADDING)
+        self.encoder = ENCODERS[config.encoder](config)
+        self.decoder = DECODERS[config.decoder](config)
+        self.output_bias = nn.Parameter(torch.zeros(config.target_tokens))
+        self.dropout = nn.Dropout(config.dropout)
+        for table in (self.source_embedding, self.target_embedding):
+            nn.init.normal_(table.weight, std=width**-0.5)
+            nn.init.zeros_(table.weight[PADDING])
+
+    def forward(self, source: Tensor, lengths: Tensor, target: Tensor) -> Tensor:
+        """Logits `[B, Lq, target_tokens]` of what follows each target token, teacher-forced.
+
+        `source` `[B, Lk]` and `target` `[B, Lq]` are token numbers, `lengths` `[B]` counts the
+        real tokens of each source; what stands beyond is never read.
+        """
+        logits, _ = self.decode(target, self.start(source, lengths))
+        return logits
+
+    def start(self, source: Tensor, lengths: Tensor) -> Any:
+        """Read the sources: the decoder's state before its first step."""
+        states = self.encoder(self._embedded(self.source_embedding, source), lengths)
+        if self.config.score == "none":
+            return self.decoder.start(self.encoder.summary(states, lengths).unsqueeze(1))
+        return self.decoder.start(states, lengths)
+
+    def decode(self, target: Tensor, state: Any) -> tuple[Tensor, Any]:
+        """Logits `[B, Lq, target_tokens]` after each token of `target`, and the state after all.
+
+        One token at a time or all at once gives the same: the caller keeps the state.
+        """
+        embedded = self._embedded(self.target_embedding, target)
+        outputs, state = self.decoder(embedded, state)
+        return F.linear(outputs, self.target_embedding.weight, self.output_bias), state
+
+    def matrices(self, source: Tensor, target: Tensor) -> list[AttentionMatrix]:
+        """Where the decoder looks as it reads `target` `[Lq]`, for one `source` `[Lk]`.
+
+        Of each layer `[H, Lq, Lk]`: row i is the look taken after token i was read, to write what
+        follows. None of a model without attention.
+        """
+        if self.config.score == "none":
+            return []
+        lengths = torch.tensor([len(source)], device=source.device)
+        embedded = self._embedded(self.target_embedding, target.unsqueeze(0))
+        found = self.decoder.matrices(embedded, self.start(source.unsqueeze(0), lengths))
+        return [matrix[0] for matrix in found]
+
+    def _embedded(self, table: nn.Embedding, tokens: Tensor) -> Tensor:
+        """Rows of about unit entries, as positions are that may be added to them."""
+        return self.dropout(table(tokens) * math.sqrt(self.config.width))

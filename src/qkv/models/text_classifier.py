@@ -1,0 +1,69 @@
+"""A text becomes states, attention pools them into one vector, and that is given a class."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+import qkv
+from qkv.models.text_classifier_config import HEADS, WINDOW, TextClassifierConfig
+from qkv.nn import (
+    AttentionPooling,
+    ConvEncoder,
+    Encoder,
+    HybridEncoder,
+    RecurrentEncoder,
+    SelfAttentionEncoder,
+)
+
+PADDING = 0
+
+
+class TextClassifier(nn.Module):
+    """Token numbers in, logits over classes out; token 0 is padding, which is never seen.
+
+    Source for pooling by attention: Yang et al., "Hierarchical Attention Networks for Document
+    Classification" (2016), section 2.2, one level of it.
+    """
+
+    def __init__(self, config: TextClassifierConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.embedding = nn.Embedding(config.tokens, config.embedding, PADDING)
+        nn.init.normal_(self.embedding.weight, std=config.embedding**-0.5)
+        nn.init.zeros_(self.embedding.weight[PADDING])
+        self.blank = nn.Dropout1d(config.token_dropout)  # of a token its whole row
+        self.dropout = nn.Dropout(config.dropout)
+        self.encoder = _encoder(config)
+        self.pooling = AttentionPooling(config.width)
+        self.output = nn.Linear(config.width, config.labels)
+
+    def forward(self, tokens: Tensor, lengths: Tensor) -> Tensor:
+        """Logits `[B, labels]` of texts `tokens` `[B, L]` with `lengths` `[B]` real tokens."""
+        return self.decide(self.read(tokens, lengths), lengths)
+
+    def attention(self, tokens: Tensor, lengths: Tensor) -> qkv.AttentionMatrix:
+        """Where pooling looks: `[B, 1, 1, L]`, over the states of the tokens."""
+        return self.pooling.matrix(self.read(tokens, lengths), lengths)
+
+    def decide(self, states: Tensor, lengths: Tensor) -> Tensor:
+        """Logits `[B, labels]` of what was read."""
+        return self.output(self.dropout(self.pooling(states, lengths).squeeze(1)))
+
+    def read(self, tokens: Tensor, lengths: Tensor) -> Tensor:
+        """The states of the tokens, `[B, L, width]`."""
+        embedded = self.dropout(self.blank(self.embedding(tokens)))
+        return self.dropout(self.encoder(embedded, lengths))
+
+
+def _encoder(config: TextClassifierConfig) -> Encoder:
+    inputs, width, layers = config.embedding, config.width, config.layers
+    if config.encoder == "conv":
+        return ConvEncoder(inputs, width, layers, dropout=config.dropout)
+    if config.encoder in ("rnn", "lstm", "gru"):
+        return RecurrentEncoder(
+            inputs, width, cell=config.encoder, layers=layers, dropout=config.dropout
+        )
+    heads, window = config.heads or HEADS, config.window or WINDOW
+    kind = HybridEncoder if config.encoder == "hybrid" else SelfAttentionEncoder
+    mask = qkv.Window(window, window)
+    return kind(inputs, width, heads, layers, dropout=config.dropout, mask=mask)

@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+import qkv
+
+from ..._matrix import AttentionMatrix
+from ..cache import KeyValueCache, PreparedContext
+from ..encoders.base import check_layers, fitted
+from ..held import all_of
+from ..positions import positions_of
+from ..transformer import TransformerLayer
+from .base import Decoder
+
+
+@dataclass(frozen=True)
+class SelfAttentionState:
+    """Of each layer, the encoder's states prepared for it, and its keys and values so far."""
+
+    contexts: tuple[PreparedContext, ...]
+    caches: tuple[KeyValueCache, ...]
+
+    def reorder(self, index: Tensor) -> SelfAttentionState:
+        """The state of these entries of the batch."""
+        return SelfAttentionState(
+            tuple(context.reorder(index) for context in self.contexts),
+            tuple(cache.reorder(index) for cache in self.caches),
+        )
+
+    def spread(self, copies: int) -> SelfAttentionState:
+        """The state of so many copies of each entry, side by side."""
+        return SelfAttentionState(
+            tuple(context.spread(copies) for context in self.contexts),
+            tuple(cache.spread(copies) for cache in self.caches),
+        )
+
+    @property
+    def batch(self) -> int:
+        """How many sequences it is of."""
+        return self.contexts[0].rows
+
+    @property
+    def copies(self) -> int:
+        """How many of them share an entry of the encoder's states."""
+        return self.contexts[0].copies
+
+
+class SelfAttentionDecoder(Decoder):
+    """The decoder of a Transformer: each layer looks at what was written so far, then at the
+    encoder's states. Steps already taken are not computed again.
+
+    Args:
+        inputs: width of what is read at each step; projected where it is not `width`.
+        width, heads: as for `MultiHeadAttention`.
+        context_width: of the encoder's states.
+        layers: how many, one above the other.
+        positions, dropout, options: as for `SelfAttentionEncoder`; a mask, such as
+            `qkv.Window(64, 0)`, is one beside the causal one.
+
+    Source: Vaswani et al., "Attention Is All You Need" (2017), section 3.1, normalized in front.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        width: int,
+        context_width: int,
+        heads: int = 4,
+        layers: int = 1,
+        *,
+        positions: str | nn.Module = "sinusoidal",
+        dropout: float = 0.0,
+        mask: Any = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(inputs, width, context_width)
+        check_layers("SelfAttentionDecoder", layers)
+        self.enter = fitted(inputs, width)
+        self.positions, rotary = positions_of(positions, width, "SelfAttentionDecoder")
+        self.dropout = nn.Dropout(dropout)
+        options |= {"dropout": dropout, "rotary": rotary, "mask": all_of(qkv.Causal(), mask)}
+        self.layers = nn.ModuleList(
+            TransformerLayer(width, heads, context_width=context_width, **options)
+            for _ in range(layers)
+        )
+        self.norm = nn.LayerNorm(width)
+
+    def begin(self, states: Tensor, lengths: Tensor | None) -> SelfAttentionState:
+        layers = [layer.context_attention for layer in self._layers()]
+        return SelfAttentionState(
+            tuple(layer.prepare(states, lengths=lengths) for layer in layers),
+            tuple(KeyValueCache() for _ in layers),
+        )
+
+    def steps(self, x: Tensor, state: SelfAttentionState) -> tuple[Tensor, SelfAttentionState]:
+        x = self._entered(x, state)
+        caches = tuple(cache.copy() for cache in state.caches)
+        for layer, context, cache in zip(self._layers(), state.contexts, caches, strict=True):
+            x = layer(x, context, cache=cache)
+        return self.norm(x), SelfAttentionState(state.contexts, caches)
+
+    def looks(self, x: Tensor, state: SelfAttentionState) -> list[AttentionMatrix]:
+        x, found = self._entered(x, state), []
+        for layer, context, cache in zip(self._layers(), state.contexts, state.caches, strict=True):
+            found.append(layer.context_matrix(x, context, cache=cache))
+            x = layer(x, context, cache=cache.copy())
+        return found
+
+    def _layers(self) -> list[TransformerLayer]:
+        return [layer for layer in self.layers if isinstance(layer, TransformerLayer)]
+
+    def _entered(self, x: Tensor, state: SelfAttentionState) -> Tensor:
+        x = self.enter(x)
+        if self.positions is not None:
+            x = self.positions(x, len(state.caches[0]))
+        return self.dropout(x)

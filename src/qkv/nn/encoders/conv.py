@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..padding import without_padding
+from .base import Encoder, check_layers, fitted
+
+
+class ConvEncoder(Encoder):
+    """Gated convolutions over the neighbourhood of each row; a state sees as far as
+    `layers * (kernel - 1) / 2` rows to each side. What lies outside of a sequence is zero.
+
+    Args:
+        inputs: width of what is read; projected where it is not `width`.
+        width: of the states.
+        layers: how many, one above the other.
+        kernel: how many rows each convolution spans, an odd number.
+        dropout: of the input of each convolution.
+
+    Source: Gehring et al., "Convolutional Sequence to Sequence Learning" (2017), section 3.2.
+    """
+
+    def __init__(
+        self, inputs: int, width: int, layers: int = 4, *, kernel: int = 3, dropout: float = 0.0
+    ) -> None:
+        super().__init__(inputs, width)
+        check_layers("ConvEncoder", layers)
+        if type(kernel) is not int or kernel < 1 or kernel % 2 == 0:
+            raise ValueError(f"ConvEncoder: kernel must be an odd number >= 1; got {kernel!r}")
+        self.enter = fitted(inputs, width)
+        self.dropout = nn.Dropout(dropout)
+        self.layers = nn.ModuleList(
+            nn.Conv1d(width, 2 * width, kernel, padding=kernel // 2) for _ in range(layers)
+        )
+
+    def read(self, x: Tensor, lengths: Tensor | None) -> Tensor:
+        x = self.enter(x)
+        for layer in self.layers:
+            # The layer below has left something behind the end, which must count as nothing.
+            seen = self.dropout(without_padding(x, lengths))
+            gated = F.glu(layer(seen.transpose(1, 2)), dim=1).transpose(1, 2)
+            # The variance stays what it was.
+            x = (x + gated) * 0.5**0.5
+        return x

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from ..._matrix import AttentionMatrix
+from .base import Encoder
+from .recurrent import RecurrentEncoder
+from .self_attention import SelfAttentionEncoder
+
+
+class HybridEncoder(Encoder):
+    """Recurrent layers below, which know the order and the neighbourhood; self-attention above,
+    which relates what is far apart. So it needs no positions.
+
+    Args:
+        inputs, width: of what is read, of the states.
+        heads: of the self-attention.
+        layers: of the self-attention.
+        cell, recurrent_layers: as `cell` and `layers` of `RecurrentEncoder`.
+        dropout: in all of them.
+        options: of the layers above, as for `SelfAttentionEncoder`.
+
+    Source: Chen et al., "The Best of Both Worlds: Combining Recent Advances in Neural Machine
+    Translation" (2018), section 5, its cascaded encoder.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        width: int,
+        heads: int = 4,
+        layers: int = 1,
+        *,
+        cell: str = "lstm",
+        recurrent_layers: int = 1,
+        dropout: float = 0.0,
+        **options: Any,
+    ) -> None:
+        super().__init__(inputs, width)
+        self.below = RecurrentEncoder(
+            inputs, width, cell=cell, layers=recurrent_layers, dropout=dropout
+        )
+        options = {"positions": "none", **options}
+        self.above = SelfAttentionEncoder(width, width, heads, layers, dropout=dropout, **options)
+
+    def read(self, x: Tensor, lengths: Tensor | None) -> Tensor:
+        return self.above(self.below(x, lengths), lengths)
+
+    def looks(self, x: Tensor, lengths: Tensor | None) -> list[AttentionMatrix]:
+        return self.above.matrices(self.below(x, lengths), lengths)

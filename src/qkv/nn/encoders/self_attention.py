@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+import qkv
+
+from ..._matrix import AttentionMatrix
+from ..positions import positions_of
+from ..transformer import TransformerLayer
+from .base import Encoder, check_layers, fitted
+
+
+class SelfAttentionEncoder(Encoder):
+    """The encoder of a Transformer: every state may look at every other, in one step.
+
+    Args:
+        inputs: width of what is read; projected where it is not `width`.
+        width, heads: as for `MultiHeadAttention`.
+        layers: how many, one above the other.
+        positions: "sinusoidal", "rotary", "none", or a module `(x, offset) -> x` such as
+            `LearntPositions(width, longest)`.
+        dropout: of the input with its positions, and as for `TransformerLayer`.
+        options: of every layer: `feedforward`, `activation`, `attention_dropout`, and the stages
+            and choices of its attention: `mask=qkv.Window(64, 64)`, `kv_heads=2`, ... What is
+            learnt in a stage each layer learns by itself.
+
+    Source: Vaswani et al., "Attention Is All You Need" (2017), section 3.1, normalized in front.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        width: int,
+        heads: int = 4,
+        layers: int = 1,
+        *,
+        positions: str | nn.Module = "sinusoidal",
+        dropout: float = 0.0,
+        **options: Any,
+    ) -> None:
+        super().__init__(inputs, width)
+        check_layers("SelfAttentionEncoder", layers)
+        self.enter = fitted(inputs, width)
+        self.positions, rotary = positions_of(positions, width, "SelfAttentionEncoder")
+        self.dropout = nn.Dropout(dropout)
+        self.layers = nn.ModuleList(
+            TransformerLayer(width, heads, dropout=dropout, rotary=rotary, **options)
+            for _ in range(layers)
+        )
+        self.norm = nn.LayerNorm(width)
+
+    def read(self, x: Tensor, lengths: Tensor | None) -> Tensor:
+        x, mask = self._entered(x), _padding(lengths)
+        for layer in self.layers:
+            x = layer(x, mask=mask)
+        return self.norm(x)
+
+    def looks(self, x: Tensor, lengths: Tensor | None) -> list[AttentionMatrix]:
+        x, mask, found = self._entered(x), _padding(lengths), []
+        for layer in self.layers:
+            assert isinstance(layer, TransformerLayer)
+            found.append(layer.matrix(x, mask))
+            x = layer(x, mask=mask)
+        return found
+
+    def _entered(self, x: Tensor) -> Tensor:
+        x = self.enter(x)
+        return self.dropout(x if self.positions is None else self.positions(x))
+
+
+def _padding(lengths: Tensor | None) -> qkv.Padding | None:
+    return None if lengths is None else qkv.Padding(lengths)

@@ -1,0 +1,70 @@
+"""Positions on a plane: a learnt bias by rows and columns between two places."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .._cells import Cells
+from .._layout import Layout
+from .._stage import Lifted
+from .._tiling import Axes
+from ..biases.base import Bias
+
+_PER_HEAD_TABLE = Axes(trail=1)
+
+
+@dataclass(frozen=True)
+class GridBias(Bias):
+    """A learnt number for how many rows and one for how many columns the key's place is away.
+
+    Sequences are maps of `width` columns, row after row. Distances beyond the reach of the tables
+    count as the farthest that they know, so that a map may have any size.
+
+    Args:
+        rows, columns: `[H, 2 * reach + 1]`, entry `reach + d` for a distance of d.
+        width: the columns of the map.
+
+    Source: the sum of the two: Shaw, Uszkoreit, Vaswani, "Self-Attention with Relative Position
+    Representations" (2018), section 3.2, for the clipping; Ramachandran et al., "Stand-Alone
+    Self-Attention in Vision Models" (2019), section 3.1, for rows and columns.
+    """
+
+    rows: Tensor
+    columns: Tensor
+    width: int
+
+    name = "grid"
+    formula = "s_ij + rows[h, row_j - row_i] + columns[h, column_j - column_i]"
+
+    @property
+    def needs_positions(self) -> bool:
+        return True
+
+    def lift(self, layout: Layout) -> Lifted:
+        return [(_per_head(table, layout), _PER_HEAD_TABLE) for table in (self.rows, self.columns)]
+
+    def apply(self, scores: Tensor, cells: Cells, *pieces: Tensor) -> Tensor:
+        rows, columns = (table.to(scores.dtype) for table in pieces)
+        query, key = cells.position, cells.col
+        down = torch.div(key, self.width, rounding_mode="floor")
+        down = down - torch.div(query, self.width, rounding_mode="floor")
+        across = key % self.width - query % self.width
+        return scores + _at(rows, down) + _at(columns, across)
+
+
+def _per_head(table: Tensor, layout: Layout) -> Tensor:
+    columns = [layout.per_head(column, "GridBias: a table") for column in table.unbind(1)]
+    return torch.cat(columns, -1).squeeze(-2)
+
+
+def _at(table: Tensor, distance: Tensor) -> Tensor:
+    """Entries of `[..., 2 * reach + 1]` for distances `[..., r, c]`: `[..., r, c]`."""
+    reach = table.shape[-1] // 2
+    index = distance.clamp(-reach, reach) + reach
+    shape = torch.broadcast_shapes(index.shape[:-2], table.shape[:-1])
+    flat = index.expand(*shape, *index.shape[-2:]).flatten(-2)
+    found = table.expand(*shape, table.shape[-1]).gather(-1, flat)
+    return found.unflatten(-1, index.shape[-2:])

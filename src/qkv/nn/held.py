@@ -1,0 +1,85 @@
+"""Stages inside a module: what they learn is the module's.
+
+A stage is a frozen object that holds tensors; a module owns parameters. `Held` is the bridge: it
+takes a stage apart and makes it anew at each call, so that what is learnt is saved, moved, cast
+and optimised with the module that uses the stage.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from functools import reduce
+from operator import and_
+from typing import Any
+
+from torch import Tensor, nn
+
+from .._stage import Stage
+from ..biases.tensor import TensorBias
+from ..masks.base import Mask
+from ..masks.custom import CustomMask
+
+
+class Held(nn.Module):
+    """Anything that `qkv.attention` takes as a stage, as a module whose call gives it back.
+
+    Every `nn.Parameter` in the stage is a parameter of this module under the name of its field,
+    every other tensor a buffer. A callable that is a module is a submodule. A function is kept as
+    it is: a parameter that it captures gets its gradient, but nobody else hears of it.
+    """
+
+    def __init__(self, stage: Any) -> None:
+        super().__init__()
+        self._kind: type[Stage] | None = None
+        self._plain: dict[str, Any] = {}
+        self._owned: list[str] = []
+        if isinstance(stage, Tensor):
+            stage = TensorBias(stage)
+        if not isinstance(stage, Stage):
+            self.function = stage
+            return
+        self._kind = type(stage)
+        for field in fields(stage):  # pyright: ignore[reportArgumentType] - all are dataclasses
+            self._take(field.name, getattr(stage, field.name))
+
+    def _take(self, name: str, value: Any) -> None:
+        if isinstance(value, Stage):
+            value = Held(value)
+        if not isinstance(value, (Tensor, nn.Module)):
+            self._plain[name] = value
+            return
+        self._owned.append(name)
+        if isinstance(value, Tensor) and not isinstance(value, nn.Parameter):
+            self.register_buffer(name, value)
+        else:
+            setattr(self, name, value)
+
+    def forward(self) -> Any:
+        """The stage, of the tensors as they are now."""
+        if self._kind is None:
+            return self.function
+        owned = {name: getattr(self, name) for name in self._owned}
+        made = {name: part() if isinstance(part, Held) else part for name, part in owned.items()}
+        return self._kind(**self._plain, **made)
+
+    def extra_repr(self) -> str:
+        kind = "" if self._kind is None else self._kind.__name__
+        return ", ".join([kind, *(f"{name}={value!r}" for name, value in self._plain.items())])
+
+
+def held(stage: Any) -> Held | None:
+    """The stage as a module; None stays None."""
+    return None if stage is None else Held(stage)
+
+
+def stage_of(module: Held | None) -> Any:
+    """The stage that a module holds; None where there is none."""
+    return None if module is None else module()
+
+
+def all_of(*masks: Any) -> Any:
+    """One mask that lets through what all of them do; functions are masks, and None lets all."""
+    given = [mask for mask in masks if mask is not None]
+    if len(given) < 2:
+        return given[0] if given else None
+    return reduce(and_, (mask if isinstance(mask, Mask) else CustomMask(mask) for mask in given))

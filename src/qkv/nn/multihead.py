@@ -1,0 +1,286 @@
+"""Attention in several heads, between learnt projections."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import qkv
+
+from .._matrix import AttentionMatrix
+from .cache import KeyValueCache, PreparedContext
+from .held import Held, all_of, held, stage_of
+from .padding import check_lengths, check_sequences, without_padding
+from .positions import Rotary
+
+
+class MultiHeadAttention(nn.Module):
+    """Queries, keys and values by learnt projections, attention in heads, one more projection.
+
+    With one input it is self-attention, `layer(x)`; with two, cross-attention, `layer(x, context)`.
+    Every stage of `qkv.attention` may be given. What is learnt in a stage is given as an
+    `nn.Parameter` and is then a parameter of the layer:
+    `score=qkv.Additive(nn.Parameter(torch.randn(32)))`.
+
+    Args:
+        width: of the input and of the output.
+        heads: each asks in `width / heads` dimensions.
+        kv_heads: heads of key and value, by which `heads` is divisible; as many unless told.
+        context_width: of what is looked at; `width` unless told.
+        values_width: where values come from a third input, its width; `context_width` unless told.
+        score, bias, mask, normalizer: as for `qkv.attention`.
+        rotary: positions by turning query and key: True, or a `Rotary`; self-attention alone.
+        dropout: the probability with which weights are dropped in training.
+        linear_bias: whether the projections have biases.
+
+    Raises:
+        ValueError, TypeError: an argument breaks a rule; the text names both.
+
+    Source: Vaswani et al., "Attention Is All You Need" (2017), section 3.2.2; grouped heads:
+    Ainslie et al., "GQA" (2023), section 2.2.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        *,
+        kv_heads: int | None = None,
+        context_width: int | None = None,
+        values_width: int | None = None,
+        score: Any = None,
+        bias: Any = None,
+        mask: Any = None,
+        normalizer: Any = None,
+        rotary: bool | Rotary = False,
+        dropout: float = 0.0,
+        linear_bias: bool = True,
+    ) -> None:
+        super().__init__()
+        self.width, self.heads, self.kv_heads = (
+            width,
+            heads,
+            heads if kv_heads is None else kv_heads,
+        )
+        self.context_width = width if context_width is None else context_width
+        self.values_width = self.context_width if values_width is None else values_width
+        self.dropout = dropout
+        self._check_sizes(bool(rotary))
+        head = width // heads
+        self.query = nn.Linear(width, width, linear_bias)
+        self.key = nn.Linear(self.context_width, self.kv_heads * head, linear_bias)
+        self.value = nn.Linear(self.values_width, self.kv_heads * head, linear_bias)
+        self.output = nn.Linear(width, width, linear_bias)
+        self.rotary = Rotary() if rotary is True else rotary or None
+        self.score, self.mask, self.normalizer = held(score), held(mask), held(normalizer)
+        entries = () if bias is None else bias if isinstance(bias, (list, tuple)) else (bias,)
+        self.bias = nn.ModuleList(Held(entry) for entry in entries)
+        for projection in (self.query, self.key, self.value, self.output):
+            nn.init.xavier_uniform_(projection.weight)
+            if projection.bias is not None:
+                nn.init.zeros_(projection.bias)
+        # Costs nothing, for a matrix is lazy, and tells of a wrong stage here and not in training.
+        qkv.attention(torch.zeros(heads, 1, head), torch.zeros(heads, 1, head), **self._stages())
+
+    def forward(
+        self,
+        x: Tensor,
+        context: Tensor | PreparedContext | None = None,
+        values: Tensor | None = None,
+        *,
+        lengths: Tensor | None = None,
+        cache: KeyValueCache | None = None,
+        **stages: Any,
+    ) -> Tensor:
+        """`[B..., Lq, width]`.
+
+        Args:
+            x: `[B..., Lq, width]`: who asks.
+            context: `[B..., Lk, context_width]`: who is looked at, or what `prepare` made of it;
+                `x` itself unless told.
+            values: `[B..., Lk, values_width]`: what is summed, where it is not the context.
+            lengths: `[B]`, over the first batch dimension: how many rows of what is looked at are
+                real. The others may hold anything and are never seen; in self-attention they come
+                out as zeros.
+            cache: the keys and values of the positions before `x`; those of `x` are appended.
+            stages: for this call alone: `mask` and `bias` beside those of the layer, and
+                `query_offset` as for `qkv.attention`.
+        """
+        matrix, value = self._ask(x, context, values, lengths, cache, **stages)
+        if self.training and self.dropout:
+            matrix = matrix.dropout(self.dropout)
+        summed = self.output((matrix @ value).transpose(-3, -2).flatten(-2))
+        return without_padding(summed, lengths) if context is None else summed
+
+    def matrix(
+        self,
+        x: Tensor,
+        context: Tensor | PreparedContext | None = None,
+        values: Tensor | None = None,
+        *,
+        lengths: Tensor | None = None,
+        cache: KeyValueCache | None = None,
+        **stages: Any,
+    ) -> AttentionMatrix:
+        """The weights with which the same call would look, `[B..., heads, Lq, Lk]`, before dropout.
+        A cache is read and left as it is."""
+        cache = None if cache is None else cache.copy()
+        return self._ask(x, context, values, lengths, cache, **stages)[0]
+
+    def prepare(
+        self, context: Tensor, values: Tensor | None = None, lengths: Tensor | None = None
+    ) -> PreparedContext:
+        """Projects a context once for many calls: `layer(x, layer.prepare(context))`."""
+        key, value = self._project(context, values, lengths, "context")
+        return PreparedContext(qkv.prepare(key, stage_of(self.score)), value, lengths)
+
+    @staticmethod
+    def from_torch(module: nn.MultiheadAttention) -> MultiHeadAttention:
+        """A layer with the weights of torch's own and the same outputs. It takes the batch first,
+        whatever the module did, and `lengths` or a mask in the place of `key_padding_mask`.
+
+        Raises:
+            ValueError: the module was made with `add_bias_kv` or `add_zero_attn`.
+        """
+        if module.bias_k is not None or module.add_zero_attn:
+            what = "add_zero_attn" if module.bias_k is None else "add_bias_kv"
+            raise ValueError(f"from_torch: the module must be made without {what}; got one with it")
+        made = MultiHeadAttention(
+            module.embed_dim,
+            module.num_heads,
+            context_width=module.kdim,
+            values_width=module.vdim,
+            dropout=module.dropout,
+            linear_bias=module.in_proj_bias is not None,
+        )
+        packed = module.in_proj_weight
+        separate = (module.q_proj_weight, module.k_proj_weight, module.v_proj_weight)
+        state = {f"output.{name}": tensor for name, tensor in module.out_proj.state_dict().items()}
+        for kind, tensors in (
+            ("weight", separate if packed is None else packed.chunk(3)),
+            ("bias", () if module.in_proj_bias is None else module.in_proj_bias.chunk(3)),
+        ):
+            names = (f"{part}.{kind}" for part in ("query", "key", "value"))
+            state.update(zip(names, tensors, strict=False))
+        made.to(module.out_proj.weight).load_state_dict(state)
+        return made.train(module.training)
+
+    def extra_repr(self) -> str:
+        return f"width={self.width}, heads={self.heads}, kv_heads={self.kv_heads}"
+
+    def _ask(
+        self,
+        x: Tensor,
+        context: Tensor | PreparedContext | None,
+        values: Tensor | None,
+        lengths: Tensor | None,
+        cache: KeyValueCache | None,
+        mask: Any = None,
+        bias: Any = None,
+        query_offset: Any = None,
+    ) -> tuple[AttentionMatrix, Tensor]:
+        """The matrix and the values in heads."""
+        self._check_call(x, context, values, lengths, cache)
+        if context is None:
+            x = without_padding(x, lengths)
+        query = self._heads(self.query(x), self.heads)
+        if isinstance(context, PreparedContext):
+            key, value, lengths = context.key, context.value, context.lengths
+        elif context is None:
+            key, value = self._project(x, values, None, "x")
+        else:
+            key, value = self._project(context, values, lengths, "context")
+        if self.rotary is not None and isinstance(key, Tensor):
+            start = 0 if cache is None else len(cache)
+            query, key = self.rotary(query, start), self.rotary(key, start)
+        if cache is not None and isinstance(key, Tensor):
+            key, value = cache.append(key, value)
+            query_offset = "end"
+        options = self._stages(mask, bias, lengths)
+        if cache is not None and x.shape[-2] == 1 and isinstance(options["mask"], qkv.Causal):
+            options["mask"] = None  # the newest position sees all of them, and more kernels serve
+        if isinstance(key, qkv.PreparedKey):
+            options["score"] = None
+        return qkv.attention(query, key, query_offset=query_offset, **options), value
+
+    def _project(
+        self, context: Tensor, values: Tensor | None, lengths: Tensor | None, what: str
+    ) -> tuple[Tensor, Tensor]:
+        """Keys and values in heads, without what stands in padding."""
+        where = "MultiHeadAttention"
+        check_sequences(where, what, context, self.context_width)
+        check_lengths(where, lengths, context)
+        context = without_padding(context, lengths)
+        if values is None:
+            source, what = context, f"{what} (where no values are given)"
+        else:
+            source, what = without_padding(values, lengths), "values"
+        check_sequences(where, what, source, self.values_width)
+        key = self._heads(self.key(context), self.kv_heads)
+        return key, self._heads(self.value(source), self.kv_heads)
+
+    def _stages(self, mask: Any = None, bias: Any = None, lengths: Any = None) -> dict[str, Any]:
+        """The stages of the layer, with those of one call."""
+        masks = [stage_of(self.mask), mask, None if lengths is None else qkv.Padding(lengths)]
+        biases = [entry() for entry in self.bias]
+        biases += [] if bias is None else bias if isinstance(bias, (list, tuple)) else [bias]
+        return {
+            "score": stage_of(self.score),
+            "bias": biases,
+            "mask": all_of(*masks),
+            "normalizer": stage_of(self.normalizer),
+        }
+
+    @staticmethod
+    def _heads(x: Tensor, heads: int) -> Tensor:
+        """`[B..., L, heads * D]` as `[B..., heads, L, D]`."""
+        return x.unflatten(-1, (heads, -1)).transpose(-3, -2)
+
+    def _check_sizes(self, rotary: bool) -> None:
+        where = "MultiHeadAttention"
+        for name in ("width", "heads", "kv_heads", "context_width", "values_width"):
+            size = getattr(self, name)
+            if type(size) is not int or size < 1:
+                raise ValueError(f"{where}: {name} must be an int >= 1; got {size!r}")
+        if self.width % self.heads:
+            raise ValueError(
+                f"{where}: width must be divisible by heads; got {self.width} and {self.heads}"
+            )
+        if self.heads % self.kv_heads:
+            raise ValueError(
+                f"{where}: heads must be divisible by kv_heads; "
+                f"got {self.heads} and {self.kv_heads}"
+            )
+        if rotary and (self.width // self.heads) % 2:
+            raise ValueError(
+                f"{where}: rotary needs heads of even width; got {self.width // self.heads}"
+            )
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"{where}: dropout must be in [0, 1); got {self.dropout!r}")
+
+    def _check_call(self, x: Any, context: Any, values: Any, lengths: Any, cache: Any) -> None:
+        where = "MultiHeadAttention"
+        check_sequences(where, "x", x, self.width)
+        if isinstance(context, PreparedContext):
+            if lengths is not None or values is not None:
+                what = "values" if lengths is None else "lengths"
+                raise ValueError(f"{where}: a prepared context has its own {what}; got others")
+        elif isinstance(context, Tensor):
+            check_sequences(where, "context", context, self.context_width)
+        elif context is not None:
+            got = type(context).__name__
+            raise TypeError(f"{where}: context must be a tensor or what prepare made; got {got}")
+        if context is None:
+            check_lengths(where, lengths, x)
+        if context is not None and self.rotary is not None:
+            raise ValueError(f"{where}: rotary is for self-attention; got a context")
+        if cache is None:
+            return
+        if not isinstance(cache, KeyValueCache):
+            got = type(cache).__name__
+            raise TypeError(f"{where}: cache must be a KeyValueCache; got {got}")
+        if context is not None or lengths is not None:
+            what = "lengths" if context is None else "a context (prepare it instead)"
+            raise ValueError(f"{where}: a cache goes with x alone; got {what}")

@@ -1,0 +1,56 @@
+"""Ragged batches: which rows are real, and keeping the others out.
+
+A mask keeps padding out of attention itself, but a weight's gradient is a sum over all rows of
+what came in, and `0 * NaN` is NaN: so every layer replaces padding by zeros where it comes in.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def check_sequences(where: str, what: str, x: Tensor, width: int) -> None:
+    """Raises ValueError or TypeError unless `x` is floating, `[B..., L, width]`."""
+    if not isinstance(x, Tensor) or not x.is_floating_point():
+        got = x.dtype if isinstance(x, Tensor) else type(x).__name__
+        raise TypeError(f"{where}: {what} must be a floating tensor; got {got}")
+    if x.ndim < 2 or x.shape[-1] != width:
+        raise ValueError(f"{where}: {what} must be [B..., L, {width}]; got {list(x.shape)}")
+
+
+def check_lengths(where: str, lengths: Tensor | None, x: Tensor) -> None:
+    """Raises ValueError or TypeError unless `lengths` are integers `[B]`, or one for all."""
+    if lengths is None:
+        return
+    if (
+        not isinstance(lengths, Tensor)
+        or lengths.is_floating_point()
+        or lengths.dtype is torch.bool
+    ):
+        got = lengths.dtype if isinstance(lengths, Tensor) else type(lengths).__name__
+        raise TypeError(f"{where}: lengths must be an integer tensor; got {got}")
+    batch = x.shape[0] if x.ndim > 2 else 1
+    if lengths.ndim > 1 or lengths.numel() not in (1, batch):
+        raise ValueError(
+            f"{where}: lengths must have one entry per first batch dimension ({batch}); "
+            f"got {list(lengths.shape)}"
+        )
+
+
+def real_rows(x: Tensor, lengths: Tensor) -> Tensor:
+    """bool `[B, 1..., L, 1]`: True where a row of `x` `[B..., L, width]` is no padding."""
+    ends = lengths.reshape(-1, *(1,) * max(1, x.ndim - 1))
+    return torch.arange(x.shape[-2], device=x.device).unsqueeze(-1) < ends
+
+
+def without_padding(x: Tensor, lengths: Tensor | None) -> Tensor:
+    """`x` `[B..., L, width]` with zeros where it is padding, whatever stands there."""
+    return x if lengths is None else torch.where(real_rows(x, lengths), x, 0)
+
+
+def mean_of_real(x: Tensor, lengths: Tensor | None) -> Tensor:
+    """The mean of the real rows of `x` `[B, L, width]`: `[B, width]`, zero if there are none."""
+    if lengths is None:
+        return x.mean(1)
+    return without_padding(x, lengths).sum(1) / lengths.reshape(-1, 1).clamp(min=1)

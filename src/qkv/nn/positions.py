@@ -1,0 +1,107 @@
+"""Where a row stands in its sequence, told to attention, which does not see it by itself."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+POSITIONS = ("sinusoidal", "rotary", "none")
+
+
+class SinusoidalPositions(nn.Module):
+    """Adds to each row the sines and cosines of its position, at wavelengths from 2π to 20000π.
+
+    Nothing is learnt, and there is no longest sequence. Shapes: `[B..., L, width]` to the same,
+    of even width.
+
+    Source: Vaswani et al., "Attention Is All You Need" (2017), section 3.5.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        if width < 2 or width % 2:
+            raise ValueError(f"SinusoidalPositions: width must be even; got {width}")
+        self.width = width
+
+    def forward(self, x: Tensor, offset: int = 0) -> Tensor:
+        """`x` with positions `offset, offset + 1, ...` added to its rows."""
+        angles = _angles(x, self.width, offset, 10000.0)
+        wave = torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(-2)
+        return x + wave.to(x.dtype)
+
+
+class LearntPositions(nn.Module):
+    """Adds to each row a learnt vector of its position, of which there are `longest`.
+
+    Source: Gehring et al., "Convolutional Sequence to Sequence Learning" (2017), section 3.1.
+    """
+
+    def __init__(self, width: int, longest: int) -> None:
+        super().__init__()
+        for name, size in (("width", width), ("longest", longest)):
+            if type(size) is not int or size < 1:
+                raise ValueError(f"LearntPositions: {name} must be an int >= 1; got {size!r}")
+        self.table = nn.Parameter(torch.empty(longest, width))
+        nn.init.normal_(self.table, std=0.02)
+
+    def forward(self, x: Tensor, offset: int = 0) -> Tensor:
+        """`x` with positions `offset, offset + 1, ...` added to its rows.
+
+        Raises:
+            ValueError: there are positions beyond the longest.
+        """
+        end = offset + x.shape[-2]
+        if end > self.table.shape[0]:
+            raise ValueError(
+                f"LearntPositions: positions must be less than longest ({self.table.shape[0]}); "
+                f"got a sequence up to position {end - 1}"
+            )
+        return x + self.table[offset:end].to(x.dtype)
+
+
+class Rotary(nn.Module):
+    """Turns query and key by angles that grow with their positions, so that their inner product
+    depends on how far they are apart. The first half of the width is paired with the second.
+
+    Shapes: `[B..., H, L, D]` to the same, of even width D.
+
+    Source: Su et al., "RoFormer: Enhanced Transformer with Rotary Position Embedding" (2021),
+    section 3.2, with the pairs (d, d + D/2) instead of neighbours.
+    """
+
+    def __init__(self, base: float = 10000.0) -> None:
+        super().__init__()
+        self.base = base
+
+    def forward(self, x: Tensor, offset: int = 0) -> Tensor:
+        """`x` turned for positions `offset, offset + 1, ...`."""
+        angles = _angles(x, x.shape[-1], offset, self.base)
+        cosine, sine = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
+        first, second = x.chunk(2, dim=-1)
+        return torch.cat([first * cosine - second * sine, first * sine + second * cosine], dim=-1)
+
+    def extra_repr(self) -> str:
+        return f"base={self.base}"
+
+
+def _angles(x: Tensor, width: int, offset: int, base: float) -> Tensor:
+    """`[L, width / 2]` in float32, or float64 for such an `x`: position / base^(2d / width)."""
+    dtype = torch.float64 if x.dtype is torch.float64 else torch.float32
+    position = torch.arange(offset, offset + x.shape[-2], device=x.device, dtype=dtype)
+    steps = torch.arange(0, width, 2, device=x.device, dtype=dtype) / width
+    return position.unsqueeze(-1) * torch.exp(-math.log(base) * steps)
+
+
+def positions_of(given: str | nn.Module, width: int, where: str) -> tuple[nn.Module | None, bool]:
+    """What adds positions to rows of this width, and whether attention turns queries and keys.
+
+    `given` is one of `POSITIONS`, or a module `(x, offset) -> x` such as `LearntPositions`.
+    """
+    if isinstance(given, nn.Module):
+        return given, False
+    if given not in POSITIONS:
+        known = ", ".join(POSITIONS)
+        raise ValueError(f"{where}: positions must be a module or one of {known}; got {given!r}")
+    return (SinusoidalPositions(width) if given == "sinusoidal" else None), given == "rotary"

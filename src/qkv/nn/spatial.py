@@ -1,0 +1,92 @@
+"""Attention over the places of a feature map."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .._matrix import AttentionMatrix
+from .grid import GridBias
+from .multihead import MultiHeadAttention
+
+POSITIONS = ("relative", "learnt", "none")
+
+
+class SpatialAttention(nn.Module):
+    """Every place of a map looks at all places: a residual block between convolutions.
+
+    The channels of each place are normalized, attention looks over all places, and what it brings
+    is added to the map, so the block can stand anywhere in a CNN.
+
+    Args:
+        channels, heads: as `width` and `heads` of `MultiHeadAttention`, which takes `options` too.
+        positions: "relative": a learnt number for each distance in rows and in columns is added to
+            the scores (`GridBias`); distances of `reach` or more count alike. "learnt": a vector
+            for each of `reach` rows and columns, interpolated to the size of the map, is added to
+            what asks and is asked. "none": attention knows of no places.
+        reach: in places; maps may be of any size.
+
+    Source: Wang et al., "Non-local Neural Networks" (2018), section 3.3, for the residual block;
+    for positions see `GridBias`.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        heads: int = 1,
+        *,
+        positions: str = "relative",
+        reach: int = 16,
+        **options: Any,
+    ) -> None:
+        super().__init__()
+        if positions not in POSITIONS:
+            known = ", ".join(POSITIONS)
+            raise ValueError(
+                f"SpatialAttention: positions must be one of {known}; got {positions!r}"
+            )
+        if type(reach) is not int or reach < 1:
+            raise ValueError(f"SpatialAttention: reach must be an int >= 1; got {reach!r}")
+        self.positions = positions
+        self.norm = nn.LayerNorm(channels)
+        self.attention = MultiHeadAttention(channels, heads, **options)
+        if positions == "relative":
+            self.rows = nn.Parameter(torch.zeros(heads, 2 * reach + 1))
+            self.columns = nn.Parameter(torch.zeros(heads, 2 * reach + 1))
+        elif positions == "learnt":
+            self.rows = nn.Parameter(0.02 * torch.randn(channels, reach))
+            self.columns = nn.Parameter(0.02 * torch.randn(channels, reach))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[B, channels, H, W]` to the same; maps of any size."""
+        places, bias = self._places(x)
+        brought = self.attention(places, bias=bias)
+        return x + brought.transpose(1, 2).reshape(x.shape)
+
+    def matrix(self, x: Tensor) -> AttentionMatrix:
+        """How places look at places, `[B, heads, H * W, H * W]`, row after row."""
+        places, bias = self._places(x)
+        return self.attention.matrix(places, bias=bias)
+
+    def _places(self, x: Tensor) -> tuple[Tensor, GridBias | None]:
+        """The map as a sequence `[B, H * W, channels]`, normalized, and the bias of its places."""
+        channels = self.attention.width
+        if not isinstance(x, Tensor) or x.ndim != 4 or x.shape[1] != channels:
+            got = list(x.shape) if isinstance(x, Tensor) else type(x).__name__
+            raise ValueError(f"SpatialAttention: x must be [B, {channels}, H, W]; got {got}")
+        places = self.norm(x.flatten(2).transpose(1, 2))
+        if self.positions == "relative":
+            return places, GridBias(self.rows, self.columns, x.shape[3])
+        if self.positions == "learnt":
+            down, across = _resized(self.rows, x.shape[2]), _resized(self.columns, x.shape[3])
+            grid = down.unsqueeze(1) + across.unsqueeze(0)
+            places = places + grid.flatten(0, 1).to(places.dtype)
+        return places, None
+
+
+def _resized(table: Tensor, size: int) -> Tensor:
+    """`[channels, reach]` as `[size, channels]`."""
+    return F.interpolate(table.unsqueeze(0), size, mode="linear", align_corners=True)[0].mT

@@ -1,0 +1,109 @@
+"""One layer of a Transformer, for encoders and decoders."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from torch import Tensor, nn
+
+from .._matrix import AttentionMatrix
+from .cache import KeyValueCache, PreparedContext
+from .multihead import MultiHeadAttention
+
+ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU}
+
+
+class TransformerLayer(nn.Module):
+    """Self-attention, then attention over a context where there is one, then a feed-forward
+    network at each place. Each of them reads its input normalized and is added to it.
+
+    Args:
+        width, heads: as for `MultiHeadAttention`.
+        feedforward: width of the hidden layer at each place; four times `width` unless told.
+        context_width: of what the layer looks at beside its own input; None means nothing.
+        dropout: of what is added, and inside of the feed-forward network.
+        attention_dropout: of weights.
+        activation: "relu" or "gelu".
+        options: of the self-attention: `score`, `mask`, `rotary`, `kv_heads`, ...
+
+    Source: Xiong et al., "On Layer Normalization in the Transformer Architecture" (2020), figure
+    1 (b).
+    """
+
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        *,
+        feedforward: int | None = None,
+        context_width: int | None = None,
+        dropout: float = 0.0,
+        attention_dropout: float = 0.0,
+        activation: str = "relu",
+        **options: Any,
+    ) -> None:
+        super().__init__()
+        if activation not in ACTIVATIONS:
+            known = ", ".join(ACTIVATIONS)
+            raise ValueError(
+                f"TransformerLayer: activation must be one of {known}; got {activation!r}"
+            )
+        hidden = 4 * width if feedforward is None else feedforward
+        # Layers that are made of the same options have parameters of their own.
+        options = copy.deepcopy(options)
+        self.attention_norm = nn.LayerNorm(width)
+        self.attention = MultiHeadAttention(width, heads, dropout=attention_dropout, **options)
+        self.looks_out = context_width is not None
+        if self.looks_out:
+            self.context_norm = nn.LayerNorm(width)
+            self.context_attention = MultiHeadAttention(
+                width, heads, context_width=context_width, dropout=attention_dropout
+            )
+        self.feedforward_norm = nn.LayerNorm(width)
+        self.feedforward = nn.Sequential(
+            nn.Linear(width, hidden),
+            ACTIVATIONS[activation](),
+            nn.Dropout(dropout),
+            nn.Linear(hidden, width),
+        )
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(
+        self,
+        x: Tensor,
+        context: Tensor | PreparedContext | None = None,
+        *,
+        mask: Any = None,
+        cache: KeyValueCache | None = None,
+    ) -> Tensor:
+        """`[B..., L, width]` to the same; `mask` and `cache` are those of the self-attention."""
+        x = self.within(x, mask=mask, cache=cache)
+        if self.looks_out:
+            x = x + self.dropout(self._brought(self.context_norm(x), context))
+        return x + self.dropout(self.feedforward(self.feedforward_norm(x)))
+
+    def _brought(self, x: Tensor, context: Tensor | PreparedContext | None) -> Tensor:
+        if not isinstance(context, PreparedContext):
+            return self.context_attention(x, context)
+        return self.context_attention(context.together(x), context).reshape(x.shape)
+
+    def within(self, x: Tensor, *, mask: Any = None, cache: KeyValueCache | None = None) -> Tensor:
+        """The first part alone: `x` and what self-attention adds to it."""
+        return x + self.dropout(self.attention(self.attention_norm(x), mask=mask, cache=cache))
+
+    def matrix(self, x: Tensor, mask: Any = None) -> AttentionMatrix:
+        """How the rows of the layer's input look at each other."""
+        return self.attention.matrix(self.attention_norm(x), mask=mask)
+
+    def context_matrix(
+        self,
+        x: Tensor,
+        context: Tensor | PreparedContext,
+        *,
+        mask: Any = None,
+        cache: KeyValueCache | None = None,
+    ) -> AttentionMatrix:
+        """How they look at the context. A cache is read and left as it is."""
+        within = self.within(x, mask=mask, cache=None if cache is None else cache.copy())
+        return self.context_attention.matrix(self.context_norm(within), context)

@@ -1,0 +1,24 @@
+"""Pictures as they might have been taken too."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def mirrored(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Half of the pictures `[B, 3, H, W]`, drawn by chance, left to right."""
+    chosen = torch.rand(len(images), generator=generator) < 0.5
+    return torch.where(chosen.view(-1, 1, 1, 1), images.flip(3), images)
+
+
+def shifted(images: Tensor, most: int, generator: torch.Generator) -> Tensor:
+    """Each picture `[B, 3, H, W]` moved by at most so many pixels down or up and to a side; the
+    pixels at the edge are repeated into the room that this leaves."""
+    count, _, height, width = images.shape
+    moved = torch.randint(-most, most + 1, (2, count, 1), generator=generator)
+    rows = (torch.arange(height) + moved[0]).clamp(0, height - 1)
+    columns = (torch.arange(width) + moved[1]).clamp(0, width - 1)
+    every = torch.arange(count).view(-1, 1, 1)
+    places = images.permute(0, 2, 3, 1)[every, rows.unsqueeze(2), columns.unsqueeze(1)]
+    return places.permute(0, 3, 1, 2)

@@ -1,0 +1,57 @@
+"""What there is to choose in learning to classify pictures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from qkv._options import Options as Checked
+from qkv._options import option
+
+# Where they differ from those of all tasks.
+DEFAULTS: dict[str, Any] = {
+    "learning_rate": 5e-3, "schedule": "one-cycle", "weight_decay": 0.05, "average": 0.995,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Data(Checked):
+    """Pictures to `train` on and to validate on: folders `class/file.png`, or `.npz` files.
+
+    A picture is validated on where a number in [0, 1) that depends on its pixels alone is below
+    `validation_share`, unless pictures for that are given.
+    """
+
+    train: Path
+    validation: Path | None = option(None, "Folder or .npz file of pictures to validate on.")
+    validation_share: float | None = option(
+        None, "Share of pictures to validate on; 0.1 unless told, or pictures are given.",
+        at_least=0, below=1,
+    )  # fmt: skip
+    size: int | None = option(
+        None, "Edge that pictures are brought to, cut to a square; default: as they are.",
+        at_least=8,
+    )  # fmt: skip
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.validation is not None and self.validation_share is not None:
+            raise ValueError("Data: give validation or validation_share, not both")
+
+    @property
+    def share(self) -> float:
+        """The share of pictures that is validated on."""
+        if self.validation_share is None:
+            return 0.0 if self.validation else 0.1
+        return self.validation_share
+
+
+@dataclass(frozen=True)
+class Options(Checked):
+    """How to learn to classify pictures."""
+
+    batch: int = option(128, "Pictures of a batch.", at_least=1)
+    flips: bool = option(True, "Show half of the pictures mirrored.")
+    shift: int = option(4, "Pixels by which pictures are shifted at most.", at_least=0)
+    label_smoothing: float = option(0.1, "Label smoothing.", at_least=0, below=1)

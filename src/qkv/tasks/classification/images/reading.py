@@ -1,0 +1,54 @@
+"""A picture file of any kind as pixels."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from qkv.tasks.optional import needed
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".ppm", ".pgm", ".tif", ".tiff")
+
+
+def read_picture(source: Path | bytes, name: str, size: tuple[int, int] | None = None) -> Tensor:
+    """The pixels of a picture, `[3, H, W]`, whole numbers from 0 to 255.
+
+    What is transparent lies on white; grey is grey in all channels; of 16 bits the upper eight
+    are taken; of a moving picture the first one. With `size` (height, width) the picture is scaled
+    to cover it and cut around its middle. Raises ValueError beginning with `name` where it is no
+    picture, OSError where the file cannot be opened.
+    """
+    content = source if isinstance(source, bytes) else source.read_bytes()
+    image, operations = needed("PIL.Image"), needed("PIL.ImageOps")
+    try:
+        with image.open(io.BytesIO(content)) as opened:
+            picture = _rgb(operations.exif_transpose(opened), image)
+        if size is not None and picture.size != (size[1], size[0]):
+            picture = operations.fit(picture, (size[1], size[0]), image.Resampling.BICUBIC)
+    except Exception as error:  # Pillow raises whatever its decoders do
+        reason = "unknown format" if type(error).__name__ == "UnidentifiedImageError" else error
+        raise ValueError(f"{name}: not a picture that can be read: {reason}") from error
+    return pixels(picture)
+
+
+def pixels(picture: Any) -> Tensor:
+    """The pixels `[3, H, W]` of one of Pillow's pictures, which is RGB."""
+    flat = torch.frombuffer(bytearray(picture.tobytes()), dtype=torch.uint8)
+    return flat.view(picture.height, picture.width, 3).permute(2, 0, 1).contiguous()
+
+
+def _rgb(picture: Any, image: Any) -> Any:
+    if picture.mode.startswith("I"):  # 16 bits, in one of its orders, or as 32
+        numpy = needed("numpy")
+        upper = (numpy.asarray(picture).astype(numpy.int64) >> 8).clip(0, 255)
+        picture = image.fromarray(upper.astype(numpy.uint8))
+    if picture.mode == "F":
+        raise ValueError("its pixels are floating-point numbers, of no known range")
+    if picture.has_transparency_data:
+        white = image.new("RGBA", picture.size, "white")
+        picture = image.alpha_composite(white, picture.convert("RGBA"))
+    return picture.convert("RGB")

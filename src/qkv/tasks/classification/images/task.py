@@ -1,0 +1,123 @@
+"""Classification of pictures as a task for the trainer."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from qkv.models import ImageClassifier, ImageClassifierConfig
+from qkv.tasks.classification.images.augmentation import mirrored, shifted
+from qkv.tasks.classification.images.classifier import ImageLabeller
+from qkv.tasks.classification.images.data import Pictures
+from qkv.tasks.classification.images.options import Options
+from qkv.tasks.classification.learning import (
+    Examples,
+    classification_loss,
+    numbered,
+    validated,
+)
+from qkv.tasks.task import Loss
+
+_VALIDATED_AT_ONCE = 500
+
+
+class _Batches:
+    """An epoch's batches, made and varied when they are asked for: each by a generator of its own,
+    so that it is the same whoever asks, and when."""
+
+    def __init__(
+        self, images: Tensor, classes: Tensor, order: Tensor, options: Options, seed: int
+    ) -> None:
+        self.images, self.classes = images, classes
+        self.groups = order.split(options.batch)
+        self.options, self.seed = options, seed
+
+    def __len__(self) -> int:
+        return len(self.groups)
+
+    def __getitem__(self, number: int) -> Examples:
+        group = self.groups[number]
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + number)
+        images = self.images[group]
+        if self.options.flips:
+            images = mirrored(images, generator)
+        if self.options.shift:
+            images = shifted(images, self.options.shift, generator)
+        name = f"{len(group)} pictures, the first number {int(group[0]) + 1} of the training data"
+        return Examples((images,), self.classes[group], name)
+
+
+class ImageTask:
+    """Learns an `ImageClassifier` from labelled pictures; the best is that of highest accuracy."""
+
+    best = "accuracy"
+    unit = "pictures"
+
+    def __init__(
+        self,
+        train: Pictures,
+        validation: Pictures,
+        options: Options,
+        sizes: dict[str, Any],
+        seed: int = 0,
+    ) -> None:
+        self.options, self.sizes, self.seed = options, sizes, seed
+        if not train.labels or not validation.labels:
+            missing = "validate on" if train.labels else "train on"
+            raise ValueError(f"classify-image: the split leaves no picture to {missing}")
+        self.labels = sorted(set(train.labels))
+        if len(self.labels) < 2:
+            raise ValueError(f"classify-image: all pictures have one label, {self.labels[0]!r}")
+        if train.images.shape[1:] != validation.images.shape[1:]:
+            shapes = [list(part.images.shape[2:]) for part in (train, validation)]
+            raise ValueError(
+                f"classify-image: pictures to train on and to validate on differ in size: {shapes}"
+            )
+        self.train, self.validation = train.images, validation.images
+        self.classes = torch.tensor(numbered(train.labels, self.labels, "train"))
+        self.held = torch.tensor(numbered(validation.labels, self.labels, "validation"))
+        digest = hashlib.sha256(repr((train.labels, validation.labels)).encode())
+        for images in (self.train, self.validation):
+            digest.update(images.numpy().data)
+        self.data = digest.hexdigest()
+
+    def identity(self) -> dict[str, Any]:
+        return {"data": self.data, **asdict(self.options), **self.sizes}
+
+    def model(self) -> ImageClassifier:
+        height, width = self.train.shape[2:]
+        model = ImageClassifier(
+            ImageClassifierConfig(len(self.labels), height, width, **self.sizes)
+        )
+        model.mean.copy_(self._over_channels("mean"))
+        model.deviation.copy_(self._over_channels("std").clamp(min=1.0))
+        return model
+
+    def batches(self, epoch: int) -> _Batches:
+        seed = self.seed * 1_000_003 + epoch
+        generator = torch.Generator().manual_seed(seed)
+        order = torch.randperm(len(self.train), generator=generator)
+        return _Batches(self.train, self.classes, order, self.options, seed)
+
+    def loss(self, model: ImageClassifier, batch: Examples) -> Loss:
+        return classification_loss(model, batch, self.options.label_smoothing)
+
+    def validate(self, model: ImageClassifier) -> dict[str, float]:
+        parts = zip(
+            self.validation.split(_VALIDATED_AT_ONCE), self.held.split(_VALIDATED_AT_ONCE),
+            strict=True,
+        )  # fmt: skip
+        return validated(model, (Examples((images,), classes) for images, classes in parts))
+
+    def save(self, model: ImageClassifier, folder: Path) -> None:
+        ImageLabeller(model, self.labels).save(folder)
+
+    def _over_channels(self, figure: str) -> Tensor:
+        """A figure of each channel over all training pictures."""
+        channels = self.train.transpose(0, 1).flatten(1)
+        return torch.stack([getattr(channel.double(), figure)() for channel in channels])

@@ -1,0 +1,56 @@
+"""From labelled pictures to a trained classifier, and how good it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from qkv.tasks.classification.accuracy import Accuracy
+from qkv.tasks.classification.images.classifier import ImageLabeller
+from qkv.tasks.classification.images.data import read_pictures, split_pictures
+from qkv.tasks.classification.images.options import Data, Options
+from qkv.tasks.classification.images.task import ImageTask
+from qkv.tasks.classification.learning import numbered
+from qkv.tasks.configuration import merged
+from qkv.tasks.settings import Settings
+from qkv.tasks.trainer import start, train
+
+
+def train_image_classifier(
+    data: Data,
+    folder: Path,
+    settings: Settings,
+    options: Options,
+    sizes: dict[str, Any],
+    *,
+    resume: bool = False,
+    say: Callable[[str], None] = print,
+) -> dict[str, float]:
+    """Train a classifier of pictures into `folder` and return the last validation's figures.
+
+    `sizes` are fields of `ImageClassifierConfig`. `say` gets what there is to say about the data.
+    """
+    processes = start(folder, settings, resume)
+    size = None if data.size is None else (data.size, data.size)
+    learnt, held = split_pictures(read_pictures(data.train, size), data.share)
+    if data.validation is not None:
+        held = read_pictures(data.validation, size)
+    task = ImageTask(learnt, held, options, sizes, settings.seed)
+    if processes.main:
+        height, width = task.train.shape[2:]
+        say(
+            f"{len(learnt.labels):,} training pictures, {len(held.labels):,} for validation, "
+            f"{len(task.labels)} labels, {width}×{height} pixels"
+        )
+    configuration = merged(data, settings, options, sizes)
+    return train(task, folder, settings, configuration=configuration, resume=resume)
+
+
+def evaluate(model: Path | None, data: Path) -> Accuracy:
+    """How often a saved classifier is right on labelled pictures."""
+    labeller = ImageLabeller.load(model)
+    pictures = read_pictures(data, labeller.size)
+    numbered(pictures.labels, labeller.labels, data)
+    found = labeller.classify(pictures.images, pictures.labels)
+    return Accuracy.of([one.label for one in found], pictures.labels)

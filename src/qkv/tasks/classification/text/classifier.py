@@ -1,0 +1,145 @@
+"""A trained classifier of texts: text in, label out, and the words that it looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from qkv.models import TextClassifier, TextClassifierConfig
+from qkv.tasks.buckets import bucket, padded
+from qkv.tasks.files import fill, loading, read_model, write_model
+from qkv.tasks.tokens import Tokens, word_numbers
+
+FORMAT = "qkv text classifier 1"
+SHIPPED = Path(__file__).parents[3] / "weights" / "reviews"
+BATCH_TOKENS = 16_000
+
+
+@dataclass(frozen=True)
+class ClassifiedText:
+    """A text, its likeliest label and that label's probability; None of a text without words.
+
+    `words` are those that were read, `weights` `[len(words)]` how the pooling looked at the states
+    of each: the sum over the word's pieces. They sum to less than 1 by what the end mark drew.
+    `left_out` counts the words behind the longest text that the model reads.
+    """
+
+    input: str
+    label: str | None
+    probability: float | None
+    words: tuple[str, ...] = ()
+    weights: Tensor | None = field(default=None, repr=False, compare=False)
+    left_out: int = 0
+
+
+class TextLabeller:
+    """A `TextClassifier` with its tokens and the labels of its classes.
+
+    `longest` is the number of words of a text that are read; None means all. The model is put into
+    evaluation mode; it may be on any device.
+    """
+
+    def __init__(
+        self, model: TextClassifier, tokens: Tokens, labels: list[str], longest: int | None
+    ) -> None:
+        if longest is not None and (type(longest) is not int or longest < 1):
+            raise ValueError(f"TextLabeller: longest must be an int >= 1; got {longest!r}")
+        self.model, self.tokens = model.eval(), tokens
+        self.labels, self.longest = labels, longest
+
+    @classmethod
+    def load(cls, path: str | Path | None = None) -> TextLabeller:
+        """The classifier saved in a folder; None: the one that ships, of film reviews.
+
+        Raises ValueError naming the folder and what is wrong with it.
+        """
+        folder = SHIPPED if path is None else Path(path)
+        if path is None and not folder.is_dir():
+            raise ValueError(
+                "classify: this qkv ships no text classifier; train one with `qkv train classify` "
+                "and give its folder as the model"
+            )
+        config, tokenizer, weights = read_model(folder)
+        with loading(folder, "a text classifier", config, FORMAT):
+            model = TextClassifier(TextClassifierConfig(**config["model"]))
+            fill(model, weights)
+            tokens, labels = Tokens.from_json(tokenizer["text"]), list(config["labels"])
+            if (model.config.tokens, model.config.labels) != (tokens.size, len(labels)):
+                raise ValueError("tokenizer or labels are of another model: the counts differ")
+            return cls(model.requires_grad_(False), tokens, labels, config["longest"])
+
+    def save(self, path: str | Path, dtype: torch.dtype | None = None) -> None:
+        """Write a model folder of `config.json`, `model.safetensors`, `tokenizer.json`.
+
+        `dtype` is what the weights are stored in, e.g. `torch.float16`; None: as they are.
+        """
+        config = {
+            "format": FORMAT,
+            "labels": self.labels,
+            "longest": self.longest,
+            "model": asdict(self.model.config),
+        }
+        tokenizer = {"text": self.tokens.to_json()}
+        write_model(Path(path), config, tokenizer, self.model.state_dict(), dtype)
+
+    @torch.no_grad()
+    def classify(self, texts: Sequence[str]) -> list[ClassifiedText]:
+        """Classify texts; the order is kept, and a text alone gets the answer that it gets among
+        others. A text without words gets no label."""
+        if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
+            raise TypeError("TextLabeller.classify: texts must be a list of str")
+        # Half of a surrogate pair, as undecodable bytes of standard input become, is no character.
+        whole = [text.encode("utf-8", "replace").decode() for text in texts]
+        read = [first_words(text, self.longest) for text in whole]
+        cut = [" ".join(some) for some in read]
+        numbers = self.tokens.encode(cut)
+        found: dict[int, tuple[Tensor, Tensor]] = {}
+        filled = [i for i, some in enumerate(read) if some]
+        for group in bucket([(len(numbers[i]),) for i in filled], BATCH_TOKENS, None):
+            rows = [filled[place] for place in group]
+            found.update(zip(rows, self._batch([numbers[i] for i in rows]), strict=True))
+        return [
+            self._one(text, cut[i], len(whole[i].split()) - len(read[i]), found.get(i))
+            for i, text in enumerate(texts)
+        ]
+
+    def _batch(self, numbers: list[list[int]]) -> list[tuple[Tensor, Tensor]]:
+        """Probabilities of the classes, and weights of the tokens, of each text."""
+        device = self.model.output.weight.device
+        tokens, lengths = (part.to(device) for part in padded(numbers))
+        states = self.model.read(tokens, lengths)
+        probabilities = self.model.decide(states, lengths).float().softmax(-1).cpu()
+        weights = self.model.pooling.matrix(states, lengths).dense()[:, 0, 0].float().cpu()
+        return [
+            (one, row[: len(text)])
+            for one, row, text in zip(probabilities, weights, numbers, strict=True)
+        ]
+
+    def _one(
+        self, text: str, cut: str, left_out: int, found: tuple[Tensor, Tensor] | None
+    ) -> ClassifiedText:
+        if found is None:
+            return ClassifiedText(text, None, None)
+        probabilities, weights = found
+        best = int(probabilities.argmax())
+        read = tuple(cut.split())
+        belongs = torch.tensor(word_numbers(cut, self.tokens.offsets(cut)), dtype=torch.long)
+        # The last weight is the end mark's.
+        merged = torch.zeros(len(read)).index_add(0, belongs, weights[: len(belongs)])
+        return ClassifiedText(
+            text,
+            self.labels[best],
+            float(probabilities[best]),
+            read,
+            merged,
+            left_out,
+        )
+
+
+def first_words(text: str, longest: int | None) -> list[str]:
+    """The words of a text, at most `longest` of them: what stands between white space."""
+    return text.split()[:longest]

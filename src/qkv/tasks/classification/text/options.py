@@ -1,0 +1,48 @@
+"""What there is to choose in learning to classify texts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from qkv._options import Options as Checked
+from qkv._options import option
+
+# Where they differ from those of all tasks.
+DEFAULTS: dict[str, Any] = {"learning_rate": 1e-3}
+
+
+@dataclass(frozen=True)
+class Data(Checked):
+    """Files of `label<TAB>text` lines: to `train` on, and to validate on.
+
+    A text is validated on where a number in [0, 1) that depends on its words alone is below
+    `validation_share`, unless files for that are given.
+    """
+
+    train: list[Path]
+    validation: list[Path] = option(list, "File of labelled texts to validate on; may be repeated.")
+    validation_share: float | None = option(
+        None, "Share of texts to validate on; 0.1 unless told, or files are given.",
+        at_least=0, below=1,
+    )  # fmt: skip
+
+    @property
+    def share(self) -> float:
+        """The share of texts that is validated on."""
+        if self.validation_share is None:
+            return 0.0 if self.validation else 0.1
+        return self.validation_share
+
+
+@dataclass(frozen=True)
+class Options(Checked):
+    """How to learn to classify texts."""
+
+    pieces: int = option(8000, "Byte pairs that texts are cut into.", at_least=256)
+    longest: int | None = option(
+        None, "Words of a text that are read; all of them unless told.", at_least=1
+    )
+    batch_tokens: int = option(8000, "Tokens of a batch, padding included.", at_least=1)
+    label_smoothing: float = option(0.0, "Label smoothing.", at_least=0, below=1)

@@ -1,0 +1,90 @@
+"""Labelled texts: reading them, and splitting them so that nothing validated on is trained on."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from qkv.tasks.shares import sentence_key, sentence_share
+
+BAD_SHARE = 0.01
+
+
+class LabelledText(NamedTuple):
+    """A text and its class."""
+
+    label: str
+    text: str
+
+
+@dataclass(frozen=True)
+class TextFile:
+    """The texts of a file, and its lines that are none."""
+
+    path: Path
+    texts: list[LabelledText]
+    skipped: int
+    first_skipped: int | None
+
+
+def read_texts(path: Path) -> TextFile:
+    """Read lines of `label<TAB>text` or `label<TAB>id<TAB>text`, UTF-8, also gzipped (`.gz`).
+
+    The first line that is not empty says which of the two. A line of another form, or without a
+    label or a text, is skipped and counted; where more than one in a hundred is, the file is
+    refused. Raises ValueError naming the file and the first bad line; OSError where the file
+    cannot be read.
+    """
+    texts, bad, lines, fields = [], [], 0, 0
+    # Not splitlines: a text may hold characters that it takes for line ends.
+    for number, line in enumerate(_content(path).split("\n"), 1):
+        if not line.strip():
+            continue
+        lines += 1
+        parts = [part.strip() for part in line.split("\t")]
+        fields = fields or min(max(len(parts), 2), 3)
+        if len(parts) == fields and parts[0] and parts[-1]:
+            texts.append(LabelledText(parts[0], parts[-1]))
+        else:
+            bad.append(number)
+    if len(bad) > BAD_SHARE * lines:
+        form = "label<TAB>id<TAB>text" if fields == 3 else "label<TAB>text"
+        raise ValueError(
+            f"{path}: line {bad[0]} is not {form}, or its text is empty "
+            f"({len(bad)} of {lines} lines are like that)"
+        )
+    if not texts:
+        raise ValueError(f"{path}: no labelled texts")
+    return TextFile(path, texts, len(bad), bad[0] if bad else None)
+
+
+def _content(path: Path) -> str:
+    content = path.read_bytes()
+    if path.suffix == ".gz":
+        try:
+            content = gzip.decompress(content)
+        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+            raise ValueError(f"{path}: cannot be decompressed: {error}") from error
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not UTF-8 text (byte {error.start})") from error
+
+
+def split_texts(
+    files: list[TextFile], validation: list[TextFile], share: float
+) -> tuple[list[LabelledText], list[LabelledText]]:
+    """Texts to train on and texts to validate on; none, but for case and punctuation, is both."""
+    held = [text for file in validation for text in file.texts]
+    keys = {sentence_key(one.text) for one in held}
+    train = []
+    for file in files:
+        for one in file.texts:
+            if sentence_share(one.text) < share:
+                held.append(one)
+            elif sentence_key(one.text) not in keys:
+                train.append(one)
+    return train, held

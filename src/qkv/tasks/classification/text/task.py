@@ -1,0 +1,103 @@
+"""Classification of texts as a task for the trainer."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from qkv.models import TextClassifier, TextClassifierConfig
+from qkv.tasks.buckets import bucket, padded
+from qkv.tasks.classification.learning import (
+    Examples,
+    classification_loss,
+    numbered,
+    validated,
+)
+from qkv.tasks.classification.text.classifier import TextLabeller, first_words
+from qkv.tasks.classification.text.options import Options
+from qkv.tasks.classification.text.reading import LabelledText
+from qkv.tasks.task import Loss
+from qkv.tasks.tokens import Tokens
+
+
+class _Batches:
+    """Batches made when they are asked for."""
+
+    def __init__(self, texts: list[list[int]], classes: list[int], groups: list[list[int]]) -> None:
+        self.texts, self.classes, self.groups = texts, classes, groups
+
+    def __len__(self) -> int:
+        return len(self.groups)
+
+    def __getitem__(self, number: int) -> Examples:
+        group = self.groups[number]
+        name = f"{len(group)} texts, the first number {group[0] + 1} of the training data"
+        inputs = padded([self.texts[i] for i in group])
+        return Examples(inputs, torch.tensor([self.classes[i] for i in group]), name)
+
+
+class TextTask:
+    """Learns a `TextClassifier` from labelled texts; the best is that of highest accuracy.
+
+    `cut` counts the training texts that are longer than `options.longest` words.
+    """
+
+    best = "accuracy"
+    unit = "texts"
+
+    def __init__(
+        self,
+        train: list[LabelledText],
+        validation: list[LabelledText],
+        options: Options,
+        sizes: dict[str, Any],
+        seed: int = 0,
+    ) -> None:
+        self.options, self.sizes, self.seed = options, sizes, seed
+        if not train or not validation:
+            missing = "validate on" if train else "train on"
+            raise ValueError(f"classify: the split leaves no text to {missing}")
+        self.labels = sorted({one.label for one in train})
+        if len(self.labels) < 2:
+            raise ValueError(f"classify: all texts have the same label, {self.labels[0]!r}")
+        read = [first_words(one.text, options.longest) for one in train]
+        self.cut = sum(
+            len(words) < len(one.text.split()) for words, one in zip(read, train, strict=True)
+        )
+        texts = [" ".join(words) for words in read]
+        self.tokens = Tokens.train("pieces", texts, options.pieces, lowercase=True)
+        self.train = self.tokens.encode(texts)
+        self.classes = numbered((one.label for one in train), self.labels, "train")
+        held = [" ".join(first_words(one.text, options.longest)) for one in validation]
+        self.held = self.tokens.encode(held)
+        self.held_classes = numbered((one.label for one in validation), self.labels, "validation")
+        self.data = hashlib.sha256(json.dumps([train, validation]).encode()).hexdigest()
+
+    def identity(self) -> dict[str, Any]:
+        return {"data": self.data, **asdict(self.options), **self.sizes}
+
+    def model(self) -> TextClassifier:
+        config = TextClassifierConfig(self.tokens.size, len(self.labels), **self.sizes)
+        return TextClassifier(config)
+
+    def batches(self, epoch: int) -> _Batches:
+        return self._batches(self.train, self.classes, self.seed * 1_000_003 + epoch)
+
+    def loss(self, model: TextClassifier, batch: Examples) -> Loss:
+        return classification_loss(model, batch, self.options.label_smoothing)
+
+    def validate(self, model: TextClassifier) -> dict[str, float]:
+        batches = self._batches(self.held, self.held_classes, None)
+        return validated(model, (batches[number] for number in range(len(batches))))
+
+    def save(self, model: TextClassifier, folder: Path) -> None:
+        TextLabeller(model, self.tokens, self.labels, self.options.longest).save(folder)
+
+    def _batches(self, texts: list[list[int]], classes: list[int], seed: int | None) -> _Batches:
+        sizes = [(len(text),) for text in texts]
+        return _Batches(texts, classes, bucket(sizes, self.options.batch_tokens, seed))

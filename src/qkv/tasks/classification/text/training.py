@@ -1,0 +1,60 @@
+"""From files of labelled texts to a trained classifier, and how good it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from qkv.tasks.classification.accuracy import Accuracy
+from qkv.tasks.classification.learning import numbered
+from qkv.tasks.classification.text.classifier import TextLabeller
+from qkv.tasks.classification.text.options import Data, Options
+from qkv.tasks.classification.text.reading import read_texts, split_texts
+from qkv.tasks.classification.text.task import TextTask
+from qkv.tasks.configuration import merged
+from qkv.tasks.settings import Settings
+from qkv.tasks.trainer import start, train
+
+
+def train_text_classifier(
+    data: Data,
+    folder: Path,
+    settings: Settings,
+    options: Options,
+    sizes: dict[str, Any],
+    *,
+    resume: bool = False,
+    say: Callable[[str], None] = print,
+) -> dict[str, float]:
+    """Train a classifier of texts into `folder` and return the last validation's figures.
+
+    `sizes` are fields of `TextClassifierConfig`. `say` gets what there is to say about the data.
+    """
+    processes = start(folder, settings, resume)
+    files, validation = (
+        [read_texts(path) for path in paths] for paths in (data.train, data.validation)
+    )
+    split = split_texts(files, validation, data.share)
+    task = TextTask(*split, options, sizes, settings.seed)
+    if processes.main:
+        for file in [*files, *validation]:
+            if file.skipped:
+                say(f"{file.path}: {file.skipped} skipped, the first is line {file.first_skipped}")
+        say(
+            f"{len(split[0]):,} training texts, {len(split[1]):,} for validation, "
+            f"{len(task.labels)} labels, {task.tokens.size:,} tokens"
+        )
+        if task.cut:
+            say(f"of {task.cut:,} training texts the first {options.longest} words are read")
+    configuration = merged(data, settings, options, sizes)
+    return train(task, folder, settings, configuration=configuration, resume=resume)
+
+
+def evaluate(model: Path | None, file: Path) -> Accuracy:
+    """How often a saved classifier is right on a file of labelled texts."""
+    labeller, texts = TextLabeller.load(model), read_texts(file).texts
+    expected = [one.label for one in texts]
+    numbered(expected, labeller.labels, file)
+    found = labeller.classify([one.text for one in texts])
+    return Accuracy.of([one.label or "" for one in found], expected)

@@ -1,0 +1,105 @@
+"""One step of learning: what a batch changes."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from qkv.tasks.average import averaged
+from qkv.tasks.processes import Processes, launched_precision
+from qkv.tasks.settings import Settings
+from qkv.tasks.task import Loss, Task
+
+
+class Learner:
+    """A model, its optimiser and, where one is asked for, the average of its weights.
+
+    `best` is what is validated and saved: the average, or the model.
+    """
+
+    def __init__(self, task: Task[Any], settings: Settings, processes: Processes) -> None:
+        self.task, self.settings, self.processes = task, settings, processes
+        self.precision = settings.precision or launched_precision()
+        torch.manual_seed(settings.seed)
+        self.model: nn.Module = task.model()
+        self.shared = processes.prepare(self.model)
+        if processes.rank:  # all start from the same weights and drop different units
+            torch.manual_seed(settings.seed + processes.rank * 1_000_003)
+        self.optimizer = torch.optim.AdamW(
+            _groups(self.model, settings.weight_decay), lr=settings.learning_rate, fused=True
+        )
+        self.average = averaged(self.model, settings.average) if settings.average else None
+        self.best: nn.Module = self.model if self.average is None else self.average.module
+
+    def gradients(self, batches: list[Any], weight: float = 1.0) -> list[Loss]:
+        """Add the gradients of these batches, `weight` times their summed losses.
+
+        Between processes gradients are averaged, once, with those of the last batch.
+        """
+        self.shared.train()
+        self.optimizer.zero_grad()
+        return [
+            self._gradient(batch, weight, last=number == len(batches))
+            for number, batch in enumerate(batches, 1)
+        ]
+
+    def _gradient(self, batch: Any, weight: float, last: bool) -> Loss:
+        half = torch.autocast(
+            self.processes.device.type, torch.bfloat16, enabled=self.precision == "bf16"
+        )
+        with nullcontext() if last else self.processes.alone(self.shared):
+            with half:
+                loss = self.task.loss(self.shared, self.processes.to_device(batch))
+            (weight * loss.total).backward()
+        return Loss(loss.total.detach(), loss.count)
+
+    def step(self, rate: float, count: float) -> Tensor:
+        """Follow the gradient of the mean loss over the `count` items of all processes.
+
+        Returns the norm of that gradient, before it is clipped; where it is not finite nothing is
+        changed.
+        """
+        parameters = [p for p in self.model.parameters() if p.grad is not None]
+        for parameter in parameters:
+            parameter.grad.mul_(self.processes.count / count)  # pyright: ignore[reportOptionalMemberAccess]
+        norm = nn.utils.clip_grad_norm_(parameters, self.settings.clip)
+        if norm.isfinite():
+            for group in self.optimizer.param_groups:
+                group["lr"] = rate
+            self.optimizer.step()
+            if self.average is not None:
+                self.average.update_parameters(self.model)
+        return norm
+
+    def is_finite(self) -> bool:
+        """Whether all weights are."""
+        return all(bool(parameter.isfinite().all()) for parameter in self.model.parameters())
+
+    def state(self) -> dict[str, Any]:
+        """All of it, for a checkpoint."""
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "average": None if self.average is None else self.average.state_dict(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """The inverse of `state`."""
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
+
+
+def _groups(model: nn.Module, decay: float) -> list[dict[str, Any]]:
+    """Biases and gains are not drawn towards zero: they have no scale to be bounded."""
+    matrices = [p for p in model.parameters() if p.ndim > 1]
+    vectors = [p for p in model.parameters() if p.ndim <= 1]
+    groups = [
+        {"params": matrices, "weight_decay": decay},
+        {"params": vectors, "weight_decay": 0.0},
+    ]
+    return [group for group in groups if group["params"]]

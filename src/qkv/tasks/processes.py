@@ -1,0 +1,104 @@
+"""The processes that train together, as `accelerate launch` or `torchrun` started them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from qkv._errors import UnsupportedError
+from qkv.tasks.optional import needed
+from qkv.tasks.settings import PRECISIONS
+
+Result = TypeVar("Result")
+
+# The others wait while the first one validates, which may take longer than torch's own limit.
+_PATIENCE = timedelta(hours=6)
+_PRECISIONS = {"no": "float32", "bf16": "bf16"}  # accelerate's words
+
+
+class Processes:
+    """One process, or several that hold a copy of the model each and share the batches.
+
+    The first process (`main`) alone validates and writes files.
+    """
+
+    def __init__(self, cpu: bool = False) -> None:
+        accelerate = needed("accelerate")
+        # With "no" accelerate leaves precision alone: its state is shared by all runs of a
+        # process, which may differ in it.
+        self._accelerator = accelerate.Accelerator(
+            cpu=cpu or not torch.accelerator.is_available(),
+            mixed_precision="no",
+            kwargs_handlers=[accelerate.InitProcessGroupKwargs(timeout=_PATIENCE)],
+        )
+        kind = self._accelerator.distributed_type.value
+        if kind != "NO" and not kind.startswith("MULTI_"):
+            raise UnsupportedError(
+                f"train: each process must hold a copy of the model (data parallel); got {kind}"
+            )
+        self.rank: int = self._accelerator.process_index
+        self.count: int = self._accelerator.num_processes
+        self.device: torch.device = self._accelerator.device
+        self.main = self.rank == 0
+        launched = int(os.environ.get("WORLD_SIZE", 1))
+        if launched != self.count:
+            raise UnsupportedError(
+                f"train: {launched} processes were launched, and {self.device.type} takes one; "
+                "give --cpu, or launch one"
+            )
+
+    def prepare(self, model: nn.Module) -> nn.Module:
+        """The model on this process's device, wrapped so that gradients are averaged over all."""
+        return self._accelerator.prepare_model(model)
+
+    def alone(self, model: nn.Module) -> AbstractContextManager[Any]:
+        """Backward passes in this context leave gradients to this process."""
+        return self._accelerator.no_sync(model)
+
+    def to_device(self, batch: Any) -> Any:
+        """A batch on this process's device: a tensor, a tuple or dict of them, or what has `to`."""
+        return needed("accelerate.utils").send_to_device(batch, self.device)
+
+    def gather(self, values: list[float]) -> list[list[float]]:
+        """The values of every process, in order; all give equally many."""
+        if self.count == 1:
+            return [values]
+        own = torch.tensor([values], dtype=torch.float64, device=self.device)
+        everyone: Tensor = self._accelerator.gather(own)
+        return everyone.tolist()
+
+    def gather_objects(self, value: Any) -> list[Any]:
+        """An object of every process, in order."""
+        return needed("accelerate.utils").gather_object([value])
+
+    def by_main(self, work: Callable[[], Result]) -> Result:
+        """What `work` gives in the first process, in all of them; likewise what it raises."""
+        outcome: list[Any] = [None, None]
+        if self.main:
+            try:
+                outcome[0] = work()
+            except Exception as error:
+                if self.count == 1:
+                    raise
+                outcome[1] = error
+        if self.count > 1:
+            outcome = needed("accelerate.utils").broadcast_object_list(outcome)
+        if outcome[1] is not None:
+            raise outcome[1]
+        return outcome[0]
+
+
+def launched_precision() -> str:
+    """The precision that `accelerate launch --mixed_precision` asks for."""
+    asked = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
+    if asked not in _PRECISIONS:
+        raise UnsupportedError(
+            f"train: precision must be one of {', '.join(PRECISIONS)}; got {asked} from accelerate"
+        )
+    return _PRECISIONS[asked]

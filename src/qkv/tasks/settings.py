@@ -1,0 +1,76 @@
+"""How to train: what every task's run is told, and which of it must stay the same."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from qkv._options import Options, option
+
+SCHEDULES = ("cosine", "inverse-square-root", "one-cycle")
+PRECISIONS = ("float32", "bf16")
+LIMITS = ("epochs", "steps", "minutes")
+WARMUP = 200
+# What may change when a run is resumed: how long it lasts, and what it tells of itself.
+_CHANGEABLE = (*LIMITS, "patience", "save_every", "log_every")
+
+
+@dataclass(frozen=True)
+class Settings(Options):
+    """How to train. A run ends at the first of `epochs`, `steps`, `minutes` that is reached (at
+    least one must be given), or when `patience` says so."""
+
+    epochs: int | None = option(None, "Stop after so many epochs.", at_least=1)
+    steps: int | None = option(None, "Stop after so many steps.", at_least=1)
+    minutes: float | None = option(
+        None, "Stop after so much training time, over all resumptions.", above=0
+    )
+    patience: int | None = option(
+        None, "Stop after so many validations without a new best.", at_least=1
+    )
+    learning_rate: float = option(2e-3, "Highest learning rate.", above=0)
+    schedule: str = option(
+        "cosine", "Course of the learning rate; cosine and one-cycle follow the limits.",
+        choices=SCHEDULES,
+    )  # fmt: skip
+    warmup: int | None = option(
+        None,
+        f"Steps to reach the highest rate, {WARMUP} unless told; one-cycle has its own rise.",
+        at_least=0,
+    )
+    weight_decay: float = option(
+        0.01, "Pull of the weights towards zero, per unit of rate.", at_least=0
+    )
+    clip: float = option(1.0, "Bound of the gradient's norm.", above=0)
+    accumulate: int = option(
+        1, "Batches, in each process, whose gradients make one step.", at_least=1
+    )
+    average: float = option(
+        0.0, "Decay of the average of weights that is validated and saved; 0: the weights.",
+        at_least=0, below=1,
+    )  # fmt: skip
+    precision: str | None = option(
+        None, "Of products in training; float32 unless accelerate launch says otherwise.",
+        choices=PRECISIONS,
+    )  # fmt: skip
+    cpu: bool = option(False, "Train on the processor, whatever accelerator there is.")
+    seed: int = option(0, "Seed of weights, dropout and order.", at_least=0, below=2**32)
+    save_every: int = option(500, "Steps between checkpoints.", at_least=1)
+    log_every: int = option(50, "Steps between lines of the log.", at_least=1)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if all(getattr(self, name) is None for name in LIMITS):
+            raise ValueError(f"Settings: at least one of {', '.join(LIMITS)} must be given")
+        if self.schedule == "one-cycle" and self.warmup is not None:
+            raise ValueError("Settings: warmup has no meaning with the schedule one-cycle")
+
+    def progress(self, epochs: float, steps: int, minutes: float) -> float:
+        """The share of a run that is over, by the limit that is nearest: 0 to 1."""
+        limits = (self.epochs, self.steps, self.minutes)
+        done = zip((epochs, steps, minutes), limits, strict=True)
+        return min(1.0, max(now / limit for now, limit in done if limit is not None))
+
+    def identity(self) -> dict[str, Any]:
+        """What must not change when a run is resumed: all but limits and reporting."""
+        return {k: v for k, v in asdict(self).items() if k not in _CHANGEABLE}

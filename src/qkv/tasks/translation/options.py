@@ -1,0 +1,58 @@
+"""What there is to choose in learning to translate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from qkv._options import Options as Checked
+from qkv._options import option
+from qkv.tasks.tokens import KINDS
+
+# Where they differ from those of all tasks.
+DEFAULTS: dict[str, Any] = {"learning_rate": 1e-3, "warmup": 400, "average": 0.998}
+
+
+@dataclass(frozen=True)
+class Data(Checked):
+    """Files of sentence pairs: to `train` on, and held out for validation and test.
+
+    A source sentence is held out by a number in [0, 1) that depends on its words alone: for the
+    test below `test_share`, for validation in the `validation_share` next to that. Given files
+    are held out whole, in addition.
+    """
+
+    train: list[Path]
+    validation: list[Path] = option(list, "File of pairs to validate on; may be repeated.")
+    test: list[Path] = option(list, "File of pairs kept for testing; may be repeated.")
+    validation_share: float = option(
+        0.02, "Share of source sentences to validate on.", at_least=0, below=1
+    )
+    test_share: float = option(
+        0.0, "Share of source sentences kept for testing.", at_least=0, below=1
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.validation_share + self.test_share >= 1:
+            raise ValueError(
+                "Data: validation_share and test_share must leave something to train on"
+            )
+
+
+@dataclass(frozen=True)
+class Options(Checked):
+    """How to learn to translate."""
+
+    source_pieces: int = option(6000, "Byte pairs of the source.", at_least=256)
+    target_tokens: str | None = option(
+        None, "Tokens of the target; default: characters for Chinese, else pieces.", choices=KINDS
+    )
+    target_pieces: int = option(6000, "Byte pairs of the target.", at_least=256)
+    longest: int = option(60, "Pairs with more tokens on a side are left out.", at_least=8)
+    batch_tokens: int = option(4096, "Target tokens of a batch.", at_least=1)
+    label_smoothing: float = option(0.1, "Label smoothing.", at_least=0, below=1)
+    validation_sentences: int = option(
+        500, "Sentences that are translated to measure BLEU after each epoch.", at_least=1
+    )

@@ -1,0 +1,264 @@
+"""`qkv train classify`, `qkv train classify-image`, `qkv classify` and `qkv evaluate` as a user
+runs them."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+
+import numpy
+import pytest
+import torch
+from PIL import Image
+
+from qkv.cli.run import run
+
+WORDS = {"pos": ("lovely", "brilliant"), "neg": ("awful", "dreadful")}
+LINES = "".join(
+    f"{label}\t{n}\tA {word} film number {n}\n"
+    for n in range(12)
+    for label, words in WORDS.items()
+    for word in words
+)
+TEXTS = ["--width", "8", "--embedding", "8", "--pieces", "300", "--encoder", "gru"]
+
+
+def picture(path, red, size=12):
+    array = numpy.zeros((size, size, 3), numpy.uint8)
+    array[2:6, 2:6, 0 if red else 2] = 255
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(array + numpy.uint8(len(path.stem))).save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """A folder with data, and a trained classifier of texts and one of pictures."""
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("models")
+    (folder / "texts.tsv").write_text(LINES, encoding="utf-8")
+    for n in range(10):
+        picture(folder / "pictures" / ("red", "blue")[n % 2] / f"{'p' * (n + 1)}.png", n % 2 == 0)
+    texts = ["train", "classify", folder / "texts.tsv", "--out", folder / "texts", *TEXTS]
+    limits = ["--steps", "3", "--learning-rate", "0.02"]
+    assert run([*map(str, [*texts, *limits, "--validation-share", "0.3"])]) == 0
+    images = ["train", "classify-image", folder / "pictures", "--out", folder / "images"]
+    sizes = ["--channels", "4", "--batch", "4", "--validation-share", "0.3", "--no-flips"]
+    assert run([*map(str, [*images, *sizes, *limits])]) == 0
+    return folder
+
+
+@pytest.fixture
+def classify(capsys, monkeypatch):
+    """Run the command: exit status, standard output, standard error."""
+
+    def call(*arguments, stdin=""):
+        monkeypatch.setattr("sys.stdin", io.StringIO(stdin))
+        capsys.readouterr()
+        status = run(["classify", *map(str, arguments)])
+        return status, *capsys.readouterr()
+
+    return call
+
+
+def test_a_label_and_its_probability_for_each_text(classify, models):
+    status, output, errors = classify("--model", models / "texts", "a lovely film", "", "awful")
+    assert (status, errors) == (0, "")
+    first, empty, last = output.splitlines()
+    for line in (first, last):
+        label, probability = line.split("\t")
+        assert label in WORDS
+        assert 0.5 <= float(probability) <= 1
+    assert empty == ""
+    same = classify("--model", models / "texts", stdin="a lovely film\n\nawful\n")
+    assert same == (0, output, "")
+
+
+def test_json_has_weights_when_they_are_asked_for(classify, models):
+    _, plain, _ = classify("--model", models / "texts", "--json", "Ein Brötchen", " ")
+    first, empty = map(json.loads, plain.splitlines())
+    assert list(first) == ["input", "label", "probability"]
+    assert first["input"] == "Ein Brötchen"
+    assert "ö" in plain
+    assert empty == {"input": " ", "label": None, "probability": None}
+    _, shown, _ = classify("--model", models / "texts", "--json", "--show", "a lovely film")
+    fields = json.loads(shown)
+    assert fields["words"] == ["a", "lovely", "film"]
+    assert len(fields["weights"]) == 3
+    assert 0 < sum(fields["weights"]) <= 1.00001
+
+
+def test_show_marks_the_words(classify, models):
+    _, output, _ = classify("--model", models / "texts", "--show", "a lovely film", "")
+    assert "lovely" in output.splitlines()[1]
+    assert "██ from " in output
+
+
+def test_what_is_left_out_of_a_long_text_is_said(classify, models, tmp_path):
+    arguments = [
+        models / "texts.tsv",
+        "--out",
+        tmp_path / "m",
+        *TEXTS,
+        "--longest",
+        4,
+        "--steps",
+        1,
+    ]
+    assert run(["train", "classify", *map(str, arguments)]) == 0
+    status, _, errors = classify("--model", tmp_path / "m", "one two three four five six")
+    assert (status, errors) == (0, "qkv: the first 4 of 6 words are read\n")
+    assert classify("--model", models / "texts", "word " * 3000)[2] == ""
+
+
+def test_pictures_and_folders_of_them(classify, models):
+    red = models / "pictures" / "red"
+    status, output, errors = classify("--model", models / "images", red, red / "p.png")
+    assert (status, errors) == (0, "")
+    files = [line.split("\t")[0] for line in output.splitlines()]
+    expected = [str(red / f"{'p' * n}.png") for n in (1, 3, 5, 7, 9)]
+    assert files == [*sorted(expected), str(red / "p.png")]
+    _, output, _ = classify("--model", models / "images", "--json", "--show", red / "p.png")
+    fields = json.loads(output)
+    assert fields["label"] in ("red", "blue")
+    assert numpy.array(fields["weights"]).shape == (3, 3)
+    _, output, _ = classify("--model", models / "images", "--show", red / "p.png")
+    assert len(output.splitlines()[1]) == 6
+
+
+def test_pictures_of_where_it_looked_are_numbered(classify, models, tmp_path):
+    red = models / "pictures" / "red"
+    arguments = ["--model", models / "images", "--picture", tmp_path / "m.png", red]
+    assert classify(*arguments)[0] == 0
+    names = {"m.png", "m-2.png", "m-3.png", "m-4.png", "m-5.png"}
+    assert {path.name for path in tmp_path.iterdir()} == names
+
+
+def test_a_file_that_is_no_picture_is_named_and_the_others_are_answered(classify, models, tmp_path):
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(b"\x89PNG no more")
+    good = models / "pictures" / "red" / "p.png"
+    arguments = ["--model", models / "images", bad, tmp_path / "absent.png", good]
+    status, output, errors = classify(*arguments)
+    assert status == 1
+    assert output.startswith(f"{good}\t")
+    first, second = errors.splitlines()
+    assert first == f"qkv: {bad}: not a picture that can be read: unknown format"
+    assert second == f"qkv: {tmp_path / 'absent.png'}: No such file or directory"
+
+
+def test_without_a_model_what_is_a_picture_is_seen_by_its_name(classify, models, monkeypatch):
+    for kind in ("texts", "images"):
+        place = f"qkv.tasks.classification.{kind.removesuffix('s')}s.classifier.SHIPPED"
+        place = place.replace(".texts.", ".text.")
+        monkeypatch.setattr(place, models / kind)
+    folder = models / "pictures" / "red"
+    status, output, _ = classify("a lovely film", folder / "p.png", folder)
+    assert status == 0
+    labels = [line.split("\t")[-2] for line in output.splitlines()]
+    assert labels[0] in WORDS
+    assert set(labels[1:]) <= {"red", "blue"}
+    assert len(labels) == 7
+
+
+def test_where_no_model_ships_it_says_how_to_train_one(classify, monkeypatch, tmp_path):
+    for kind in ("text", "images"):
+        monkeypatch.setattr(f"qkv.tasks.classification.{kind}.classifier.SHIPPED", tmp_path / "no")
+    assert "ships no text classifier; train one" in classify("a film")[2]
+    # A picture that cannot be labelled for want of a model is no picture that cannot be read.
+    status, _, errors = classify("cat.png")
+    assert (status, errors.count("\n")) == (1, 1)
+    assert "ships no image classifier; train one" in errors
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (["--model", "absent", "x"], 1, "absent: not a model folder: no such directory"),
+        (["--model", "{models}", "x"], 1, "config.json cannot be read"),
+        (["--picture", "map.jpg", "x"], 2, "must end in .png, .svg, .pdf"),
+        (["--model", "{models}/texts", "--picture", "m.png", "x"], 2, "texts take --show"),
+        (["--model", "{models}/images", "{models}/images"], 1, "holds no picture files"),
+    ],
+)
+def test_a_mistake_is_one_line(classify, models, arguments, status, message):
+    found, _, errors = classify(*(one.format(models=models) for one in arguments))
+    assert found == status
+    assert errors.startswith("qkv: ")
+    assert message in errors
+    assert errors.count("\n") == 1
+
+
+def test_a_model_without_attention_has_nothing_to_show(classify, models, tmp_path):
+    arguments = ["classify-image", models / "pictures", "--out", tmp_path / "m", "--channels", 4]
+    plain = ["--architecture", "cnn", "--steps", 1, "--validation-share", 0.3]
+    assert run(["train", *map(str, [*arguments, *plain])]) == 0
+    file = models / "pictures" / "red" / "p.png"
+    assert classify("--model", tmp_path / "m", file)[0] == 0
+    status, _, errors = classify("--model", tmp_path / "m", "--show", file)
+    assert (status, errors) == (
+        1,
+        "qkv: classify: this model has no attention, so there is nothing to show\n",
+    )
+
+
+@pytest.mark.parametrize(("kind", "data"), [("texts", "texts.tsv"), ("images", "pictures")])
+def test_evaluation_tells_the_accuracy(models, capsys, kind, data):
+    assert run(["evaluate", str(models / data), "--model", str(models / kind)]) == 0
+    assert capsys.readouterr().out.startswith("accuracy ")
+    arguments = [str(models / data), "--model", str(models / kind), "--beam", "2"]
+    assert run(["evaluate", *arguments]) == 2
+    assert "--beam and --bootstrap are for translators" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("command", "options", "status", "message"),
+    [
+        ("classify", ["--window", "4"], 1, "window has no meaning with the encoder lstm"),
+        ("classify", ["--encoder", "cnn"], 2, "'cnn' is not one of"),
+        ("classify", ["--longest", "0"], 2, "Invalid value for '--longest'"),
+        ("classify-image", ["--warmup", "3"], 1, "warmup has no meaning with the schedule one-cy"),
+        ("classify-image", ["--size", "2"], 2, "Invalid value for '--size'"),
+        ("classify-image", ["--architecture", "vit", "--patch", "5"], 1, "patch must divide"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_one_line(
+    models, tmp_path, capsys, command, options, status, message
+):
+    data = models / ("texts.tsv" if command == "classify" else "pictures")
+    shares = ["--validation-share", "0.3", "--steps", "1"]
+    assert (
+        run(["train", command, str(data), "--out", str(tmp_path / "o"), *shares, *options])
+        == status
+    )
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line.startswith("qkv: ")
+    assert message in line
+
+
+def test_torchrun_runs_the_command_unchanged(models, tmp_path):
+    command = [
+        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
+        "-m", "qkv.cli", "train", "classify", str(models / "texts.tsv"),
+        "--out", str(tmp_path / "m"), *TEXTS, "--steps", "2",
+    ]  # fmt: skip
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        command, check=False, capture_output=True, text=True, timeout=300, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("training texts") == 1
+    assert (tmp_path / "m" / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    "command", [["classify"], ["train", "classify"], ["train", "classify-image"]]
+)
+def test_help_needs_no_torch(command):
+    code = (
+        f"import sys; from qkv.cli.run import run; run([*{command!r}, '--help'])\n"
+        "sys.exit('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

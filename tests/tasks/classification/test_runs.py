@@ -1,0 +1,97 @@
+"""Both classifications: repeatable, resumable, the same in several processes, stopped by NaN."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+sys.path.insert(0, str(Path(__file__).parent))
+from small import RUNS, TEXT_SIZES, UNCERTAIN, WRITERS
+
+from qkv.tasks.classification import learning
+from qkv.tasks.trainer import TrainingError
+
+SCRIPT = str(Path(__file__).parent / "small.py")
+TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+BOTH = pytest.mark.parametrize("task", ["texts", "images"])
+
+
+@pytest.fixture
+def data(task, tmp_path):
+    return WRITERS[task](tmp_path / ("data.tsv" if task == "texts" else "data.npz"))
+
+
+def launch(task, data, folder, how, *launcher):
+    command = [sys.executable, *launcher, SCRIPT, task, str(data), str(folder), how]
+    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=300)
+
+
+def weights(folder):
+    return torch.load(folder / "training" / "last.pt")["model"]
+
+
+@BOTH
+def test_killed_and_resumed_equals_uninterrupted(task, data, tmp_path):
+    done = launch(task, data, tmp_path / "killed", "killed")
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    RUNS[task](data, tmp_path / "killed", resume=True)
+    RUNS[task](data, tmp_path / "whole")
+    torch.testing.assert_close(
+        weights(tmp_path / "killed"), weights(tmp_path / "whole"), rtol=0, atol=0
+    )
+    for name in ("config.json", "model.safetensors", "run.toml"):
+        one, other = ((tmp_path / run / name).read_bytes() for run in ("killed", "whole"))
+        assert one == other, name
+
+
+@BOTH
+def test_two_processes_are_one_with_the_same_global_batch(task, data, tmp_path):
+    done = launch(task, data, tmp_path / "two", "several", *TORCHRUN)
+    assert done.returncode == 0, done.stderr
+    sizes = {"texts": TEXT_SIZES, "images": {"architecture": "vit", "channels": 8, "heads": 2}}
+    RUNS[task](data, tmp_path / "one", sizes=sizes[task] | UNCERTAIN[task], accumulate=2, clip=0.1)
+    torch.testing.assert_close(
+        weights(tmp_path / "two"), weights(tmp_path / "one"), rtol=1e-3, atol=1e-4
+    )
+
+
+@BOTH
+def test_a_loss_that_is_no_number_names_the_batch_and_keeps_the_checkpoint(
+    task, data, tmp_path, monkeypatch
+):
+    original, calls = learning.F.cross_entropy, []
+
+    def cross_entropy(*arguments, **options):
+        calls.append(1)
+        return original(*arguments, **options) * (torch.nan if len(calls) == 4 else 1)
+
+    monkeypatch.setattr(learning.F, "cross_entropy", cross_entropy)
+    kind = {"texts": "texts", "images": "pictures"}[task]
+    with pytest.raises(
+        TrainingError, match=rf"the loss is nan in epoch 1, batch 4 of \d+ \(\d+ {kind}, the first"
+    ):
+        RUNS[task](data, tmp_path / "out")
+    assert all(value.isfinite().all() for value in weights(tmp_path / "out").values())
+    RUNS[task](data, tmp_path / "out", resume=True)
+    assert (tmp_path / "out" / "model.safetensors").exists()
+
+
+@BOTH
+def test_a_run_of_other_data_or_sizes_is_not_continued(task, data, tmp_path):
+    RUNS[task](data, tmp_path / "out", steps=1)
+    sizes = {"texts": TEXT_SIZES | {"width": 8}, "images": {"channels": 5}}[task]
+    with pytest.raises(ValueError, match=r"(width was 16, is 8|channels was 4, is 5)"):
+        RUNS[task](data, tmp_path / "out", sizes=sizes, resume=True)
+    with pytest.raises(ValueError, match="holds a run already"):
+        RUNS[task](data, tmp_path / "out")
+
+
+@BOTH
+def test_bf16_trains_too_and_the_weights_stay_float32(task, data, tmp_path):
+    sizes = {"texts": TEXT_SIZES | {"encoder": "hybrid"}, "images": {"channels": 8}}[task]
+    RUNS[task](data, tmp_path / "out", sizes=sizes, steps=2, precision="bf16")
+    kinds = {w.dtype for w in weights(tmp_path / "out").values() if w.is_floating_point()}
+    assert kinds == {torch.float32}

@@ -1,0 +1,68 @@
+"""Several processes, as torchrun and accelerate launch start them, over gloo."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from qkv.tasks.settings import Settings
+from qkv.tasks.trainer import train
+
+sys.path.insert(0, str(Path(__file__).parent))
+from toy import Uneven, records, weights
+
+TOY = str(Path(__file__).parent / "toy.py")
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+# With --cpu accelerate starts several processes through MPI alone.
+ACCELERATE = [
+    sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2",
+    "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no",
+    "--main_process_port", "0",
+]  # fmt: skip
+
+
+def launch(launcher, *arguments):
+    command = [*launcher, TOY, *map(str, arguments)]
+    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=300)
+
+
+def assert_same_run(one: Path, other: Path) -> None:
+    kept = [value for value in weights(one) if value.is_floating_point()]
+    expected = [value for value in weights(other) if value.is_floating_point()]
+    torch.testing.assert_close(kept, expected, rtol=1e-9, atol=1e-12)
+    best, other_best = (torch.load(folder / "best.pt") for folder in (one, other))
+    torch.testing.assert_close(best, other_best, rtol=1e-9, atol=1e-12)
+    for record, wanted in zip(records(one), records(other), strict=True):
+        assert record.pop("kind") == wanted["kind"]
+        assert record == pytest.approx({k: wanted[k] for k in record}, rel=1e-9)
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """One process with the global batch of two."""
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("alone")
+    settings = Settings(epochs=3, warmup=2, log_every=1, average=0.5, accumulate=2)
+    train(Uneven(), folder, settings, quiet=True)
+    return folder
+
+
+@pytest.mark.parametrize("launcher", [TORCHRUN, ACCELERATE], ids=["torchrun", "accelerate"])
+def test_two_processes_are_one_with_the_same_global_batch(tmp_path, alone, launcher):
+    done = launch(launcher, "several", tmp_path, 0)
+    assert done.returncode == 0, done.stderr
+    assert_same_run(tmp_path, alone)
+    assert done.stderr.count("epoch 1  step 1  ") == 1  # one of the two reports
+
+
+def test_a_loss_that_is_no_number_in_one_process_stops_both_and_the_run_can_go_on(tmp_path, alone):
+    done = launch(TORCHRUN, "several", tmp_path, 4)  # the fourth batch of each process
+    assert done.returncode != 0
+    assert "the loss is nan in epoch 2, batch 1 of 5" in done.stderr
+    done = launch(TORCHRUN, "resumed", tmp_path, 0)
+    assert done.returncode == 0, done.stderr
+    assert_same_run(tmp_path, alone)
+    with pytest.raises(ValueError, match="processes was 2, is 1"):
+        train(Uneven(), tmp_path, Settings(epochs=4, warmup=2, average=0.5, cpu=True), resume=True)
