@@ -81,7 +81,8 @@ class StripForward {
         const std::int64_t width = sizes_.value_width;
         for (std::int64_t i = 0; i < rounded_up(strip.rows(), tile_rows) * width; ++i)
             scratch.output[i] = 0;
-        const Number* value = scratch.value + (strip.keys.start - scratch.keys.start) * width;
+        const std::int64_t first = strip.keys.empty() ? 0 : strip.keys.start - scratch.keys.start;
+        const Number* value = scratch.value + first * width;
         if (scratch.weights.is_sparse)
             for (std::int64_t row = 0; row < strip.rows(); ++row)
                 add_product(scratch.output + row * width, listed(row, scratch), value, width);
