@@ -8,15 +8,12 @@ import numpy
 import pytest
 import torch
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-if not BENCHMARKS.is_dir():  # they are no part of the source distribution
-    pytest.skip("there are no benchmarks here", allow_module_level=True)
-sys.path.insert(0, str(BENCHMARKS))
-import pointing
-
 from qkv.models import ImageClassifier, ImageClassifierConfig
 from qkv.tasks.classification import ImageLabeller
 from qkv.tasks.classification.images.data import read_pictures
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+pointing = pytest.importorskip("pointing", reason="the source distribution has no benchmarks")
 
 
 def drawn(count=40):
@@ -170,7 +167,8 @@ def test_hits_are_counted_over_all_and_over_parts(bright):
 def test_the_table_and_the_json_tell_the_figures(bright, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(pointing.ImageLabeller, "load", lambda path: labeller())
     path = tmp_path / "figures.json"
-    monkeypatch.setattr(sys, "argv", ["pointing", "score", "model", str(bright), "--json", str(path)])  # fmt: skip
+    command = ["pointing", "score", "model", str(bright), "--json", str(path)]
+    monkeypatch.setattr(sys, "argv", command)
     pointing.main()
     lines = capsys.readouterr().out.splitlines()
     assert lines[1].split()[:5] == ["attention", "pooling", "87.5", "[52.9,", "97.8]"]
