@@ -27,7 +27,8 @@ NAMES = ("auto", *(implementation.NAME for implementation in IMPLEMENTATIONS))
 _AUTOMATIC = (native, sdpa, tiled)
 
 # Below so many multiply-adds a call of torch's kernel costs less than one of ours.
-_SMALL_WORK = 2**22
+_SMALL_WORK = 2**21
+_SMALL = (sdpa, native, tiled)
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,8 @@ def choose(matrix: AttentionMatrix, measures: tuple[Measure, ...]):
     """
     reasons = []
     if matrix.impl == "auto":
-        for implementation in _AUTOMATIC:
+        work = prod(matrix.shape) * matrix.query.shape[-1]
+        for implementation in _SMALL if work < _SMALL_WORK else _AUTOMATIC:
             reason = _unsuitable_reason(implementation, matrix, measures)
             if reason is None:
                 why = "; ".join(reasons) or "the fastest that serves the request"
@@ -100,9 +102,6 @@ def _unsuitable_reason(
     implementation: Any, matrix: AttentionMatrix, measures: tuple[Measure, ...]
 ) -> str | None:
     """Why "auto" passes over an implementation, or None."""
-    small = prod(matrix.shape) * matrix.query.shape[-1] < _SMALL_WORK
-    if implementation is native and small and sdpa.unsupported_reason(matrix, measures) is None:
-        return "so small a matrix costs less by torch's kernel"
     if implementation is native and native.differentiates_again(matrix, measures):
         return "gradients that its kernels lack would have it computed twice"
     return implementation.unsupported_reason(matrix, measures)

@@ -23,7 +23,7 @@ from .biases.softcap import SoftCap
 from .biases.tensor import TensorBias
 from .native import between
 from .native.request import Bias as NativeBias
-from .native.strip import Stages
+from .native.strip import STEEPEST, Stages
 from .normalizers.base import Normalizer
 from .normalizers.entmax import Entmax
 from .normalizers.entmax15 import Entmax15
@@ -92,6 +92,10 @@ def reason(problem: Problem, pieces: Pieces) -> str | None:
         return f"its kernels take up to {between.MOST_BIASES} biases"
     if type(problem.normalizer) not in _NORMALIZERS:
         return f"its kernels know no {type(problem.normalizer).__name__} normalizer"
+    if isinstance(problem.normalizer, Entmax):
+        alpha = next(iter(pieces["normalizer"]), problem.normalizer.alpha)
+        if bool((torch.as_tensor(alpha) > STEEPEST).any()):
+            return f"its kernels take alpha of Entmax up to {STEEPEST:g}"
     mask = problem.mask
     if mask is not None and not mask.stored and _intervals(problem, pieces) is None:
         return "its kernels take masks that are intervals of keys or given as tensors"

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from ._plain import is_plain
 from ._tensors import inside_transform
 from .impl import native, sdpa, tiled
 from .masks.causal import Causal
 from .measures.product import Product
-from .normalizers.softmax import Softmax
 from .scores.dot import Dot
 
 if TYPE_CHECKING:
@@ -30,16 +30,7 @@ def serves(matrix: AttentionMatrix, measures: tuple[Measure, ...]) -> bool:
         torch.compiler.is_compiling()
         and not inside_transform()
         and matrix.impl in ("auto", "torch")
-        and len(measures) == 1
-        and type(measures[0]) is Product
-        and type(matrix.score) is Dot
-        and isinstance(matrix.normalizer, Softmax)
-        and matrix.normalizer.sink is None
-        and (matrix.mask is None or type(matrix.mask) is Causal)
-        and not isinstance(matrix.offset, Tensor)
-        and len(matrix.bias) == 0  # Dynamo does not know `not` of every tuple
-        and matrix.dropped is None
-        and matrix.leading is None
+        and is_plain(matrix, measures)
     )
 
 

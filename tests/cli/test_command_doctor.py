@@ -12,9 +12,12 @@ from qkv.cli.run import run
 
 @pytest.fixture
 def shipped(tmp_path, monkeypatch):
-    """A model folder of 3 MiB in place of the one that ships."""
-    (tmp_path / "model.safetensors").write_bytes(bytes(3 * 2**20))
-    monkeypatch.setattr("qkv.tasks.translation.translator.SHIPPED", tmp_path)
+    """Two model folders, of 3 and 1 MiB, in place of those that ship."""
+    for name, size in (("en-zh", 3), ("reviews", 1)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model.safetensors").write_bytes(bytes(size * 2**20))
+        (tmp_path / name / "config.json").write_bytes(b"")
+    monkeypatch.setattr("qkv.tasks.translation.translator.SHIPPED", tmp_path / "en-zh")
     return tmp_path
 
 
@@ -47,24 +50,27 @@ def test_implementations_are_the_engines_own(report):
         assert entry["note"] == (known[name] or "")
 
 
-def test_the_shipped_model_is_named_with_its_size(report, shipped):
-    assert report["data"]["shipped model"]["value"] == str(shipped)
-    assert report["data"]["shipped model"]["note"] == "3.0 MiB"
+def test_each_shipped_model_is_named_with_its_size(report, shipped):
+    assert list(report["data"]) == ["model en-zh", "model reviews", "Chinese font"]
+    for name, size in (("en-zh", "3.0 MiB"), ("reviews", "1.0 MiB")):
+        entry = report["data"][f"model {name}"]
+        assert (entry["value"], entry["note"]) == (str(shipped / name), size)
 
 
 def test_text_says_the_same(capsys, shipped):
     assert run(["doctor"]) == 0
     output = capsys.readouterr().out
     assert f"  torch   {torch.__version__}\n" in output
-    assert f"  shipped model  {shipped}  (3.0 MiB)\n" in output
+    assert f"  model en-zh    {shipped / 'en-zh'}  (3.0 MiB)\n" in output
     assert all(f"\n  {name} " in output for name in qkv.implementations())
 
 
 def test_without_its_model_it_says_so_and_fails(capsys, monkeypatch):
-    monkeypatch.setattr("qkv.tasks.translation.translator.SHIPPED", Path("nowhere"))
+    nowhere = Path("nowhere/en-zh")
+    monkeypatch.setattr("qkv.tasks.translation.translator.SHIPPED", nowhere)
     assert run(["doctor"]) == 1
     output, _ = capsys.readouterr()
-    assert "shipped model  missing  (expected in nowhere; reinstall qkv)" in output
+    assert f"model en-zh   missing  (expected in {nowhere}; reinstall qkv)" in output
 
 
 def test_a_missing_package_is_no_failure_and_says_what_for(capsys, monkeypatch, shipped):

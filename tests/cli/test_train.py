@@ -1,5 +1,6 @@
 """`qkv train translate` and `qkv evaluate` as a user runs them."""
 
+import json
 import subprocess
 import sys
 
@@ -10,7 +11,10 @@ from qkv.cli.run import run
 WHO = {"I": "我", "We": "我们", "They": "他们"}
 WHAT = {"sleep": "睡觉", "drink tea": "喝茶", "read a book": "读一本书", "see a dog": "看见一只狗"}
 LINES = "".join(f"{a} {b}.\t{c}{d}。\n" for a, c in WHO.items() for b, d in WHAT.items())
-SMALL = ["--hidden", "8", "--embedding", "8", "--attention", "4", "--source-pieces", "300"]
+SMALL = [
+    *("--width", "8", "--encoder-layers", "1", "--decoder-layers", "1"), *("--source-pieces", "300")
+]  # fmt: skip
+RECURRENT = ["--encoder", "lstm", "--decoder", "gru", "--score", "dot"]
 
 
 @pytest.fixture
@@ -27,11 +31,11 @@ def train(*arguments):
 def test_training_resuming_and_evaluating(data, tmp_path, capsys):
     out = tmp_path / "out"
     shares = ["--validation-share", 0.2]
-    assert train(data, "--out", out, *shares, "--steps", 2, "--score", "dot", "--cell", "lstm") == 0
+    assert train(data, "--out", out, *shares, "--steps", 2, *RECURRENT) == 0
     shown = capsys.readouterr().err
     assert "source tokens" in shown
     assert "bleu" in shown
-    again = [data, "--out", out, *shares, "--score", "dot", "--cell", "lstm"]
+    again = [data, "--out", out, *shares, *RECURRENT]
     assert train(*again, "--steps", 4, "--resume") == 0
     assert "step 4" in capsys.readouterr().err
     assert run(["evaluate", str(data), "--model", str(out), "--bootstrap", "10"]) == 0
@@ -40,12 +44,27 @@ def test_training_resuming_and_evaluating(data, tmp_path, capsys):
     assert "on 12 sentences (nrefs:1|bs:10" in shown
 
 
+def test_the_transformer_is_what_is_trained_and_then_evaluated_and_shown(data, tmp_path, capsys):
+    out, picture = tmp_path / "out", tmp_path / "looks.png"
+    assert train(data, "--out", out, "--validation-share", 0.2, "--steps", 2) == 0
+    config = json.loads((out / "config.json").read_text())
+    assert config["family"] == "sequence-to-sequence"
+    assert (config["model"]["encoder"], config["model"]["decoder"]) == ("attention", "attention")
+    assert run(["evaluate", str(data), "--model", str(out), "--bootstrap", "0"]) == 0
+    capsys.readouterr()
+    shown = ["--model", str(out), "--beam", "1", "--show", "--picture", str(picture)]
+    assert run(["translate", *shown, "We sleep."]) == 0
+    first, header, *_ = capsys.readouterr().out.splitlines()
+    assert header.split() == ["We", "sleep", ".", "</s>"], first
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ([], "holds a run already; resume it or give another folder"),
-        (["--resume", "--score", "dot"], "other data or settings: score was additive, is dot"),
-        (["--resume", "--hidden", "9"], "other data or settings: hidden was 8, is 9"),
+        (["--resume", "--encoder", "gru"], "other data or settings: encoder was attention, is gru"),
+        (["--resume", "--width", "12"], "other data or settings: width was 8, is 12"),
     ],
 )
 def test_another_run_in_the_folder_is_left_alone(data, tmp_path, capsys, changes, message):
@@ -72,6 +91,11 @@ def test_another_run_in_the_folder_is_left_alone(data, tmp_path, capsys, changes
             ["--learning-rate", "1e38", "--validation-share", "0.2"],
             1,
             "no longer finite after step 1",
+        ),
+        (
+            ["--score", "dot", "--validation-share", "0.2"],
+            1,
+            "score has no meaning with the decoder attention; got 'dot'",
         ),
         (["--score", "cosine"], 2, "'cosine' is not one of"),
         (["--epochs", "0"], 2, "Invalid value for '--epochs'"),

@@ -9,11 +9,11 @@ from qkv.cli.run import run
 LINES = "".join(f"I see {n} dogs.\t我看见{n}只狗。\n" for n in range(60))
 CONFIG = """
 train = ["{data}"]
-hidden = 8
-embedding = 8
-attention = 4
+width = 8
+encoder-layers = 1
+decoder_layers = 1
 source-pieces = 300
-cell = "lstm"
+encoder = "lstm"
 steps = 1
 validation_share = 0.2
 average = 0.5
@@ -33,11 +33,11 @@ def train(*arguments):
 
 
 def test_flags_win_over_the_file_and_the_file_over_defaults(config, tmp_path):
-    assert train("--config", config, "--out", tmp_path / "out", "--hidden", 6, "--steps", 2) == 0
+    assert train("--config", config, "--out", tmp_path / "out", "--width", 12, "--steps", 2) == 0
     written = tomllib.loads((tmp_path / "out" / "run.toml").read_text(encoding="utf-8"))
-    assert (written["hidden"], written["steps"]) == (6, 2)
-    assert (written["cell"], written["source_pieces"], written["average"]) == ("lstm", 300, 0.5)
-    assert (written["dropout"], written["schedule"]) == (0.2, "cosine")
+    assert (written["width"], written["steps"]) == (12, 2)
+    assert (written["encoder"], written["source_pieces"], written["average"]) == ("lstm", 300, 0.5)
+    assert (written["dropout"], written["warmup"]) == (0.1, 400)
     assert written["train"] == [str(tmp_path / "pairs.tsv")]
     assert "minutes" not in written
 
@@ -52,11 +52,11 @@ def test_what_a_run_writes_repeats_it(config, tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("hiden = 8", "no setting 'hiden'; these are: accumulate, attention, average"),
-        ("hidden = 0", "Invalid value for '--hidden'"),
-        ('hidden = "wide"', "Invalid value for '--hidden'"),
-        ('cell = "tree"', "Invalid value for '--cell'"),
-        ("cell = rnn", "line 1"),
+        ("widht = 8", "no setting 'widht'; these are: accumulate, average, batch_tokens"),
+        ("width = 0", "Invalid value for '--width'"),
+        ('width = "wide"', "Invalid value for '--width'"),
+        ('encoder = "tree"', "Invalid value for '--encoder'"),
+        ("encoder = rnn", "line 1"),
         (None, "No such file or directory"),
     ],
 )

@@ -97,6 +97,7 @@ def test_what_it_cannot_do_is_refused() -> None:
         "no CustomBias bias": {"bias": lambda scores, cells: scores},
         "up to 8 biases": {"bias": [qkv.SoftCap(2.0)] * 9},
         "no CustomNormalizer normalizer": {"normalizer": lambda scores, mask: scores},
+        "alpha of Entmax up to 2": {"normalizer": qkv.Entmax(torch.tensor([2.5]))},
         "intervals of keys or given as tensors": {"mask": lambda cells: cells.col != cells.row},
     }
     for reason, stages in refused.items():

@@ -83,9 +83,9 @@ def test_the_context_is_the_alignment_times_the_encoder_states():
     asked, _, _ = model._ask(target[row : row + 1], state)
     scores = torch.tanh(model.query(asked[0])[:, None] + encoded.key[0]) @ model.weight
     weights = scores.softmax(-1)
-    matrix = model.attention(source[row, :length], target[row])
-    assert matrix.shape == (6, 4)
-    torch.testing.assert_close(matrix.dense(), weights, rtol=1e-10, atol=1e-12)
+    [matrix] = model.matrices(source[row, :length], target[row])
+    assert matrix.shape == (1, 6, 4)
+    torch.testing.assert_close(matrix.dense()[0], weights, rtol=1e-10, atol=1e-12)
     context = model._context(encoded, asked)
     torch.testing.assert_close(context[0], weights @ encoded.value[0], rtol=1e-10, atol=1e-12)
 
@@ -93,7 +93,7 @@ def test_the_context_is_the_alignment_times_the_encoder_states():
 def test_without_attention_there_is_no_alignment_and_the_rest_is_as_large():
     plain, attentive = make(score="none"), make()
     source, _, target = batch()
-    assert plain.attention(source[0], target[0]) is None
+    assert plain.matrices(source[0], target[0]) == []
     names = {name: p.shape for name, p in plain.named_parameters()}
     others = {name: p.shape for name, p in attentive.named_parameters()}
     assert {name: others[name] for name in names} == names

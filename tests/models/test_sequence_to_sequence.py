@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from qkv.models import SequenceToSequence, SequenceToSequenceConfig
-from qkv.models.sequence_to_sequence import DECODERS, ENCODERS
+from qkv.models import sequence_to_sequence as model_parts
+from qkv.models import sequence_to_sequence_config as choices
+from qkv.nn.decoders import alignment, recurrent
 from qkv.testing import assert_close
 
-CONFIG = SequenceToSequenceConfig(
-    30, 20, width=8, encoder_layers=1, decoder_layers=2, heads=2, feedforward=12, dropout=0.0
-)
-EVERY = [(encoder, decoder) for encoder in ENCODERS for decoder in DECODERS]
+CONFIG = SequenceToSequenceConfig(30, 20, width=8, encoder_layers=1, decoder_layers=2, dropout=0.0)
+EVERY = [(encoder, decoder) for encoder in choices.ENCODERS for decoder in choices.DECODERS]
 PAIRS = pytest.mark.parametrize(("encoder", "decoder"), EVERY)
 
 
@@ -72,7 +72,7 @@ def test_it_tells_where_it_looks(encoder, decoder) -> None:
     model = make(encoder=encoder, decoder=decoder)
     source, _, target = batch()
     found = model.matrices(source[1, :5], target[1])
-    layers, heads = (2, 2) if decoder == "attention" else (1, 1)
+    layers, heads = (2, 4) if decoder == "attention" else (1, 1)
     assert [matrix.shape for matrix in found] == [(heads, 6, 5)] * layers
     for matrix in found:
         assert_close(matrix.dense().sum(-1), torch.ones(heads, 6, dtype=torch.float64))
@@ -80,13 +80,46 @@ def test_it_tells_where_it_looks(encoder, decoder) -> None:
 
 @pytest.mark.parametrize(
     "changes",
-    [{}, *({"decoder": "gru", "feeding": feeding} for feeding in ("context", "upper", "none"))],
+    [
+        {},
+        *({"decoder": "gru", "feeding": feeding} for feeding in ("context", "upper", "none")),
+        *({"encoder": encoder, "decoder": "gru", "score": "none"} for encoder in ("lstm", "conv")),
+    ],
 )
 def test_every_parameter_learns(changes) -> None:
     model = make(**changes)
     model(*batch()).sin().sum().backward()
     still = {name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()}
     assert still == set()
+
+
+@pytest.mark.parametrize("feeding", choices.FEEDING)
+@pytest.mark.parametrize("encoder", ["gru", "attention"])
+def test_without_attention_every_step_gets_one_vector_of_the_source(encoder, feeding) -> None:
+    model = make(encoder=encoder, decoder="lstm", score="none", feeding=feeding)
+    source, lengths, target = batch()
+    assert model.matrices(source[0], target[0]) == []
+    contexts = []
+    found = type(model.decoder.alignment).forward
+
+    def spy(self, states, context):
+        contexts.append(found(self, states, context))
+        return contexts[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(model.decoder.alignment), "forward", spy)
+        together = model(source, lengths, target)
+    contexts = torch.cat(contexts, dim=1)
+    states = model.encoder(model.source_embedding(source) * 8**0.5, lengths)
+    for row, length in enumerate(lengths.tolist()):
+        if encoder == "gru":  # each direction where it ends
+            summary = torch.cat([states[row, length - 1, :4], states[row, 0, 4:]])
+        else:
+            summary = states[row, :length].mean(0)
+        assert_close(contexts[row], summary.expand(6, 8))
+        one = slice(row, row + 1)
+        alone = model(source[one, :length], lengths[one], target[one])
+        torch.testing.assert_close(together[one], alone, rtol=1e-10, atol=1e-12)
 
 
 def test_choices_reach_the_parts() -> None:
@@ -96,10 +129,26 @@ def test_choices_reach_the_parts() -> None:
     assert "decoder.alignment.score.weight" in model.state_dict()
     assert "decoder.alignment.query.weight" not in model.state_dict()
     assert model.decoder.dropout.p == 0.25
-    transformer = make(heads=4, encoder_layers=3)
+    transformer = make(heads=2, feedforward=12, encoder_layers=3)
     assert len(transformer.encoder.layers) == 3
-    assert transformer.decoder.layers[0].attention.heads == 4
+    assert transformer.decoder.layers[0].attention.heads == 2
     assert transformer.encoder.layers[0].feedforward[0].out_features == 12
+
+
+def test_what_is_not_told_is_four_heads_the_additive_score_and_input_feeding() -> None:
+    layer = make().decoder.layers[0]
+    assert (layer.attention.heads, layer.feedforward[0].out_features) == (4, 1024)
+    decoder = make(decoder="rnn").decoder
+    assert decoder.feeding == "output"
+    assert decoder.alignment.query.weight.shape == (8, 8)
+
+
+def test_the_lists_of_choices_are_those_of_the_layers() -> None:
+    assert tuple(model_parts.ENCODERS) == choices.ENCODERS
+    assert tuple(model_parts.DECODERS) == choices.DECODERS
+    assert choices.FEEDING == recurrent.FEEDING
+    # Concat is another name of additive.
+    assert {*choices.SCORES, "concat"} == {*alignment.SCORES, "none"}
 
 
 def test_a_config_survives_being_written() -> None:
@@ -110,7 +159,7 @@ def test_a_config_survives_being_written() -> None:
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("width", 0, r"width must be an int >= 1; got 0"),
+        ("width", 1, r"width must be an int >= 2; got 1"),
         ("heads", 1.5, r"heads must be an int >= 1; got 1.5"),
         (
             "encoder",
@@ -119,6 +168,10 @@ def test_a_config_survives_being_written() -> None:
         ),
         ("decoder", "conv", r"decoder must be one of attention, rnn, lstm, gru; got 'conv'"),
         ("dropout", 1.0, r"dropout must be in \[0, 1\); got 1.0"),
+        ("score", "cosine", r"score must be one of additive, general, dot, none; got 'cosine'"),
+        ("feeding", "input", r"feeding must be one of output, context, upper, none; got 'input'"),
+        ("score", "dot", r"score has no meaning with the decoder attention; got 'dot'"),
+        ("feeding", "upper", r"feeding has no meaning with the decoder attention; got 'upper'"),
     ],
 )
 def test_a_config_that_cannot_be_is_refused(field, value, message) -> None:
@@ -126,7 +179,10 @@ def test_a_config_that_cannot_be_is_refused(field, value, message) -> None:
         replace(CONFIG, **{field: value})
 
 
-@pytest.mark.parametrize(("field", "value"), [("score", "cosine"), ("feeding", "input")])
-def test_a_choice_that_the_decoder_does_not_know_is_refused(field, value) -> None:
-    with pytest.raises(ValueError, match=f"RecurrentDecoder: {field} must be .* got '{value}'"):
-        make(decoder="gru", **{field: value})
+@pytest.mark.parametrize("field", ["heads", "feedforward"])
+def test_what_belongs_to_self_attention_is_refused_where_there_is_none(field) -> None:
+    rule = f"{field} has no meaning with the encoder conv and the decoder gru; got 2"
+    with pytest.raises(ValueError, match=rule):
+        replace(CONFIG, encoder="conv", decoder="gru", **{field: 2})
+    for part in ({"encoder": "hybrid", "decoder": "gru"}, {"encoder": "conv"}):
+        assert getattr(replace(CONFIG, **part, **{field: 2}), field) == 2

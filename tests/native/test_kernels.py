@@ -190,18 +190,19 @@ def test_every_half_number(dtype: torch.dtype) -> None:
     query, key = (torch.zeros(1, 1, 1, rows, 16, dtype=dtype) for rows in (6, 1))
     output, _ = native.forward(query, key, value, 1.0)
     for row in output[0, 0, 0]:
-        torch.testing.assert_close(row, value[0, 0, 0, 0], rtol=0, atol=0, equal_nan=True)
+        exact = value[0, 0, 0, 0].float()
+        torch.testing.assert_close(row, exact, rtol=0, atol=0, equal_nan=True)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
 def test_half_results_are_rounded_to_nearest(dtype: torch.dtype) -> None:
-    """Two keys of the same weight: the mean of their values, which lies between two numbers."""
-    value = torch.randn(1, 1, 1, 2, 4096) * torch.logspace(-8, 4, 4096)
-    value = value.to(dtype)
-    query, key = (torch.zeros(1, 1, 1, rows, 16, dtype=dtype) for rows in (6, 2))
-    output, _ = native.forward(query, key, value, 1.0)
-    expected = value.float().mean(-2).to(dtype)
-    assert torch.equal(output[..., 0, :], expected)
+    """One key that two queries see: its value gets the sum of two gradients."""
+    gradient = torch.randn(1, 1, 1, 2, 4096) * torch.logspace(-8, 4, 4096)
+    gradient = gradient.to(dtype)
+    query, key = (torch.zeros(1, 1, 1, rows, 16, dtype=dtype) for rows in (2, 1))
+    inputs = (query, key, torch.zeros(1, 1, 1, 1, 4096, dtype=dtype), 1.0)
+    *_, of_value = native.backward(*inputs, *native.forward(*inputs), gradient)
+    assert torch.equal(of_value[..., 0, :], gradient.float().sum(-2).to(dtype))
 
 
 def test_dense_oracle_knows_nothing_to_see() -> None:

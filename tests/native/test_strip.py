@@ -184,3 +184,21 @@ def test_nothing_to_compute() -> None:
         assert found["output"].shape == (1, 2, 1, queries, 16)
         assert found["output"].eq(0).all()
         assert found["logsumexp"].eq(-torch.inf).all()
+
+
+def test_what_the_kernels_would_not_do_right_is_refused() -> None:
+    given = case((1, 1, 1), 3, 4)
+    inputs = (given.query, given.key, given.value, given.scale)
+    wrong = {
+        "normalizer must be one of softmax, .* got median": Stages(normalizer="median"),
+        "top must be positive; got 0": Stages(normalizer="topk"),
+        "entmax must have its alpha": Stages(normalizer="entmax"),
+        "alpha must be at most 2; got 2.5": Stages(
+            normalizer="entmax", parameter=torch.full((1, 1, 1, 1), 2.5, dtype=torch.float64)
+        ),
+    }
+    for message, stages in wrong.items():
+        with pytest.raises(ValueError, match=f"strip_forward: {message}"):
+            strip_forward(*inputs, stages)
+        with pytest.raises(ValueError, match=f"strip_backward: {message}"):
+            strip_backward(*inputs, stages, given.output_gradient)

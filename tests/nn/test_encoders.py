@@ -218,3 +218,23 @@ def test_what_does_not_fit_is_refused(name, x, lengths, kind, message) -> None:
     encoder = ENCODERS[name]()
     with pytest.raises(kind, match=f"{type(encoder).__name__}: {message}"):
         encoder(x, lengths)
+
+
+@EVERY
+def test_a_summary_is_one_vector_of_real_states_alone(name) -> None:
+    torch.manual_seed(0)
+    encoder = ENCODERS[name]()
+    x = torch.randn(3, 6, 5)
+    lengths = torch.tensor([6, 2, 4])
+    states = encoder(x, lengths)
+    found = encoder.summary(states, lengths)
+    for row, length in enumerate(lengths.tolist()):
+        real = states[row, :length]
+        if name == "rnn":
+            expected = real[-1]
+        elif name in ("lstm", "gru"):  # forwards it ends at the last row, backwards at the first
+            expected = torch.cat([real[-1, : WIDTH // 2], real[0, WIDTH // 2 :]])
+        else:
+            expected = real.mean(0)
+        assert_close(found[row], expected)
+        assert_close(encoder.summary(states[row : row + 1, :length])[0], expected)

@@ -1,4 +1,4 @@
-"""Timing calls in turn, so that what slows the machine for a while slows all of them."""
+"""Timing calls in turn, in changing order: what slows the machine for a while slows them all."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from random import Random
 
 FEWEST = 3  # rounds, unless they take many times as long as they should
 _PATIENCE = 4  # how many times as long
@@ -42,13 +43,14 @@ def interleaved(
     """
     repetitions = {name: _repetitions(call) for name, call in calls.items()}
     samples: dict[str, list[float]] = {name: [] for name in calls}
+    order = Random(0)  # another in each round: whoever comes next pays for what one leaves behind
     start = time.perf_counter()
     for turn in range(rounds):
         patience = seconds if turn >= FEWEST else _PATIENCE * seconds
         if turn and time.perf_counter() - start > patience:
             break
-        for name, call in calls.items():
-            samples[name].append(_time(call, repetitions[name]) / repetitions[name])
+        for name in order.sample(list(calls), len(calls)):
+            samples[name].append(_time(calls[name], repetitions[name]) / repetitions[name])
     return {name: Timing(tuple(taken)) for name, taken in samples.items()}
 
 

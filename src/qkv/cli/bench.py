@@ -52,7 +52,7 @@ def bench(
         settings = Settings(rounds, settings.seconds, quick)
     report = _Report(settings)
     try:
-        report.measure(chosen)
+        report.measure(chosen, json)
     finally:  # an interrupt keeps what was measured so far
         report.publish(json, picture)
     wrong = [f"{r.work}: {r.case}" for r in report.results if r.qkv.problem]
@@ -97,8 +97,9 @@ class _Report:
         self.results: list[Result] = []
         self.complete = False
 
-    def measure(self, works: list[Work]) -> None:
-        """Probe the machine, then run every case, with a line of progress."""
+    def measure(self, works: list[Work], json: Path | None) -> None:
+        """Probe the machine, then run every case, with a line of progress. What is known after each
+        is in the file already."""
         from qkv.bench.limits import probe
         from qkv.bench.runner import cases, measure
 
@@ -108,6 +109,7 @@ class _Report:
             self.limits = probe(self.settings.seconds / 10)
             for result in measure(chosen, self.settings, self.limits, tell):
                 self.results.append(result)
+                self._write(json)
                 advance()
         self.complete = True
 
@@ -116,15 +118,18 @@ class _Report:
         if not self.results:
             return
         self._print()
-        if json is not None:
-            from qkv.tasks.files import write_json
-
-            write_json(json, self._record())
+        self._write(json)
         if picture is not None:
             from qkv.bench.plot import plot
             from qkv.pictures import save_picture
 
             save_picture(plot(self.results, self._heading()), picture)
+
+    def _write(self, json: Path | None) -> None:
+        if json is not None:
+            from qkv.tasks.files import write_json
+
+            write_json(json, self._record())
 
     def _print(self) -> None:
         from rich.console import Console

@@ -8,6 +8,7 @@ import platform
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -43,7 +44,7 @@ def doctor(
         "packages": _packages(),
         "implementations": _implementations(),
         "machine": _machine(),
-        "data": {"shipped model": _model(), "Chinese font": _font()},
+        "data": _models() | {"Chinese font": _font()},
     }
     if as_json:
         typer.echo(json.dumps(_plain(report), ensure_ascii=False, indent=2))
@@ -112,13 +113,19 @@ def _machine() -> Section:
     }
 
 
-def _model() -> Entry:
+def _models() -> Section:
+    """Every model folder that ships; without the default translator qkv is not whole."""
     from qkv.tasks.translation.translator import SHIPPED
 
-    if not SHIPPED.is_dir():
-        return Entry(None, f"expected in {SHIPPED}; reinstall qkv", essential=True)
-    size = sum(file.stat().st_size for file in SHIPPED.iterdir())
-    return Entry(str(SHIPPED), f"{size / 2**20:.1f} MiB", essential=True)
+    folders = {config.parent for config in SHIPPED.parent.glob("*/config.json")} | {SHIPPED}
+    return {f"model {folder.name}": _model(folder, folder == SHIPPED) for folder in sorted(folders)}
+
+
+def _model(folder: Path, essential: bool) -> Entry:
+    if not folder.is_dir():
+        return Entry(None, f"expected in {folder}; reinstall qkv", essential)
+    size = sum(file.stat().st_size for file in folder.iterdir())
+    return Entry(str(folder), f"{size / 2**20:.1f} MiB", essential)
 
 
 def _font() -> Entry:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from qkv.cli.settings import Given, declared
-from qkv.models import EncoderDecoderConfig, ImageClassifierConfig, TextClassifierConfig
+from qkv.models import ImageClassifierConfig, SequenceToSequenceConfig, TextClassifierConfig
 from qkv.tasks.classification.images import options as images
 from qkv.tasks.classification.text import options as texts
 from qkv.tasks.settings import LIMITS, Settings
@@ -39,7 +39,7 @@ Images = Annotated[
 
 
 @app.command()
-@declared(pairs.Data, Settings, pairs.Options, EncoderDecoderConfig)
+@declared(pairs.Data, Settings, pairs.Options, SequenceToSequenceConfig, defaults=pairs.DEFAULTS)
 def translate(
     train: Pairs, out: Out, threads: Threads = None, resume: Resume = False, *, given: Given
 ) -> None:
@@ -52,7 +52,7 @@ def translate(
         out,
         Settings(**_limited(given.of(Settings))),
         pairs.Options(**given.of(pairs.Options)),
-        given.of(EncoderDecoderConfig),
+        given.of(SequenceToSequenceConfig),
         resume=resume,
         say=_say,
     )

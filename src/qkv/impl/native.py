@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from .. import _native_measures, _native_request, native
+from .. import _native_measures, _native_plain, _native_request, native
 from .._layout import Layout
 from .._native_request import Asked, Pieces
 from .._problem import Problem, build, named_pieces
@@ -39,6 +39,8 @@ def unavailable_reason() -> str | None:
 
 def unsupported_reason(matrix: AttentionMatrix, measures: tuple[Measure, ...]) -> str | None:
     """Why the kernels cannot serve this request, or None."""
+    if _native_plain.serves(matrix, measures):
+        return unavailable_reason()
     return request_reason(matrix, measures) or unavailable_reason()
 
 
@@ -68,6 +70,21 @@ def differentiates_again(matrix: AttentionMatrix, measures: tuple[Measure, ...])
 
 def run(matrix: AttentionMatrix, measures: tuple[Measure, ...]) -> list[Any]:
     """The results of the measures, as the user sees them."""
+    if _native_plain.serves(matrix, measures):
+        return [_native_plain.attend(matrix, measures, _differentiable(matrix))]
+    return _run(matrix, measures)
+
+
+def _differentiable(matrix: AttentionMatrix):
+    """The product with derivatives of every order."""
+
+    def again(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        return _run(replace(matrix, query=query, key=key), (Product(value),))[0]
+
+    return again
+
+
+def _run(matrix: AttentionMatrix, measures: tuple[Measure, ...]) -> list[Any]:
     call, tensors = _call(matrix, measures)
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
         flat = _Kernel.apply(call, *tensors)
@@ -224,7 +241,7 @@ def _product(asked: Asked) -> tuple[Tensor, ...]:
 
 def _gradients(asked: Asked, kept: tuple[Tensor, ...], gradient: Tensor) -> list[Tensor | None]:
     """The gradients of what the kernels take, in the order of `Asked.inputs`."""
-    gradient = gradient.to(kept[0].dtype).reshape(kept[0].shape)
+    gradient = gradient.to(asked.query.dtype).reshape(kept[0].shape)
     inputs, stages = asked.vectors, asked.stages
     if _is_fused(asked):
         between = _between(asked, gradients=True)

@@ -83,28 +83,28 @@ def _mask_reason(matrix: AttentionMatrix) -> str | None:
 
 def _check_shapes(matrix: AttentionMatrix, product: Product) -> None:
     """Raises our own error where something does not fit, before a kernel raises its own."""
-    parts: list[Stage | Product | None] = [*matrix.bias]
-    if not isinstance(matrix.mask, Causal):
+    parts: list[Stage | Product] = [*matrix.bias]
+    if matrix.mask is not None and not isinstance(matrix.mask, Causal):
         parts.append(matrix.mask)
     if product.value.shape[-2] != matrix.key.shape[-2]:
         parts.append(product)
     for part in parts:
-        if part is not None:
-            part.lift(layout_of(matrix.query, matrix.key, ()))
+        part.lift(layout_of(matrix.query, matrix.key, ()))
 
 
 def _shapes_reason(query: Tensor, key: Tensor, value: Tensor) -> str | None:
-    if not query.ndim == key.ndim == value.ndim:
+    asking, asked, given = query.shape, key.shape, value.shape
+    if not len(asking) == len(asked) == len(given):
         return "query, key and value differ in their number of dimensions"
-    if not query.shape[:-3] == key.shape[:-3] == value.shape[:-3]:
+    if not asking[:-3] == asked[:-3] == given[:-3]:
         return "its fused kernels do not broadcast batch dimensions"
-    if query.ndim > 2 and key.shape[-3] != value.shape[-3]:
+    if len(asking) > 2 and asked[-3] != given[-3]:
         return "key and value differ in their heads"
-    if value.shape[-1] != query.shape[-1]:
+    if given[-1] != asking[-1]:
         return "its fused kernels need values as wide as queries"
-    if 0 in (*query.shape, *key.shape, *value.shape):
+    if 0 in asking or 0 in asked or 0 in given:
         return "there is nothing to compute"
-    if any(tensor.stride(-1) != 1 for tensor in (query, key, value)):
+    if not query.stride(-1) == key.stride(-1) == value.stride(-1) == 1:
         return "its fused kernels need a last dimension with stride 1"
     return None
 

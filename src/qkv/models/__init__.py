@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from qkv.models.image_classifier import ImageClassifier as ImageClassifier
     from qkv.models.image_classifier_config import ImageClassifierConfig as ImageClassifierConfig
     from qkv.models.sequence_to_sequence import SequenceToSequence as SequenceToSequence
-    from qkv.models.sequence_to_sequence import SequenceToSequenceConfig as SequenceToSequenceConfig
+    from qkv.models.sequence_to_sequence_config import (
+        SequenceToSequenceConfig as SequenceToSequenceConfig,
+    )
     from qkv.models.text_classifier import TextClassifier as TextClassifier
     from qkv.models.text_classifier_config import TextClassifierConfig as TextClassifierConfig
     from qkv.models.translation import TranslationModel as TranslationModel
@@ -25,7 +27,7 @@ _HOMES = {
     "ImageClassifier": "image_classifier",
     "ImageClassifierConfig": "image_classifier_config",
     "SequenceToSequence": "sequence_to_sequence",
-    "SequenceToSequenceConfig": "sequence_to_sequence",
+    "SequenceToSequenceConfig": "sequence_to_sequence_config",
     "TextClassifier": "text_classifier",
     "TextClassifierConfig": "text_classifier_config",
     "TranslationModel": "translation",

@@ -133,10 +133,10 @@ class EncoderDecoder(nn.Module):
         layers = torch.cat([lower_state, upper_state], dim=1)
         return logits, EncoderDecoderState(state.encoded, layers)
 
-    def attention(self, source: Tensor, target: Tensor) -> qkv.AttentionMatrix | None:
+    def matrices(self, source: Tensor, target: Tensor) -> list[qkv.AttentionMatrix]:
         """Where the decoder looks as it reads `target` `[Lq]`, for one `source` `[Lk]`.
 
-        The matrix is `[Lq, Lk]`: row i is the look taken after token i was read, to write what
+        One matrix `[1, Lq, Lk]`: row i is the look taken after token i was read, to write what
         follows. All looks are asked for again in one call, as in training. None where the model
         has no attention.
         """
@@ -144,8 +144,8 @@ class EncoderDecoder(nn.Module):
         state = self.start(source.unsqueeze(0), lengths)
         asked, _, _ = self._ask(target.unsqueeze(0), state)
         if state.encoded.key is None:
-            return None
-        return qkv.attention(self.query(asked[0]), state.encoded.key[0], score=self._score())
+            return []
+        return [qkv.attention(self.query(asked), state.encoded.key, score=self._score())]
 
     def _ask(self, target: Tensor, state: EncoderDecoderState) -> tuple[Tensor, Tensor, Tensor]:
         lower_state, upper_state = state.layers.chunk(2, dim=1)

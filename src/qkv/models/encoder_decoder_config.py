@@ -1,4 +1,4 @@
-"""Sizes and choices of the encoder-decoder; needs no torch, for the command lists them."""
+"""Sizes and choices of the encoder-decoder."""
 
 from __future__ import annotations
 

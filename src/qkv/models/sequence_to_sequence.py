@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -12,6 +11,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from qkv import AttentionMatrix
+from qkv.models.sequence_to_sequence_config import (
+    FED,
+    FEEDFORWARD,
+    HEADS,
+    SCORE,
+    SequenceToSequenceConfig,
+)
 from qkv.nn import (
     ConvEncoder,
     Decoder,
@@ -26,45 +32,6 @@ from qkv.nn import (
 PADDING = 0
 
 
-@dataclass(frozen=True)
-class SequenceToSequenceConfig:
-    """Sizes and choices of a `SequenceToSequence`.
-
-    `width` is that of embeddings and states on both sides. `heads` and `feedforward` are those of
-    self-attention, `score` and `feeding` those of a recurrent decoder.
-    Other encoders and decoders leave them unread.
-    """
-
-    source_tokens: int
-    target_tokens: int
-    encoder: str = "attention"
-    decoder: str = "attention"
-    width: int = 256
-    encoder_layers: int = 3
-    decoder_layers: int = 3
-    heads: int = 4
-    feedforward: int = 1024
-    score: str = "additive"
-    feeding: str = "output"
-    dropout: float = 0.1
-
-    def __post_init__(self) -> None:
-        where = "SequenceToSequenceConfig"
-        sizes = ("source_tokens", "target_tokens", "width", "encoder_layers", "decoder_layers")
-        for name in (*sizes, "heads", "feedforward"):
-            value = getattr(self, name)
-            if type(value) is not int or value < 1:
-                raise ValueError(f"{where}: {name} must be an int >= 1; got {value!r}")
-        for name, known in (("encoder", ENCODERS), ("decoder", DECODERS)):
-            if getattr(self, name) not in known:
-                raise ValueError(
-                    f"{where}: {name} must be one of {', '.join(known)}; "
-                    f"got {getattr(self, name)!r}"
-                )
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"{where}: dropout must be in [0, 1); got {self.dropout!r}")
-
-
 def _recurrent_encoder(cell: str) -> Callable[[SequenceToSequenceConfig], Encoder]:
     def make(config: SequenceToSequenceConfig) -> Encoder:
         layers, dropout = config.encoder_layers, config.dropout
@@ -77,13 +44,13 @@ def _recurrent_encoder(cell: str) -> Callable[[SequenceToSequenceConfig], Encode
 
 def _attention_encoder(config: SequenceToSequenceConfig) -> Encoder:
     return SelfAttentionEncoder(
-        config.width, config.width, config.heads, config.encoder_layers, **_feedforward(config)
+        config.width, config.width, layers=config.encoder_layers, **_attention(config)
     )
 
 
 def _hybrid_encoder(config: SequenceToSequenceConfig) -> Encoder:
     return HybridEncoder(
-        config.width, config.width, config.heads, config.encoder_layers, **_feedforward(config)
+        config.width, config.width, layers=config.encoder_layers, **_attention(config)
     )
 
 
@@ -93,14 +60,16 @@ def _conv_encoder(config: SequenceToSequenceConfig) -> Encoder:
 
 def _recurrent_decoder(cell: str) -> Callable[[SequenceToSequenceConfig], Decoder]:
     def make(config: SequenceToSequenceConfig) -> Decoder:
+        # Without attention the source is one state, which every score finds: one without weights.
+        score = "dot" if config.score == "none" else config.score or SCORE
         return RecurrentDecoder(
             config.width,
             config.width,
             config.width,
             cell=cell,
             layers=config.decoder_layers,
-            score=config.score,
-            feeding=config.feeding,
+            score=score,
+            feeding=config.feeding or FED,
             dropout=config.dropout,
         )
 
@@ -110,12 +79,16 @@ def _recurrent_decoder(cell: str) -> Callable[[SequenceToSequenceConfig], Decode
 def _attention_decoder(config: SequenceToSequenceConfig) -> Decoder:
     width = config.width
     return SelfAttentionDecoder(
-        width, width, width, config.heads, config.decoder_layers, **_feedforward(config)
+        width, width, width, layers=config.decoder_layers, **_attention(config)
     )
 
 
-def _feedforward(config: SequenceToSequenceConfig) -> dict[str, Any]:
-    return {"feedforward": config.feedforward, "dropout": config.dropout}
+def _attention(config: SequenceToSequenceConfig) -> dict[str, Any]:
+    return {
+        "heads": config.heads or HEADS,
+        "feedforward": config.feedforward or FEEDFORWARD,
+        "dropout": config.dropout,
+    }
 
 
 _CELLS = ("rnn", "lstm", "gru")
@@ -165,6 +138,8 @@ class SequenceToSequence(nn.Module):
     def start(self, source: Tensor, lengths: Tensor) -> Any:
         """Read the sources: the decoder's state before its first step."""
         states = self.encoder(self._embedded(self.source_embedding, source), lengths)
+        if self.config.score == "none":
+            return self.decoder.start(self.encoder.summary(states, lengths).unsqueeze(1))
         return self.decoder.start(states, lengths)
 
     def decode(self, target: Tensor, state: Any) -> tuple[Tensor, Any]:
@@ -180,8 +155,10 @@ class SequenceToSequence(nn.Module):
         """Where the decoder looks as it reads `target` `[Lq]`, for one `source` `[Lk]`.
 
         Of each layer `[H, Lq, Lk]`: row i is the look taken after token i was read, to write what
-        follows.
+        follows. None of a model without attention.
         """
+        if self.config.score == "none":
+            return []
         lengths = torch.tensor([len(source)], device=source.device)
         embedded = self._embedded(self.target_embedding, target.unsqueeze(0))
         found = self.decoder.matrices(embedded, self.start(source.unsqueeze(0), lengths))

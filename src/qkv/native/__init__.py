@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from .._errors import UnsupportedError
+from .._tensors import accumulation_dtype
 from . import between
 from .request import TYPES, Bias, Request
 
@@ -93,7 +94,8 @@ def forward(
             `[batch, Hk, G, Lq]`, of which the first three may be 1; None for 0, 1, ...
 
     Returns:
-        output: `[batch, Hk, G, Lq, Dv]`; zeros for a query that sees nothing.
+        output: `[batch, Hk, G, Lq, Dv]` in the type of the arithmetic; zeros for a query that sees
+            nothing.
         logsumexp: `[batch, Hk, G, Lq]`, float64; minus infinity for such a query. It is wide so
             that `backward` gets the weights back from it without losing digits.
 
@@ -103,7 +105,7 @@ def forward(
         UnsupportedError: the kernels are absent, or a tensor is not on the CPU.
     """
     lead = _lead("forward", query, key, value, intervals)
-    output = query.new_empty(*lead, value.shape[-1])
+    output = query.new_empty(*lead, value.shape[-1], dtype=accumulation_dtype(query.dtype))
     logsumexp = torch.empty(lead, dtype=torch.float64)
     if 0 in (*lead, key.shape[-2]):
         return output.zero_(), logsumexp.fill_(-torch.inf)
@@ -133,7 +135,7 @@ def backward(
     are added to `gradient` of each bias that has it."""
     lead = _lead("backward", query, key, value, intervals)
     wide = (*lead, value.shape[-1])
-    _check_saved("backward", "output", output, wide, query.dtype)
+    _check_saved("backward", "output", output, wide, accumulation_dtype(query.dtype))
     _check_saved("backward", "output_gradient", output_gradient, wide, query.dtype)
     _check_saved("backward", "logsumexp", logsumexp, lead, torch.float64)
     if 0 in (*lead, key.shape[-2]):

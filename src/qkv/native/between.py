@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from .._tensors import accumulation_dtype
 from .request import BIASES, Bias
 
 MOST_BIASES = 8  # as in cpp/request.h
@@ -62,7 +63,7 @@ def check(
         fits(function, "bits", bits, (*lead, (keys + 7) // 8), torch.uint8, shared=4)
     if positions is not None:
         fits(function, "positions", positions, lead, torch.int64, shared=3)
-    real = torch.float64 if dtype == torch.float64 else torch.float32
+    real = accumulation_dtype(dtype)
     for bias in biases:
         if bias.values is None:
             if BIASES[bias.kind] != "soft_cap":

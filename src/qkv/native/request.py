@@ -70,7 +70,7 @@ class Request:
     query: Tensor
     key: Tensor
     value: Tensor | None = None
-    output: Tensor | None = None
+    output: Tensor | None = None  # in the type of the arithmetic, for `backward` reads it again
     logsumexp: Tensor | None = None  # float64 `[batch, Hk, G, Lq]`
     output_gradient: Tensor | None = None
     query_gradient: Tensor | None = None

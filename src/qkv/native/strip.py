@@ -12,8 +12,11 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from .._tensors import accumulation_dtype
 from . import _asked, _check_saved, _dense, _gradients, _lead, _module, between
 from .request import NORMALIZERS, Bias, Request
+
+STEEPEST = 2.0  # alpha of entmax: beyond it weights rise infinitely steeply from the threshold on
 
 
 @dataclass(frozen=True)
@@ -27,8 +30,8 @@ class Stages:
         positions: of the queries among the keys.
         additive_weight: the score is additive with this weight; the scale is not used then.
         normalizer: one of `NORMALIZERS`.
-        parameter: the sink of softmax, the bias of sigmoid, the alpha of entmax (more than 1), as
-            float64 `[batch, Hk, G, 1]`.
+        parameter: the sink of softmax, the bias of sigmoid, the alpha of entmax (more than 1, up to
+            `STEEPEST`), as float64 `[batch, Hk, G, 1]`.
         top: the k of topk.
         dropout: the probability that a weight is dropped.
         dropout_states: for each query, from `qkv._dropout.row_states`.
@@ -49,13 +52,13 @@ class Stages:
 def strip_forward(
     query: Tensor, key: Tensor, value: Tensor, scale: float, stages: Stages
 ) -> tuple[Tensor, Tensor | None]:
-    """`weights @ value`, and of a softmax the logarithm of each row's sum of exponentials (without
-    the sink's), float64 `[batch, Hk, G, Lq]`.
+    """`weights @ value` in the type of the arithmetic, and of a softmax the logarithm of each row's
+    sum of exponentials (without the sink's), float64 `[batch, Hk, G, Lq]`.
 
     Args and errors: those of `forward`, for the tensors that it has too.
     """
     lead = _lead("strip_forward", query, key, value, stages.intervals)
-    output = query.new_empty(*lead, value.shape[-1])
+    output = query.new_empty(*lead, value.shape[-1], dtype=accumulation_dtype(query.dtype))
     logsumexp = None
     if stages.normalizer == "softmax":
         logsumexp = torch.full(lead, -torch.inf, dtype=torch.float64)
@@ -147,8 +150,12 @@ def _check(
         raise ValueError(f"{function}: normalizer must be one of {known}; got {stages.normalizer}")
     if stages.normalizer == "topk" and stages.top < 1:
         raise ValueError(f"{function}: top must be positive; got {stages.top}")
-    if stages.normalizer == "entmax" and stages.parameter is None:
-        raise ValueError(f"{function}: entmax must have its alpha as parameter")
+    if stages.normalizer == "entmax":
+        if stages.parameter is None:
+            raise ValueError(f"{function}: entmax must have its alpha as parameter")
+        if bool((stages.parameter > STEEPEST).any()):
+            alpha = stages.parameter.max().item()
+            raise ValueError(f"{function}: alpha must be at most {STEEPEST:g}; got {alpha:g}")
     between.check(
         function,
         lead,
@@ -165,6 +172,5 @@ def _check(
     if stages.dropout_states is not None:
         between.fits(function, "dropout_states", stages.dropout_states, lead, torch.int64, shared=0)
     if stages.additive_weight is not None:
-        real = torch.float64 if query.dtype == torch.float64 else torch.float32
-        width = (query.shape[-1],)
+        real, width = accumulation_dtype(query.dtype), (query.shape[-1],)
         between.fits(function, "additive_weight", stages.additive_weight, width, real, shared=0)

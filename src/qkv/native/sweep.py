@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
+from .._tensors import accumulation_dtype
 from ..measures.pool import cells_of_map
 from . import _dense, _lead, _module
 from .request import TYPES, Request, Statistics
@@ -32,7 +33,7 @@ class Wanted:
 class Found(Statistics):
     """What a sweep gives; None is what was not asked for."""
 
-    output: Tensor | None = None  # `[batch, Hk, G, Lq, Dv]`, in the type of the inputs
+    output: Tensor | None = None  # `[batch, Hk, G, Lq, Dv]`, in the type of the arithmetic
     logsumexp: Tensor | None = None  # float64 `[batch, Hk, G, Lq]`
 
 
@@ -49,7 +50,8 @@ def sweep(
     asked = _staged("sweep", lead, query, key, values, scale, stages)
     found = _room(asked, wanted)
     if value is not None:
-        found.output = query.new_empty(*lead, value.shape[-1])
+        wide = accumulation_dtype(query.dtype)
+        found.output = query.new_empty(*lead, value.shape[-1], dtype=wide)
     asked.statistics, asked.output, asked.logsumexp = found, found.output, found.logsumexp
     if 0 in (*lead, key.shape[-2]):
         return _of_nothing(found)
@@ -64,7 +66,7 @@ def _room(asked: Request, wanted: Wanted) -> Found:
     """Where the kernels write what is wanted."""
     lead, heads, keys = asked.lead, asked.lead[:3], asked.key.shape[-2]
     storage = TYPES[asked.type]
-    number = torch.float64 if storage == torch.float64 else torch.float32
+    number = accumulation_dtype(storage)
     found = Found()
     if wanted.logsumexp:
         found.logsumexp = torch.empty(lead, dtype=torch.float64)

@@ -19,7 +19,10 @@ WHAT = {
     "see the dog": "看见那只狗",
 }
 PAIRS = [Pair(f"{a} {b}.", f"{c}{d}。") for a, c in WHO.items() for b, d in WHAT.items()]
-SIZES = {"embedding": 32, "hidden": 32, "attention": 16, "dropout": 0.0}
+SIZES = {
+    "encoder": "gru", "decoder": "gru", "width": 32, "encoder_layers": 1, "decoder_layers": 1,
+    "feeding": "upper", "dropout": 0.0,
+}  # fmt: skip
 
 
 def make_task(**changes):

@@ -11,6 +11,7 @@ from qkv.models import (
     SequenceToSequence,
     SequenceToSequenceConfig,
 )
+from qkv.models.sequence_to_sequence_config import DECODERS, ENCODERS, FEEDING, SCORES
 from qkv.tasks.tokens import END, FIRST, PADDING, START
 from qkv.tasks.translation import search
 from qkv.tasks.translation.search import beam_search
@@ -26,14 +27,18 @@ def transformer():
     return SequenceToSequence(config)
 
 
-@pytest.fixture(params=[recurrent, transformer])
-def model(request):
+def caring(make):
     torch.manual_seed(5)
-    model = request.param().double().eval()
+    model = make().double().eval()
     with torch.no_grad():  # an untrained model is indifferent; make it care
         for parameter in model.parameters():
             parameter *= 3
     return model
+
+
+@pytest.fixture(params=[recurrent, transformer])
+def model(request):
+    return caring(request.param)
 
 
 def sources():
@@ -96,6 +101,28 @@ def test_a_wide_beam_finds_the_best_of_all(model, monkeypatch):
 
 
 def test_a_batch_finds_what_its_sentences_find_alone(model):
+    assert_batch_equals_one_by_one(model)
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+@pytest.mark.parametrize("encoder", ENCODERS)
+def test_every_encoder_and_decoder_searches_a_batch_as_one_by_one(encoder, decoder):
+    config = SequenceToSequenceConfig(
+        12, 7, encoder=encoder, decoder=decoder, width=8, encoder_layers=1, decoder_layers=2
+    )
+    assert_batch_equals_one_by_one(caring(lambda: SequenceToSequence(config)))
+
+
+@pytest.mark.parametrize("feeding", FEEDING)
+@pytest.mark.parametrize("score", SCORES)
+def test_every_recurrent_decoder_searches_a_batch_as_one_by_one(score, feeding):
+    config = SequenceToSequenceConfig(
+        12, 7, encoder="rnn", decoder="lstm", width=8, score=score, feeding=feeding
+    )
+    assert_batch_equals_one_by_one(caring(lambda: SequenceToSequence(config)))
+
+
+def assert_batch_equals_one_by_one(model):
     source, lengths = sources()
     together = run(model, source, lengths)
     for row, found in enumerate(together):

@@ -19,7 +19,7 @@ from qkv.tasks.translation.training import evaluate, interleave, train_translato
 
 SETTINGS = Settings(epochs=2, save_every=3)
 OPTIONS = Options(batch_tokens=40, source_pieces=300)
-SMALL = SIZES | {"hidden": 8, "dropout": 0.2}
+SMALL = SIZES | {"width": 8, "dropout": 0.2}
 
 
 @pytest.fixture
@@ -77,6 +77,21 @@ def test_killed_and_resumed_equals_uninterrupted(data, tmp_path):
     run(data, tmp_path / "killed", resume=True)
     run(data, tmp_path / "whole")
     assert_same(tmp_path / "killed", tmp_path / "whole")
+
+
+def test_a_transformer_that_is_resumed_equals_one_that_was_not(data, tmp_path):
+    sizes = {"width": 8, "heads": 2, "encoder_layers": 1, "decoder_layers": 1, "dropout": 0.2}
+    options = {"schedule": "inverse-square-root", "warmup": 2, "average": 0.5}
+    for folder, limits in (("stopped", (3, 6)), ("whole", (6,))):
+        for number, steps in enumerate(limits):
+            train_translator(
+                data, tmp_path / folder, Settings(steps=steps, **options), OPTIONS, sizes,
+                resume=number > 0, say=[].append,
+            )  # fmt: skip
+    one, other = weights(tmp_path / "stopped"), weights(tmp_path / "whole")
+    assert one.keys() == other.keys()
+    for name, value in one.items():
+        torch.testing.assert_close(other[name], value, rtol=0, atol=0)
 
 
 def test_what_is_held_out_is_written_and_never_trained_on(data, tmp_path, monkeypatch):

@@ -8,7 +8,7 @@ import torch
 
 import qkv
 from conftest import PAIRS, make_task
-from qkv.models import EncoderDecoder
+from qkv.models import SequenceToSequence
 from qkv.tasks.translation import Translator
 
 SENTENCE = "My old friends live in Beijing now."
@@ -44,11 +44,12 @@ def test_the_alignment_is_what_the_decoder_used_at_each_step(translator):
     read = torch.tensor([[1, *translator.target.encode([result.text])[0][:-1]]])
     with torch.no_grad():
         state, weights = model.start(source, lengths), []
+        keys = model.decoder.alignment.key(model.encoder(model.source_embedding(source) * 32**0.5))
         for column in range(read.shape[1]):
-            asked, _, _ = model._ask(read[:, column : column + 1], state)
-            scores = torch.tanh(model.query(asked[0]) + state.encoded.key[0]) @ model.weight
-            weights.append(scores.softmax(-1))
             _, state = model.decode(read[:, column : column + 1], state)
+            asking = state.memory[:, 0]  # the lower layer's state
+            compared = torch.tanh(model.decoder.alignment.query(asking) + keys[0])
+            weights.append((compared @ model.decoder.alignment.score().weight).softmax(-1))
     torch.testing.assert_close(matrix.dense(), torch.stack(weights), rtol=1e-4, atol=1e-6)
     assert not matrix.dense().requires_grad
 
@@ -86,7 +87,7 @@ def test_a_long_text_is_translated_in_parts(translator):
     assert result.text == "".join(pair.target for pair in PAIRS)
     assert [part.text for part in result.parts] == [pair.target for pair in PAIRS]
     assert all(part.alignment is not None for part in result.parts)
-    assert result.alignment is None
+    assert (result.alignment, result.matrices) == (None, ())
     assert result.source_tokens == tuple(t for part in result.parts for t in part.source_tokens)
     assert result.tokens == tuple(t for part in result.parts for t in part.tokens)
     flat = [result.source_tokens[start:stop] for start, stop in result.source_spans]
@@ -160,6 +161,7 @@ def changed(**fields):
         ("config.json", lambda content: b"[]", "config.json must hold a JSON object; got list"),
         ("config.json", lambda content: b"\xff\xfe", "config.json cannot be read"),
         ("config.json", changed(format="gpt2"), "its format is 'gpt2', not 'qkv translator 1'"),
+        ("config.json", changed(family="t5"), "family must be one of .*; got 't5'"),
         ("config.json", changed(model={}), "not a translator that qkv can load"),
         ("config.json", changed(model=None), "not a translator that qkv can load"),
         ("config.json", changed(longest="many"), "not a translator that qkv can load"),
@@ -190,11 +192,11 @@ def test_weights_of_another_model_or_of_none_are_refused(learnt, tmp_path):
     folder = tmp_path / "model"
     shutil.copytree(learnt, folder)
     translator = Translator.load(learnt)
-    config = make_task(hidden=8).model().config
-    translator.model = EncoderDecoder(config)
+    config = make_task(width=8).model().config
+    translator.model = SequenceToSequence(config)
     translator.save(tmp_path / "other")
     shutil.copy(tmp_path / "other" / "model.safetensors", folder)
-    with pytest.raises(ValueError, match=r"bridge.bias must be \[32\]; got \[8\]"):
+    with pytest.raises(ValueError, match=r"decoder.alignment.key.bias must be \[32\]; got \[8\]"):
         Translator.load(folder)
     translator = Translator.load(learnt)
     with torch.no_grad():
@@ -208,7 +210,7 @@ def test_a_model_without_attention_has_no_alignment(translator):
     task = make_task(score="none")
     plain = Translator(task.model().eval(), task.source, task.target, 60)
     [result] = plain.translate(["We sleep."])
-    assert result.alignment is None
+    assert (result.alignment, result.matrices) == (None, ())
     assert result.tokens[-1] == "</s>"
 
 

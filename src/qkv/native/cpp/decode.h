@@ -199,14 +199,14 @@ class Decode {
             whole.total += factors.data()[part] * state.total;
         }
         const Lead own = lead_of(lead, row);
-        Storage* to = row_of<Storage>(request_.output, own, row % request_.queries);
+        Number* to = row_of<Number>(request_.output, own, row % request_.queries);
         for (std::int64_t j = 0; j < request_.value_width; ++j) {
             Number found = 0;
             for (std::int64_t part = 0; part < parts_; ++part) {
                 const Number factor = factors.data()[part];
                 if (factor != 0) found += factor * output[part * rows_ * request_.value_width + j];
             }
-            narrow(found * whole.inverse(), to + j);
+            to[j] = found * whole.inverse();
         }
         *row_of<double>(request_.logsumexp, own, row % request_.queries) = whole.logsumexp();
     }

@@ -140,9 +140,9 @@ class Forward {
     void finish(Lead lead, std::int64_t first, std::int64_t rows, Scratch& scratch) const {
         for (std::int64_t i = 0; i < rows; ++i) {
             const Number inverse = scratch.states[i].inverse();
-            Storage* output = row_of<Storage>(request_.output, lead, first + i);
+            Number* output = row_of<Number>(request_.output, lead, first + i);
             for (std::int64_t j = 0; j < request_.value_width; ++j)
-                narrow(scratch.output[i * value_width_ + j] * inverse, output + j);
+                output[j] = scratch.output[i * value_width_ + j] * inverse;
             *row_of<double>(request_.logsumexp, lead, first + i) =
                 scratch.states[i].logsumexp();
         }

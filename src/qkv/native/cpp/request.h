@@ -80,7 +80,7 @@ struct Request {
     std::uint32_t dropout_threshold;
     double dropout_factor;
 
-    Tensor output;     // [batch, heads, group, queries, value_width], in the type of the inputs
+    Tensor output;     // [batch, heads, group, queries, value_width], in the type of the arithmetic
     Tensor logsumexp;  // [batch, heads, group, queries], natural logarithm, float64
 
     Tensor output_gradient, query_gradient, key_gradient, value_gradient;

@@ -34,19 +34,18 @@ struct RowTerms {
 template <class Storage>
 double output_dot(const Request& request, Lead lead, std::int64_t row) {
     using Number = Real<Storage>;
-    const Storage* output = row_of<Storage>(request.output, lead, row);
+    const Number* output = row_of<Number>(request.output, lead, row);
     const Storage* gradient = row_of<Storage>(request.output_gradient, lead, row);
     double sums[lanes<Number>] = {};
     std::int64_t j = 0;
     for (; j + lanes<Number> <= request.value_width; j += lanes<Number>) {
-        Number left[lanes<Number>], right[lanes<Number>];
-        store(left, widened(output + j));
+        Number right[lanes<Number>];
         store(right, widened(gradient + j));
         for (int lane = 0; lane < lanes<Number>; ++lane)
-            sums[lane] += double(left[lane]) * double(right[lane]);
+            sums[lane] += double(output[j + lane]) * double(right[lane]);
     }
     for (; j < request.value_width; ++j)
-        sums[0] += double(widened_one(output + j)) * double(widened_one(gradient + j));
+        sums[0] += double(output[j]) * double(widened_one(gradient + j));
     double total = 0;
     for (double part : sums) total += part;
     return total;

@@ -88,10 +88,10 @@ class StripForward {
         else
             add_dense(strip, value, scratch);
         for (std::int64_t row = 0; row < strip.rows(); ++row) {
-            Storage* output =
-                row_of<Storage>(request_.output, strip.lead, strip.queries.start + row);
+            Number* output =
+                row_of<Number>(request_.output, strip.lead, strip.queries.start + row);
             for (std::int64_t j = 0; j < request_.value_width; ++j)
-                narrow(scratch.output[row * width + j], output + j);
+                output[j] = scratch.output[row * width + j];
         }
     }
 

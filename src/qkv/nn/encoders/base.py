@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from ..._matrix import AttentionMatrix
-from ..padding import check_lengths, check_sequences, without_padding
+from ..padding import check_lengths, check_sequences, mean_of_real, without_padding
 
 
 class Encoder(nn.Module):
@@ -38,6 +38,11 @@ class Encoder(nn.Module):
         """How the rows look at each other, `[B, H, L, L]` for each layer that attends, from below;
         none for an encoder that does not."""
         return self.looks(self._real(x, lengths), lengths)
+
+    def summary(self, states: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """The states of each sequence as one vector, `[B, width]`: their mean, or, where the
+        encoder has a final state, that."""
+        return mean_of_real(states, lengths)
 
     def read(self, x: Tensor, lengths: Tensor | None) -> Tensor:
         """The states; `x` is checked, and zero in padding. What comes there is thrown away."""

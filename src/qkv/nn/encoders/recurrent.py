@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from ..recurrent import Recurrent
@@ -35,6 +36,7 @@ class RecurrentEncoder(Encoder):
         check_layers("RecurrentEncoder", layers)
         if bidirectional and width % 2:
             raise ValueError(f"RecurrentEncoder: width of two directions must be even; got {width}")
+        self.bidirectional = bidirectional
         self.layers = Recurrent(
             cell,
             inputs,
@@ -49,3 +51,15 @@ class RecurrentEncoder(Encoder):
             # Torch packs no empty sequence; one row of zeros is read for it, and thrown away.
             lengths = lengths.expand(x.shape[0]).clamp(min=1)
         return self.layers(x, lengths=lengths)[0]
+
+    def summary(self, states: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """The state where each direction ends: the last real one, backwards the first."""
+        if lengths is None:
+            last = states[:, -1]
+        else:
+            rows = torch.arange(len(states), device=states.device)
+            last = states[rows, lengths.expand(len(states)).clamp(min=1) - 1]
+        if not self.bidirectional:
+            return last
+        half = self.width // 2
+        return torch.cat([last[:, :half], states[:, 0, half:]], dim=-1)

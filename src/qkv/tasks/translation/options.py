@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from qkv._options import Options as Checked
 from qkv._options import option
 from qkv.tasks.tokens import KINDS
+
+# Where they differ from those of all tasks.
+DEFAULTS: dict[str, Any] = {"learning_rate": 1e-3, "warmup": 400, "average": 0.998}
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,7 @@ class Options(Checked):
     )
     target_pieces: int = option(6000, "Byte pairs of the target.", at_least=256)
     longest: int = option(60, "Pairs with more tokens on a side are left out.", at_least=8)
-    batch_tokens: int = option(2500, "Target tokens of a batch.", at_least=1)
+    batch_tokens: int = option(4096, "Target tokens of a batch.", at_least=1)
     label_smoothing: float = option(0.1, "Label smoothing.", at_least=0, below=1)
     validation_sentences: int = option(
         500, "Sentences that are translated to measure BLEU after each epoch.", at_least=1

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch.nn.functional as F
 
-from qkv.models import EncoderDecoder, EncoderDecoderConfig
+from qkv.models import SequenceToSequence, SequenceToSequenceConfig
 from qkv.tasks.task import Loss
 from qkv.tasks.tokens import PADDING, Tokens, are_chinese
 from qkv.tasks.translation.batches import Batch, EncodedPair, bucketed, make_batch
@@ -36,7 +36,7 @@ class _Batches:
 
 
 class TranslationTask:
-    """Learns an `EncoderDecoder` from sentence pairs; the best is that of highest BLEU."""
+    """Learns a `SequenceToSequence` from sentence pairs; the best is that of highest BLEU."""
 
     best = "bleu"
     unit = "tokens"
@@ -68,18 +68,18 @@ class TranslationTask:
     def identity(self) -> dict[str, Any]:
         return {"data": self.data, **asdict(self.options), **self.sizes}
 
-    def model(self) -> EncoderDecoder:
-        config = EncoderDecoderConfig(self.source.size, self.target.size, **self.sizes)
-        return EncoderDecoder(config)
+    def model(self) -> SequenceToSequence:
+        config = SequenceToSequenceConfig(self.source.size, self.target.size, **self.sizes)
+        return SequenceToSequence(config)
 
     def batches(self, epoch: int) -> _Batches:
         seed = self.seed * 1_000_003 + epoch
         return _Batches(self.train, bucketed(self.train, self.options.batch_tokens, seed))
 
-    def loss(self, model: EncoderDecoder, batch: Batch) -> Loss:
+    def loss(self, model: SequenceToSequence, batch: Batch) -> Loss:
         return self._loss(model, batch, self.options.label_smoothing)
 
-    def validate(self, model: EncoderDecoder) -> dict[str, float]:
+    def validate(self, model: SequenceToSequence) -> dict[str, float]:
         figures = {}
         encoded, _ = self._encode(self.validation)
         groups = bucketed(encoded, self.options.batch_tokens, None)
@@ -94,7 +94,7 @@ class TranslationTask:
         figures["bleu"] = score.score
         return figures
 
-    def save(self, model: EncoderDecoder, folder: Path) -> None:
+    def save(self, model: SequenceToSequence, folder: Path) -> None:
         Translator(model, self.source, self.target, self.options.longest).save(folder)
 
     def _encode(self, pairs: list[Pair]) -> tuple[list[EncodedPair], int]:
@@ -105,7 +105,7 @@ class TranslationTask:
         kept = [pair for pair in both if max(map(len, pair)) <= self.options.longest]
         return kept, len(both) - len(kept)
 
-    def _loss(self, model: EncoderDecoder, batch: Batch, smoothing: float) -> Loss:
+    def _loss(self, model: SequenceToSequence, batch: Batch, smoothing: float) -> Loss:
         logits = model(batch.source, batch.lengths, batch.target)
         total = F.cross_entropy(
             logits.flatten(0, 1),

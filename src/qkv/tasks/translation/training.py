@@ -31,7 +31,7 @@ def train_translator(
 ) -> dict[str, float]:
     """Train a translator into `folder` and return the last validation's figures.
 
-    `sizes` are fields of `EncoderDecoderConfig`. The held-out pairs are written to
+    `sizes` are fields of `SequenceToSequenceConfig`. The held-out pairs are written to
     `folder/training/held-out`, a file for each kind and file of origin. `say` gets what there is
     to say about the data.
     """

@@ -3,56 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor
 
-import qkv
-from qkv.models import EncoderDecoder, EncoderDecoderConfig
+from qkv.models import (
+    EncoderDecoder,
+    EncoderDecoderConfig,
+    SequenceToSequence,
+    SequenceToSequenceConfig,
+)
 from qkv.tasks.buckets import padded
 from qkv.tasks.files import fill, loading, read_model, write_model
 from qkv.tasks.tokens import END_TEXT, START, Tokens, words
 from qkv.tasks.translation.search import Hypothesis, beam_search
 from qkv.tasks.translation.sentences import chunks
+from qkv.tasks.translation.translation import Translation, alignment_of, joined
 
 FORMAT = "qkv translator 1"
+FAMILIES: dict[str, tuple[Any, Any]] = {
+    "encoder-decoder": (EncoderDecoder, EncoderDecoderConfig),
+    "sequence-to-sequence": (SequenceToSequence, SequenceToSequenceConfig),
+}
+OLDEST = "encoder-decoder"  # what a folder holds that names no family
 SHORTEST_LIMIT = 8  # a chunk holds at least a character, which may be four byte tokens
 SHIPPED = Path(__file__).parents[2] / "weights" / "en-zh"
 
 
-@dataclass(frozen=True)
-class Translation:
-    """A translated text.
-
-    `source_tokens` are the pieces that the encoder read, `tokens` those that the decoder wrote,
-    each with its end mark `</s>`. `source_spans` groups the source pieces into words: ranges
-    `(start, stop)` in order, the end mark by itself. `score` is the log-probability in nats per
-    token. `alignment` is the attention matrix `[len(tokens), len(source_tokens)]`: row i is where
-    the decoder looked to write token i; None for a model without attention.
-
-    A text longer than anything the model was trained on is translated sentence by sentence:
-    `parts` then holds these, each with its alignment, and the whole has none.
-    """
-
-    source: str
-    text: str
-    source_tokens: tuple[str, ...]
-    tokens: tuple[str, ...]
-    source_spans: tuple[tuple[int, int], ...]
-    score: float
-    alignment: qkv.AttentionMatrix | None = field(default=None, repr=False, compare=False)
-    parts: tuple[Translation, ...] = field(default=(), repr=False)
-
-
 class Translator:
-    """An encoder-decoder with the tokens of its two languages.
+    """A translation model with the tokens of its two languages.
 
     `longest` is the number of source tokens beyond which a text is cut into sentences. The model
     is put into evaluation mode; it may be on any device.
     """
 
-    def __init__(self, model: EncoderDecoder, source: Tokens, target: Tokens, longest: int) -> None:
+    def __init__(
+        self,
+        model: EncoderDecoder | SequenceToSequence,
+        source: Tokens,
+        target: Tokens,
+        longest: int,
+    ) -> None:
         if type(longest) is not int or longest < SHORTEST_LIMIT:
             raise ValueError(
                 f"Translator: longest must be an int >= {SHORTEST_LIMIT}; got {longest!r}"
@@ -69,11 +63,15 @@ class Translator:
         folder = SHIPPED if path is None else Path(path)
         config, tokenizer, weights = read_model(folder)
         with loading(folder, "a translator", config, FORMAT):
-            model = EncoderDecoder(EncoderDecoderConfig(**config["model"]))
+            family = config.get("family", OLDEST)
+            if family not in FAMILIES:
+                raise ValueError(f"family must be one of {', '.join(FAMILIES)}; got {family!r}")
+            network, sizes = FAMILIES[family]
+            model = network(sizes(**config["model"]))
             fill(model, weights)
             source, target = (Tokens.from_json(tokenizer[side]) for side in ("source", "target"))
-            sizes = (model.config.source_tokens, model.config.target_tokens)
-            if sizes != (source.size, target.size):
+            counts = (model.config.source_tokens, model.config.target_tokens)
+            if counts != (source.size, target.size):
                 raise ValueError("tokenizer.json is of another model: the token counts differ")
             return cls(model.requires_grad_(False), source, target, config["longest"])
 
@@ -82,8 +80,10 @@ class Translator:
 
         `dtype` is what the weights are stored in, e.g. `torch.float16`; None: as they are.
         """
+        [family] = [name for name, (network, _) in FAMILIES.items() if type(self.model) is network]
         config = {
             "format": FORMAT,
+            "family": family,
             "longest": self.longest,
             "model": asdict(self.model.config),
         }
@@ -106,9 +106,7 @@ class Translator:
         form); `batch` texts are worked on at once. An empty text gives an empty translation.
         """
         _check(texts, beam, batch)
-        # Half of a surrogate pair, as undecodable bytes of standard input become, is no character.
-        whole = [text.encode("utf-8", "replace").decode() for text in texts]
-        cut = [chunks(text, self.source, self.longest) for text in whole]
+        cut = [chunks(_whole(text), self.source, self.longest) for text in texts]
         flat = [chunk for parts in cut for chunk in parts]
         # Texts of one length together: a batch takes as long as its longest.
         order = sorted(range(len(flat)), key=lambda i: len(flat[i]))
@@ -118,19 +116,36 @@ class Translator:
             results = self._batch([flat[i] for i in rows], beam, length_penalty)
             done.update(zip(rows, results, strict=True))
         results = iter(done[i] for i in range(len(flat)))
+        glue = "" if self.target.kind == "characters" else " "
         return [
-            self._join(text, [next(results) for _ in parts])
+            joined(text, [next(results) for _ in parts], glue)
             for text, parts in zip(texts, cut, strict=True)
         ]
 
+    @torch.no_grad()
+    def align(self, source: str, target: str) -> Translation:
+        """Forced decoding: what `translate` gives, for a translation that is known already.
+
+        Both texts are read whole, however long they are.
+        """
+        for name, text in (("source", source), ("target", target)):
+            if not isinstance(text, str) or not text.strip():
+                raise ValueError(f"Translator.align: {name} must be a str with words; got {text!r}")
+        text = " ".join(_whole(source).split())
+        [read], [written] = self.source.encode([text]), self.target.encode([_whole(target)])
+        tokens, lengths = self._on_device([read]), self._on_device([len(read)])
+        logits = self.model(tokens, lengths, self._on_device([[START, *written[:-1]]]))[0]
+        each = logits.log_softmax(-1)[range(len(written)), written]
+        found = Hypothesis(written, float(each.sum()))
+        return replace(self._one(text, read, found), source=source, text=target)
+
     def _batch(self, texts: list[str], beam: int, length_penalty: float) -> list[Translation]:
         sources = self.source.encode(texts)
-        device = self.model.output_bias.device
         tokens, lengths = padded(sources)
         found = beam_search(
             self.model,
-            tokens.to(device),
-            lengths.to(device),
+            tokens.to(self._device),
+            lengths.to(self._device),
             beam=beam,
             length_penalty=length_penalty,
             unknown=self.target.unknown,
@@ -140,8 +155,9 @@ class Translator:
     def _one(self, text: str, source: list[int], found: Hypothesis) -> Translation:
         offsets = self.source.offsets(text)
         spans = words(text, offsets)
-        read = [START, *found.tokens[:-1]]
-        device = self.model.output_bias.device
+        matrices = self.model.matrices(
+            self._on_device(source), self._on_device([START, *found.tokens])
+        )
         return Translation(
             source=text,
             text=self.target.decode(found.tokens),
@@ -149,30 +165,22 @@ class Translator:
             tokens=tuple(self.target.readable(number) for number in found.tokens),
             source_spans=(*spans, (len(offsets), len(offsets) + 1)),
             score=found.score,
-            alignment=self.model.attention(
-                torch.tensor(source, device=device), torch.tensor(read, device=device)
-            ),
+            alignment=alignment_of(matrices),
+            matrices=tuple(matrices),
         )
 
-    def _join(self, text: str, parts: list[Translation]) -> Translation:
-        if len(parts) == 1:
-            return replace(parts[0], source=text)
-        spans, shift = [], 0
-        for part in parts:
-            spans += [(start + shift, stop + shift) for start, stop in part.source_spans]
-            shift += len(part.source_tokens)
-        tokens = tuple(token for part in parts for token in part.tokens)
-        total = sum(part.score * len(part.tokens) for part in parts)
-        glue = "" if self.target.kind == "characters" else " "
-        return Translation(
-            source=text,
-            text=glue.join(part.text for part in parts),
-            source_tokens=tuple(token for part in parts for token in part.source_tokens),
-            tokens=tokens,
-            source_spans=tuple(spans),
-            score=total / len(tokens) if tokens else 0.0,
-            parts=tuple(parts),
-        )
+    @property
+    def _device(self) -> torch.device:
+        return self.model.output_bias.device
+
+    def _on_device(self, numbers: list[Any]) -> Tensor:
+        return torch.tensor(numbers, device=self._device)
+
+
+def _whole(text: str) -> str:
+    """The text without halves of surrogate pairs, which undecodable bytes of standard input become
+    and which are no characters."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _check(texts: Sequence[str], beam: int, batch: int) -> None:

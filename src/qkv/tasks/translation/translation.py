@@ -1,0 +1,79 @@
+"""What a translator gives: a text, its tokens, and where each of them looked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+
+import qkv
+
+
+@dataclass(frozen=True)
+class Translation:
+    """A translated text.
+
+    `source_tokens` are the pieces that the encoder read, `tokens` those that the decoder wrote,
+    each with its end mark `</s>`. `source_spans` groups the source pieces into words: ranges
+    `(start, stop)` in order, the end mark by itself. `score` is the log-probability in nats per
+    token.
+
+    `alignment` is an attention matrix `[len(tokens), len(source_tokens)]`: row i is where the
+    decoder looked to write token i. It is the decoder's own matrix where it has one layer of one
+    head, as a recurrent one has; of a Transformer it holds the mean over all heads of all layers.
+    None for a model without attention.
+
+    `matrices` are the decoder's own, `[heads, len(tokens) + 1, len(source_tokens)]` of each layer
+    that attends, from below. Row i is the look taken to write token i; row i + 1 therefore the one
+    taken once token i was read, and the last row the one after the end mark.
+
+    A text longer than anything the model was trained on is translated sentence by sentence:
+    `parts` then holds these, each with its matrices, and the whole has none.
+    """
+
+    source: str
+    text: str
+    source_tokens: tuple[str, ...]
+    tokens: tuple[str, ...]
+    source_spans: tuple[tuple[int, int], ...]
+    score: float
+    alignment: qkv.AttentionMatrix | None = field(default=None, repr=False, compare=False)
+    matrices: tuple[qkv.AttentionMatrix, ...] = field(default=(), repr=False, compare=False)
+    parts: tuple[Translation, ...] = field(default=(), repr=False)
+
+
+def alignment_of(matrices: Sequence[qkv.AttentionMatrix]) -> qkv.AttentionMatrix | None:
+    """The one matrix `[tokens, source_tokens]` for those of each layer, which have a row more."""
+    if not matrices:
+        return None
+    heads, rows, _ = matrices[0].shape
+    if len(matrices) == heads == 1:
+        writing = torch.arange(rows - 1, device=matrices[0].device)
+        return replace(matrices[0], rows=writing)[0]
+    weights = torch.cat([matrix.dense() for matrix in matrices]).mean(0)[:-1]
+    # A softmax of logarithms gives the weights back.
+    logarithms = weights.clamp(min=torch.finfo(weights.dtype).tiny).log()
+    each = torch.eye(weights.shape[-1], dtype=weights.dtype, device=weights.device)
+    return qkv.attention(logarithms, each, score=qkv.Dot(scale=1.0))
+
+
+def joined(source: str, parts: list[Translation], glue: str) -> Translation:
+    """The translation of a text that was translated in parts."""
+    if len(parts) == 1:
+        return replace(parts[0], source=source)
+    spans, shift = [], 0
+    for part in parts:
+        spans += [(start + shift, stop + shift) for start, stop in part.source_spans]
+        shift += len(part.source_tokens)
+    tokens = tuple(token for part in parts for token in part.tokens)
+    total = sum(part.score * len(part.tokens) for part in parts)
+    return Translation(
+        source=source,
+        text=glue.join(part.text for part in parts),
+        source_tokens=tuple(token for part in parts for token in part.source_tokens),
+        tokens=tokens,
+        source_spans=tuple(spans),
+        score=total / len(tokens) if tokens else 0.0,
+        parts=tuple(parts),
+    )
