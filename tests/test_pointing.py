@@ -1,4 +1,4 @@
-"""The pointing game: what is pasted where, and what counts as a hit."""
+"""`benchmarks/pointing.py`: what is pasted where, and what counts as a hit."""
 
 import json
 import sys
@@ -12,7 +12,7 @@ from qkv.models import ImageClassifier, ImageClassifierConfig
 from qkv.tasks.classification import ImageLabeller
 from qkv.tasks.classification.images.data import read_pictures
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 pointing = pytest.importorskip("pointing", reason="the source distribution has no benchmarks")
 
 
