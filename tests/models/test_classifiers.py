@@ -107,6 +107,25 @@ def test_pictures_are_brought_to_mean_zero_and_deviation_one():
     assert not torch.allclose(model(images), before)
 
 
+def test_whitened_patches_have_variance_one_and_no_correlation():
+    # Neighbours in a row, and channels, agree.
+    images = (150 * torch.rand(40, 1, 16, 1) + 100 * torch.rand(40, 3, 16, 16)).to(torch.uint8)
+    model = ImageClassifier(ImageClassifierConfig(3, 16, 16, channels=4))
+    before = model.body.whitening.weight.clone()
+    model.fit(images)
+    layer = model.body.whitening
+    layer.bias.data.zero_()
+    normalized = (images - model.mean.view(3, 1, 1)) / model.deviation.view(3, 1, 1)
+    flat = layer(normalized)[..., :-1, :-1].transpose(0, 1).flatten(1)  # beyond is padding
+    assert torch.equal(flat[:12], -flat[12:])
+    covariance = (flat[:12] @ flat[:12].T) / flat.shape[1]
+    torch.testing.assert_close(covariance, torch.eye(12), rtol=0, atol=0.01)
+    assert not torch.equal(layer.weight, before)
+    model(images).sum().backward()
+    assert layer.weight.grad is None
+    assert layer.bias.grad is not None
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [

@@ -18,13 +18,15 @@ from qkv.models.image_classifier_config import (
 from qkv.models.residual import ResidualCNN
 from qkv.nn import AttentionPooling, LearntPositions, SelfAttentionEncoder
 
+_WHITENED = 1000  # pictures are enough to know how neighbouring pixels agree
+
 
 class ImageClassifier(nn.Module):
     """Pictures in, logits over classes out: a `ResidualCNN` or a `PatchTransformer`, then
     attention pooling, or the mean where the architecture is `cnn`.
 
-    `mean` and `deviation` `[3]` are those of the channels of the training pictures; they are
-    stored with the weights.
+    `mean` and `deviation` `[3]` are those of the channels of the training pictures (see `fit`);
+    they are stored with the weights.
     """
 
     mean: Tensor
@@ -40,6 +42,17 @@ class ImageClassifier(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
         self.output = nn.Linear(self.body.width, config.labels)
         self.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+
+    @torch.no_grad()
+    def fit(self, images: Tensor) -> None:
+        """Take what is computed, not learnt, from the training pictures `[N, 3, H, W]`."""
+        channels = images.transpose(0, 1).flatten(1)
+        for figure, buffer in (("mean", self.mean), ("std", self.deviation)):
+            found = [getattr(channel.double(), figure)() for channel in channels]
+            buffer.copy_(torch.stack(found))
+        self.deviation.clamp_(min=1.0)
+        if isinstance(self.body, ResidualCNN):
+            self.body.whitening.fit(self._normalized(images[:: -(-len(images) // _WHITENED)]))
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits `[B, labels]` of pictures `[B, 3, H, W]` with values from 0 to 255."""
@@ -62,9 +75,12 @@ class ImageClassifier(nn.Module):
 
     def read(self, images: Tensor) -> Tensor:
         """The map `[B, C, h, w]` of pictures `[B, 3, H, W]`."""
-        mean, deviation = (b.view(3, 1, 1) for b in (self.mean, self.deviation))
-        images = (images.to(mean.dtype) - mean) / deviation
+        images = self._normalized(images)
         return self.body(images.contiguous(memory_format=torch.channels_last))
+
+    def _normalized(self, images: Tensor) -> Tensor:
+        mean, deviation = (b.view(3, 1, 1) for b in (self.mean, self.deviation))
+        return (images.to(mean.dtype) - mean) / deviation
 
 
 class PatchTransformer(nn.Module):

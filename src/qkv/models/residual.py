@@ -6,28 +6,25 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from qkv.models.image_classifier_config import HEADS
+from qkv.models.whitening import Whitening
 from qkv.nn import AttentionPooling, SpatialAttention
 
 
 class ResidualBlock(nn.Module):
     """Two convolutions whose answer is added to what they read, `[B, C, H, W]`.
 
-    Source: He et al., "Deep Residual Learning for Image Recognition" (2016), figure 5, left; the
-    shortcut: He et al., "Bag of Tricks for Image Classification with Convolutional Neural
-    Networks" (2019), figure 2 (c).
+    Source: He et al., "Deep Residual Learning for Image Recognition" (2016), figure 5, left.
     """
 
-    def __init__(self, inputs: int, channels: int, stride: int) -> None:
+    def __init__(self, channels: int) -> None:
         super().__init__()
-        self.first = _convolution(inputs, channels, 3, stride)
-        self.second = _convolution(channels, channels, 3)
+        self.first = nn.Sequential(_convolution(channels, channels), nn.BatchNorm2d(channels))
+        self.second = nn.Sequential(_convolution(channels, channels), nn.BatchNorm2d(channels))
         # Training starts from the identity: the block adds nothing at first.
         nn.init.zeros_(self.second[1].get_parameter("weight"))
-        same = inputs == channels and stride == 1
-        self.shortcut = nn.Identity() if same else _shortcut(inputs, channels, stride)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.relu(self.shortcut(x) + self.second(F.relu(self.first(x))))
+        return F.relu(x + self.second(F.relu(self.first(x))))
 
 
 class PlaceBlock(nn.Module):
@@ -46,21 +43,43 @@ class PlaceBlock(nn.Module):
 
 
 class ResidualCNN(nn.Sequential):
-    """`[B, 3, H, W]` to a map `[B, 4 * channels, H / 4, W / 4]`: three stages of `blocks` residual
-    blocks, each stage with twice the channels of the one before on a quarter of its places, then
-    spatial attention or, without it, a `PlaceBlock` with as many parameters as spatial attention
-    and attention pooling have together."""
+    """`[B, 3, H, W]` to a map `[B, 4 * channels, H / 4, W / 4]`: whitening, two stages, and spatial
+    attention or, without it, a `PlaceBlock` with as many parameters as spatial attention and
+    attention pooling have together.
+
+    A stage is a convolution, to `channels` and then to four times as many, the largest of whose
+    answers at four places goes on, and `blocks` residual blocks: nearly all is computed on a
+    quarter of the places or less. Source: Page, "How to Train Your ResNet" (2018), made smaller.
+    """
 
     def __init__(self, channels: int, blocks: int, heads: int | None) -> None:
-        layers: list[nn.Module] = [_convolution(3, channels, 3), nn.ReLU()]
-        inputs = channels
-        for stage in range(3):
-            width = channels * 2**stage
-            for block in range(blocks):
-                layers.append(ResidualBlock(inputs, width, 2 if stage and not block else 1))
-                inputs = width
-        super().__init__(*layers, _last(inputs, heads))
-        self.width = inputs
+        width = 4 * channels
+        super().__init__(
+            Whitening(),
+            nn.ReLU(),
+            _stage(24, channels, blocks),
+            _stage(channels, width, blocks),
+            _last(width, heads),
+        )
+        self.width = width
+
+    @property
+    def whitening(self) -> Whitening:
+        """The first layer."""
+        first = self[0]
+        assert isinstance(first, Whitening)
+        return first
+
+
+def _stage(inputs: int, channels: int, blocks: int) -> nn.Sequential:
+    # Pooled first, normalization and activation have a quarter of the places to go through.
+    return nn.Sequential(
+        _convolution(inputs, channels),
+        nn.MaxPool2d(2),
+        nn.BatchNorm2d(channels),
+        nn.ReLU(),
+        *(ResidualBlock(channels) for _ in range(blocks)),
+    )
 
 
 def _last(width: int, heads: int | None) -> nn.Module:
@@ -70,18 +89,5 @@ def _last(width: int, heads: int | None) -> nn.Module:
     return PlaceBlock(width, sum(p.numel() for layer in replaced for p in layer.parameters()))
 
 
-def _shortcut(inputs: int, channels: int, stride: int) -> nn.Sequential:
-    """The mean of the places that become one, then new channels.
-
-    A strided 1×1 convolution would skip places. Its gradient for fewer than 8 channels, channels
-    last, also writes outside of its memory in oneDNN, which torch 2.13 uses on processors.
-    """
-    mean = nn.AvgPool2d(stride, ceil_mode=True, count_include_pad=False)
-    return nn.Sequential(mean, *_convolution(inputs, channels, 1))
-
-
-def _convolution(inputs: int, channels: int, kernel: int, stride: int = 1) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(inputs, channels, kernel, stride, kernel // 2, bias=False),
-        nn.BatchNorm2d(channels),
-    )
+def _convolution(inputs: int, channels: int) -> nn.Conv2d:
+    return nn.Conv2d(inputs, channels, 3, padding=1, bias=False)

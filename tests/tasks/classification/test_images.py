@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from small import pictures, train_images, write_pictures
 
 from qkv.tasks.classification import ImageLabeller
-from qkv.tasks.classification.images.augmentation import mirrored, shifted
+from qkv.tasks.classification.images.augmentation import shifted
 from qkv.tasks.classification.images.data import Pictures, read_pictures, split_pictures
 from qkv.tasks.classification.images.options import Data, Options
 from qkv.tasks.classification.images.reading import read_picture
@@ -181,12 +181,26 @@ def test_copies_of_a_picture_are_split_together():
         Data(Path("a"), Path("b"), 0.1)
 
 
-def test_half_of_the_pictures_are_mirrored():
-    images = torch.arange(64).view(64, 1, 1, 1) * 10 + torch.arange(5)
-    found = mirrored(images, torch.Generator().manual_seed(0))
-    flipped = (found != images).flatten(1).any(1)
-    assert torch.equal(found[flipped], images[flipped].flip(3))
-    assert 20 < int(flipped.sum()) < 44
+def test_each_picture_is_mirrored_in_every_other_epoch():
+    images = torch.randint(0, 256, (64, 3, 8, 8), dtype=torch.uint8)
+    data = Pictures(images, ["a", "b"] * 32)
+    task = ImageTask(data, data, Options(batch=64, shift=0), {})
+    as_they_are = []
+    for epoch in range(4):
+        batch = task.batches(epoch)[0]
+        found = torch.empty_like(images)
+        found[_places(images, batch.inputs[0])] = batch.inputs[0]
+        as_they_are.append((found == images).flatten(1).all(1))
+        assert torch.equal(found.flip(3)[~as_they_are[-1]], images[~as_they_are[-1]])
+    assert 20 < int(as_they_are[0].sum()) < 44
+    assert torch.equal(as_they_are[0], ~as_they_are[1])
+    assert torch.equal(as_they_are[0], as_they_are[2])
+
+
+def _places(images, shown):
+    """Which picture each of those shown is, whatever its side."""
+    sums = images.flatten(1).sum(1).tolist()
+    return [sums.index(n) for n in shown.flatten(1).sum(1).tolist()]
 
 
 def test_shifts_move_the_whole_picture_and_repeat_its_edge():

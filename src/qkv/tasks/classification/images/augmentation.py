@@ -6,9 +6,8 @@ import torch
 from torch import Tensor
 
 
-def mirrored(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Half of the pictures `[B, 3, H, W]`, drawn by chance, left to right."""
-    chosen = torch.rand(len(images), generator=generator) < 0.5
+def mirrored(images: Tensor, chosen: Tensor) -> Tensor:
+    """Pictures `[B, 3, H, W]`, the `chosen` ones `[B]` left to right."""
     return torch.where(chosen.view(-1, 1, 1, 1), images.flip(3), images)
 
 

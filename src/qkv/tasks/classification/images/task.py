@@ -28,12 +28,13 @@ _VALIDATED_AT_ONCE = 500
 
 class _Batches:
     """An epoch's batches, made and varied when they are asked for: each by a generator of its own,
-    so that it is the same whoever asks, and when."""
+    so that it is the same whoever asks, and when. `sides` `[N]` are the pictures that are mirrored
+    in this epoch."""
 
     def __init__(
-        self, images: Tensor, classes: Tensor, order: Tensor, options: Options, seed: int
+        self, task: ImageTask, order: Tensor, sides: Tensor, options: Options, seed: int
     ) -> None:
-        self.images, self.classes = images, classes
+        self.images, self.classes, self.sides = task.train, task.classes, sides
         self.groups = order.split(options.batch)
         self.options, self.seed = options, seed
 
@@ -45,7 +46,7 @@ class _Batches:
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + number)
         images = self.images[group]
         if self.options.flips:
-            images = mirrored(images, generator)
+            images = mirrored(images, self.sides[group])
         if self.options.shift:
             images = shifted(images, self.options.shift, generator)
         name = f"{len(group)} pictures, the first number {int(group[0]) + 1} of the training data"
@@ -94,15 +95,18 @@ class ImageTask:
         model = ImageClassifier(
             ImageClassifierConfig(len(self.labels), height, width, **self.sizes)
         )
-        model.mean.copy_(self._over_channels("mean"))
-        model.deviation.copy_(self._over_channels("std").clamp(min=1.0))
+        model.fit(self.train)
         return model
 
     def batches(self, epoch: int) -> _Batches:
         seed = self.seed * 1_000_003 + epoch
         generator = torch.Generator().manual_seed(seed)
         order = torch.randperm(len(self.train), generator=generator)
-        return _Batches(self.train, self.classes, order, self.options, seed)
+        # Every other epoch each picture is mirrored, so that two epochs show all both ways
+        # (Jordan 2024, "94% on CIFAR-10 in 3.29 Seconds on a Single GPU", section 3.6).
+        always = torch.Generator().manual_seed(self.seed)
+        sides = torch.rand(len(self.train), generator=always) < 0.5
+        return _Batches(self, order, sides ^ bool(epoch % 2), self.options, seed)
 
     def loss(self, model: ImageClassifier, batch: Examples) -> Loss:
         return classification_loss(model, batch, self.options.label_smoothing)
@@ -116,8 +120,3 @@ class ImageTask:
 
     def save(self, model: ImageClassifier, folder: Path) -> None:
         ImageLabeller(model, self.labels).save(folder)
-
-    def _over_channels(self, figure: str) -> Tensor:
-        """A figure of each channel over all training pictures."""
-        channels = self.train.transpose(0, 1).flatten(1)
-        return torch.stack([getattr(channel.double(), figure)() for channel in channels])
