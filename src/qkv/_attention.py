@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from . import _dispatch
+from . import _dispatch, _native_plain
 from ._matrix import AttentionMatrix
 from ._prepare import PreparedKey
 from ._tensors import cast_for_autocast, is_tensor, shape_of
@@ -106,6 +106,10 @@ def attend(
     Returns:
         `[B..., H, Lq, Dv]`.
     """
+    if not options and not dropout and not isinstance(key, PreparedKey):
+        output = _native_plain.at_once(query, key, value)
+        if output is not None:
+            return output
     matrix = attention(query, key, **options)
     if dropout:
         matrix = matrix.dropout(dropout)

@@ -25,10 +25,7 @@ if TYPE_CHECKING:
 IMPLEMENTATIONS = (native, sdpa, tiled, reference)
 NAMES = ("auto", *(implementation.NAME for implementation in IMPLEMENTATIONS))
 _AUTOMATIC = (native, sdpa, tiled)
-
-# Below so many multiply-adds a call of torch's kernel costs less than one of ours.
-_SMALL_WORK = 2**21
-_SMALL = (sdpa, native, tiled)
+_ASKING_NATIVE = ("auto", native.NAME)
 
 
 @dataclass(frozen=True)
@@ -63,6 +60,10 @@ def run(matrix: AttentionMatrix, *measures: Measure) -> list[Any]:
         )
     if _traced.serves(matrix, measures):
         return [_traced.attend(matrix, measures)]
+    if matrix.impl in _ASKING_NATIVE:
+        results = native.run_plain(matrix, measures)
+        if results is not None:
+            return results
     implementation, _ = choose(matrix, measures)
     if implementation is sdpa:
         results = sdpa.run(matrix, measures, _differentiable(matrix))
@@ -80,8 +81,7 @@ def choose(matrix: AttentionMatrix, measures: tuple[Measure, ...]):
     """
     reasons = []
     if matrix.impl == "auto":
-        work = prod(matrix.shape) * matrix.query.shape[-1]
-        for implementation in _SMALL if work < _SMALL_WORK else _AUTOMATIC:
+        for implementation in _AUTOMATIC:
             reason = _unsuitable_reason(implementation, matrix, measures)
             if reason is None:
                 why = "; ".join(reasons) or "the fastest that serves the request"

@@ -3,7 +3,7 @@ cost little more than their work."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ from torch import Tensor
 from . import native
 from ._native_request import WIDEST
 from ._plain import is_plain
-from ._tensors import is_transformed
+from ._tensors import is_tensor, is_transformed
 from .measures.base import Measure
 from .measures.product import Product
 from .scores.dot import Dot
@@ -27,9 +27,10 @@ Again = Callable[[Tensor, Tensor, Tensor], Tensor]
 def serves(matrix: AttentionMatrix, measures: tuple[Measure, ...]) -> bool:
     """Whether this is plain attention whose tensors are as they most often are: `[H, L, D]` or
     `[B, H, L, D]`, nothing broadcast, nothing empty."""
-    if not is_plain(matrix, measures):
-        return False
-    query, key, value = _inputs(matrix, measures)
+    return is_plain(matrix, measures) and _fit(*_inputs(matrix, measures))
+
+
+def _fit(query: Tensor, key: Tensor, value: Tensor) -> bool:
     asking, asked, given = query.shape, key.shape, value.shape
     return (
         len(asking) in (3, 4)
@@ -46,12 +47,38 @@ def serves(matrix: AttentionMatrix, measures: tuple[Measure, ...]) -> bool:
     )
 
 
+def at_once(query: Tensor, key: Tensor, value: Tensor) -> Tensor | None:
+    """`softmax(query @ key.mT / √D) @ value` without a matrix in between, for that would take
+    longer than the product of a few queries and keys; None where this takes more than a call of
+    the kernels, derivatives for one, or where anything is wrong."""
+    if not (
+        is_tensor(query)
+        and is_tensor(key)
+        and is_tensor(value)
+        and query.dtype == key.dtype == value.dtype
+        and key.is_cpu
+        and value.is_cpu
+        and _fit(query, key, value)
+        and query.shape[-3] % key.shape[-3] == 0
+        and native.unavailable_reason() is None
+    ):
+        return None
+    if torch.is_autocast_enabled("cpu") or (torch.is_grad_enabled() and _differ(query, key, value)):
+        return None
+    wide, _ = native.plain_forward(query, key, value, query.shape[-1] ** -0.5, None, False)
+    return wide.to(query.dtype)
+
+
 def attend(matrix: AttentionMatrix, measures: tuple[Measure, ...], again: Again) -> Tensor:
     """The product. `again` computes it in a way that has derivatives of every order."""
     inputs = _inputs(matrix, measures)
-    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in inputs):
+    if torch.is_grad_enabled() and _differ(*inputs):
         return _Attend.apply(matrix, again, *inputs)  # type: ignore[no-any-return]
-    return _forward(matrix, *inputs)[0]
+    return _forward(matrix, inputs, with_logsumexp=False)[0].to(matrix.dtype)
+
+
+def _differ(*tensors: Tensor) -> bool:
+    return any(tensor.requires_grad for tensor in tensors)
 
 
 def _inputs(
@@ -63,24 +90,25 @@ def _inputs(
 
 
 def _forward(
-    matrix: AttentionMatrix, query: Tensor, key: Tensor, value: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """The product, and what its backward pass needs: the same before it was rounded, and the
-    logsumexp."""
-    vectors, scale = _asked(matrix, query, key, value)
-    wide, logsumexp = native.forward(*vectors, scale, _intervals(matrix))
-    output = wide.view(*query.shape[:-1], value.shape[-1])
-    return output.to(query.dtype), wide, logsumexp
+    matrix: AttentionMatrix, inputs: Sequence[Tensor], with_logsumexp: bool
+) -> tuple[Tensor, Tensor | None]:
+    """The product before it is rounded, and the logsumexp where it is wanted."""
+    query, key, value = inputs
+    asked = (_scale(matrix), _intervals(matrix), with_logsumexp)
+    return native.plain_forward(query, key, value, *asked)
 
 
-def _asked(matrix: AttentionMatrix, *inputs: Tensor) -> tuple[tuple[Tensor, Tensor, Tensor], float]:
-    """Query, key and value in canonical form, and the scale."""
+def _canonical(*inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Query, key and value as the engine lays them out."""
     query, key, value = (x.unsqueeze(0) if x.ndim == 3 else x for x in inputs)
     heads = key.shape[1]
     query = query.unsqueeze(2) if query.shape[1] == heads else query.unflatten(1, (heads, -1))
+    return query, key.unsqueeze(2), value.unsqueeze(2)
+
+
+def _scale(matrix: AttentionMatrix) -> float:
     assert isinstance(matrix.score, Dot)
-    scale = matrix.score.factor(query.shape[-1])
-    return (query, key.unsqueeze(2), value.unsqueeze(2)), scale
+    return matrix.score.factor(matrix.query.shape[-1])
 
 
 def _intervals(matrix: AttentionMatrix) -> Tensor | None:
@@ -103,10 +131,10 @@ class _Attend(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, matrix: AttentionMatrix, again: Again, *inputs: Tensor) -> Tensor:
-        output, wide, logsumexp = _forward(matrix, *inputs)
+        wide, logsumexp = _forward(matrix, inputs, with_logsumexp=True)
         ctx.matrix, ctx.again = matrix, again
         ctx.save_for_backward(*inputs, wide, logsumexp)
-        return output
+        return wide.to(matrix.dtype)
 
     @staticmethod
     def backward(ctx, gradient: Tensor):
@@ -119,8 +147,9 @@ class _Attend(torch.autograd.Function):
             for index, part in zip(wanted, found, strict=True):
                 placed[index] = part
             return None, None, *placed
-        vectors, scale = _asked(ctx.matrix, *inputs)
-        given = (wide, logsumexp, gradient.reshape(wide.shape), _intervals(ctx.matrix))
-        found = native.backward(*vectors, scale, *given)
+        vectors = _canonical(*inputs)
+        rows = vectors[0].shape[:-1]
+        saved = (wide.view(*rows, -1), logsumexp.view(rows), gradient.reshape(*rows, -1))
+        found = native.backward(*vectors, _scale(ctx.matrix), *saved, _intervals(ctx.matrix))
         pairs = zip(found, inputs, strict=True)
         return None, None, *(part.view(tensor.shape) for part, tensor in pairs)

@@ -11,6 +11,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ._tensors import is_hollow
+
 
 def weighted_sum(weights: Tensor, value: Tensor, *, finite: bool) -> Tensor:
     """`[..., r, c] x [..., c, d] -> [..., r, d]`, where a zero weight annihilates its value."""
@@ -42,7 +44,7 @@ def _matmul(left: Tensor, right: Tensor) -> Tensor:
 
 def _annihilating_matmul(weights: Tensor, value: Tensor) -> Tensor:
     finite = torch.isfinite(value)
-    if value.is_meta or bool(finite.all()):
+    if is_hollow(value) or bool(finite.all()):
         return _matmul(weights, value)
     total = _matmul(weights, value.masked_fill(~finite, 0))
     rest = value.masked_fill(finite, 0)

@@ -7,16 +7,31 @@ from typing import TypeGuard
 
 import torch
 from torch import Tensor
+from torch._C import _get_dispatch_mode, _TorchDispatchModeKey
 from torch._C._functorch import is_functorch_wrapped_tensor, peek_interpreter_stack
+from torch._subclasses.fake_tensor import is_fake
 from torch.autograd import forward_ad
+
+_FAKE_MODE = _TorchDispatchModeKey.FAKE
+_OF_ITS_OWN = Tensor.__torch_dispatch__
+
+
+def is_hollow(tensor: Tensor) -> bool:
+    """Whether this has a shape and no numbers, as meta and fake tensors."""
+    return tensor.is_meta or is_fake(tensor)
 
 
 def is_concrete(*tensors: Tensor) -> bool:
     """Whether values may be read: not while compiling, not under a `torch.func` transform, not on
-    the meta device."""
-    if torch.compiler.is_compiling():
+    the meta device, not of what stands for tensors elsewhere (fake and distributed ones)."""
+    if torch.compiler.is_compiling() or _get_dispatch_mode(_FAKE_MODE) is not None:
         return False
-    return not any(is_functorch_wrapped_tensor(tensor) or tensor.is_meta for tensor in tensors)
+    for tensor in tensors:
+        if tensor.is_meta or is_functorch_wrapped_tensor(tensor):
+            return False
+        if type(tensor).__torch_dispatch__ is not _OF_ITS_OWN:
+            return False
+    return True
 
 
 @torch.compiler.assume_constant_result

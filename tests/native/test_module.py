@@ -13,6 +13,7 @@ from dense import assert_as_dense, by_kernels, case
 
 import qkv
 from qkv import native
+from qkv.native import compiled
 from qkv.native.request import BIASES, NORMALIZERS, TYPES
 
 absent = native.unavailable_reason()
@@ -89,7 +90,7 @@ def test_what_the_backward_pass_is_given(name: str) -> None:
 @present
 def test_lists_are_those_of_the_kernels() -> None:
     """Requests name types and kinds by their place in these lists."""
-    module = native._module()
+    module = compiled.kernels()
     assert [f"torch.{name}" for name in module.types()] == [str(dtype) for dtype in TYPES]
     assert tuple(module.normalizers()) == NORMALIZERS
     assert tuple(module.biases()) == BIASES

@@ -68,23 +68,25 @@ def differentiates_again(matrix: AttentionMatrix, measures: tuple[Measure, ...])
     return any(tensor.requires_grad for tensor in tensors)
 
 
-def run(matrix: AttentionMatrix, measures: tuple[Measure, ...]) -> list[Any]:
-    """The results of the measures, as the user sees them."""
-    if _native_plain.serves(matrix, measures):
+def run_plain(matrix: AttentionMatrix, measures: tuple[Measure, ...]) -> list[Any] | None:
+    """The result where this is plain attention, on a short way; None where it is not, or the
+    kernels are not there."""
+    if unavailable_reason() is None and _native_plain.serves(matrix, measures):
         return [_native_plain.attend(matrix, measures, _differentiable(matrix))]
-    return _run(matrix, measures)
+    return None
 
 
 def _differentiable(matrix: AttentionMatrix):
     """The product with derivatives of every order."""
 
     def again(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        return _run(replace(matrix, query=query, key=key), (Product(value),))[0]
+        return run(replace(matrix, query=query, key=key), (Product(value),))[0]
 
     return again
 
 
-def _run(matrix: AttentionMatrix, measures: tuple[Measure, ...]) -> list[Any]:
+def run(matrix: AttentionMatrix, measures: tuple[Measure, ...]) -> list[Any]:
+    """The results of the measures, as the user sees them."""
     call, tensors = _call(matrix, measures)
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
         flat = _Kernel.apply(call, *tensors)

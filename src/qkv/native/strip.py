@@ -13,7 +13,9 @@ import torch
 from torch import Tensor
 
 from .._tensors import accumulation_dtype
-from . import _asked, _check_saved, _dense, _gradients, _lead, _module, between
+from . import between
+from .compiled import kernels
+from .inputs import check_saved, dense, gradients_by, lead_of, request_of
 from .request import NORMALIZERS, Bias, Request
 
 STEEPEST = 2.0  # alpha of entmax: beyond it weights rise infinitely steeply from the threshold on
@@ -57,7 +59,7 @@ def strip_forward(
 
     Args and errors: those of `forward`, for the tensors that it has too.
     """
-    lead = _lead("strip_forward", query, key, value, stages.intervals)
+    lead = lead_of("strip_forward", query, key, value, stages.intervals)
     output = query.new_empty(*lead, value.shape[-1], dtype=accumulation_dtype(query.dtype))
     logsumexp = None
     if stages.normalizer == "softmax":
@@ -66,7 +68,7 @@ def strip_forward(
         return output.zero_(), logsumexp
     asked = _staged("strip_forward", lead, query, key, value, scale, stages)
     asked.output, asked.logsumexp = output, logsumexp
-    _module().strip_forward(asked)
+    kernels().strip_forward(asked)
     return output, logsumexp
 
 
@@ -94,9 +96,9 @@ def strip_backward(
 
     The gradients of the biases' numbers are added to `gradient` of each bias that has it.
     """
-    lead = _lead("strip_backward", query, key, value, stages.intervals)
+    lead = lead_of("strip_backward", query, key, value, stages.intervals)
     wide = (*lead, value.shape[-1])
-    _check_saved("strip_backward", "output_gradient", output_gradient, wide, query.dtype)
+    check_saved("strip_backward", "output_gradient", output_gradient, wide, query.dtype)
     of_weight = None if stages.additive_weight is None else torch.zeros_like(stages.additive_weight)
     of_parameter = (
         None if stages.parameter is None else torch.zeros(*lead[:3], 1, dtype=torch.float64)
@@ -105,10 +107,10 @@ def strip_backward(
         gradients = torch.zeros_like(query), torch.zeros_like(key), torch.zeros_like(value)
     else:
         asked = _staged("strip_backward", lead, query, key, value, scale, stages)
-        asked.output_gradient = _dense(output_gradient)
+        asked.output_gradient = dense(output_gradient)
         asked.parameter_gradient = of_parameter
         asked.additive_weight_gradient = of_weight
-        gradients = _gradients(_module().strip_backward, asked, query, key, value)
+        gradients = gradients_by(kernels().strip_backward, asked, query, key, value)
     if stages.parameter is not None and of_parameter is not None:
         of_parameter = of_parameter.sum_to_size(stages.parameter.shape)
     return StripGradients(*gradients, of_parameter, of_weight)
@@ -126,7 +128,7 @@ def _staged(
     """A request without what is computed."""
     _check(function, lead, query, key, stages)
     return replace(
-        _asked(lead, query, key, value, scale, stages.intervals),
+        request_of(lead, query, key, value, scale, stages.intervals),
         plain=False,
         additive_weight=stages.additive_weight,
         biases=stages.biases,

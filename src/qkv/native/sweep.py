@@ -9,7 +9,8 @@ from torch import Tensor
 
 from .._tensors import accumulation_dtype
 from ..measures.pool import cells_of_map
-from . import _dense, _lead, _module
+from .compiled import kernels
+from .inputs import dense, lead_of
 from .request import TYPES, Request, Statistics
 from .strip import Stages, _staged
 
@@ -46,7 +47,7 @@ def sweep(
     arguments that it has too.
     """
     values = key[..., :0] if value is None else value
-    lead = _lead("sweep", query, key, values, stages.intervals)
+    lead = lead_of("sweep", query, key, values, stages.intervals)
     asked = _staged("sweep", lead, query, key, values, scale, stages)
     found = _room(asked, wanted)
     if value is not None:
@@ -55,7 +56,7 @@ def sweep(
     asked.statistics, asked.output, asked.logsumexp = found, found.output, found.logsumexp
     if 0 in (*lead, key.shape[-2]):
         return _of_nothing(found)
-    _module().strip_forward(asked)
+    kernels().strip_forward(asked)
     if wanted.pool is not None and wanted.pool[2] == "mean":
         assert found.pool is not None
         found.pool /= cells_of_map(wanted.pool[:2], lead[3], key.shape[-2], key.device)
@@ -89,7 +90,7 @@ def _room(asked: Request, wanted: Wanted) -> Found:
         found.chosen = wanted.columns.to(torch.int64).contiguous()
         found.chosen_weights = torch.empty(*lead, found.chosen.numel(), dtype=storage)
     if wanted.collected is not None:
-        found.collected_from = _dense(wanted.collected)
+        found.collected_from = dense(wanted.collected)
         found.collected = torch.empty(*heads, keys, wanted.collected.shape[-1], dtype=storage)
     return found
 

@@ -208,7 +208,8 @@ class Decode {
             }
             to[j] = found * whole.inverse();
         }
-        *row_of<double>(request_.logsumexp, own, row % request_.queries) = whole.logsumexp();
+        if (request_.logsumexp.data)
+            *row_of<double>(request_.logsumexp, own, row % request_.queries) = whole.logsumexp();
     }
 
     const Request& request_;

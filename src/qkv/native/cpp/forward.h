@@ -143,8 +143,9 @@ class Forward {
             Number* output = row_of<Number>(request_.output, lead, first + i);
             for (std::int64_t j = 0; j < request_.value_width; ++j)
                 output[j] = scratch.output[i * value_width_ + j] * inverse;
-            *row_of<double>(request_.logsumexp, lead, first + i) =
-                scratch.states[i].logsumexp();
+            if (request_.logsumexp.data)
+                *row_of<double>(request_.logsumexp, lead, first + i) =
+                    scratch.states[i].logsumexp();
         }
     }
 

@@ -26,8 +26,8 @@ namespace {
 
 std::atomic<bool> is_forked = false;
 
-Request parsed(nb::handle asked) {
-    Request request = parse(asked);
+// As it can run in this process.
+Request runnable(Request request) {
     if (is_forked) request.threads = 1;
     return request;
 }
@@ -82,16 +82,23 @@ bool is_decode(const Request& request) {
            request.bias_count == 0 && !request.bits.data;
 }
 
-void forward(nb::handle asked) {
-    const Request request = parsed(asked);
+void run_forward(const Request& request) {
     const Kernels* kernels = chosen;
     call(is_decode(request) ? kernels->decode : kernels->forward, request);
+}
+
+void forward(nb::handle asked) { run_forward(runnable(parse(asked))); }
+
+void plain_forward(nb::handle query, nb::handle key, nb::handle value, nb::handle output,
+                   nb::handle logsumexp, nb::handle intervals, int type, double scale, int threads) {
+    run_forward(runnable(parse_plain(query, key, value, output, logsumexp, intervals, type, scale,
+                                     threads)));
 }
 
 // A pass of the chosen kernels on a Python request.
 template <void (*Kernels::*pass)(const Request&)>
 void run(nb::handle asked) {
-    const Request request = parsed(asked);
+    const Request request = runnable(parse(asked));
     call(chosen.load()->*pass, request);
 }
 
@@ -114,6 +121,9 @@ NB_MODULE(_kernels, module) {
     module.def("biases", [] { std::vector<std::string> names; QKV_BIASES(QKV_NAME) return names; });
 #undef QKV_NAME
     module.def("forward", qkv::forward);
+    module.def("plain_forward", qkv::plain_forward, nb::arg("query"), nb::arg("key"),
+               nb::arg("value"), nb::arg("output"), nb::arg("logsumexp").none(),
+               nb::arg("intervals"), nb::arg("type"), nb::arg("scale"), nb::arg("threads"));
     module.def("backward", qkv::run<&qkv::Kernels::backward>);
     module.def("strip_forward", qkv::run<&qkv::Kernels::strip_forward>);
     module.def("strip_backward", qkv::run<&qkv::Kernels::strip_backward>);

@@ -15,10 +15,9 @@ namespace qkv {
 struct Array {
     explicit Array(nb::handle tensor) {
         if (tensor.is_none()) return;
-        data = reinterpret_cast<void*>(nb::cast<std::intptr_t>(tensor.attr("data_ptr")()));
+        data = address(tensor);
+        for (nb::handle size : tensor.attr("shape")) shape[dimensions++] = nb::cast<std::int64_t>(size);
         int dimension = 0;
-        for (nb::handle size : tensor.attr("shape")) shape[dimension++] = nb::cast<std::int64_t>(size);
-        dimension = 0;
         for (nb::handle step : nb::object(tensor.attr("stride")())) {
             const std::int64_t elements = nb::cast<std::int64_t>(step);
             stride[dimension] = shape[dimension] == 1 ? 0 : elements;
@@ -26,9 +25,15 @@ struct Array {
         }
     }
 
+    static void* address(nb::handle tensor) {
+        if (tensor.is_none()) return nullptr;
+        return reinterpret_cast<void*>(nb::cast<std::intptr_t>(tensor.attr("data_ptr")()));
+    }
+
     Tensor tensor() const { return {data, stride[0], stride[1], stride[2], stride[3]}; }
 
     void* data = nullptr;
+    int dimensions = 0;
     std::int64_t shape[6] = {}, stride[6] = {};
 };
 
@@ -127,6 +132,44 @@ inline Request parse(nb::handle asked) {
     request.key_gradient = tensor_of(asked, "key_gradient");
     request.value_gradient = tensor_of(asked, "value_gradient");
     if (!nb::cast<bool>(asked.attr("plain"))) parse_stages(asked, request);
+    return request;
+}
+
+// Softmax attention and nothing else, of `[batch, H, L, D]` or `[H, L, D]`: small calls would spend
+// more time on the making of a request in Python than on their work. The output is dense, and so is
+// the logsumexp, which may be None.
+inline Request parse_plain(nb::handle query, nb::handle key, nb::handle value, nb::handle output,
+                           nb::handle logsumexp, nb::handle intervals, int type, double scale,
+                           int threads) {
+    const Array queries(query), keys(key), values(value), bounds(intervals);
+    const int batch = queries.dimensions == 4 ? 0 : -1;  // dimension of the batch: -1, none
+    const int head = batch + 1;
+    Request request{};
+    request.type = Type(type);
+    request.batch = batch < 0 ? 1 : queries.shape[batch];
+    request.heads = keys.shape[head];
+    request.group = queries.shape[head] / keys.shape[head];
+    request.queries = queries.shape[head + 1];
+    request.keys = keys.shape[head + 1];
+    request.width = queries.shape[head + 2];
+    request.value_width = values.shape[head + 2];
+    request.scale = scale;
+    request.threads = threads;
+    request.intervals = {static_cast<const std::int32_t*>(bounds.data), 0, 0, 0, bounds.stride[3],
+                         int(bounds.shape[4])};
+    // Of a tensor whose heads come in groups; a group of 1 is shared.
+    const auto placed = [&](const Array& from, std::int64_t group) -> Tensor {
+        const std::int64_t member = from.stride[head];
+        return {from.data, batch < 0 ? 0 : from.stride[batch], group * member,
+                group == 1 ? 0 : member, from.stride[head + 1]};
+    };
+    request.query = placed(queries, request.group);
+    request.key = placed(keys, 1);
+    request.value = placed(values, 1);
+    const std::int64_t rows = request.queries, row = request.value_width;
+    const std::int64_t member = rows * request.group, entry = member * request.heads;
+    request.output = {Array::address(output), entry * row, member * row, rows * row, row};
+    request.logsumexp = {Array::address(logsumexp), entry, member, rows, 1};
     return request;
 }
 

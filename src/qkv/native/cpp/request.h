@@ -81,7 +81,8 @@ struct Request {
     double dropout_factor;
 
     Tensor output;     // [batch, heads, group, queries, value_width], in the type of the arithmetic
-    Tensor logsumexp;  // [batch, heads, group, queries], natural logarithm, float64
+    // [batch, heads, group, queries], natural logarithm, float64; absent: not asked for.
+    Tensor logsumexp;
 
     Tensor output_gradient, query_gradient, key_gradient, value_gradient;
     void* additive_weight_gradient;  // [width], in the type of the arithmetic

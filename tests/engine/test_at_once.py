@@ -1,0 +1,107 @@
+"""`attend` goes to the kernels without making a matrix where it can, and nobody can tell."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+import qkv
+from qkv import _native_plain, native
+
+SHAPES = {
+    "three dimensions": ((8, 16, 64), (8, 16, 64), 64),
+    "four dimensions": ((2, 8, 16, 64), (2, 8, 9, 64), 40),
+    "grouped heads": ((2, 8, 5, 32), (2, 2, 70, 32), 32),
+    "one query": ((3, 4, 1, 64), (3, 4, 64, 64), 64),
+    "one query of grouped heads": ((3, 8, 1, 64), (3, 2, 300, 64), 64),
+    "odd widths": ((2, 3, 7, 13), (2, 3, 11, 13), 5),
+}
+present = pytest.mark.skipif(
+    native.unavailable_reason() is not None, reason=str(native.unavailable_reason())
+)
+
+
+def inputs(name: str, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor, Tensor]:
+    query, key, width = SHAPES[name]
+    generator = torch.Generator().manual_seed(0)
+    shapes = (query, key, (*key[:-1], width))
+    query, key, value = (torch.randn(shape, generator=generator) for shape in shapes)
+    return query.to(dtype), key.to(dtype), value.to(dtype)
+
+
+@present
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("name", SHAPES)
+def test_the_same_bits_as_by_a_matrix(name: str, dtype: torch.dtype) -> None:
+    query, key, value = inputs(name, dtype)
+    found = _native_plain.at_once(query, key, value)
+    assert found is not None
+    assert found.dtype == dtype
+    by_matrix = qkv.attention(query, key, impl="native") @ value
+    oracle = qkv.attend(query.double(), key.double(), value.double(), impl="reference")
+    torch.testing.assert_close(found, oracle.to(dtype))
+    assert torch.equal(qkv.attend(query, key, value), by_matrix)
+    assert torch.equal(found, by_matrix)
+
+
+@present
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_any_strides(dtype: torch.dtype) -> None:
+    query, key, value = inputs("grouped heads", dtype)
+    swapped = (x.transpose(1, 2).contiguous().transpose(1, 2) for x in (query, key))
+    columns = value.mT.contiguous().mT
+    assert not columns.is_contiguous()
+    assert torch.equal(qkv.attend(*swapped, columns), qkv.attend(query, key, value))
+
+
+@present
+def test_derivatives_go_by_the_matrix() -> None:
+    query, key, value = inputs("four dimensions")
+    value.requires_grad_()
+    assert _native_plain.at_once(query, key, value) is None
+    assert qkv.attend(query, key, value).requires_grad
+    with torch.no_grad():
+        assert _native_plain.at_once(query, key, value) is not None
+        assert not qkv.attend(query, key, value).requires_grad
+
+
+@present
+def test_autocast_is_obeyed() -> None:
+    query, key, value = inputs("four dimensions")
+    with torch.autocast("cpu", torch.bfloat16):
+        assert qkv.attend(query, key, value).dtype == torch.bfloat16
+
+
+@present
+def test_transforms_are_obeyed() -> None:
+    query, key, value = inputs("three dimensions")
+    each = torch.func.vmap(qkv.attend)(query, key, value)
+    torch.testing.assert_close(each, qkv.attend(query, key, value))
+    plain = lambda x: qkv.attend(x, key, value)  # noqa: E731
+    _, tangent = torch.func.jvp(plain, (query,), (query,))
+    assert tangent.abs().max() > 0
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ((2, 8, 9, 63), (2, 8, 9, 64), "attention: key width must equal query width"),
+        ((2, 3, 9, 64), (2, 3, 9, 64), "the number of query heads must be a multiple"),
+        ((3, 8, 9, 64), (3, 8, 9, 64), "attention: batch dimensions of query and key"),
+        ((2, 8, 9, 64), (2, 8, 10, 64), "value"),
+    ],
+)
+def test_what_does_not_fit(key: tuple[int, ...], value: tuple[int, ...], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        qkv.attend(torch.randn(2, 8, 16, 64), torch.randn(key), torch.randn(value))
+
+
+def test_what_is_no_tensor() -> None:
+    query = torch.randn(2, 8, 16, 64)
+    with pytest.raises(TypeError, match="attention: query must be a tensor; got list"):
+        qkv.attend([1.0], query, query)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="value must be a tensor; got NoneType"):
+        qkv.attend(query, query, None)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="value must have the dtype"):
+        qkv.attend(query, query, query.double())
