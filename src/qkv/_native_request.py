@@ -7,6 +7,7 @@ become gradients of what the user gave.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from math import prod
 
 import torch
@@ -18,7 +19,7 @@ from ._layout import Layout
 from ._problem import Problem
 from ._tensors import accumulation_dtype, of_rank
 from ._tiling import Block
-from .biases.base import Bias, DistanceBias
+from .biases.base import Bias, DistanceBias, ProductBias
 from .biases.softcap import SoftCap
 from .biases.tensor import TensorBias
 from .native import between
@@ -83,11 +84,14 @@ def reason(problem: Problem, pieces: Pieces) -> str | None:
         width = problem.query.shape[-1]
     if width is None:
         return f"its kernels know no {type(score).__name__} score"
+    folded = _folded(problem)
+    for bias in problem.biases:
+        known = isinstance(bias, (TensorBias, DistanceBias, SoftCap))
+        if not known and not any(bias is one for one in folded):
+            return f"its kernels know no {type(bias).__name__} bias here"
+    width += sum(bias.rank(problem.layout.keys) for bias in folded)
     if width > WIDEST:
         return f"its kernels take widths up to {WIDEST}"
-    for bias in problem.biases:
-        if not isinstance(bias, (TensorBias, DistanceBias, SoftCap)):
-            return f"its kernels know no {type(bias).__name__} bias"
     if len(problem.biases) > between.MOST_BIASES:
         return f"its kernels take up to {between.MOST_BIASES} biases"
     if type(problem.normalizer) not in _NORMALIZERS:
@@ -100,6 +104,14 @@ def reason(problem: Problem, pieces: Pieces) -> str | None:
     if mask is not None and not mask.stored and _intervals(problem, pieces) is None:
         return "its kernels take masks that are intervals of keys or given as tensors"
     return None
+
+
+def _folded(problem: Problem) -> list[ProductBias]:
+    """The biases that become a part of queries and keys. Half types would round them."""
+    if type(problem.score) is Additive or problem.query.dtype.itemsize < 4:
+        return []
+    before = takewhile(lambda bias: not bias.nonlinear, problem.biases)
+    return [bias for bias in before if isinstance(bias, ProductBias)]
 
 
 def asked(problem: Problem, pieces: Pieces, value: Tensor | None) -> Asked:
@@ -116,6 +128,10 @@ def asked(problem: Problem, pieces: Pieces, value: Tensor | None) -> Asked:
         query = query.to(wide) + bias[0] if bias else query
         key = key.to(query.dtype)
     cells = problem.cells(_whole(layout), pieces)
+    for index, bias in enumerate(problem.biases):
+        if isinstance(bias, ProductBias):
+            left, right = bias.factors(cells, *pieces[f"bias {index}"])
+            query, key, scale = _beside(query * scale, left), _beside(key, right), 1.0
     intervals = _intervals(problem, pieces)
     positions = _positions(problem, cells)
     normalizer, parameter = _normalizer(problem, pieces, layout)
@@ -137,6 +153,13 @@ def asked(problem: Problem, pieces: Pieces, value: Tensor | None) -> Asked:
     query = one_batch(query, layout)
     query = query.expand(prod(layout.batch), *layout.lead[-2:], *query.shape[-2:])
     return Asked(query, one_batch(key, layout), value, scale, stages)
+
+
+def _beside(vectors: Tensor, numbers: Tensor) -> Tensor:
+    """Vectors `[..., L, D]` that go on with the numbers `[..., L, n]`."""
+    lead = torch.broadcast_shapes(vectors.shape[:-1], numbers.shape[:-1])
+    parts = (part.to(vectors.dtype).expand(*lead, part.shape[-1]) for part in (vectors, numbers))
+    return torch.cat(list(parts), -1)
 
 
 def one_batch(tensor: Tensor, layout: Layout, trail: int = 2) -> Tensor:
@@ -166,6 +189,8 @@ def _positions(problem: Problem, cells: Cells) -> Tensor | None:
 def _biases(problem: Problem, pieces: Pieces, layout: Layout, positions: Tensor | None):
     wide = accumulation_dtype(problem.query.dtype)
     for index, bias in enumerate(problem.biases):
+        if isinstance(bias, ProductBias):
+            continue
         own = [piece.to(wide) for piece in pieces[f"bias {index}"]]
         yield _bias(bias, own, layout, positions)
 

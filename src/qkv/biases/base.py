@@ -34,3 +34,15 @@ class DistanceBias(Bias):
     def apply(self, scores: Tensor, cells: Cells, *pieces: Tensor) -> Tensor:
         wide = (piece.to(scores.dtype) for piece in pieces)
         return scores + self.of(cells.col - cells.position, *wide)
+
+
+class ProductBias(Bias):
+    """A bias that is the inner product of a few numbers for the query and a few for the key."""
+
+    def rank(self, keys: int) -> int:
+        """How many numbers."""
+        raise NotImplementedError
+
+    def factors(self, cells: Cells, *pieces: Tensor) -> tuple[Tensor, Tensor]:
+        """The numbers `[..., r, rank]` of the queries and `[c, rank]` of the keys of a tile."""
+        raise NotImplementedError

@@ -11,13 +11,13 @@ from .._cells import Cells
 from .._layout import Layout
 from .._stage import Lifted
 from .._tiling import Axes
-from ..biases.base import Bias
+from ..biases.base import ProductBias
 
 _PER_HEAD_TABLE = Axes(trail=1)
 
 
 @dataclass(frozen=True)
-class GridBias(Bias):
+class GridBias(ProductBias):
     """A learnt number for how many rows and one for how many columns the key's place is away.
 
     Sequences are maps of `width` columns, row after row. Distances beyond the reach of the tables
@@ -53,6 +53,24 @@ class GridBias(Bias):
         down = down - torch.div(query, self.width, rounding_mode="floor")
         across = key % self.width - query % self.width
         return scores + _at(rows, down) + _at(columns, across)
+
+    def rank(self, keys: int) -> int:
+        return -(-keys // self.width) + self.width
+
+    def factors(self, cells: Cells, *pieces: Tensor) -> tuple[Tensor, Tensor]:
+        query, key = cells.position, cells.col.mT
+        of_query, of_key = [], []
+        ends = (self.rank(cells.layout.keys) - self.width, self.width)
+        places = (
+            (torch.div(query, self.width, rounding_mode="floor"), key // self.width),
+            (query % self.width, key % self.width),
+        )
+        for table, end, (of, at) in zip(pieces, ends, places, strict=True):
+            # For the query what each row, or column, of the map adds; for the key which is its own.
+            every = torch.arange(end, device=cells.device)
+            of_query.append(_at(table, every - of))
+            of_key.append((at == every).to(table.dtype))
+        return torch.cat(of_query, -1), torch.cat(of_key, -1)
 
 
 def _per_head(table: Tensor, layout: Layout) -> Tensor:

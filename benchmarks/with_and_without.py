@@ -1,0 +1,94 @@
+"""Does attention help a small CNN? The network with it, and without it but with as many parameters,
+are trained for the same time from several seeds. Needs `qkv[tasks]`.
+
+    python benchmarks/with_and_without.py TRAIN TEST RUNS [--seeds 3] [--minutes 10] [--threads N]
+
+TRAIN and TEST are what `qkv train classify-image` reads. Runs take their turns, seed after seed, in
+folders below RUNS; called again, it goes on where it was stopped. What follows `--` is handed to
+`qkv train classify-image`. The figures go to RUNS/figures.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from common import machine, save
+
+from qkv.tasks.classification.images.training import evaluate
+from qkv.tasks.trainer import CHECKPOINT, STATE
+
+WITH, WITHOUT = ARCHITECTURES = ("attention-cnn", "cnn")
+# Of Student's distribution, two-sided 95 %, by degrees of freedom.
+STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("train", type=Path)
+    parser.add_argument("test", type=Path)
+    parser.add_argument("runs", type=Path)
+    parser.add_argument("--seeds", type=int, default=3, choices=range(2, len(STUDENT) + 2))
+    parser.add_argument("--minutes", type=float, default=10.0, help="of training, each")
+    parser.add_argument("--threads", type=int)
+    parser.add_argument("others", nargs="*", help="of qkv train classify-image")
+    given = parser.parse_args()
+    options = ["--minutes", str(given.minutes), *given.others]
+    if given.threads:
+        options += ["--threads", str(given.threads)]
+    accuracies: dict[str, list[float]] = {name: [] for name in ARCHITECTURES}
+    for seed in range(given.seeds):
+        for name in ARCHITECTURES:
+            folder = given.runs / f"{name}-{seed}"
+            chosen = ["--architecture", name, "--seed", str(seed), *options]
+            accuracies[name].append(accuracy(folder, given.train, given.test, chosen))
+    found = {"options": options, "accuracies": accuracies, **difference(accuracies)}
+    save(
+        given.runs / "figures.json",
+        json.dumps({"machine": machine(), "figures": found}, indent=1) + "\n",
+    )
+    print(table(found))
+
+
+def accuracy(folder: Path, train: Path, test: Path, options: list[str]) -> float:
+    """Of the model in a folder, trained if it is not yet: the share of right answers."""
+    done = folder.with_name(f"{folder.name}.json")
+    if not done.exists():
+        command = [sys.executable, "-m", "qkv.cli", "train", "classify-image", str(train)]
+        if (folder / STATE / CHECKPOINT).exists():
+            command.append("--resume")
+        subprocess.run([*command, "--out", str(folder), *options], check=True)
+        found = evaluate(folder, test)
+        save(done, json.dumps({"right": found.right, "count": found.count}) + "\n")
+    counted = json.loads(done.read_text())
+    return counted["right"] / counted["count"]
+
+
+def difference(accuracies: dict[str, list[float]]) -> dict[str, Any]:
+    """What attention adds, a mean over seeds with its 95 % interval: pairs share a seed."""
+    pairs = zip(accuracies[WITH], accuracies[WITHOUT], strict=True)
+    gains = [a - b for a, b in pairs]
+    mean = statistics.fmean(gains)
+    spread = STUDENT[len(gains) - 2] * statistics.stdev(gains) / math.sqrt(len(gains))
+    return {"difference": mean, "interval": [mean - spread, mean + spread]}
+
+
+def table(found: dict[str, Any]) -> str:
+    """The figures in per cent."""
+    lines = []
+    for name, shares in found["accuracies"].items():
+        each = ", ".join(f"{100 * share:.2f}" for share in shares)
+        lines.append(f"{name:14} {100 * statistics.fmean(shares):6.2f} %   of {each}")
+    low, high = (100 * bound for bound in found["interval"])
+    lines.append(f"{'difference':14} {100 * found['difference']:6.2f}     [{low:.2f}, {high:.2f}]")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
