@@ -139,12 +139,11 @@ def test_every_stage_runs_on_it() -> None:
     assert qkv.attention(query, query).dropout(0.1).plan().implementation == "native"
 
 
-def test_auto_takes_it_where_the_work_is_worth_a_call() -> None:
-    small, large = torch.zeros(8, 16, 64), torch.zeros(8, 256, 64)
-    assert qkv.attention(small, small).plan().implementation == "torch"
-    assert qkv.attention(large, large).plan().implementation == "native"
-    window = qkv.attention(small, small, mask=qkv.Window(2, 2))
-    assert window.plan().implementation == "native", "torch would build the mask"
+@pytest.mark.parametrize("length", [1, 16, 256])
+@pytest.mark.parametrize("mask", [None, qkv.Causal(), qkv.Window(2, 2)], ids=repr)
+def test_auto_takes_it_at_any_length(length: int, mask: qkv.Window | None) -> None:
+    query = torch.zeros(8, length, 64)
+    assert qkv.attention(query, query, mask=mask).plan().implementation == "native"
 
 
 def test_the_same_bits_again() -> None:

@@ -71,7 +71,7 @@ def differentiates_again(matrix: AttentionMatrix, measures: tuple[Measure, ...])
 def run_plain(matrix: AttentionMatrix, measures: tuple[Measure, ...]) -> list[Any] | None:
     """The result where this is plain attention, on a short way; None where it is not, or the
     kernels are not there."""
-    if unavailable_reason() is None and _native_plain.serves(matrix, measures):
+    if _native_plain.serves(matrix, measures) and unavailable_reason() is None:
         return [_native_plain.attend(matrix, measures, _differentiable(matrix))]
     return None
 
