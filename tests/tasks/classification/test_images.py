@@ -276,6 +276,19 @@ def test_a_picture_alone_gets_the_answer_that_it_gets_among_others(learnt):
         labeller.classify(images[..., :15], "abc")
 
 
+def test_a_classifier_that_looks_both_ways_knows_no_left_and_right(learnt):
+    labeller = ImageLabeller.load(learnt)
+    assert labeller.both_ways
+    images = torch.tensor(pictures(3)[0]).permute(0, 3, 1, 2)
+    seen, mirrored = labeller.classify(images, "abc"), labeller.classify(images.flip(3), "abc")
+    labeller.both_ways = False
+    one_way = labeller.classify(images, "abc")
+    for one, other, half in zip(seen, mirrored, one_way, strict=True):
+        assert one.probability == pytest.approx(other.probability, abs=1e-6)
+        torch.testing.assert_close(one.weights, other.weights.flip(1))
+        assert not torch.allclose(one.weights, half.weights)
+
+
 @pytest.mark.parametrize("sizes", [{"architecture": "cnn"}, {"architecture": "vit", "heads": 2}])
 def test_every_architecture_is_trained_saved_and_loaded(tmp_path, sizes):
     path = write_pictures(tmp_path / "data.npz")

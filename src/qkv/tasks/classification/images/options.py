@@ -52,6 +52,8 @@ class Options(Checked):
     """How to learn to classify pictures."""
 
     batch: int = option(128, "Pictures of a batch.", at_least=1)
-    flips: bool = option(True, "Show each picture mirrored in every other epoch.")
+    flips: bool = option(
+        True, "Show each picture mirrored in every other epoch, and classify by both sides of it."
+    )
     shift: int = option(4, "Pixels by which pictures are shifted at most.", at_least=0)
     label_smoothing: float = option(0.1, "Label smoothing.", at_least=0, below=1)

@@ -119,4 +119,4 @@ class ImageTask:
         return validated(model, (Examples((images,), classes) for images, classes in parts))
 
     def save(self, model: ImageClassifier, folder: Path) -> None:
-        ImageLabeller(model, self.labels).save(folder)
+        ImageLabeller(model, self.labels, both_ways=self.options.flips).save(folder)
