@@ -13,7 +13,7 @@ from torch._subclasses.fake_tensor import is_fake
 from torch.autograd import forward_ad
 
 _FAKE_MODE = _TorchDispatchModeKey.FAKE
-_OF_ITS_OWN = Tensor.__torch_dispatch__
+_OF_ITS_OWN = Tensor.__torch_dispatch__  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def is_hollow(tensor: Tensor) -> bool:
@@ -29,7 +29,8 @@ def is_concrete(*tensors: Tensor) -> bool:
     for tensor in tensors:
         if tensor.is_meta or is_functorch_wrapped_tensor(tensor):
             return False
-        if type(tensor).__torch_dispatch__ is not _OF_ITS_OWN:
+        handles = type(tensor).__torch_dispatch__  # pyright: ignore[reportAttributeAccessIssue]
+        if handles is not _OF_ITS_OWN:
             return False
     return True
 
