@@ -74,7 +74,7 @@ def test_other_runtimes_are_right_where_they_are_installed(package, name):
 def test_a_full_run_times_implementations_that_were_not_chosen():
     case = NAMED["small"].cases(16)[0]
     entries = outcome(case, Settings(rounds=1, seconds=0.0))
-    assert "qkv, impl=native" in entries
+    assert "qkv, impl=torch" in entries
     assert "qkv, impl=tiled" not in entries
     assert_right(entries)
 
