@@ -26,6 +26,8 @@ from .scores.given import score_of
 DEFAULT_MEMORY = 64 * 2**20  # bytes
 
 _SOFTMAX = Softmax()
+_STAGES = ("score", "bias", "mask", "normalizer", "query_offset", "memory")
+_UNSAID = {"impl": "auto", **dict.fromkeys(_STAGES)}  # options as if they were not given
 
 
 def attention(
@@ -106,7 +108,8 @@ def attend(
     Returns:
         `[B..., H, Lq, Dv]`.
     """
-    if not options and not dropout and not isinstance(key, PreparedKey):
+    unsaid = all(name in _UNSAID and given is _UNSAID[name] for name, given in options.items())
+    if unsaid and not dropout and not isinstance(key, PreparedKey):
         output = _native_plain.at_once(query, key, value)
         if output is not None:
             return output

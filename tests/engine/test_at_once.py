@@ -46,6 +46,31 @@ def test_the_same_bits_as_by_a_matrix(name: str, dtype: torch.dtype) -> None:
 
 
 @present
+@pytest.mark.parametrize(
+    ("options", "without"),
+    [
+        ({}, True),
+        ({"mask": None, "impl": "auto"}, True),
+        ({"mask": qkv.Causal(), "query_offset": "end"}, False),
+        ({"impl": "native"}, False),
+        ({"dropout": 0.5}, False),
+    ],
+    ids=repr,
+)
+def test_it_is_taken_where_no_option_says_anything(options, without, monkeypatch) -> None:
+    inputs_ = inputs("four dimensions")
+    asked = []
+    monkeypatch.setattr(_native_plain, "at_once", lambda *given: asked.append(given))
+    qkv.attend(*inputs_, **options)
+    assert bool(asked) == without
+
+
+def test_an_option_of_none_is_not_one_that_does_not_exist() -> None:
+    with pytest.raises(TypeError, match="unexpected keyword argument 'causal'"):
+        qkv.attend(*inputs("four dimensions"), causal=None)
+
+
+@present
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_any_strides(dtype: torch.dtype) -> None:
     query, key, value = inputs("grouped heads", dtype)
