@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import statistics
 import subprocess
@@ -185,7 +186,8 @@ def write(stem: Path, pairs: list[Pair]) -> None:
 def joeynmt(given: argparse.Namespace, tests: dict[str, dict[str, list[str]]]) -> dict[str, Any]:
     """Train and translate by JoeyNMT; the configurations differ in the test file alone."""
     run = [given.python, "-m", "joeynmt"]
-    options: dict[str, Any] = {"env": {"OMP_NUM_THREADS": str(given.threads)}, "cwd": given.folder}
+    environment = {**os.environ, "OMP_NUM_THREADS": str(given.threads)}
+    options: dict[str, Any] = {"env": environment, "cwd": given.folder}
     log = given.folder / "joeynmt" / "train.log"
     if not log.exists():
         config = given.folder / f"{next(iter(tests))}.yaml"

@@ -13,7 +13,7 @@ from torch import Tensor
 from . import native
 from ._native_request import WIDEST
 from ._plain import is_plain
-from ._tensors import is_tensor, is_transformed
+from ._tensors import is_tensor, is_tracked, is_transformed
 from .measures.base import Measure
 from .measures.product import Product
 from .scores.dot import Dot
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from ._matrix import AttentionMatrix
 
 Again = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+_DOT = Dot()
 
 
 def serves(matrix: AttentionMatrix, measures: tuple[Measure, ...]) -> bool:
@@ -63,22 +65,18 @@ def at_once(query: Tensor, key: Tensor, value: Tensor) -> Tensor | None:
         and native.unavailable_reason() is None
     ):
         return None
-    if torch.is_autocast_enabled("cpu") or (torch.is_grad_enabled() and _differ(query, key, value)):
+    if torch.is_autocast_enabled("cpu") or is_tracked(query, key, value):
         return None
-    wide, _ = native.plain_forward(query, key, value, query.shape[-1] ** -0.5, None, False)
+    wide, _ = native.plain_forward(query, key, value, _DOT.factor(query.shape[-1]), None, False)
     return wide.to(query.dtype)
 
 
 def attend(matrix: AttentionMatrix, measures: tuple[Measure, ...], again: Again) -> Tensor:
     """The product. `again` computes it in a way that has derivatives of every order."""
     inputs = _inputs(matrix, measures)
-    if torch.is_grad_enabled() and _differ(*inputs):
+    if is_tracked(*inputs):
         return _Attend.apply(matrix, again, *inputs)  # type: ignore[no-any-return]
     return _forward(matrix, inputs, with_logsumexp=False)[0].to(matrix.dtype)
-
-
-def _differ(*tensors: Tensor) -> bool:
-    return any(tensor.requires_grad for tensor in tensors)
 
 
 def _inputs(

@@ -48,6 +48,11 @@ def is_transformed(*tensors: Tensor) -> bool:
     return forward_ad._current_level >= 0
 
 
+def is_tracked(*tensors: Tensor) -> bool:
+    """Whether autograd records what is done with them."""
+    return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
+
+
 def all_finite(*tensors: Tensor) -> bool:
     """Whether every value is known to be finite; False where values may not be read."""
     return is_concrete(*tensors) and sums_are_finite(*tensors)

@@ -20,7 +20,7 @@ from .._native_request import Asked, Pieces
 from .._problem import Problem, build, named_pieces
 from .._stage import Lifted
 from .._sweep import block_map, finished, parts_of, tensors_of
-from .._tensors import accumulation_dtype, is_transformed
+from .._tensors import accumulation_dtype, is_tracked, is_transformed
 from ..measures.base import Measure
 from ..measures.product import Product
 from ..native.request import Bias
@@ -64,8 +64,7 @@ def differentiates_again(matrix: AttentionMatrix, measures: tuple[Measure, ...])
     """Whether gradients may be asked for that the kernels lack."""
     if not torch.is_grad_enabled() or _is_product(measures):
         return False
-    tensors = tensors_of(parts_of(build(matrix, measures), measures))
-    return any(tensor.requires_grad for tensor in tensors)
+    return is_tracked(*tensors_of(parts_of(build(matrix, measures), measures)))
 
 
 def run_plain(matrix: AttentionMatrix, measures: tuple[Measure, ...]) -> list[Any] | None:
@@ -88,7 +87,7 @@ def _differentiable(matrix: AttentionMatrix):
 def run(matrix: AttentionMatrix, measures: tuple[Measure, ...]) -> list[Any]:
     """The results of the measures, as the user sees them."""
     call, tensors = _call(matrix, measures)
-    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
+    if is_tracked(*tensors):
         flat = _Kernel.apply(call, *tensors)
     else:
         flat, _ = call.forward(tensors)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from .._problem import layout_of
 from .._stage import Stage
-from .._tensors import is_transformed, sums_are_finite
+from .._tensors import is_tracked, is_transformed, sums_are_finite
 from ..biases.tensor import TensorBias
 from ..masks.causal import Causal
 from ..masks.dense import Dense
@@ -112,7 +112,7 @@ def _shapes_reason(query: Tensor, key: Tensor, value: Tensor) -> str | None:
 def run(matrix: AttentionMatrix, measures: tuple[Measure, ...], again: Again) -> list[Any] | None:
     """The product, or None where it is not finite. `again` computes it in a differentiable way."""
     inputs = (matrix.query, matrix.key, _value(measures))
-    if not (torch.is_grad_enabled() and any(tensor.requires_grad for tensor in inputs)):
+    if not is_tracked(*inputs):
         output = _attend(matrix, *inputs)
         return [output] if sums_are_finite(output) else None
     with torch.enable_grad():

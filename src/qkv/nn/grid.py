@@ -47,30 +47,28 @@ class GridBias(ProductBias):
         return [(_per_head(table, layout), _PER_HEAD_TABLE) for table in (self.rows, self.columns)]
 
     def apply(self, scores: Tensor, cells: Cells, *pieces: Tensor) -> Tensor:
-        rows, columns = (table.to(scores.dtype) for table in pieces)
-        query, key = cells.position, cells.col
-        down = torch.div(key, self.width, rounding_mode="floor")
-        down = down - torch.div(query, self.width, rounding_mode="floor")
-        across = key % self.width - query % self.width
-        return scores + _at(rows, down) + _at(columns, across)
+        ways = zip(pieces, self._place(cells.position), self._place(cells.col), strict=True)
+        for table, of, at in ways:
+            scores = scores + _at(table.to(scores.dtype), at - of)
+        return scores
 
     def rank(self, keys: int) -> int:
         return -(-keys // self.width) + self.width
 
     def factors(self, cells: Cells, *pieces: Tensor) -> tuple[Tensor, Tensor]:
-        query, key = cells.position, cells.col.mT
         of_query, of_key = [], []
         ends = (self.rank(cells.layout.keys) - self.width, self.width)
-        places = (
-            (torch.div(query, self.width, rounding_mode="floor"), key // self.width),
-            (query % self.width, key % self.width),
-        )
+        places = zip(self._place(cells.position), self._place(cells.col.mT), strict=True)
         for table, end, (of, at) in zip(pieces, ends, places, strict=True):
             # For the query what each row, or column, of the map adds; for the key which is its own.
             every = torch.arange(end, device=cells.device)
             of_query.append(_at(table, every - of))
             of_key.append((at == every).to(table.dtype))
         return torch.cat(of_query, -1), torch.cat(of_key, -1)
+
+    def _place(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """The row and the column of places on the map."""
+        return torch.div(index, self.width, rounding_mode="floor"), index % self.width
 
 
 def _per_head(table: Tensor, layout: Layout) -> Tensor:
