@@ -124,7 +124,7 @@ def test_without_attention_every_step_gets_one_vector_of_the_source(encoder, fee
 
 def test_choices_reach_the_parts() -> None:
     model = make(encoder="lstm", decoder="gru", score="general", feeding="context", dropout=0.25)
-    assert type(model.encoder.layers.cell) is torch.nn.LSTM
+    assert type(model.encoder.forwards[0]) is torch.nn.LSTM
     assert model.decoder.feeding == "context"
     assert "decoder.alignment.score.weight" in model.state_dict()
     assert "decoder.alignment.query.weight" not in model.state_dict()

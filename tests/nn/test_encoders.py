@@ -8,6 +8,7 @@ import pytest
 import torch
 from ragged import LENGTHS, check_one_by_one, ragged
 from torch import nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 import qkv
 from qkv.nn import (
@@ -17,6 +18,7 @@ from qkv.nn import (
     RecurrentEncoder,
     SelfAttentionEncoder,
 )
+from qkv.nn.recurrent import CELLS
 from qkv.testing import assert_close
 
 WIDTH = 8
@@ -116,18 +118,49 @@ def test_the_self_attention_encoder_is_torchs_pre_norm_encoder(activation) -> No
 
 
 @pytest.mark.parametrize("bidirectional", [False, True])
-def test_the_recurrent_encoder_is_torchs(bidirectional) -> None:
-    encoder = RecurrentEncoder(5, WIDTH, cell="gru", layers=2, bidirectional=bidirectional).double()
-    x = ragged(5).nan_to_num()
-    right, _ = encoder.layers.cell(x)
-    assert isinstance(encoder.layers.cell, nn.GRU)
-    assert_close(encoder(x), right)
+@pytest.mark.parametrize("cell", CELLS)
+def test_the_recurrent_encoder_is_torchs(cell, bidirectional) -> None:
+    encoder = RecurrentEncoder(5, WIDTH, cell=cell, layers=2, bidirectional=bidirectional).double()
+    torchs, weights = torchs_recurrent(encoder, cell, 5)
+    x = ragged(5)
+    packed = pack_padded_sequence(x, LENGTHS, batch_first=True, enforce_sorted=False)
+    right = pad_packed_sequence(torchs(packed)[0], batch_first=True, total_length=x.shape[1])[0]
+    found = encoder(x, LENGTHS)
+    assert_close(found, right)
+    assert_close(encoder(x[:1, : LENGTHS[0]]), right[:1, : LENGTHS[0]])
+    weight = torch.randn_like(right)
+    for ours, theirs in weights:
+        mine, torch_gives = (
+            torch.autograd.grad((made * weight).sum(), parameter, retain_graph=True)[0]
+            for made, parameter in ((found, ours), (right, theirs))
+        )
+        assert_close(mine, torch_gives)
+
+
+def torchs_recurrent(
+    encoder: RecurrentEncoder, cell: str, inputs: int
+) -> tuple[nn.Module, list[tuple[nn.Parameter, nn.Parameter]]]:
+    """Torch's own layers with the same weights, and these in pairs."""
+    hidden = encoder.width // 2 if encoder.bidirectional else encoder.width
+    layers, both = len(encoder.forwards), encoder.bidirectional
+    torchs = CELLS[cell](inputs, hidden, layers, batch_first=True, bidirectional=both).double()
+    pairs = []
+    for ways, suffix in ((encoder.forwards, ""), (encoder.backwards, "_reverse")):
+        for number, way in enumerate(ways):
+            for name, ours in way.named_parameters():
+                theirs = getattr(torchs, f"{name.removesuffix('_l0')}_l{number}{suffix}")
+                with torch.no_grad():
+                    theirs.copy_(ours)
+                pairs.append((ours, theirs))
+    assert len(pairs) == len(list(torchs.parameters()))
+    return torchs, pairs
 
 
 def test_the_hybrid_is_an_lstm_below_self_attention() -> None:
     encoder = HybridEncoder(5, WIDTH, 2, 1, cell="lstm").double()
     x = ragged(5).nan_to_num()
-    below, _ = encoder.below.layers.cell(x)
+    assert isinstance(encoder.below.forwards[0], nn.LSTM)
+    below = encoder.below(x)
     layer = encoder.above.layers[0]
     states = below + layer.attention(layer.attention_norm(below))
     states = states + layer.feedforward(layer.feedforward_norm(states))

@@ -1,4 +1,4 @@
-"""Recurrent layers: one state tensor, and padding that is never read."""
+"""Recurrent layers: one state tensor."""
 
 import pytest
 import torch
@@ -10,26 +10,10 @@ EVERY_CELL = pytest.mark.parametrize("cell", CELLS)
 
 
 @EVERY_CELL
-def test_padding_is_never_read_by_either_direction(cell):
-    layer = Recurrent(cell, 3, 4, layers=2, bidirectional=True)
-    inputs, lengths = torch.randn(3, 6, 3), torch.tensor([6, 2, 4])
-    outputs, state = layer(inputs, lengths=lengths)
-    for row, length in enumerate(lengths.tolist()):
-        inputs[row, length:] = torch.nan
-        alone, alone_state = layer(inputs[row : row + 1, :length])
-        torch.testing.assert_close(outputs[row, :length], alone[0])
-        torch.testing.assert_close(state[row], alone_state[0])
-        assert outputs[row, length:].eq(0).all()
-    again, _ = layer(inputs, lengths=lengths)
-    torch.testing.assert_close(again, outputs, rtol=0, atol=0)
-
-
-@EVERY_CELL
-def test_summary_is_what_both_directions_put_out_at_their_end(cell):
-    layer = Recurrent(cell, 3, 4, layers=2, bidirectional=True)
+def test_summary_is_what_is_put_out_at_the_end(cell):
+    layer = Recurrent(cell, 3, 4, layers=2)
     outputs, state = layer(torch.randn(2, 5, 3))
-    expected = torch.cat([outputs[:, -1, :4], outputs[:, 0, 4:]], dim=1)
-    torch.testing.assert_close(layer.summary(state), expected)
+    torch.testing.assert_close(layer.summary(state), outputs[:, -1])
 
 
 @EVERY_CELL

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 import qkv
 from qkv.models.encoder_decoder_config import EncoderDecoderConfig
+from qkv.nn import RecurrentEncoder
 from qkv.nn.recurrent import Recurrent
 
 PADDING = 0
@@ -68,13 +69,8 @@ class EncoderDecoder(nn.Module):
         embedding, hidden = config.embedding, config.hidden
         self.source_embedding = nn.Embedding(config.source_tokens, embedding, PADDING)
         self.target_embedding = nn.Embedding(config.target_tokens, embedding, PADDING)
-        self.encoder = Recurrent(
-            config.cell,
-            embedding,
-            hidden,
-            layers=config.layers,
-            bidirectional=True,
-            dropout=config.dropout,
+        self.encoder = RecurrentEncoder(
+            embedding, 2 * hidden, cell=config.cell, layers=config.layers, dropout=config.dropout
         )
         self.lower = Recurrent(config.cell, embedding, hidden)
         self.upper = Recurrent(config.cell, 3 * hidden, hidden)
@@ -105,9 +101,9 @@ class EncoderDecoder(nn.Module):
     def encode(self, source: Tensor, lengths: Tensor) -> Encoded:
         """Read the sources: the encoder's states, and their projections as keys."""
         embedded = self.dropout(self.source_embedding(source))
-        value, state = self.encoder(embedded, lengths=lengths)
+        value = self.encoder(embedded, lengths)
         key = None if self.config.score == "none" else self.key(value)
-        return Encoded(key, value, lengths, self.encoder.summary(state))
+        return Encoded(key, value, lengths, self.encoder.summary(value, lengths))
 
     def start(self, source: Tensor, lengths: Tensor) -> EncoderDecoderState:
         """The state before the first step: lower from the encoder's end, upper zero."""

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from ..recurrent import Recurrent
+from ..._tensors import cast_for_autocast
+from ..recurrent import CELLS, check_cell
 from .base import Encoder, check_layers
 
 
@@ -36,21 +37,27 @@ class RecurrentEncoder(Encoder):
         check_layers("RecurrentEncoder", layers)
         if bidirectional and width % 2:
             raise ValueError(f"RecurrentEncoder: width of two directions must be even; got {width}")
+        check_cell("RecurrentEncoder", cell)
         self.bidirectional = bidirectional
-        self.layers = Recurrent(
-            cell,
-            inputs,
-            width // 2 if bidirectional else width,
-            layers=layers,
-            bidirectional=bidirectional,
-            dropout=dropout,
+        hidden = width // 2 if bidirectional else width
+        widths = (inputs, *(width for _ in range(layers - 1)))
+        self.forwards, self.backwards = (
+            nn.ModuleList(CELLS[cell](below, hidden, batch_first=True) for below in widths[:end])
+            for end in (layers, layers if bidirectional else 0)
         )
+        self.dropout = nn.Dropout(dropout)
 
     def read(self, x: Tensor, lengths: Tensor | None) -> Tensor:
-        if lengths is not None:
-            # Torch packs no empty sequence; one row of zeros is read for it, and thrown away.
-            lengths = lengths.expand(x.shape[0]).clamp(min=1)
-        return self.layers(x, lengths=lengths)[0]
+        # Each direction meets a sequence before its padding. Torch's packed sequences avoid it too,
+        # but on a CPU their gradients take time that grows with the square of the length.
+        x, mirror = cast_for_autocast(x), _mirror(x, lengths)
+        for number, forwards in enumerate(self.forwards):
+            below = x if number == 0 else self.dropout(x)
+            x = forwards(below)[0]
+            if self.bidirectional:
+                behind = self.backwards[number](_taken(below, mirror))[0]
+                x = torch.cat([x, _taken(behind, mirror)], dim=-1)
+        return x
 
     def summary(self, states: Tensor, lengths: Tensor | None = None) -> Tensor:
         """The state where each direction ends: the last real one, backwards the first."""
@@ -63,3 +70,17 @@ class RecurrentEncoder(Encoder):
             return last
         half = self.width // 2
         return torch.cat([last[:, :half], states[:, 0, half:]], dim=-1)
+
+
+def _mirror(x: Tensor, lengths: Tensor | None) -> Tensor:
+    """`[B, L]`: where the row stands that comes there when each sequence is read from its end."""
+    rows = torch.arange(x.shape[1], device=x.device).expand(x.shape[:2])
+    if lengths is None:
+        return rows.flip(1)
+    ends = lengths.reshape(-1, 1)
+    return torch.where(rows < ends, ends - 1 - rows, rows)
+
+
+def _taken(x: Tensor, rows: Tensor) -> Tensor:
+    """These rows of each sequence."""
+    return x.gather(1, rows.unsqueeze(-1).expand(-1, -1, x.shape[-1]))
