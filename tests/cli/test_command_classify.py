@@ -135,6 +135,12 @@ def test_pictures_of_where_it_looked_are_numbered(classify, models, tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == names
 
 
+def test_a_text_is_drawn_too_and_one_without_words_is_not(classify, models, tmp_path):
+    arguments = ["--model", models / "texts", "--picture", tmp_path / "m.svg", "--json"]
+    assert classify(*arguments, "a good film", " ", "a bad film")[0] == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"m.svg", "m-2.svg"}
+
+
 def test_a_file_that_is_no_picture_is_named_and_the_others_are_answered(classify, models, tmp_path):
     bad = tmp_path / "bad.png"
     bad.write_bytes(b"\x89PNG no more")
@@ -178,7 +184,6 @@ def test_where_no_model_ships_it_says_how_to_train_one(classify, monkeypatch, tm
         (["--model", "absent", "x"], 1, "absent: not a model folder: no such directory"),
         (["--model", "{models}", "x"], 1, "config.json cannot be read"),
         (["--picture", "map.jpg", "x"], 2, "must end in .png, .svg, .pdf"),
-        (["--model", "{models}/texts", "--picture", "m.png", "x"], 2, "texts take --show"),
         (["--model", "{models}/images", "{models}/images"], 1, "holds no picture files"),
     ],
 )

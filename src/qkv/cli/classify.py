@@ -26,7 +26,7 @@ _INPUT = (
 )
 _MODEL = "Folder of a trained classifier. The defaults are those that come with qkv."
 _SHOW = "Print where the model looked: words or places coloured by weight; with --json, weights."
-_PICTURE = "Draw it over the pictures, to a .png, .svg or .pdf file; of several FILE, FILE-2, ..."
+_PICTURE = "Draw the same to a .png, .svg or .pdf file; of several inputs FILE, FILE-2, ..."
 _JSON = "Print one JSON object a line: input, label, probability, and with --show the weights."
 _FAILED = 1
 
@@ -48,9 +48,7 @@ def classify(
         for file in labellers.files(given):
             unread |= not _one_image(labellers.of_images(), file, show, pictures, as_json)
         if not labellers.is_image(given):
-            if pictures:
-                raise typer.BadParameter("--picture draws over pictures; texts take --show")
-            _one_text(labellers.of_texts(), given, show, as_json)
+            _one_text(labellers.of_texts(), given, show, pictures, as_json)
     if unread:
         raise typer.Exit(_FAILED)
 
@@ -113,7 +111,13 @@ def _is_folder(given: str) -> bool:
         return False
 
 
-def _one_text(labeller: TextLabeller, text: str, show: bool, as_json: bool) -> None:
+def _one_text(
+    labeller: TextLabeller,
+    text: str,
+    show: bool,
+    pictures: Iterator[Path] | None,
+    as_json: bool,
+) -> None:
     [found] = labeller.classify([text])
     if found.left_out:
         count = len(found.words)
@@ -122,12 +126,19 @@ def _one_text(labeller: TextLabeller, text: str, show: bool, as_json: bool) -> N
     if as_json:
         looked = {"words": found.words, "weights": _rounded(found.weights)} if show else {}
         _print_json(found, looked)
+    else:
+        print("" if found.label is None else _answer(found), flush=True)
+    if found.weights is None:
         return
-    print("" if found.label is None else _answer(found), flush=True)
-    if show and found.weights is not None:
+    if show and not as_json:
         from qkv.pictures import TerminalWords
 
         _print(TerminalWords(found.weights.tolist(), found.words))
+    if pictures:
+        from qkv.pictures import coloured_text, save_picture
+
+        drawn = coloured_text(found.weights.tolist(), found.words, title=_title(found))
+        save_picture(drawn, next(pictures))
 
 
 def _one_image(
@@ -158,9 +169,13 @@ def _one_image(
     if pictures:
         from qkv.pictures import overlay, save_picture
 
-        title = f"{found.label} {found.probability:.0%}"
-        save_picture(overlay(found.image, found.weights, title=title), next(pictures))
+        drawn = overlay(found.image, found.weights, title=_title(found))
+        save_picture(drawn, next(pictures))
     return True
+
+
+def _title(found: ClassifiedText | ClassifiedImage) -> str:
+    return f"{found.label} {found.probability:.0%}"
 
 
 def _answer(found: ClassifiedText | ClassifiedImage) -> str:

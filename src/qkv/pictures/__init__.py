@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from qkv.pictures.saving import check_picture_path as check_picture_path
     from qkv.pictures.saving import save_picture as save_picture
     from qkv.pictures.terminal import TerminalMap as TerminalMap
+    from qkv.pictures.written import coloured_text as coloured_text
 
 _HOMES = {
     "TerminalGrid": "painted",
@@ -27,6 +28,7 @@ _HOMES = {
     "TerminalWords": "painted",
     "check_picture_path": "saving",
     "chinese_font": "fonts",
+    "coloured_text": "written",
     "heatmap": "figure",
     "merge_columns": "labelled",
     "overlay": "laid_over",
@@ -38,6 +40,7 @@ __all__ = [
     "TerminalWords",
     "check_picture_path",
     "chinese_font",
+    "coloured_text",
     "heatmap",
     "merge_columns",
     "overlay",

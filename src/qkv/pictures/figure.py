@@ -14,7 +14,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from qkv.pictures.colours import PAPER_RAMP, ink_on, ramp_colour
-from qkv.pictures.fonts import FontChoice, choose_fonts
+from qkv.pictures.fonts import FontChoice, choose_fonts, width_of
 from qkv.pictures.labelled import LabelledWeights, panels
 
 # Lengths are in inches, text sizes in points.
@@ -69,11 +69,7 @@ class _Sheet:
     def __init__(self, labelled: LabelledWeights, fonts: FontChoice, strongest: float) -> None:
         self.figure = Figure()
         FigureCanvasAgg(self.figure)
-        self.style: dict[str, Any] = {
-            "family": list(fonts.families),
-            "fontsize": _LABEL_SIZE,
-            "parse_math": False,
-        }
+        self.style = fonts.style(_LABEL_SIZE)
         self.weights, self.strongest = labelled.weights, strongest
         self.shares = labelled.share(strongest)
         self.rows = [fonts.drawable(_cut(label)) for label in labelled.rows]
@@ -148,10 +144,7 @@ class _Sheet:
             self.figure.text(_GAP / width, 1 - above / height, text, va="top", **self.style)
 
     def _width(self, label: str) -> float:
-        text = self.figure.text(0, 0, label, **self.style)
-        width = text.get_window_extent().width / self.figure.dpi
-        text.remove()
-        return width
+        return width_of(self.figure, label, self.style)
 
 
 def _cut(label: str) -> str:

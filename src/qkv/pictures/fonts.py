@@ -1,12 +1,15 @@
-"""Which installed fonts can draw a text: matplotlib draws boxes for what its font lacks."""
+"""Which installed fonts can draw a text, for matplotlib draws boxes for what its font lacks; and
+how wide it is drawn."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 from matplotlib import font_manager
+from matplotlib.figure import Figure
 
 # Comes with matplotlib and draws Latin, Greek, Cyrillic and many symbols.
 _BASE_FAMILY = "DejaVu Sans"
@@ -50,6 +53,10 @@ class FontChoice:
             for character in text
         )
 
+    def style(self, size: float) -> dict[str, Any]:
+        """What matplotlib is told to draw a text of so many points with these fonts."""
+        return {"family": list(self.families), "fontsize": size, "parse_math": False}
+
     def complaint(self) -> str:
         """What to tell the user when characters are missing."""
         some = " ".join(self.missing[:10]) + (" …" if len(self.missing) > 10 else "")
@@ -71,6 +78,14 @@ def choose_fonts(text: str) -> FontChoice:
         if not missing:
             break
     return FontChoice(tuple(families), "".join(sorted(missing)))
+
+
+def width_of(figure: Figure, text: str, style: dict[str, Any]) -> float:
+    """How wide a text is drawn, in inches."""
+    drawn = figure.text(0, 0, text, **style)
+    width = drawn.get_window_extent().width / figure.dpi
+    drawn.remove()
+    return width
 
 
 def chinese_font() -> str | None:

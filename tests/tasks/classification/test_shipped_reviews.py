@@ -1,0 +1,36 @@
+"""The classifier of reviews that ships with the package."""
+
+from qkv.tasks.classification import TextLabeller
+from qkv.tasks.classification.text.classifier import SHIPPED
+
+MOST_BYTES = 4 * 2**20
+
+
+def test_the_folder_holds_its_four_files_and_is_small():
+    sizes = {path.name: path.stat().st_size for path in SHIPPED.iterdir()}
+    assert set(sizes) == {"README.md", "config.json", "model.safetensors", "tokenizer.json"}
+    assert sum(sizes.values()) <= MOST_BYTES
+
+
+def test_it_tells_praise_from_blame_and_looks_where_it_is_said():
+    labeller = TextLabeller.load()
+    praise, blame = labeller.classify(
+        [
+            "We laughed, we cried, and the acting is superb.",
+            "The plot is a terrible mess and I was bored from start to end.",
+        ]
+    )
+    assert (praise.label, blame.label) == ("pos", "neg")
+    weights = dict(zip(praise.words, praise.weights.tolist(), strict=True))
+    assert weights["superb."] == max(weights.values())
+
+
+def test_it_has_at_most_five_million_parameters():
+    model = TextLabeller.load().model
+    assert sum(parameter.numel() for parameter in model.parameters()) <= 5_000_000
+
+
+def test_its_card_names_data_scores_and_what_does_better():
+    card = (SHIPPED / "README.md").read_text(encoding="utf-8")
+    for words in ("Maas et al. 2011", "qkv train classify", "linear model is better", "95 %"):
+        assert words in card
