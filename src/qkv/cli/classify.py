@@ -24,7 +24,9 @@ _INPUT = (
     "Picture files, folders of them, or texts; without any, every line of standard input. What is "
     "a folder, or ends like a picture file, is no text, unless the model given reads texts."
 )
-_MODEL = "Folder of a trained classifier. The defaults are those that come with qkv."
+_MODEL = (
+    "Folder of a trained classifier, or a name that `qkv doctor` lists. The defaults come with qkv."
+)
 _SHOW = "Print where the model looked: words or places coloured by weight; with --json, weights."
 _PICTURE = "Draw the same to a .png, .svg or .pdf file; of several inputs FILE, FILE-2, ..."
 _JSON = "Print one JSON object a line: input, label, probability, and with --show the weights."

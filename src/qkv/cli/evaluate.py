@@ -14,13 +14,15 @@ _DATA = (
     "What the model was trained on, in other instances: source<TAB>target lines for a translator, "
     "label<TAB>text lines or labelled pictures for a classifier."
 )
+_MODEL = "Folder of a trained model, or name of one that `qkv doctor` lists; default: en-zh."
 _BEAM, _BOOTSTRAP = 5, 1000
 
 
 def evaluate(
     data: Annotated[Path, typer.Argument(help=_DATA)],
     model: Annotated[
-        Path | None, typer.Option(help="Model folder; default: the translator that ships.")
+        Path | None,
+        typer.Option(help="Model folder, or a name that `qkv doctor` lists; default: en-zh."),
     ] = None,
     beam: Annotated[
         int | None,

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from qkv.tasks.translation import Translation, Translator
 
 _INPUT = "Texts to translate. Without any, every line of standard input is translated."
-_MODEL = "Folder of a trained model. The default is the one that comes with qkv."
+_MODEL = (
+    "Folder of a trained model, or a name that `qkv doctor` lists; default: en-zh, which ships."
+)
 _BEAM = "How many candidate translations the search keeps."
 _BATCH = "How many texts are translated at once: faster, but lines are answered so many at a time."
 _SHOW = "Print where each translated token looked, as a heat map."

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 CONFIG, WEIGHTS, TOKENIZER = "config.json", "model.safetensors", "tokenizer.json"
+MODELS = Path(__file__).parents[1] / "weights"
 
 
 @contextmanager
@@ -123,8 +124,17 @@ def read_model(
     return config, tokenizer, full
 
 
-def read_format(folder: Path) -> str:
+def model_folder(path: str | Path) -> Path:
+    """The folder itself; where there is none, that of the model of this name which ships."""
+    folder = Path(path)
+    shipped = MODELS / folder.name
+    named = folder.name == str(path) and not folder.exists()
+    return shipped if named and shipped.is_dir() else folder
+
+
+def read_format(path: str | Path) -> str:
     """What kind of model a folder holds, by its `config.json`; empty where it does not say."""
+    folder = model_folder(path)
     if not folder.is_dir():
         raise ValueError(f"{folder}: not a model folder: no such directory")
     return str(_read_json(folder, CONFIG).get("format", ""))

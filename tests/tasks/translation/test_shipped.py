@@ -1,6 +1,11 @@
 """The model that ships with the package."""
 
+import pytest
+
 import qkv
+from qkv.cli.run import run
+from qkv.models import EncoderDecoder
+from qkv.tasks.files import MODELS
 from qkv.tasks.translation.translator import SHIPPED
 
 MOST_BYTES = 16 * 2**20
@@ -25,5 +30,22 @@ def test_it_translates_english_to_chinese_and_looks_where_it_should():
 
 def test_its_card_names_data_licences_and_scores():
     card = (SHIPPED / "README.md").read_text(encoding="utf-8")
-    for words in ("CC-BY 2.0 FR", "MIT", "tok:zh", "qkv train translate", "without attention"):
+    for words in ("CC-BY 2.0 FR", "MIT", "tok:zh", "qkv train translate", "Tatoeba, held out"):
         assert words in card
+
+
+def test_the_recurrent_one_is_loaded_by_its_name(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert type(qkv.Translator.load("en-zh-recurrent").model) is EncoderDecoder
+    assert run(["translate", "--model", "en-zh-recurrent", "I drink tea."]) == 0
+    assert "茶" in capsys.readouterr().out
+    (tmp_path / "en-zh-recurrent").mkdir()
+    with pytest.raises(ValueError, match="en-zh-recurrent: not a model folder"):
+        qkv.Translator.load("en-zh-recurrent")
+    with pytest.raises(ValueError, match="no such directory"):
+        qkv.Translator.load(tmp_path / "reviews")
+
+
+def test_all_models_together_are_small():
+    sizes = [path.stat().st_size for path in MODELS.rglob("*") if path.is_file()]
+    assert sum(sizes) <= 40e6

@@ -17,7 +17,7 @@ from qkv.models import (
     SequenceToSequenceConfig,
 )
 from qkv.tasks.buckets import padded
-from qkv.tasks.files import fill, loading, read_model, write_model
+from qkv.tasks.files import MODELS, fill, loading, model_folder, read_model, write_model
 from qkv.tasks.tokens import END_TEXT, START, Tokens, words
 from qkv.tasks.translation.search import Hypothesis, beam_search
 from qkv.tasks.translation.sentences import chunks
@@ -30,7 +30,7 @@ FAMILIES: dict[str, tuple[Any, Any]] = {
 }
 OLDEST = "encoder-decoder"  # what a folder holds that names no family
 SHORTEST_LIMIT = 8  # a chunk holds at least a character, which may be four byte tokens
-SHIPPED = Path(__file__).parents[2] / "weights" / "en-zh"
+SHIPPED = MODELS / "en-zh"
 
 
 class Translator:
@@ -56,11 +56,12 @@ class Translator:
 
     @classmethod
     def load(cls, path: str | Path | None = None) -> Translator:
-        """The translator saved in a folder; None: the one that ships, English to Chinese.
+        """The translator saved in a folder, or one that ships by its name, such as
+        "en-zh-recurrent"; None: the one that ships as "en-zh", English to Chinese.
 
         Raises ValueError naming the folder and what is wrong with it.
         """
-        folder = SHIPPED if path is None else Path(path)
+        folder = SHIPPED if path is None else model_folder(path)
         config, tokenizer, weights = read_model(folder)
         with loading(folder, "a translator", config, FORMAT):
             family = config.get("family", OLDEST)

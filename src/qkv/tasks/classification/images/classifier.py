@@ -11,10 +11,10 @@ from torch import Tensor
 
 from qkv.models import ImageClassifier, ImageClassifierConfig
 from qkv.tasks.classification.images.reading import read_picture
-from qkv.tasks.files import fill, loading, read_model, write_model
+from qkv.tasks.files import MODELS, fill, loading, model_folder, read_model, write_model
 
 FORMAT = "qkv image classifier 1"
-SHIPPED = Path(__file__).parents[3] / "weights" / "images"
+SHIPPED = MODELS / "images"
 AT_ONCE = 100
 
 
@@ -46,11 +46,12 @@ class ImageLabeller:
 
     @classmethod
     def load(cls, path: str | Path | None = None) -> ImageLabeller:
-        """The classifier saved in a folder; None: the one that ships.
+        """The classifier saved in a folder, or one that ships by its name; None: the one of
+        pictures which ships.
 
         Raises ValueError naming the folder and what is wrong with it.
         """
-        folder = SHIPPED if path is None else Path(path)
+        folder = SHIPPED if path is None else model_folder(path)
         if path is None and not folder.is_dir():
             raise ValueError(
                 "classify: this qkv ships no image classifier; train one with "

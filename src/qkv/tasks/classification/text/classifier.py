@@ -11,11 +11,11 @@ from torch import Tensor
 
 from qkv.models import TextClassifier, TextClassifierConfig
 from qkv.tasks.buckets import bucket, padded
-from qkv.tasks.files import fill, loading, read_model, write_model
+from qkv.tasks.files import MODELS, fill, loading, model_folder, read_model, write_model
 from qkv.tasks.tokens import Tokens, word_numbers
 
 FORMAT = "qkv text classifier 1"
-SHIPPED = Path(__file__).parents[3] / "weights" / "reviews"
+SHIPPED = MODELS / "reviews"
 BATCH_TOKENS = 16_000
 
 
@@ -53,11 +53,12 @@ class TextLabeller:
 
     @classmethod
     def load(cls, path: str | Path | None = None) -> TextLabeller:
-        """The classifier saved in a folder; None: the one that ships, of film reviews.
+        """The classifier saved in a folder, or one that ships by its name; None: that of film
+        reviews which ships.
 
         Raises ValueError naming the folder and what is wrong with it.
         """
-        folder = SHIPPED if path is None else Path(path)
+        folder = SHIPPED if path is None else model_folder(path)
         if path is None and not folder.is_dir():
             raise ValueError(
                 "classify: this qkv ships no text classifier; train one with `qkv train classify` "
