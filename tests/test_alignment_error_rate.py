@@ -87,8 +87,8 @@ def test_tokens_find_their_words(alignment):
 
 
 def test_the_command_prints_a_row_for_each_look(alignment, folder, capsys, monkeypatch):
-    model = Path(qkv.__file__).parent / "weights" / "en-zh"
-    monkeypatch.setattr(sys, "argv", ["alignment.py", str(model), str(folder)])
+    model = "en-zh-recurrent"
+    monkeypatch.setattr(sys, "argv", ["alignment.py", model, str(folder)])
     alignment.main()
     title, header, write, read = capsys.readouterr().out.splitlines()
     assert title.endswith("2 pairs, 2 of them short")
