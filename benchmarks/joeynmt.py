@@ -85,8 +85,8 @@ training:
     batch_size: {batch}
     batch_type: "token"
     epochs: 1000
-    validation_freq: 170
-    logging_freq: 20
+    validation_freq: 50
+    logging_freq: 10
     early_stopping_metric: "ppl"
     print_valid_sents: []
     keep_best_ckpts: 1
