@@ -20,10 +20,7 @@ _BEAM, _BOOTSTRAP = 5, 1000
 
 def evaluate(
     data: Annotated[Path, typer.Argument(help=_DATA)],
-    model: Annotated[
-        Path | None,
-        typer.Option(help="Model folder, or a name that `qkv doctor` lists; default: en-zh."),
-    ] = None,
+    model: Annotated[Path | None, typer.Option(help=_MODEL)] = None,
     beam: Annotated[
         int | None,
         typer.Option(

@@ -20,7 +20,8 @@ _EDGE = 0.15
 _GAP = 0.1
 _SIZE = 12
 _SMALL_SIZE = 9
-_STEPS = 20  # of the bar that says what colours mean
+_PAD = 2.5  # points of ground around a word
+_STEPS, _STEP = 20, 0.06  # of the bar that says what colours mean
 
 
 def coloured_text(weights: Any, words: Sequence[str], *, title: str = "") -> Figure:
@@ -53,11 +54,15 @@ def coloured_text(weights: Any, words: Sequence[str], *, title: str = "") -> Fig
     for word, (left, line), share in zip(
         drawn, places, labelled.share(strongest)[0].tolist(), strict=True
     ):
-        write(word, left, line + bool(title), **_on(share, pad=2.5))
+        write(word, left, line + bool(title), **_on(share))
     for step in range(_STEPS + 1):
-        at = _EDGE + 0.06 * step
-        write(" ", at, lines, **_on(step / _STEPS, pad=2.5), fontsize=_SMALL_SIZE)
-    write(f"0 to {100 * strongest:.3g}%", _EDGE + 0.06 * _STEPS + 0.2, lines, fontsize=_SMALL_SIZE)
+        write(" ", _EDGE + _STEP * step, lines, **_on(step / _STEPS), fontsize=_SMALL_SIZE)
+    write(
+        f"0 to {100 * strongest:.3g}%",
+        _EDGE + _STEP * _STEPS + 2 * _GAP,
+        lines,
+        fontsize=_SMALL_SIZE,
+    )
     return figure
 
 
@@ -72,8 +77,8 @@ def _flowed(widths: list[float]) -> list[tuple[float, int]]:
     return places
 
 
-def _on(share: float, pad: float) -> dict[str, Any]:
+def _on(share: float) -> dict[str, Any]:
     """The ground of a share, and an ink that can be read on it."""
     ground = ramp_colour(share, PAPER_RAMP)
     face, ink = ([part / 255 for part in colour] for colour in (ground, ink_on(ground)))
-    return {"color": ink, "bbox": {"facecolor": face, "edgecolor": "none", "pad": pad}}
+    return {"color": ink, "bbox": {"facecolor": face, "edgecolor": "none", "pad": _PAD}}

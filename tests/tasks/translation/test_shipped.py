@@ -5,16 +5,7 @@ import pytest
 import qkv
 from qkv.cli.run import run
 from qkv.models import EncoderDecoder
-from qkv.tasks.files import MODELS
 from qkv.tasks.translation.translator import SHIPPED
-
-MOST_BYTES = 16 * 2**20
-
-
-def test_the_folder_holds_its_four_files_and_is_small():
-    sizes = {path.name: path.stat().st_size for path in SHIPPED.iterdir()}
-    assert set(sizes) == {"README.md", "config.json", "model.safetensors", "tokenizer.json"}
-    assert sum(sizes.values()) <= MOST_BYTES
 
 
 def test_it_translates_english_to_chinese_and_looks_where_it_should():
@@ -44,8 +35,3 @@ def test_the_recurrent_one_is_loaded_by_its_name(capsys, tmp_path, monkeypatch):
         qkv.Translator.load("en-zh-recurrent")
     with pytest.raises(ValueError, match="no such directory"):
         qkv.Translator.load(tmp_path / "reviews")
-
-
-def test_all_models_together_are_small():
-    sizes = [path.stat().st_size for path in MODELS.rglob("*") if path.is_file()]
-    assert sum(sizes) <= 40e6

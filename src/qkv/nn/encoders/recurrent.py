@@ -40,11 +40,13 @@ class RecurrentEncoder(Encoder):
         check_cell("RecurrentEncoder", cell)
         self.bidirectional = bidirectional
         hidden = width // 2 if bidirectional else width
-        widths = (inputs, *(width for _ in range(layers - 1)))
-        self.forwards, self.backwards = (
-            nn.ModuleList(CELLS[cell](below, hidden, batch_first=True) for below in widths[:end])
-            for end in (layers, layers if bidirectional else 0)
-        )
+
+        def layer(number: int) -> nn.Module:
+            return CELLS[cell](width if number else inputs, hidden, batch_first=True)
+
+        self.forwards = nn.ModuleList(layer(number) for number in range(layers))
+        backwards = layers if bidirectional else 0
+        self.backwards = nn.ModuleList(layer(number) for number in range(backwards))
         self.dropout = nn.Dropout(dropout)
 
     def read(self, x: Tensor, lengths: Tensor | None) -> Tensor:
