@@ -1,11 +1,12 @@
 """Does attention help a small CNN? The network with it, and without it but with as many parameters,
 are trained for the same time from several seeds. Needs `qkv[tasks]`.
 
-    python benchmarks/with_and_without.py TRAIN TEST RUNS [--seeds 3] [--minutes 10] [--threads N]
+    python benchmarks/with_and_without.py TRAIN TEST RUNS [--seeds 3] [--minutes 20] [--threads N]
 
-TRAIN and TEST are what `qkv train classify-image` reads. Runs take their turns, seed after seed, in
-folders below RUNS; called again, it goes on where it was stopped. What follows `--` is handed to
-`qkv train classify-image`. The figures go to RUNS/figures.json.
+TRAIN and TEST are what `qkv train classify-image` reads. The two of a seed are trained at the same
+time, on half of the processors each unless told, so that whatever else the machine does takes from
+both; seed after seed, in folders below RUNS. Called again, it goes on where it was stopped. What
+follows `--` is handed to `qkv train classify-image`. The figures go to RUNS/figures.json.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import statistics
 import subprocess
 import sys
@@ -35,19 +37,18 @@ def main() -> None:
     parser.add_argument("test", type=Path)
     parser.add_argument("runs", type=Path)
     parser.add_argument("--seeds", type=int, default=3, choices=range(2, len(STUDENT) + 2))
-    parser.add_argument("--minutes", type=float, default=10.0, help="of training, each")
-    parser.add_argument("--threads", type=int)
+    parser.add_argument("--minutes", type=float, default=20.0, help="of training, each")
+    parser.add_argument("--threads", type=int, default=max(1, (os.cpu_count() or 2) // 2))
     parser.add_argument("others", nargs="*", help="of qkv train classify-image")
     given = parser.parse_args()
-    options = ["--minutes", str(given.minutes), *given.others]
-    if given.threads:
-        options += ["--threads", str(given.threads)]
+    options = ["--minutes", str(given.minutes), "--threads", str(given.threads), *given.others]
     accuracies: dict[str, list[float]] = {name: [] for name in ARCHITECTURES}
     for seed in range(given.seeds):
-        for name in ARCHITECTURES:
-            folder = given.runs / f"{name}-{seed}"
-            chosen = ["--architecture", name, "--seed", str(seed), *options]
-            accuracies[name].append(accuracy(folder, given.train, given.test, chosen))
+        folders = {name: given.runs / f"{name}-{seed}" for name in ARCHITECTURES}
+        train(folders, given.train, [*options, "--seed", str(seed)])
+        for name, folder in folders.items():
+            accuracies[name].append(accuracy(folder, given.test))
+        print(f"seed {seed}:", {name: shares[-1] for name, shares in accuracies.items()})
     found = {"options": options, "accuracies": accuracies, **difference(accuracies)}
     save(
         given.runs / "figures.json",
@@ -56,18 +57,35 @@ def main() -> None:
     print(table(found))
 
 
-def accuracy(folder: Path, train: Path, test: Path, options: list[str]) -> float:
-    """Of the model in a folder, trained if it is not yet: the share of right answers."""
-    done = folder.with_name(f"{folder.name}.json")
-    if not done.exists():
-        command = [sys.executable, "-m", "qkv.cli", "train", "classify-image", str(train)]
+def train(folders: dict[str, Path], data: Path, options: list[str]) -> None:
+    """Train the architectures, each in its folder and at the same time, where they are not yet."""
+    command = [sys.executable, "-m", "qkv.cli", "train", "classify-image", str(data), *options]
+    running = []
+    for name, folder in folders.items():
+        if done(folder).exists():
+            continue
+        own = ["--architecture", name, "--out", str(folder)]
         if (folder / STATE / CHECKPOINT).exists():
-            command.append("--resume")
-        subprocess.run([*command, "--out", str(folder), *options], check=True)
+            own.append("--resume")
+        running.append(subprocess.Popen([*command, *own]))
+    statuses = [process.wait() for process in running]
+    if any(statuses):
+        raise SystemExit("with_and_without: a run failed; what it says is above")
+
+
+def accuracy(folder: Path, test: Path) -> float:
+    """Of the model in a folder: the share of right answers."""
+    file = done(folder)
+    if not file.exists():
         found = evaluate(folder, test)
-        save(done, json.dumps({"right": found.right, "count": found.count}) + "\n")
-    counted = json.loads(done.read_text())
+        save(file, json.dumps({"right": found.right, "count": found.count}) + "\n")
+    counted = json.loads(file.read_text())
     return counted["right"] / counted["count"]
+
+
+def done(folder: Path) -> Path:
+    """The file that tells of a finished run."""
+    return folder.with_name(f"{folder.name}.json")
 
 
 def difference(accuracies: dict[str, list[float]]) -> dict[str, Any]:

@@ -168,14 +168,14 @@ def test_without_a_model_what_is_a_picture_is_seen_by_its_name(classify, models,
     assert len(labels) == 7
 
 
-def test_where_no_model_ships_it_says_how_to_train_one(classify, monkeypatch, tmp_path):
+def test_a_shipped_model_that_is_gone_is_named(classify, monkeypatch, tmp_path):
     for kind in ("text", "images"):
-        monkeypatch.setattr(f"qkv.tasks.classification.{kind}.classifier.SHIPPED", tmp_path / "no")
-    assert "ships no text classifier; train one" in classify("a film")[2]
+        monkeypatch.setattr(f"qkv.tasks.classification.{kind}.classifier.SHIPPED", tmp_path / kind)
+    assert f"{tmp_path / 'text'}: not a model folder" in classify("a film")[2]
     # A picture that cannot be labelled for want of a model is no picture that cannot be read.
     status, _, errors = classify("cat.png")
     assert (status, errors.count("\n")) == (1, 1)
-    assert "ships no image classifier; train one" in errors
+    assert f"{tmp_path / 'images'}: not a model folder" in errors
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from qkv.models import (
     TextClassifierConfig,
 )
 from qkv.models.image_classifier_config import ARCHITECTURES
+from qkv.models.residual import ResidualCNN
 from qkv.models.text_classifier_config import ENCODERS
 
 SMALL = {"embedding": 6, "width": 8, "dropout": 0.0, "token_dropout": 0.0}
@@ -84,7 +85,7 @@ def test_a_step_in_channels_last_has_the_gradients_of_the_plain_layout(architect
     torch.testing.assert_close(grads[0], grads[1], rtol=1e-3, atol=1e-3)
 
 
-@pytest.mark.parametrize(("architecture", "places"), [("attention-cnn", 20), ("vit", 20)])
+@pytest.mark.parametrize(("architecture", "places"), [("attention-cnn", 4), ("vit", 20)])
 def test_where_it_looks_is_a_distribution_over_the_map(architecture, places):
     config = ImageClassifierConfig(3, 16, 20, architecture=architecture, channels=8)
     model = ImageClassifier(config).eval()
@@ -95,6 +96,18 @@ def test_where_it_looks_is_a_distribution_over_the_map(architecture, places):
     features = model.read(images)
     expected = model.output(model.pooling(features.flatten(2).transpose(1, 2)).squeeze(1))
     torch.testing.assert_close(model(images), expected)
+
+
+@pytest.mark.parametrize("heads", [2, None])
+def test_a_cnn_hands_on_what_it_reads_until_it_has_learnt(heads):
+    body = ResidualCNN(24, blocks=1, heads=heads).eval()
+    whitening, _, first, _, _, last = body
+    x = torch.rand(2, 24, 8, 8)
+    torch.testing.assert_close(first[0](x), x)
+    torch.testing.assert_close(first[4].convolution(x), x)
+    states = torch.rand(2, body.width, 3, 3)
+    torch.testing.assert_close(last(states), states)
+    assert not whitening.weight.requires_grad
 
 
 def test_pictures_are_brought_to_mean_zero_and_deviation_one():

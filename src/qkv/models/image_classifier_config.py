@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from qkv._options import Options, option, required
 
 ARCHITECTURES = ("attention-cnn", "cnn", "vit")
-CNN_CHANNELS, VIT_CHANNELS, CNN_LAYERS, VIT_LAYERS, HEADS, PATCH = 56, 128, 1, 6, 4, 4
+CNN_CHANNELS, VIT_CHANNELS, CNN_LAYERS, VIT_LAYERS, HEADS, PATCH = 48, 128, 1, 6, 4, 4
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class ImageClassifierConfig(Options):
     )
     layers: int | None = option(
         None,
-        f"Blocks in each of a CNN's two stages ({CNN_LAYERS} unless told), layers of a ViT "
+        f"Blocks in each of a CNN's three stages ({CNN_LAYERS} unless told), layers of a ViT "
         f"({VIT_LAYERS}).",
         at_least=1,
     )

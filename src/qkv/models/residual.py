@@ -9,22 +9,22 @@ from qkv.models.image_classifier_config import HEADS
 from qkv.models.whitening import Whitening
 from qkv.nn import AttentionPooling, SpatialAttention
 
+_NEW = 0.4  # share of a batch in the running statistics: runs are short, and the weights move fast
+
 
 class ResidualBlock(nn.Module):
-    """Two convolutions whose answer is added to what they read, `[B, C, H, W]`.
+    """A convolution whose normalized answer is added to what it reads, `[B, C, H, W]`.
 
-    Source: He et al., "Deep Residual Learning for Image Recognition" (2016), figure 5, left.
+    Source: He et al., "Deep Residual Learning for Image Recognition" (2016), section 3.2, with one
+    layer to a block.
     """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.first = nn.Sequential(_convolution(channels, channels), nn.BatchNorm2d(channels))
-        self.second = nn.Sequential(_convolution(channels, channels), nn.BatchNorm2d(channels))
-        # Training starts from the identity: the block adds nothing at first.
-        nn.init.zeros_(self.second[1].get_parameter("weight"))
+        self.convolution, self.norm = _convolution(channels, channels), _norm(channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.relu(x + self.second(F.relu(self.first(x))))
+        return x + F.gelu(self.norm(self.convolution(x)))
 
 
 class PlaceBlock(nn.Module):
@@ -36,6 +36,8 @@ class PlaceBlock(nn.Module):
         hidden = round((parameters - 3 * channels) / (2 * channels + 1))
         self.norm = nn.LayerNorm(channels)
         self.enter, self.leave = nn.Linear(channels, hidden), nn.Linear(hidden, channels)
+        for start in self.leave.parameters():  # adds nothing at first, as attention does
+            nn.init.zeros_(start)
 
     def forward(self, x: Tensor) -> Tensor:
         places = self.norm(x.permute(0, 2, 3, 1))
@@ -43,22 +45,24 @@ class PlaceBlock(nn.Module):
 
 
 class ResidualCNN(nn.Sequential):
-    """`[B, 3, H, W]` to a map `[B, 4 * channels, H / 4, W / 4]`: whitening, two stages, and spatial
-    attention or, without it, a `PlaceBlock` with as many parameters as spatial attention and
-    attention pooling have together.
+    """`[B, 3, H, W]` to a map `[B, 4 * channels, H / 8, W / 8]`: whitening, three stages, and
+    spatial attention or, without it, a `PlaceBlock` with as many parameters as spatial attention
+    and attention pooling have together.
 
-    A stage is a convolution, to `channels` and then to four times as many, the largest of whose
-    answers at four places goes on, and `blocks` residual blocks: nearly all is computed on a
-    quarter of the places or less. Source: Page, "How to Train Your ResNet" (2018), made smaller.
+    A stage is a convolution, to `channels` in the first and four times as many in the others, the
+    largest of whose answers at four places goes on, and `blocks` residual blocks. Source: Jordan,
+    "94% on CIFAR-10 in 3.29 Seconds on a Single GPU" (2024), section 3, for sizes and the start
+    from the identity; made smaller, and with residual connections.
     """
 
     def __init__(self, channels: int, blocks: int, heads: int | None) -> None:
         width = 4 * channels
         super().__init__(
             Whitening(),
-            nn.ReLU(),
+            nn.GELU(),
             _stage(24, channels, blocks),
             _stage(channels, width, blocks),
+            _stage(width, width, blocks),
             _last(width, heads),
         )
         self.width = width
@@ -76,18 +80,28 @@ def _stage(inputs: int, channels: int, blocks: int) -> nn.Sequential:
     return nn.Sequential(
         _convolution(inputs, channels),
         nn.MaxPool2d(2),
-        nn.BatchNorm2d(channels),
-        nn.ReLU(),
+        _norm(channels),
+        nn.GELU(),
         *(ResidualBlock(channels) for _ in range(blocks)),
     )
 
 
 def _last(width: int, heads: int | None) -> nn.Module:
-    if heads is not None:
-        return SpatialAttention(width, heads)
-    replaced = (SpatialAttention(width, HEADS), AttentionPooling(width))
-    return PlaceBlock(width, sum(p.numel() for layer in replaced for p in layer.parameters()))
+    attention = SpatialAttention(width, heads or HEADS)
+    if heads is None:
+        replaced = (attention, AttentionPooling(width))
+        return PlaceBlock(width, sum(p.numel() for layer in replaced for p in layer.parameters()))
+    # It adds nothing at first.
+    nn.init.zeros_(attention.attention.output.weight)
+    return attention
 
 
 def _convolution(inputs: int, channels: int) -> nn.Conv2d:
-    return nn.Conv2d(inputs, channels, 3, padding=1, bias=False)
+    """It starts by handing on what it reads; further channels start by chance."""
+    layer = nn.Conv2d(inputs, channels, 3, padding=1, bias=False)
+    nn.init.dirac_(layer.weight.data[:inputs])
+    return layer
+
+
+def _norm(channels: int) -> nn.BatchNorm2d:
+    return nn.BatchNorm2d(channels, momentum=_NEW)

@@ -236,7 +236,13 @@ def test_a_batch_is_the_same_whoever_asks_and_another_in_the_next_epoch():
     assert sorted(map(int, seen.flatten(1).sum(1))) == sorted(
         map(int, data.images.flatten(1).sum(1))
     )
-    assert str(plain[0]).startswith("6 pictures, the first number ")
+    assert str(plain[0]).startswith("5 pictures, the first number ")
+
+
+def test_no_picture_is_alone_in_its_batch():
+    data = Pictures(torch.zeros(13, 3, 8, 8, dtype=torch.uint8), ["a"] * 6 + ["b"] * 7)
+    batches = ImageTask(data, data, Options(batch=12), {}).batches(0)
+    assert [len(batches[n].classes) for n in range(len(batches))] == [7, 6]
 
 
 def test_labels_that_cannot_be_learnt_are_said():
@@ -261,7 +267,7 @@ def test_it_learns_and_tells_of_where_it_looked(learnt):
     assert sum(right) >= 0.9 * len(right)
     assert found[7].input == "7"
     assert torch.equal(found[7].image, images[7])
-    assert found[7].weights.shape == (4, 4)
+    assert found[7].weights.shape == (2, 2)
     torch.testing.assert_close(found[7].weights.sum(), torch.tensor(1.0))
 
 
@@ -317,11 +323,3 @@ def test_the_mean_of_the_training_pictures_is_stored_with_the_weights(learnt):
     assert config["labels"] == labeller.labels == ["blue", "red"]
     assert 40 < float(labeller.model.mean[1]) < 50  # green is noise from 0 to 89
     assert not (learnt / "tokenizer.json").exists()
-
-
-def test_without_the_shipped_model_it_says_how_to_make_one(monkeypatch, tmp_path):
-    monkeypatch.setattr("qkv.tasks.classification.images.classifier.SHIPPED", tmp_path / "none")
-    with pytest.raises(
-        ValueError, match=r"ships no image classifier; train one with `qkv train cl"
-    ):
-        ImageLabeller.load()

@@ -206,9 +206,3 @@ def test_a_damaged_folder_is_refused_by_name(learnt, tmp_path, changes, message)
     with pytest.raises(ValueError, match=message) as caught:
         TextLabeller.load(folder)
     assert str(caught.value).startswith(f"{folder}: ")
-
-
-def test_without_the_shipped_model_it_says_how_to_make_one(monkeypatch, tmp_path):
-    monkeypatch.setattr("qkv.tasks.classification.text.classifier.SHIPPED", tmp_path / "none")
-    with pytest.raises(ValueError, match=r"ships no text classifier; train one with `qkv train cl"):
-        TextLabeller.load()

@@ -52,11 +52,6 @@ class ImageLabeller:
         Raises ValueError naming the folder and what is wrong with it.
         """
         folder = SHIPPED if path is None else model_folder(path)
-        if path is None and not folder.is_dir():
-            raise ValueError(
-                "classify: this qkv ships no image classifier; train one with "
-                "`qkv train classify-image` and give its folder as the model"
-            )
         config, _, weights = read_model(folder, text=False)
         with loading(folder, "an image classifier", config, FORMAT):
             model = ImageClassifier(ImageClassifierConfig(**config["model"]))

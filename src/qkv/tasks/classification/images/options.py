@@ -11,7 +11,7 @@ from qkv._options import option
 
 # Where they differ from those of all tasks.
 DEFAULTS: dict[str, Any] = {
-    "learning_rate": 5e-3, "schedule": "one-cycle", "weight_decay": 0.05, "average": 0.995,
+    "learning_rate": 4e-3, "schedule": "one-cycle", "weight_decay": 0.8, "average": 0.99,
 }  # fmt: skip
 
 
@@ -51,9 +51,9 @@ class Data(Checked):
 class Options(Checked):
     """How to learn to classify pictures."""
 
-    batch: int = option(128, "Pictures of a batch.", at_least=1)
+    batch: int = option(256, "Pictures of a batch, at most.", at_least=1)
     flips: bool = option(
         True, "Show each picture mirrored in every other epoch, and classify by both sides of it."
     )
-    shift: int = option(4, "Pixels by which pictures are shifted at most.", at_least=0)
-    label_smoothing: float = option(0.1, "Label smoothing.", at_least=0, below=1)
+    shift: int = option(2, "Pixels by which pictures are shifted at most.", at_least=0)
+    label_smoothing: float = option(0.2, "Label smoothing.", at_least=0, below=1)

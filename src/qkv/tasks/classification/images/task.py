@@ -35,7 +35,8 @@ class _Batches:
         self, task: ImageTask, order: Tensor, sides: Tensor, options: Options, seed: int
     ) -> None:
         self.images, self.classes, self.sides = task.train, task.classes, sides
-        self.groups = order.split(options.batch)
+        # Nearly equal, for normalization knows no picture that is alone in its batch.
+        self.groups = order.tensor_split(-(-len(order) // options.batch))
         self.options, self.seed = options, seed
 
     def __len__(self) -> int:

@@ -59,11 +59,6 @@ class TextLabeller:
         Raises ValueError naming the folder and what is wrong with it.
         """
         folder = SHIPPED if path is None else model_folder(path)
-        if path is None and not folder.is_dir():
-            raise ValueError(
-                "classify: this qkv ships no text classifier; train one with `qkv train classify` "
-                "and give its folder as the model"
-            )
         config, tokenizer, weights = read_model(folder)
         with loading(folder, "a text classifier", config, FORMAT):
             model = TextClassifier(TextClassifierConfig(**config["model"]))
