@@ -24,7 +24,7 @@ LINES = "".join(
 TEXTS = ["--width", "8", "--embedding", "8", "--pieces", "300", "--encoder", "gru"]
 
 
-def picture(path, red, size=12):
+def picture(path, red, size=24):
     array = numpy.zeros((size, size, 3), numpy.uint8)
     array[2:6, 2:6, 0 if red else 2] = 255
     path.parent.mkdir(parents=True, exist_ok=True)
