@@ -61,14 +61,15 @@ def test_the_average_of_the_weights_is_validated_and_saved(tmp_path):
     torch.testing.assert_close(torch.load(tmp_path / "best.pt")["0.weight"], expected)
 
 
-def test_an_averaged_run_is_resumed_exactly(tmp_path):
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_an_averaged_run_is_resumed_exactly(tmp_path, optimizer):
     class Stopped(Toy):
         def loss(self, model, batch):
             if self.calls == 6:
                 raise KeyboardInterrupt
             return super().loss(model, batch)
 
-    settings = Settings(epochs=3, average=0.9, save_every=3)
+    settings = Settings(epochs=3, average=0.9, save_every=3, optimizer=optimizer)
     with pytest.raises(KeyboardInterrupt):
         train(Stopped(), tmp_path / "stopped", settings, quiet=True)
     train(Toy(), tmp_path / "stopped", settings, resume=True, quiet=True)

@@ -63,9 +63,10 @@ def settings(**limits):
 
 
 def weights(folder: Path):
-    """Model and optimiser of the last checkpoint, flat."""
+    """Model and optimisers of the last checkpoint, flat."""
     state = torch.load(folder / "training" / "last.pt")
-    moments = [v for entry in state["optimizer"]["state"].values() for v in entry.values()]
+    entries = [entry for one in state["optimizers"] for entry in one["state"].values()]
+    moments = [moment for entry in entries for moment in entry.values()]
     return [*state["model"].values(), *moments, *state["random"][0]]
 
 

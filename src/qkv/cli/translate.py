@@ -55,6 +55,9 @@ def translate(
     translator = Translator.load(model)
     pictures = numbered(picture) if picture else None
     for translation in _translations(translator, texts or standard_input("translate"), beam, batch):
+        if not (show or picture or as_json):
+            print(translation.text, flush=True)
+            continue
         shown = Shown.of(translation, merge_words)
         print(shown.as_json() if as_json else shown.text, flush=True)
         for part in _parts_to_show(shown) if show or pictures else ():

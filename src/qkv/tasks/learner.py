@@ -9,13 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from qkv.tasks.average import averaged
+from qkv.tasks.muon import Muon
 from qkv.tasks.processes import Processes, launched_precision
 from qkv.tasks.settings import Settings
 from qkv.tasks.task import Loss, Task
 
 
 class Learner:
-    """A model, its optimiser and, where one is asked for, the average of its weights.
+    """A model, its optimisers and, where one is asked for, the average of its weights.
 
     `best` is what is validated and saved: the average, or the model.
     """
@@ -28,9 +29,7 @@ class Learner:
         self.shared = processes.prepare(self.model)
         if processes.rank:  # all start from the same weights and drop different units
             torch.manual_seed(settings.seed + processes.rank * 1_000_003)
-        self.optimizer = torch.optim.AdamW(
-            _groups(self.model, settings.weight_decay), lr=settings.learning_rate, fused=True
-        )
+        self.optimizers = _optimizers(self.model, settings)
         self.average = averaged(self.model, settings.average) if settings.average else None
         self.best: nn.Module = self.model if self.average is None else self.average.module
 
@@ -40,7 +39,7 @@ class Learner:
         Between processes gradients are averaged, once, with those of the last batch.
         """
         self.shared.train()
-        self.optimizer.zero_grad()
+        self.model.zero_grad()
         return [
             self._gradient(batch, weight, last=number == len(batches))
             for number, batch in enumerate(batches, 1)
@@ -67,9 +66,10 @@ class Learner:
             parameter.grad.mul_(self.processes.count / count)  # pyright: ignore[reportOptionalMemberAccess]
         norm = nn.utils.clip_grad_norm_(parameters, self.settings.clip)
         if norm.isfinite():
-            for group in self.optimizer.param_groups:
-                group["lr"] = rate
-            self.optimizer.step()
+            for optimizer in self.optimizers:
+                for group in optimizer.param_groups:
+                    group["lr"] = rate
+                optimizer.step()
             if self.average is not None:
                 self.average.update_parameters(self.model)
         return norm
@@ -82,24 +82,38 @@ class Learner:
         """All of it, for a checkpoint."""
         return {
             "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "average": None if self.average is None else self.average.state_dict(),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
         """The inverse of `state`."""
         self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
         if self.average is not None:
             self.average.load_state_dict(state["average"])
 
 
-def _groups(model: nn.Module, decay: float) -> list[dict[str, Any]]:
-    """Biases and gains are not drawn towards zero: they have no scale to be bounded."""
-    matrices = [p for p in model.parameters() if p.ndim > 1]
-    vectors = [p for p in model.parameters() if p.ndim <= 1]
+def _optimizers(model: nn.Module, settings: Settings) -> list[torch.optim.Optimizer]:
+    """AdamW for all parameters, or for those that Muon does not take."""
+    rate, decay = settings.learning_rate, settings.weight_decay
+    taken = _layer_weights(model) if settings.optimizer == "muon" else []
+    found: list[torch.optim.Optimizer] = [Muon(taken, rate, weight_decay=decay)] if taken else []
+    numbers = {id(parameter) for parameter in taken}
+    rest = [p for p in model.parameters() if id(p) not in numbers]
+    # Biases and gains are not drawn towards zero: they have no scale to be bounded.
     groups = [
-        {"params": matrices, "weight_decay": decay},
-        {"params": vectors, "weight_decay": 0.0},
+        {"params": [p for p in rest if p.ndim > 1], "weight_decay": decay},
+        {"params": [p for p in rest if p.ndim <= 1], "weight_decay": 0.0},
     ]
-    return [group for group in groups if group["params"]]
+    groups = [group for group in groups if group["params"]]
+    return [*found, torch.optim.AdamW(groups, lr=rate, fused=True)] if groups else found
+
+
+def _layer_weights(model: nn.Module) -> list[Tensor]:
+    """The weights of linear and convolutional layers: they map vectors to vectors, as rows of an
+    embedding do not."""
+    kinds = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+    layers = [module for module in model.modules() if isinstance(module, kinds)]
+    return list(dict.fromkeys(one.weight for one in layers if one.weight.requires_grad))

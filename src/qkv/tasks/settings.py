@@ -8,6 +8,7 @@ from typing import Any
 from qkv._options import Options, option
 
 SCHEDULES = ("cosine", "inverse-square-root", "one-cycle")
+OPTIMIZERS = ("adamw", "muon")
 PRECISIONS = ("float32", "bf16")
 LIMITS = ("epochs", "steps", "minutes")
 WARMUP = 200
@@ -27,6 +28,11 @@ class Settings(Options):
     )
     patience: int | None = option(
         None, "Stop after so many validations without a new best.", at_least=1
+    )
+    optimizer: str = option(
+        "adamw",
+        "AdamW, or Muon for the weights of linear and convolutional layers and AdamW for the rest.",
+        choices=OPTIMIZERS,
     )
     learning_rate: float = option(2e-3, "Highest learning rate.", above=0)
     schedule: str = option(

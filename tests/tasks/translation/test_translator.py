@@ -54,6 +54,18 @@ def test_the_alignment_is_what_the_decoder_used_at_each_step(translator):
     assert not matrix.dense().requires_grad
 
 
+def test_where_it_looked_is_found_out_when_it_is_asked_for(translator, monkeypatch):
+    asked, matrices = [], translator.model.matrices
+    monkeypatch.setattr(
+        translator.model, "matrices", lambda *args: asked.append(args) or matrices(*args)
+    )
+    results = translator.translate([pair.source for pair in PAIRS])
+    assert asked == []
+    assert results[1].alignment is results[1].alignment
+    assert results[1].matrices is results[1].matrices
+    assert len(asked) == 1
+
+
 def test_many_texts_keep_their_order_and_equal_single_ones(translator):
     texts = [pair.source for pair in PAIRS] + ["", "We sleep", "unseen words, 🦆!"]
     together = translator.translate(texts, batch=4)

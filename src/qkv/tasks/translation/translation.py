@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import torch
 
@@ -28,6 +29,9 @@ class Translation:
     that attends, from below. Row i is the look taken to write token i; row i + 1 therefore the one
     taken once token i was read, and the last row the one after the end mark.
 
+    Both are made when they are first asked for, by `look`, which reads source and translation once
+    more: to translate without looking costs nothing beside.
+
     A text longer than anything the model was trained on is translated sentence by sentence:
     `parts` then holds these, each with its matrices, and the whole has none.
     """
@@ -38,9 +42,18 @@ class Translation:
     tokens: tuple[str, ...]
     source_spans: tuple[tuple[int, int], ...]
     score: float
-    alignment: qkv.AttentionMatrix | None = field(default=None, repr=False, compare=False)
-    matrices: tuple[qkv.AttentionMatrix, ...] = field(default=(), repr=False, compare=False)
+    look: Callable[[], Sequence[qkv.AttentionMatrix]] | None = field(
+        default=None, repr=False, compare=False
+    )
     parts: tuple[Translation, ...] = field(default=(), repr=False)
+
+    @cached_property
+    def matrices(self) -> tuple[qkv.AttentionMatrix, ...]:
+        return () if self.look is None else tuple(self.look())
+
+    @cached_property
+    def alignment(self) -> qkv.AttentionMatrix | None:
+        return alignment_of(self.matrices)
 
 
 def alignment_of(matrices: Sequence[qkv.AttentionMatrix]) -> qkv.AttentionMatrix | None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from qkv import AttentionMatrix
 from qkv.models import (
     EncoderDecoder,
     EncoderDecoderConfig,
@@ -21,7 +23,7 @@ from qkv.tasks.files import MODELS, fill, loading, model_folder, read_model, wri
 from qkv.tasks.tokens import END_TEXT, START, Tokens, words
 from qkv.tasks.translation.search import Hypothesis, beam_search
 from qkv.tasks.translation.sentences import chunks
-from qkv.tasks.translation.translation import Translation, alignment_of, joined
+from qkv.tasks.translation.translation import Translation, joined
 
 FORMAT = "qkv translator 1"
 FAMILIES: dict[str, tuple[Any, Any]] = {
@@ -156,9 +158,6 @@ class Translator:
     def _one(self, text: str, source: list[int], found: Hypothesis) -> Translation:
         offsets = self.source.offsets(text)
         spans = words(text, offsets)
-        matrices = self.model.matrices(
-            self._on_device(source), self._on_device([START, *found.tokens])
-        )
         return Translation(
             source=text,
             text=self.target.decode(found.tokens),
@@ -166,9 +165,12 @@ class Translator:
             tokens=tuple(self.target.readable(number) for number in found.tokens),
             source_spans=(*spans, (len(offsets), len(offsets) + 1)),
             score=found.score,
-            alignment=alignment_of(matrices),
-            matrices=tuple(matrices),
+            look=partial(self._look, source, found.tokens),
         )
+
+    @torch.no_grad()
+    def _look(self, source: list[int], written: list[int]) -> list[AttentionMatrix]:
+        return self.model.matrices(self._on_device(source), self._on_device([START, *written]))
 
     @property
     def _device(self) -> torch.device:

@@ -11,7 +11,8 @@ from qkv._options import option
 
 # Where they differ from those of all tasks.
 DEFAULTS: dict[str, Any] = {
-    "learning_rate": 4e-3, "schedule": "one-cycle", "weight_decay": 0.8, "average": 0.99,
+    "optimizer": "muon", "learning_rate": 4e-3, "schedule": "one-cycle", "weight_decay": 0.8,
+    "average": 0.99,
 }  # fmt: skip
 
 
