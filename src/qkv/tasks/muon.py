@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -18,8 +18,8 @@ class Muon(torch.optim.Optimizer):
     """Steps along the momentum with all its singular values brought to about 1.
 
     A parameter is taken as a matrix, `[outputs, the rest]`. Torch's own takes no convolutions and
-    computes in bfloat16, which processors without instructions for it do ten times more slowly;
-    this one computes in the parameters' own type.
+    computes in bfloat16, which is slow on processors without instructions for it; this one computes
+    in the parameters' own type.
 
     Args:
         params: parameters of at least two dimensions, or groups of them.
@@ -41,25 +41,21 @@ class Muon(torch.optim.Optimizer):
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> None:
+    def step(self) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Take one step from the gradients that there are."""
         for group in self.param_groups:
+            rate, momentum = group["lr"], group["momentum"]
             for parameter in group["params"]:
-                if parameter.grad is not None:
-                    self._update(parameter, parameter.grad, **group)
-
-    def _update(
-        self, parameter: Tensor, gradient: Tensor, lr: float, momentum: float,
-        weight_decay: float, **_: Any,
-    ) -> None:  # fmt: skip
-        state = self.state[parameter]
-        if not state:
-            state["momentum"] = torch.zeros_like(parameter)
-        mean = state["momentum"].lerp_(gradient, 1 - momentum)
-        direction = orthogonal(gradient.lerp(mean, momentum).flatten(1))
-        rate = lr * _SIZE * max(direction.shape) ** 0.5
-        parameter.mul_(1 - lr * weight_decay)
-        parameter.sub_(direction.view(parameter.shape), alpha=rate)
+                if parameter.grad is None:
+                    continue
+                state = self.state[parameter]
+                if not state:
+                    state["momentum"] = torch.zeros_like(parameter)
+                mean = state["momentum"].lerp_(parameter.grad, 1 - momentum)
+                direction = orthogonal(parameter.grad.lerp(mean, momentum).flatten(1))
+                size = _SIZE * max(direction.shape) ** 0.5
+                parameter.mul_(1 - rate * group["weight_decay"])
+                parameter.sub_(direction.view(parameter.shape), alpha=rate * size)
 
 
 def orthogonal(matrix: Tensor) -> Tensor:
