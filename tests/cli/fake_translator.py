@@ -51,18 +51,24 @@ class Translator:
         return cls(attends=path is None)
 
     def translate(
-        self, texts: Sequence[str], beam: int = 5, *, batch: int = 32
+        self,
+        texts: Sequence[str],
+        beam: int = 5,
+        *,
+        length_penalty: float | None = None,
+        batch: int = 32,
     ) -> list[Translation]:
         assert len(texts) <= batch
-        return [self._translate(text, beam) for text in texts]
+        score = -0.1 * beam * (1.0 if length_penalty is None else length_penalty)
+        return [self._translate(text, score) for text in texts]
 
-    def _translate(self, text: str, beam: int) -> Translation:
+    def _translate(self, text: str, score: float) -> Translation:
         if text == "interrupt":
             raise KeyboardInterrupt
         if ";" in text:
-            parts = tuple(self._translate(part, beam) for part in text.split(";"))
+            parts = tuple(self._translate(part, score) for part in text.split(";"))
             return Translation(
-                text, "".join(part.text for part in parts), (), (), (), -0.1 * beam, None, parts
+                text, "".join(part.text for part in parts), (), (), (), score, None, parts
             )
         pieces, tokens, spans, looks = [], [], [], []
         for word in text.split():
@@ -88,7 +94,7 @@ class Translator:
             weights[row, start:stop] = 0.75 / (stop - start)
             weights[row, -1] += 0.25
         return Translation(
-            text, "".join(tokens[:-1]), tuple(pieces), tuple(tokens), tuple(spans), -0.1 * beam,
+            text, "".join(tokens[:-1]), tuple(pieces), tuple(tokens), tuple(spans), score,
             FakeMatrix(weights) if self.attends else None,
         )  # fmt: skip
 

@@ -85,6 +85,12 @@ def test_show_of_an_empty_line_is_an_empty_line(qkv):
     assert qkv("--show", "") == (0, "\n", "")
 
 
+def test_beam_and_length_penalty_reach_the_search(qkv):
+    status, output, errors = qkv("--json", "--beam", 3, "--length-penalty", 1.5, "love")
+    assert (status, errors) == (0, "")
+    assert json.loads(output)["score"] == pytest.approx(-0.45)
+
+
 def test_json_is_one_object_a_line(qkv):
     status, output, errors = qkv("--json", "--beam", 3, stdin="love animals\n\nI\n")
     assert (status, errors) == (0, "")
@@ -164,6 +170,7 @@ def test_a_model_without_attention_translates_but_has_nothing_to_show(qkv, tmp_p
         (["--picture", "nowhere/map.png"], "there is no folder 'nowhere'"),
         (["--beam", "0"], "--beam"),
         (["--beam", "many"], "--beam"),
+        (["--length-penalty", "-1"], "--length-penalty"),
         (["--show", "--json"], "--show and --json exclude each other"),
         (["--merge-words"], "--merge-words needs --show, --picture or --json"),
         (["--shwo"], "No such option: --shwo"),

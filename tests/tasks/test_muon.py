@@ -46,6 +46,27 @@ def test_steps_are_those_of_torch_s_own_but_for_its_rounding():
     assert moved > 0.5
 
 
+def test_in_bfloat16_it_steps_alike_and_weights_keep_their_type():
+    torch.manual_seed(0)
+    start, gradient = torch.randn(16, 48), torch.randn(16, 48)
+    steps = {}
+    for dtype in (None, torch.bfloat16):
+        weight = nn.Parameter(start.clone())
+        weight.grad = gradient.clone()
+        Muon([weight], lr=0.1, dtype=dtype).step()
+        assert weight.dtype == torch.float32
+        steps[dtype] = weight.detach() - start
+    difference = (steps[torch.bfloat16] - steps[None]).norm() / steps[None].norm()
+    assert 1e-4 < difference < 0.02
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [("float32", None), ("bf16", torch.bfloat16)])
+def test_its_products_are_in_the_precision_of_the_model_s(precision, dtype):
+    settings = Settings(steps=1, optimizer="muon", precision=precision)
+    muon, _ = Learner(MixedTask(), settings, Processes(cpu=True)).optimizers
+    assert muon.dtype is dtype
+
+
 def test_a_convolution_steps_as_the_matrix_of_its_outputs():
     torch.manual_seed(0)
     layer = nn.Conv2d(5, 4, 3).to(memory_format=torch.channels_last)

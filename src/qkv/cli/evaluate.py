@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from qkv.cli.translate import LENGTH
+
 if TYPE_CHECKING:
     from qkv.tasks.classification.accuracy import Accuracy
 
@@ -27,6 +29,7 @@ def evaluate(
             min=1, help=f"Hypotheses kept in translating, {_BEAM} unless told; 1: greedy."
         ),
     ] = None,
+    length_penalty: Annotated[float | None, typer.Option(min=0, help=LENGTH)] = None,
     bootstrap: Annotated[
         int | None,
         typer.Option(
@@ -45,15 +48,15 @@ def evaluate(
     from qkv.tasks.translation.translator import FORMAT
 
     if model is not None and read_format(model) != FORMAT:
-        if beam is not None or bootstrap is not None:
-            raise typer.BadParameter("--beam and --bootstrap are for translators")
+        if (beam, length_penalty, bootstrap) != (None, None, None):
+            raise typer.BadParameter("--beam, --length-penalty and --bootstrap are for translators")
         typer.echo(_accuracy(model, data))
         return
     beam, bootstrap = (
         chosen if given is None else given
         for given, chosen in ((beam, _BEAM), (bootstrap, _BOOTSTRAP))
     )
-    typer.echo(measure(model, data, beam=beam, bootstrap=bootstrap))
+    typer.echo(measure(model, data, beam=beam, length_penalty=length_penalty, bootstrap=bootstrap))
 
 
 def _accuracy(model: Path, data: Path) -> Accuracy:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,13 +18,14 @@ from qkv.cli.inputs import check_picture, numbered, standard_input
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from qkv.tasks.translation import Translation, Translator
+    from qkv.tasks.translation import Translation
 
 _INPUT = "Texts to translate. Without any, every line of standard input is translated."
 _MODEL = (
     "Folder of a trained model, or a name that `qkv doctor` lists; default: en-zh, which ships."
 )
 _BEAM = "How many candidate translations the search keeps."
+LENGTH = "Power of the length by which candidates are compared; more: longer. Default: the model's."
 _BATCH = "How many texts are translated at once: faster, but lines are answered so many at a time."
 _SHOW = "Print where each translated token looked, as a heat map."
 _PICTURE = "Draw it to a .png, .svg or .pdf file; of several texts to FILE, FILE-2, FILE-3, ..."
@@ -37,6 +39,7 @@ def translate(
     texts: Annotated[list[str] | None, typer.Argument(metavar="TEXT", help=_INPUT)] = None,
     model: Annotated[Path | None, typer.Option(metavar="DIR", help=_MODEL)] = None,
     beam: Annotated[int, typer.Option(min=1, max=100, help=_BEAM)] = 5,
+    length_penalty: Annotated[float | None, typer.Option(min=0, help=LENGTH)] = None,
     batch: Annotated[int, typer.Option(min=1, max=1000, help=_BATCH)] = 1,
     show: Annotated[bool, typer.Option("--show", help=_SHOW)] = False,
     picture: Annotated[Path | None, typer.Option(metavar="FILE", help=_PICTURE)] = None,
@@ -54,7 +57,8 @@ def translate(
 
     translator = Translator.load(model)
     pictures = numbered(picture) if picture else None
-    for translation in _translations(translator, texts or standard_input("translate"), beam, batch):
+    work = partial(translator.translate, beam=beam, length_penalty=length_penalty, batch=batch)
+    for translation in _translations(work, texts or standard_input("translate"), batch):
         if not (show or picture or as_json):
             print(translation.text, flush=True)
             continue
@@ -68,11 +72,11 @@ def translate(
 
 
 def _translations(
-    translator: Translator, texts: Iterable[str], beam: int, batch: int
+    work: Callable[[list[str]], list[Translation]], texts: Iterable[str], batch: int
 ) -> Iterator[Translation]:
     texts = iter(texts)
     while some := list(islice(texts, batch)):
-        yield from translator.translate(some, beam=beam, batch=batch)
+        yield from work(some)
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ class Learner:
         self.shared = processes.prepare(self.model)
         if processes.rank:  # all start from the same weights and drop different units
             torch.manual_seed(settings.seed + processes.rank * 1_000_003)
-        self.optimizers = _optimizers(self.model, settings)
+        self.optimizers = _optimizers(self.model, settings, half=self.precision == "bf16")
         self.average = averaged(self.model, settings.average) if settings.average else None
         self.best: nn.Module = self.model if self.average is None else self.average.module
 
@@ -95,11 +95,15 @@ class Learner:
             self.average.load_state_dict(state["average"])
 
 
-def _optimizers(model: nn.Module, settings: Settings) -> list[torch.optim.Optimizer]:
-    """AdamW for all parameters, or for those that Muon does not take."""
+def _optimizers(model: nn.Module, settings: Settings, half: bool) -> list[torch.optim.Optimizer]:
+    """AdamW for all parameters, or for those that Muon does not take; with `half` Muon's products
+    are in bfloat16, as the model's are."""
     rate, decay = settings.learning_rate, settings.weight_decay
     taken = _layer_weights(model) if settings.optimizer == "muon" else []
-    found: list[torch.optim.Optimizer] = [Muon(taken, rate, weight_decay=decay)] if taken else []
+    found: list[torch.optim.Optimizer] = []
+    if taken:
+        dtype = torch.bfloat16 if half else None
+        found.append(Muon(taken, rate, weight_decay=decay, dtype=dtype))
     numbers = {id(parameter) for parameter in taken}
     rest = [p for p in model.parameters() if id(p) not in numbers]
     # Biases and gains are not drawn towards zero: they have no scale to be bounded.

@@ -18,14 +18,14 @@ class Muon(torch.optim.Optimizer):
     """Steps along the momentum with all its singular values brought to about 1.
 
     A parameter is taken as a matrix, `[outputs, the rest]`. Torch's own takes no convolutions and
-    computes in bfloat16, which is slow on processors without instructions for it; this one computes
-    in the parameters' own type.
+    always computes in bfloat16, which is slow on processors without instructions for it.
 
     Args:
         params: parameters of at least two dimensions, or groups of them.
         lr: the rate.
         momentum: the share of the momentum that is kept; Nesterov's.
         weight_decay: pull towards zero, per unit of rate, apart from the gradient.
+        dtype: what singular values are brought to 1 in; the parameters' own type unless told.
 
     Source: Jordan et al., "Muon: An optimizer for hidden layers in neural networks" (2024); an
     update's size: Liu et al., "Muon is Scalable for LLM Training" (2025), section 2.2.
@@ -37,8 +37,10 @@ class Muon(torch.optim.Optimizer):
         lr: float,
         momentum: float = 0.9,
         weight_decay: float = 0.0,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
+        self.dtype = dtype
 
     @torch.no_grad()
     def step(self) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -52,16 +54,18 @@ class Muon(torch.optim.Optimizer):
                 if not state:
                     state["momentum"] = torch.zeros_like(parameter)
                 mean = state["momentum"].lerp_(parameter.grad, 1 - momentum)
-                direction = orthogonal(parameter.grad.lerp(mean, momentum).flatten(1))
+                followed = parameter.grad.lerp(mean, momentum).flatten(1)
+                direction = orthogonal(followed, self.dtype).to(parameter.dtype)
                 size = _SIZE * max(direction.shape) ** 0.5
                 parameter.mul_(1 - rate * group["weight_decay"])
                 parameter.sub_(direction.view(parameter.shape), alpha=rate * size)
 
 
-def orthogonal(matrix: Tensor) -> Tensor:
-    """About `U @ V.mT` of a matrix `U @ S.diag() @ V.mT`, by a Newton-Schulz iteration."""
+def orthogonal(matrix: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+    """About `U @ V.mT` of a matrix `U @ S.diag() @ V.mT`, by a Newton-Schulz iteration in `dtype`
+    (the matrix's own unless told)."""
     wide = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.mT
-    wide = wide / wide.norm().clamp(min=torch.finfo(wide.dtype).tiny)
+    wide = (wide / wide.norm().clamp(min=torch.finfo(wide.dtype).tiny)).to(dtype or wide.dtype)
     for _ in range(_ROUNDS):
         squares = wide @ wide.mT
         both = torch.addmm(squares, squares, squares, beta=_CUBIC, alpha=_QUINTIC)

@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from small import pictures, train_images, write_pictures
 
 from qkv.tasks.classification import ImageLabeller
-from qkv.tasks.classification.images.augmentation import shifted
+from qkv.tasks.classification.images.augmentation import cut_out, shifted
 from qkv.tasks.classification.images.data import Pictures, read_pictures, split_pictures
 from qkv.tasks.classification.images.options import Data, Options
 from qkv.tasks.classification.images.reading import read_picture
@@ -218,6 +218,24 @@ def test_shifts_move_the_whole_picture_and_repeat_its_edge():
         moves.add((down, across))
     assert moves == {(a, b) for a in range(-2, 3) for b in range(-2, 3)}
     assert torch.equal(found[:, 0], found[:, 2])
+
+
+def test_a_square_of_each_picture_becomes_its_mean_colour():
+    images = torch.randint(0, 256, (200, 3, 9, 11), dtype=torch.uint8)
+    found = cut_out(images, 4, torch.Generator().manual_seed(0))
+    places = set()
+    for before, after in zip(images, found, strict=True):
+        changed = (before != after).any(0)
+        rows, columns = (changed.any(side).nonzero().flatten() for side in (1, 0))
+        top, left, bottom, right = rows[0], columns[0], rows[-1] + 1, columns[-1] + 1
+        inside = after[:, top:bottom, left:right]
+        mean = before.float().mean((1, 2)).round().to(torch.uint8).view(3, 1, 1)
+        assert (inside == mean).all()
+        assert bottom - top <= 4
+        assert right - left <= 4
+        assert top in (0, bottom - 4) or bottom == 9
+        places.add((int(top + bottom), int(left + right)))
+    assert len(places) > 60  # of 99 centres
 
 
 def test_a_batch_is_the_same_whoever_asks_and_another_in_the_next_epoch():

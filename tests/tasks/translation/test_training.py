@@ -173,6 +173,8 @@ def test_evaluation_is_bleu_of_the_saved_model(learnt, tmp_path):
     result = evaluate(learnt, path, bootstrap=10)
     assert (result.score, result.sentences) == (pytest.approx(100), 20)
     assert "tok:zh" in result.signature
+    with pytest.raises(ValueError, match="length_penalty must be a number >= 0; got -1"):
+        evaluate(learnt, path, length_penalty=-1)
 
 
 def test_interleaving_takes_of_every_file_in_turn():

@@ -10,6 +10,7 @@ import qkv
 from conftest import PAIRS, make_task
 from qkv.models import SequenceToSequence
 from qkv.tasks.translation import Translator
+from qkv.tasks.translation.search import beam_search
 
 SENTENCE = "My old friends live in Beijing now."
 
@@ -177,6 +178,7 @@ def changed(**fields):
         ("config.json", changed(model={}), "not a translator that qkv can load"),
         ("config.json", changed(model=None), "not a translator that qkv can load"),
         ("config.json", changed(longest="many"), "not a translator that qkv can load"),
+        ("config.json", changed(length_penalty=-1), "length_penalty must be a number >= 0"),
         ("config.json", changed(longest=0), "longest must be an int >= 8; got 0"),
         ("tokenizer.json", lambda content: b"{}", "'source' is missing"),
         ("tokenizer.json", changed(source={"kind": "pieces"}), "not a tokenizer"),
@@ -235,3 +237,29 @@ def test_wrong_arguments_are_named(translator):
         translator.translate(["We sleep."], beam=0)
     with pytest.raises(ValueError, match="batch must be an int >= 1; got 0"):
         translator.translate(["We sleep."], batch=0)
+    for value in (-1, float("nan"), float("inf"), "2"):
+        with pytest.raises(ValueError, match=r"length_penalty must be a number >= 0; got"):
+            translator.translate(["We sleep."], length_penalty=value)
+
+
+def test_the_length_penalty_of_a_model_is_kept_with_it_and_taken_unless_told(
+    translator, tmp_path, monkeypatch
+):
+    used = []
+
+    def search(*arguments, length_penalty, **options):
+        used.append(length_penalty)
+        return beam_search(*arguments, length_penalty=length_penalty, **options)
+
+    monkeypatch.setattr("qkv.tasks.translation.translator.beam_search", search)
+    parts = translator.model, translator.source, translator.target, translator.longest
+    Translator(*parts, length_penalty=1.5).save(tmp_path)
+    copy = Translator.load(tmp_path)
+    copy.translate([SENTENCE])
+    copy.translate([SENTENCE], length_penalty=0)
+    translator.translate([SENTENCE])
+    assert used == [1.5, 0, 1.0]
+    config = json.loads((tmp_path / "config.json").read_text())
+    del config["length_penalty"]  # as older folders are
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert Translator.load(tmp_path).length_penalty == 1.0

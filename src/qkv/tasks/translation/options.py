@@ -53,6 +53,10 @@ class Options(Checked):
     longest: int = option(60, "Pairs with more tokens on a side are left out.", at_least=8)
     batch_tokens: int = option(4096, "Target tokens of a batch.", at_least=1)
     label_smoothing: float = option(0.1, "Label smoothing.", at_least=0, below=1)
+    length_penalty: float = option(
+        1.0, "Power of the length by which the model's beam search will divide; more: longer.",
+        at_least=0,
+    )  # fmt: skip
     validation_sentences: int = option(
         500, "Sentences that are translated to measure BLEU after each epoch.", at_least=1
     )

@@ -88,14 +88,17 @@ class TranslationTask:
         figures["validation_loss"] = total / sum(loss.count for loss in losses)
         sources = by_source(self.validation)
         chosen = list(sources)[: self.options.validation_sentences]
-        translator = Translator(model, self.source, self.target, self.options.longest)
-        outputs = [t.text for t in translator.translate(chosen, beam=1)]
+        outputs = [t.text for t in self._translator(model).translate(chosen, beam=1)]
         score = bleu(outputs, [sources[source] for source in chosen])
         figures["bleu"] = score.score
         return figures
 
     def save(self, model: SequenceToSequence, folder: Path) -> None:
-        Translator(model, self.source, self.target, self.options.longest).save(folder)
+        self._translator(model).save(folder)
+
+    def _translator(self, model: SequenceToSequence) -> Translator:
+        options = self.options
+        return Translator(model, self.source, self.target, options.longest, options.length_penalty)
 
     def _encode(self, pairs: list[Pair]) -> tuple[list[EncodedPair], int]:
         """Token numbers of the pairs that are short enough, and how many are not."""

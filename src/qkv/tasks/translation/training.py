@@ -63,12 +63,20 @@ def _nothing(_: str) -> None:
     pass
 
 
-def evaluate(model: Path | None, file: Path, *, beam: int = 5, bootstrap: int = 1000) -> Bleu:
+def evaluate(
+    model: Path | None,
+    file: Path,
+    *,
+    beam: int = 5,
+    length_penalty: float | None = None,
+    bootstrap: int = 1000,
+) -> Bleu:
     """BLEU of a saved translator on a file of pairs; every distinct source counts once, with all
     its translations in the file as references. `bootstrap` 0 leaves the interval out."""
     sources = by_source(read_pairs(file).pairs)
     translator = Translator.load(model)
-    outputs = [result.text for result in translator.translate(list(sources), beam)]
+    results = translator.translate(list(sources), beam, length_penalty=length_penalty)
+    outputs = [result.text for result in results]
     return bleu(outputs, list(sources.values()), bootstrap=bootstrap)
 
 

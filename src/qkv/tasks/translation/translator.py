@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from functools import partial
@@ -38,8 +39,9 @@ SHIPPED = MODELS / "en-zh"
 class Translator:
     """A translation model with the tokens of its two languages.
 
-    `longest` is the number of source tokens beyond which a text is cut into sentences. The model
-    is put into evaluation mode; it may be on any device.
+    `longest` is the number of source tokens beyond which a text is cut into sentences,
+    `length_penalty` what suits this model in `translate`. The model is put into evaluation mode; it
+    may be on any device.
     """
 
     def __init__(
@@ -48,13 +50,15 @@ class Translator:
         source: Tokens,
         target: Tokens,
         longest: int,
+        length_penalty: float = 1.0,
     ) -> None:
         if type(longest) is not int or longest < SHORTEST_LIMIT:
             raise ValueError(
                 f"Translator: longest must be an int >= {SHORTEST_LIMIT}; got {longest!r}"
             )
+        _check_penalty("Translator", length_penalty)
         self.model, self.source, self.target = model.eval(), source, target
-        self.longest = longest
+        self.longest, self.length_penalty = longest, length_penalty
 
     @classmethod
     def load(cls, path: str | Path | None = None) -> Translator:
@@ -76,7 +80,8 @@ class Translator:
             counts = (model.config.source_tokens, model.config.target_tokens)
             if counts != (source.size, target.size):
                 raise ValueError("tokenizer.json is of another model: the token counts differ")
-            return cls(model.requires_grad_(False), source, target, config["longest"])
+            penalty = config.get("length_penalty", 1.0)
+            return cls(model.requires_grad_(False), source, target, config["longest"], penalty)
 
     def save(self, path: str | Path, dtype: torch.dtype | None = None) -> None:
         """Write a model folder of `config.json`, `model.safetensors`, `tokenizer.json`.
@@ -88,6 +93,7 @@ class Translator:
             "format": FORMAT,
             "family": family,
             "longest": self.longest,
+            "length_penalty": self.length_penalty,
             "model": asdict(self.model.config),
         }
         tokenizer = {"source": self.source.to_json(), "target": self.target.to_json()}
@@ -99,16 +105,20 @@ class Translator:
         texts: Sequence[str],
         beam: int = 5,
         *,
-        length_penalty: float = 1.0,
+        length_penalty: float | None = None,
         batch: int = 32,
     ) -> list[Translation]:
         """Translate texts by beam search; the order is kept.
 
         `beam` hypotheses are kept at each step (1: greedy search) and compared at the end by
         log-probability / tokens ** `length_penalty` (Wu et al. 2016, section 7, in its plain
-        form); `batch` texts are worked on at once. An empty text gives an empty translation.
+        form; None: the translator's own), so that longer ones win as it grows; `batch` texts are
+        worked on at once. An empty text gives an empty translation.
         """
         _check(texts, beam, batch)
+        if length_penalty is None:
+            length_penalty = self.length_penalty
+        _check_penalty("Translator.translate", length_penalty)
         cut = [chunks(_whole(text), self.source, self.longest) for text in texts]
         flat = [chunk for parts in cut for chunk in parts]
         # Texts of one length together: a batch takes as long as its longest.
@@ -197,3 +207,8 @@ def _check(texts: Sequence[str], beam: int, batch: int) -> None:
     for name, value in (("beam", beam), ("batch", batch)):
         if type(value) is not int or value < 1:
             raise ValueError(f"Translator.translate: {name} must be an int >= 1; got {value}")
+
+
+def _check_penalty(function: str, value: float) -> None:
+    if not isinstance(value, int | float) or not 0 <= value < math.inf:
+        raise ValueError(f"{function}: length_penalty must be a number >= 0; got {value!r}")

@@ -21,3 +21,21 @@ def shifted(images: Tensor, most: int, generator: torch.Generator) -> Tensor:
     every = torch.arange(count).view(-1, 1, 1)
     places = images.permute(0, 2, 3, 1)[every, rows.unsqueeze(2), columns.unsqueeze(1)]
     return places.permute(0, 3, 1, 2)
+
+
+def cut_out(images: Tensor, edge: int, generator: torch.Generator) -> Tensor:
+    """Pictures `[B, 3, H, W]`, in each of which a square of `edge` pixels is the picture's mean
+    colour; its centre may be anywhere in the picture, so part of the square may lie outside.
+
+    Source: DeVries and Taylor, "Improved Regularization of Convolutional Neural Networks with
+    Cutout" (2017), section 3.2.
+    """
+    count, _, height, width = images.shape
+    spans = []
+    for size in (height, width):
+        start = torch.randint(size, (count, 1), generator=generator) - edge // 2
+        place = torch.arange(size)
+        spans.append((place >= start) & (place < start + edge))
+    inside = (spans[0].unsqueeze(2) & spans[1].unsqueeze(1)).unsqueeze(1)
+    mean = images.float().mean((2, 3), keepdim=True).round().to(images.dtype)
+    return torch.where(inside, mean, images)

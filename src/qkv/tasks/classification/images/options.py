@@ -57,4 +57,7 @@ class Options(Checked):
         True, "Show each picture mirrored in every other epoch, and classify by both sides of it."
     )
     shift: int = option(2, "Pixels by which pictures are shifted at most.", at_least=0)
+    cutout: int = option(
+        0, "Edge of a square of each picture, in pixels, that is blanked; 0: none.", at_least=0
+    )
     label_smoothing: float = option(0.2, "Label smoothing.", at_least=0, below=1)

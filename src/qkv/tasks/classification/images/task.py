@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from qkv.models import ImageClassifier, ImageClassifierConfig
-from qkv.tasks.classification.images.augmentation import mirrored, shifted
+from qkv.tasks.classification.images.augmentation import cut_out, mirrored, shifted
 from qkv.tasks.classification.images.classifier import ImageLabeller
 from qkv.tasks.classification.images.data import Pictures
 from qkv.tasks.classification.images.options import Options
@@ -50,6 +50,8 @@ class _Batches:
             images = mirrored(images, self.sides[group])
         if self.options.shift:
             images = shifted(images, self.options.shift, generator)
+        if self.options.cutout:
+            images = cut_out(images, self.options.cutout, generator)
         name = f"{len(group)} pictures, the first number {int(group[0]) + 1} of the training data"
         return Examples((images,), self.classes[group], name)
 
