@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from qkv._errors import UnsupportedError
+from qkv.tasks.processes import Processes
 from qkv.tasks.settings import Settings
 from qkv.tasks.trainer import train
 
@@ -66,3 +68,10 @@ def test_a_loss_that_is_no_number_in_one_process_stops_both_and_the_run_can_go_o
     assert_same_run(tmp_path, alone)
     with pytest.raises(ValueError, match="processes was 2, is 1"):
         train(Uneven(), tmp_path, Settings(epochs=4, warmup=2, average=0.5, cpu=True), resume=True)
+
+
+@pytest.mark.parametrize("kind", ["FSDP", "PARALLELISM_CONFIG"])
+def test_a_model_that_is_to_be_shared_is_refused(monkeypatch, kind):
+    monkeypatch.setenv(f"ACCELERATE_USE_{kind}", "true")
+    with pytest.raises(UnsupportedError, match=rf"must hold a copy .*; got {kind}$"):
+        Processes(cpu=True)

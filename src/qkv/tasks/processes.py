@@ -19,7 +19,8 @@ Result = TypeVar("Result")
 
 # The others wait while the first one validates, which may take longer than torch's own limit.
 _PATIENCE = timedelta(hours=6)
-_PRECISIONS = {"no": "float32", "bf16": "bf16"}  # accelerate's words
+_SHARED = ("FSDP", "DEEPSPEED", "MEGATRON_LM", "PARALLELISM_CONFIG")  # accelerate's words
+_PRECISIONS = {"no": "float32", "bf16": "bf16"}
 
 
 class Processes:
@@ -37,11 +38,7 @@ class Processes:
             mixed_precision="no",
             kwargs_handlers=[accelerate.InitProcessGroupKwargs(timeout=_PATIENCE)],
         )
-        kind = self._accelerator.distributed_type.value
-        if kind != "NO" and not kind.startswith("MULTI_"):
-            raise UnsupportedError(
-                f"train: each process must hold a copy of the model (data parallel); got {kind}"
-            )
+        _require_copies(self._accelerator.distributed_type.value)
         self.rank: int = self._accelerator.process_index
         self.count: int = self._accelerator.num_processes
         self.device: torch.device = self._accelerator.device
@@ -92,6 +89,17 @@ class Processes:
         if outcome[1] is not None:
             raise outcome[1]
         return outcome[0]
+
+
+def _require_copies(kind: str) -> None:
+    """Raise UnsupportedError where accelerate was told to share a model among processes. On
+    processors it would make copies all the same, and not say so."""
+    told = (name for name in _SHARED if os.environ.get(f"ACCELERATE_USE_{name}") == "true")
+    found = next(told, None if kind == "NO" or kind.startswith("MULTI_") else kind)
+    if found is not None:
+        raise UnsupportedError(
+            f"train: each process must hold a copy of the model (data parallel); got {found}"
+        )
 
 
 def launched_precision() -> str:
