@@ -31,6 +31,7 @@ _SHOW = "Print where the model looked: words or places coloured by weight; with 
 _PICTURE = "Draw the same to a .png, .svg or .pdf file; of several inputs FILE, FILE-2, ..."
 _JSON = "Print one JSON object a line: input, label, probability, and with --show the weights."
 _FAILED = 1
+_MOST_PIXELS = 512  # to a side of a drawn picture
 
 
 def classify(
@@ -170,9 +171,10 @@ def _one_image(
             _print(TerminalGrid(found.weights.tolist()))
     if pictures:
         from qkv.pictures import overlay, save_picture
+        from qkv.tasks.classification.images.reading import read_finer
 
-        drawn = overlay(found.image, found.weights, title=_title(found))
-        save_picture(drawn, next(pictures))
+        image = read_finer(file, str(file), labeller.size, _MOST_PIXELS)
+        save_picture(overlay(image, found.weights, title=_title(found)), next(pictures))
     return True
 
 

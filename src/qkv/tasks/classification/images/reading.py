@@ -35,6 +35,14 @@ def read_picture(source: Path | bytes, name: str, size: tuple[int, int] | None =
     return pixels(picture)
 
 
+def read_finer(source: Path, name: str, size: tuple[int, int], most: int) -> Tensor:
+    """What `read_picture` gives with `size`, with as many times more pixels to a side as the
+    picture has and `most` to its longer side allow."""
+    _, height, width = read_picture(source, name).shape
+    times = max(1, min(height // size[0], width // size[1], most // max(size)))
+    return read_picture(source, name, (size[0] * times, size[1] * times))
+
+
 def pixels(picture: Any) -> Tensor:
     """The pixels `[3, H, W]` of one of Pillow's pictures, which is RGB."""
     flat = torch.frombuffer(bytearray(picture.tobytes()), dtype=torch.uint8)
