@@ -13,6 +13,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from small import GOOD, LINES, TEXT_SIZES, train_texts, write_texts
 
 from qkv.tasks.classification import TextLabeller
+from qkv.tasks.classification.accuracy import Accuracy
 from qkv.tasks.classification.text.options import Data, Options
 from qkv.tasks.classification.text.reading import LabelledText, read_texts, split_texts
 from qkv.tasks.classification.text.task import TextTask
@@ -156,6 +157,14 @@ def test_what_is_no_list_of_texts_is_refused(labeller):
     for wrong in ("text", [b"text"]):
         with pytest.raises(TypeError, match="texts must be a list of str"):
             labeller.classify(wrong)
+
+
+def test_the_interval_of_a_share_stays_within_none_and_all():
+    always = Accuracy.of(["a"] * 8000, ["a"] * 8000)  # the formula rounds to more than 1
+    never = Accuracy.of(["a"] * 8000, ["b"] * 8000)
+    assert always.interval[1] == 1.0
+    assert never.interval[0] == 0.0
+    assert always.interval[0] == pytest.approx(1 - never.interval[1]) == pytest.approx(0.99952)
 
 
 def test_evaluation_counts_each_label(learnt, tmp_path):

@@ -34,7 +34,8 @@ class Accuracy:
         share, z = self.right / self.count, _NORMAL_95**2 / self.count
         middle = share + z / 2
         spread = math.sqrt(z * share * (1 - share) + z * z / 4)
-        return (middle - spread) / (1 + z), (middle + spread) / (1 + z)
+        low, high = (middle - spread) / (1 + z), (middle + spread) / (1 + z)
+        return max(0.0, low), min(1.0, high)  # rounding would lead out of [0, 1]
 
     def __str__(self) -> str:
         low, high = (100 * bound for bound in self.interval)
