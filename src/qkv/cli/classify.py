@@ -171,9 +171,10 @@ def _one_image(
             _print(TerminalGrid(found.weights.tolist()))
     if pictures:
         from qkv.pictures import overlay, save_picture
-        from qkv.tasks.classification.images.reading import read_finer
+        from qkv.tasks.classification.images.reading import read_picture
 
-        image = read_finer(file, str(file), labeller.size, _MOST_PIXELS)
+        finer = _MOST_PIXELS // max(labeller.size)
+        image = read_picture(file, str(file), labeller.size, finer=finer)
         save_picture(overlay(image, found.weights, title=_title(found)), next(pictures))
     return True
 

@@ -16,7 +16,7 @@ from qkv.tasks.classification import ImageLabeller
 from qkv.tasks.classification.images.augmentation import cut_out, shifted
 from qkv.tasks.classification.images.data import Pictures, read_pictures, split_pictures
 from qkv.tasks.classification.images.options import Data, Options
-from qkv.tasks.classification.images.reading import read_finer, read_picture
+from qkv.tasks.classification.images.reading import read_picture
 from qkv.tasks.classification.images.task import ImageTask
 from qkv.tasks.classification.images.training import evaluate
 
@@ -70,17 +70,17 @@ def test_a_picture_is_scaled_to_cover_the_size_and_cut_around_its_middle(tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("made", "most", "shape"),
+    ("made", "finer", "shape"),
     [
-        ((50, 90), 512, (48, 48)),  # 16 × 16 is there thrice, downwards
-        ((50, 90), 40, (32, 32)),
-        ((9, 9), 512, (16, 16)),  # coarser than what is read
+        ((50, 90), 32, (48, 48)),  # 16 × 16 is there thrice, downwards
+        ((50, 90), 2, (32, 32)),
+        ((9, 9), 32, (16, 16)),  # coarser than what is read
     ],
 )
-def test_the_same_part_of_a_picture_is_read_finer(tmp_path, made, most, shape):
+def test_the_same_part_of_a_picture_is_read_finer(tmp_path, made, finer, shape):
     levels = torch.linspace(0, 255, made[0] * made[1]).view(made)
     path = write(tmp_path / "a.png", levels.to(torch.uint8).numpy())
-    fine = read_finer(path, "a", (16, 16), most)
+    fine = read_picture(path, "a", (16, 16), finer=finer)
     assert fine.shape == (3, *shape)
     coarse = torch.nn.functional.interpolate(fine[None].float(), (16, 16), mode="area")[0]
     assert (coarse - read_picture(path, "a", (16, 16)).float()).abs().max() < 12

@@ -14,33 +14,32 @@ from qkv.tasks.optional import needed
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".ppm", ".pgm", ".tif", ".tiff")
 
 
-def read_picture(source: Path | bytes, name: str, size: tuple[int, int] | None = None) -> Tensor:
+def read_picture(
+    source: Path | bytes, name: str, size: tuple[int, int] | None = None, *, finer: int = 1
+) -> Tensor:
     """The pixels of a picture, `[3, H, W]`, whole numbers from 0 to 255.
 
     What is transparent lies on white; grey is grey in all channels; of 16 bits the upper eight
     are taken; of a moving picture the first one. With `size` (height, width) the picture is scaled
-    to cover it and cut around its middle. Raises ValueError beginning with `name` where it is no
-    picture, OSError where the file cannot be opened.
+    to cover it and cut around its middle, or to `finer` times that, as far as the picture itself is
+    finer. Raises ValueError beginning with `name` where it is no picture, OSError where the file
+    cannot be opened.
     """
     content = source if isinstance(source, bytes) else source.read_bytes()
     image, operations = needed("PIL.Image"), needed("PIL.ImageOps")
     try:
         with image.open(io.BytesIO(content)) as opened:
             picture = _rgb(operations.exif_transpose(opened), image)
-        if size is not None and picture.size != (size[1], size[0]):
-            picture = operations.fit(picture, (size[1], size[0]), image.Resampling.BICUBIC)
+        if size is not None:
+            height, width = size
+            times = max(1, min(picture.height // height, picture.width // width, finer))
+            wanted = (width * times, height * times)
+            if picture.size != wanted:
+                picture = operations.fit(picture, wanted, image.Resampling.BICUBIC)
     except Exception as error:  # Pillow raises whatever its decoders do
         reason = "unknown format" if type(error).__name__ == "UnidentifiedImageError" else error
         raise ValueError(f"{name}: not a picture that can be read: {reason}") from error
     return pixels(picture)
-
-
-def read_finer(source: Path, name: str, size: tuple[int, int], most: int) -> Tensor:
-    """What `read_picture` gives with `size`, with as many times more pixels to a side as the
-    picture has and `most` to its longer side allow."""
-    _, height, width = read_picture(source, name).shape
-    times = max(1, min(height // size[0], width // size[1], most // max(size)))
-    return read_picture(source, name, (size[0] * times, size[1] * times))
 
 
 def pixels(picture: Any) -> Tensor:
