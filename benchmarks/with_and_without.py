@@ -39,9 +39,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3, choices=range(2, len(STUDENT) + 2))
     parser.add_argument("--minutes", type=float, default=20.0, help="of training, each")
     parser.add_argument("--threads", type=int, default=max(1, (os.cpu_count() or 2) // 2))
-    parser.add_argument("others", nargs="*", help="of qkv train classify-image")
-    given = parser.parse_args()
-    options = ["--minutes", str(given.minutes), "--threads", str(given.threads), *given.others]
+    own, others = split(sys.argv[1:])
+    given = parser.parse_args(own)
+    options = ["--minutes", str(given.minutes), "--threads", str(given.threads), *others]
     accuracies: dict[str, list[float]] = {name: [] for name in ARCHITECTURES}
     for seed in range(given.seeds):
         folders = {name: given.runs / f"{name}-{seed}" for name in ARCHITECTURES}
@@ -55,6 +55,12 @@ def main() -> None:
         json.dumps({"machine": machine(), "figures": found}, indent=1) + "\n",
     )
     print(table(found))
+
+
+def split(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """The arguments before `--` and those behind it."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    return arguments[:end], arguments[end + 1 :]
 
 
 def train(folders: dict[str, Path], data: Path, options: list[str]) -> None:

@@ -42,6 +42,27 @@ def test_training_resuming_and_evaluating(data, tmp_path, capsys):
     shown = capsys.readouterr().out
     assert shown.startswith("BLEU ")
     assert "on 12 sentences (nrefs:1|bs:10" in shown
+    options = ["--against", str(out), "--bootstrap", "10"]
+    assert run(["evaluate", str(data), "--model", str(out), *options]) == 0
+    score, other, difference = capsys.readouterr().out.splitlines()
+    assert other == f"against {score}"
+    assert difference == "difference +0.0 [+0.0, +0.0]"
+    assert run(["evaluate", str(data), "--model", str(out), *options[:2], "--bootstrap", "0"]) == 1
+    assert "bootstrap must be at least 1 to compare two models" in capsys.readouterr().err
+
+
+def test_training_goes_on_from_a_model(data, tmp_path, capsys):
+    first, second, other = (tmp_path / name for name in ("first", "second", "other"))
+    shares = ["--validation-share", 0.2, "--steps", 2]
+    assert train(data, "--out", first, *shares) == 0
+    start = ["train", "translate", str(data), "--start-from", str(first), *map(str, shares)]
+    assert run([*start, "--out", str(second), "--dropout", "0.3"]) == 0
+    one, two = (json.loads((out / "config.json").read_text()) for out in (first, second))
+    assert two["model"] == one["model"] | {"dropout": 0.3}
+    assert run([*start, "--out", str(other), "--encoder", "gru"]) == 1
+    shown = capsys.readouterr().err
+    assert "encoder must be that of the model to start from, 'attention'; got 'gru'" in shown
+    assert not other.exists() or not list(other.iterdir())
 
 
 def test_the_transformer_is_what_is_trained_and_then_evaluated_and_shown(data, tmp_path, capsys):

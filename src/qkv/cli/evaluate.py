@@ -17,6 +17,7 @@ _DATA = (
     "label<TAB>text lines or labelled pictures for a classifier."
 )
 _MODEL = "Folder of a trained model, or name of one that `qkv doctor` lists; default: en-zh."
+_AGAINST = "Another translator, a folder or a name, to compare it with."
 _BEAM, _BOOTSTRAP = 5, 1000
 
 
@@ -37,26 +38,30 @@ def evaluate(
             help=f"Resamplings for BLEU's 95 % interval, {_BOOTSTRAP} unless told; 0: no interval.",
         ),
     ] = None,
+    against: Annotated[Path | None, typer.Option(help=_AGAINST)] = None,
 ) -> None:
     """BLEU of a translator, or accuracy of a classifier, with its 95 % interval.
 
     A source sentence that stands several times in the file counts once, with all its translations
-    as references.
+    as references. Two translators are compared by paired bootstrap resampling.
     """
     from qkv.tasks.files import read_format
     from qkv.tasks.translation.training import evaluate as measure
     from qkv.tasks.translation.translator import FORMAT
 
     if model is not None and read_format(model) != FORMAT:
-        if (beam, length_penalty, bootstrap) != (None, None, None):
-            raise typer.BadParameter("--beam, --length-penalty and --bootstrap are for translators")
+        if any(one is not None for one in (beam, length_penalty, bootstrap, against)):
+            raise typer.BadParameter(
+                "--beam, --length-penalty, --bootstrap and --against are for translators"
+            )
         typer.echo(_accuracy(model, data))
         return
     beam, bootstrap = (
         chosen if given is None else given
         for given, chosen in ((beam, _BEAM), (bootstrap, _BOOTSTRAP))
     )
-    typer.echo(measure(model, data, beam=beam, length_penalty=length_penalty, bootstrap=bootstrap))
+    options = {"length_penalty": length_penalty, "bootstrap": bootstrap, "against": against}
+    typer.echo(measure(model, data, beam=beam, **options))
 
 
 def _accuracy(model: Path, data: Path) -> Accuracy:

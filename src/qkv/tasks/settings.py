@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from qkv._options import Options, option
@@ -28,6 +29,11 @@ class Settings(Options):
     )
     patience: int | None = option(
         None, "Stop after so many validations without a new best.", at_least=1
+    )
+    start_from: Path | None = option(
+        None,
+        "Trained model to start from, a folder or the name of one that ships, with its tokens and "
+        "sizes; for other labels than its own its output layer is new.",
     )
     optimizer: str = option(
         "adamw",
@@ -79,4 +85,5 @@ class Settings(Options):
 
     def identity(self) -> dict[str, Any]:
         """What must not change when a run is resumed: all but limits and reporting."""
-        return {k: v for k, v in asdict(self).items() if k not in _CHANGEABLE}
+        found = {k: v for k, v in asdict(self).items() if k not in _CHANGEABLE}
+        return found | {"start_from": self.start_from and str(self.start_from)}

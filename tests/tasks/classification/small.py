@@ -44,16 +44,17 @@ def pictures(count=48, edge=16):
     return images, labels
 
 
-def write_pictures(path: Path) -> Path:
-    made, labels = pictures()
-    numpy.savez(path, images=made, labels=labels, classes=["red", "blue"])
+def write_pictures(path: Path, edge=16, classes=("red", "blue")) -> Path:
+    made, labels = pictures(edge=edge)
+    numpy.savez(path, images=made, labels=labels, classes=classes)
     return path
 
 
 def train_texts(path, folder, *, sizes=TEXT_SIZES, resume=False, say=lambda _: None, **settings):
     chosen = Settings(**({"epochs": 2, "save_every": 2, "average": 0.5} | settings))
     data = texts.Data([path], validation_share=0.3)
-    options = texts.Options(pieces=300, batch_tokens=60)
+    pieces = {} if "start_from" in settings else {"pieces": 300}
+    options = texts.Options(batch_tokens=60, **pieces)
     return train_text_classifier(data, folder, chosen, options, sizes, resume=resume, say=say)
 
 

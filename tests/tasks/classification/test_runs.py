@@ -3,19 +3,25 @@
 import signal
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
-from small import RUNS, TEXT_SIZES, UNCERTAIN, WRITERS
+from small import LINES, RUNS, TEXT_SIZES, UNCERTAIN, WRITERS, write_pictures
 
-from qkv.tasks.classification import learning
+from qkv.tasks.classification import ImageLabeller, TextLabeller, learning
 from qkv.tasks.trainer import TrainingError
 
 SCRIPT = str(Path(__file__).parent / "small.py")
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+LABELLERS = {"texts": TextLabeller, "images": ImageLabeller}
+RENAMED = {
+    "texts": {"lines": [f"{line[0]}{line[3:]}" for line in LINES]},
+    "images": {"classes": ("rose", "sea")},
+}
 BOTH = pytest.mark.parametrize("task", ["texts", "images"])
 
 
@@ -95,3 +101,44 @@ def test_bf16_trains_too_and_the_weights_stay_float32(task, data, tmp_path):
     RUNS[task](data, tmp_path / "out", sizes=sizes, steps=2, precision="bf16")
     kinds = {w.dtype for w in weights(tmp_path / "out").values() if w.is_floating_point()}
     assert kinds == {torch.float32}
+
+
+@BOTH
+def test_training_starts_from_a_trained_classifier(task, data, tmp_path):
+    RUNS[task](data, tmp_path / "first")
+    still = {"learning_rate": 1e-9, "steps": 1, "average": 0.0, "start_from": tmp_path / "first"}
+    RUNS[task](data, tmp_path / "second", sizes={"dropout": 0.2}, **still)
+    first, second = (LABELLERS[task].load(tmp_path / run) for run in ("first", "second"))
+    assert asdict(second.model.config) == asdict(first.model.config) | {"dropout": 0.2}
+    weights = dict(second.model.named_parameters())
+    for name, weight in first.model.named_parameters():
+        torch.testing.assert_close(weights[name], weight, rtol=0, atol=1e-5)
+
+
+@BOTH
+def test_other_labels_get_a_new_output_layer(task, data, tmp_path):
+    RUNS[task](data, tmp_path / "first")
+    others = WRITERS[task](tmp_path / f"others{data.suffix}", **RENAMED[task])
+    still = {"learning_rate": 1e-9, "steps": 1, "average": 0.0, "start_from": tmp_path / "first"}
+    RUNS[task](others, tmp_path / "second", sizes={}, **still)
+    first, second = (LABELLERS[task].load(tmp_path / run) for run in ("first", "second"))
+    assert set(first.labels).isdisjoint(second.labels)
+    weights = dict(second.model.named_parameters())
+    for name, weight in first.model.named_parameters():
+        same = torch.allclose(weights[name], weight, rtol=0, atol=1e-5)
+        assert same != name.startswith("output."), name
+
+
+@BOTH
+def test_what_a_trained_classifier_has_is_not_chosen_anew(task, data, tmp_path):
+    RUNS[task](data, tmp_path / "first", steps=1)
+    sizes = {"texts": {"width": 8}, "images": {"channels": 5}}[task]
+    with pytest.raises(ValueError, match=r"must be that of the model to start from, (16|4); got"):
+        RUNS[task](data, tmp_path / "second", sizes=sizes, start_from=tmp_path / "first")
+
+
+def test_pictures_of_another_size_do_not_fit_a_trained_classifier(tmp_path):
+    RUNS["images"](write_pictures(tmp_path / "a.npz"), tmp_path / "first", steps=1)
+    larger = write_pictures(tmp_path / "b.npz", edge=20)
+    with pytest.raises(ValueError, match=r"was made for, \[16, 16\]; got \[20, 20\]"):
+        RUNS["images"](larger, tmp_path / "second", sizes={}, start_from=tmp_path / "first")

@@ -2,8 +2,9 @@
 
 import pytest
 import sacrebleu
+import torch
 
-from qkv.tasks.translation.bleu import bleu, by_source
+from qkv.tasks.translation.bleu import bleu, by_source, compare
 from qkv.tasks.translation.pairs import Pair
 
 
@@ -34,3 +35,41 @@ def test_the_interval_holds_the_score_and_repeats():
     assert first.low < first.score < first.high
     assert "bs:100" in first.signature
     assert f"[{first.low:.1f}, {first.high:.1f}] on 20 sentences" in str(first)
+
+
+def test_two_translators_are_compared_on_the_same_sentences():
+    references = [[f"我们明天去第{n}个城市看朋友。", f"明天我们去{n}城。"] for n in range(30)]
+    right = [texts[0] for texts in references]
+    wrong = [right[n].replace("明天", "昨天") if n % 3 else right[n] for n in range(30)]
+    found = compare(right, wrong, references, bootstrap=200)
+    assert (found.score, found.other) == (
+        bleu(right, references, bootstrap=200), bleu(wrong, references, bootstrap=200)
+    )  # fmt: skip
+    assert 0 < found.low < 100 - found.other.score < found.high
+    lines = str(found).splitlines()
+    assert lines[:2] == [str(found.score), f"against {found.other}"]
+    assert lines[2].startswith(f"difference +{100 - found.other.score:.1f} [+")
+
+
+def test_resampled_scores_are_those_of_the_resampled_sentences(monkeypatch):
+    references = [["我们明天去看朋友。", "明天去看朋友。"], ["他在睡觉。"], ["那里有一只猫。"]]
+    outputs, others = ["明天我们去看朋友。", "他睡了。", "猫在。"], ["朋友。", "他在睡觉。", "狗。"]
+    monkeypatch.setattr(torch, "randint", lambda *_, **__: torch.tensor([2, 0, 0]))
+    found = compare(outputs, others, references, bootstrap=3)
+    one, two = (
+        bleu([texts[i] for i in (2, 0, 0)], [references[i] for i in (2, 0, 0)]).score
+        for texts in (outputs, others)
+    )
+    assert (found.low, found.high) == (pytest.approx(one - two), pytest.approx(one - two))
+
+
+def test_of_two_that_are_alike_neither_is_better():
+    references = [[f"我们明天去第{n}个城市看朋友。"] for n in range(30)]
+    right = [texts[0] for texts in references]
+    wrong = [text.replace("明天", "昨天") for text in right]
+    halves = [a if n % 2 else b for n, (a, b) in enumerate(zip(right, wrong, strict=True))]
+    others = [b if n % 2 else a for n, (a, b) in enumerate(zip(right, wrong, strict=True))]
+    found = compare(halves, others, references, bootstrap=200)
+    assert found.low < 0 < found.high
+    same = compare(halves, halves, references, bootstrap=200)
+    assert (same.low, same.high) == (0, 0)

@@ -3,6 +3,8 @@
 import signal
 import subprocess
 import sys
+import tomllib
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -89,9 +91,54 @@ def test_a_transformer_that_is_resumed_equals_one_that_was_not(data, tmp_path):
                 resume=number > 0, say=[].append,
             )  # fmt: skip
     one, other = weights(tmp_path / "stopped"), weights(tmp_path / "whole")
-    assert one.keys() == other.keys()
-    for name, value in one.items():
-        torch.testing.assert_close(other[name], value, rtol=0, atol=0)
+    torch.testing.assert_close(one, other, rtol=0, atol=0)
+
+
+def test_training_starts_from_a_trained_translator_and_its_tokens(learnt, data, tmp_path):
+    others = "".join(f"No, {number}!\t不，{number}！\n" for number in range(20))
+    data.train[0].write_text(others, encoding="utf-8")
+    settings = Settings(steps=2, learning_rate=1e-9, warmup=0, start_from=learnt)
+    sizes = {"dropout": 0.3, "encoder": "attention", "width": 32}  # a default, and its own
+    train_translator(
+        data, tmp_path / "out", settings, Options(batch_tokens=5), sizes, say=[].append
+    )
+    before, after = (Translator.load(folder) for folder in (learnt, tmp_path / "out"))
+    for name, weight in before.model.state_dict().items():
+        torch.testing.assert_close(after.model.state_dict()[name], weight, rtol=0, atol=1e-6)
+    assert after.source.to_json() == before.source.to_json()
+    assert after.target.to_json() == before.target.to_json()
+    assert asdict(after.model.config) == asdict(before.model.config) | {"dropout": 0.3}
+    configuration = tomllib.loads((tmp_path / "out" / "run.toml").read_text(encoding="utf-8"))
+    assert (configuration["start_from"], configuration["encoder"]) == (str(learnt), "gru")
+
+
+def test_a_run_that_started_from_a_model_is_resumed_exactly(learnt, data, tmp_path):
+    options = Options(batch_tokens=40)
+    for folder, limits in (("stopped", (2, 4)), ("whole", (4,))):
+        for number, steps in enumerate(limits):
+            settings = Settings(
+                steps=steps, start_from=learnt, schedule="inverse-square-root", warmup=2
+            )
+            train_translator(
+                data, tmp_path / folder, settings, options, {"dropout": 0.2},
+                resume=number > 0, say=[].append,
+            )  # fmt: skip
+    one, other = weights(tmp_path / "stopped"), weights(tmp_path / "whole")
+    torch.testing.assert_close(one, other, rtol=0, atol=0)
+
+
+def test_what_a_trained_translator_has_is_not_chosen_anew(learnt, data, tmp_path):
+    start = Settings(steps=1, start_from=learnt)
+    with pytest.raises(ValueError, match=r"width must be that of the model .*, 32; got 8"):
+        train_translator(data, tmp_path / "out", start, Options(), {"width": 8}, say=[].append)
+    with pytest.raises(ValueError, match="source_pieces has no meaning with start_from"):
+        train_translator(data, tmp_path / "out", start, OPTIONS, {}, say=[].append)
+    older = Settings(steps=1, start_from=Path("en-zh-recurrent"))
+    with pytest.raises(ValueError, match="start_from must be a translator of the family sequence"):
+        train_translator(data, tmp_path / "out", older, Options(), {}, say=[].append)
+    missing = Settings(steps=1, start_from=tmp_path / "none")
+    with pytest.raises(ValueError, match="none: not a model folder: no such directory"):
+        train_translator(data, tmp_path / "out", missing, Options(), {}, say=[].append)
 
 
 def test_what_is_held_out_is_written_and_never_trained_on(data, tmp_path, monkeypatch):

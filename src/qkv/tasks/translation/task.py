@@ -11,6 +11,7 @@ from typing import Any
 import torch.nn.functional as F
 
 from qkv.models import SequenceToSequence, SequenceToSequenceConfig
+from qkv.tasks.starting import require_defaults, sizes_of, take_over
 from qkv.tasks.task import Loss
 from qkv.tasks.tokens import PADDING, Tokens, are_chinese
 from qkv.tasks.translation.batches import Batch, EncodedPair, bucketed, make_batch
@@ -36,7 +37,11 @@ class _Batches:
 
 
 class TranslationTask:
-    """Learns a `SequenceToSequence` from sentence pairs; the best is that of highest BLEU."""
+    """Learns a `SequenceToSequence` from sentence pairs; the best is that of highest BLEU.
+
+    A `trained` translator is gone on from: with its weights, tokens and sizes, of which `sizes` may
+    change the dropout alone.
+    """
 
     best = "bleu"
     unit = "tokens"
@@ -48,17 +53,18 @@ class TranslationTask:
         options: Options,
         sizes: dict[str, Any],
         seed: int = 0,
+        trained: Translator | None = None,
     ) -> None:
-        self.options, self.sizes, self.seed = options, sizes, seed
+        self.options, self.seed, self.trained = options, seed, trained
         if not train or not validation:
             missing = "validate on" if train else "train on"
             raise ValueError(f"translation: the split leaves no pair to {missing}")
-        kind = options.target_tokens
-        if kind is None:
-            kind = "characters" if are_chinese(pair.target for pair in train) else "pieces"
-        sources, targets = ([pair[side] for pair in train] for side in (0, 1))
-        self.source = Tokens.train("pieces", sources, options.source_pieces, lowercase=True)
-        self.target = Tokens.train(kind, targets, options.target_pieces, lowercase=False)
+        if trained is None:
+            self.sizes, (self.source, self.target) = sizes, _tokens(train, options)
+        else:
+            require_defaults(options, "source_pieces", "target_tokens", "target_pieces")
+            self.sizes = sizes_of(_config(trained), sizes)
+            self.source, self.target = trained.source, trained.target
         self.train, self.too_long = self._encode(train)
         if not self.train:
             raise ValueError(f"translation: no pair has at most {options.longest} tokens a side")
@@ -70,7 +76,10 @@ class TranslationTask:
 
     def model(self) -> SequenceToSequence:
         config = SequenceToSequenceConfig(self.source.size, self.target.size, **self.sizes)
-        return SequenceToSequence(config)
+        model = SequenceToSequence(config)
+        if self.trained is not None:
+            take_over(model, self.trained.model)
+        return model
 
     def batches(self, epoch: int) -> _Batches:
         seed = self.seed * 1_000_003 + epoch
@@ -118,3 +127,23 @@ class TranslationTask:
             reduction="sum",
         )
         return Loss(total, int((batch.expected != PADDING).sum()))
+
+
+def _tokens(pairs: list[Pair], options: Options) -> tuple[Tokens, Tokens]:
+    """The tokens of the two sides, learnt from pairs."""
+    sources, targets = ([pair[side] for pair in pairs] for side in (0, 1))
+    kind = options.target_tokens
+    if kind is None:
+        kind = "characters" if are_chinese(targets) else "pieces"
+    source = Tokens.train("pieces", sources, options.source_pieces, lowercase=True)
+    return source, Tokens.train(kind, targets, options.target_pieces, lowercase=False)
+
+
+def _config(trained: Translator) -> SequenceToSequenceConfig:
+    config = trained.model.config
+    if not isinstance(config, SequenceToSequenceConfig):
+        raise ValueError(
+            "train: start_from must be a translator of the family sequence-to-sequence; got an "
+            "encoder-decoder, which is older and can only be used"
+        )
+    return config

@@ -10,7 +10,7 @@ from qkv.tasks.configuration import merged
 from qkv.tasks.files import write_atomic
 from qkv.tasks.settings import Settings
 from qkv.tasks.trainer import STATE, start, train
-from qkv.tasks.translation.bleu import Bleu, bleu, by_source
+from qkv.tasks.translation.bleu import Bleu, Comparison, bleu, by_source, compare
 from qkv.tasks.translation.options import Data, Options
 from qkv.tasks.translation.pairs import Pair, Split, read_pairs, split_pairs
 from qkv.tasks.translation.task import TranslationTask
@@ -31,7 +31,8 @@ def train_translator(
 ) -> dict[str, float]:
     """Train a translator into `folder` and return the last validation's figures.
 
-    `sizes` are fields of `SequenceToSequenceConfig`. The held-out pairs are written to
+    `sizes` are fields of `SequenceToSequenceConfig`; with `settings.start_from` those of that
+    model are taken, but for dropout. The held-out pairs are written to
     `folder/training/held-out`, a file for each kind and file of origin. `say` gets what there is
     to say about the data.
     """
@@ -45,7 +46,10 @@ def train_translator(
             count = "1 line is" if file.skipped == 1 else f"{file.skipped} lines are"
             say(f"{file.path}: {count} no pair, the first is {file.first_skipped}")
     split = split_pairs(files, validation, test, data.validation_share, data.test_share)
-    task = TranslationTask(split.train, interleave(split.validation), options, sizes, settings.seed)
+    trained = None if settings.start_from is None else Translator.load(settings.start_from)
+    task = TranslationTask(
+        split.train, interleave(split.validation), options, sizes, settings.seed, trained
+    )
     if processes.main and not resume:
         write_held_out(folder / STATE / HELD_OUT, split)
     held = (sum(map(len, files.values())) for files in (split.validation, split.test))
@@ -55,7 +59,7 @@ def train_translator(
         )
     )
     say(f"{task.source.size} source tokens, {task.target.size} target tokens ({task.target.kind})")
-    configuration = merged(data, settings, options, sizes)
+    configuration = merged(data, settings, options, task.sizes)
     return train(task, folder, settings, configuration=configuration, resume=resume)
 
 
@@ -70,14 +74,24 @@ def evaluate(
     beam: int = 5,
     length_penalty: float | None = None,
     bootstrap: int = 1000,
-) -> Bleu:
-    """BLEU of a saved translator on a file of pairs; every distinct source counts once, with all
-    its translations in the file as references. `bootstrap` 0 leaves the interval out."""
+    against: Path | None = None,
+) -> Bleu | Comparison:
+    """BLEU of a saved translator on a file of pairs, or a comparison with the one to measure it
+    `against`; every distinct source counts once, with all its translations in the file as
+    references. `bootstrap` 0 leaves the interval out, and is none for a comparison."""
+    if against is not None and not bootstrap:
+        raise ValueError("evaluate: bootstrap must be at least 1 to compare two models; got 0")
     sources = by_source(read_pairs(file).pairs)
-    translator = Translator.load(model)
-    results = translator.translate(list(sources), beam, length_penalty=length_penalty)
-    outputs = [result.text for result in results]
-    return bleu(outputs, list(sources.values()), bootstrap=bootstrap)
+    texts, references = list(sources), list(sources.values())
+    paths = [model] if against is None else [model, against]
+    translators = [Translator.load(path) for path in paths]
+    outputs, *others = [
+        [found.text for found in one.translate(texts, beam, length_penalty=length_penalty)]
+        for one in translators
+    ]
+    if not others:
+        return bleu(outputs, references, bootstrap=bootstrap)
+    return compare(outputs, others[0], references, bootstrap=bootstrap)
 
 
 def write_held_out(folder: Path, split: Split) -> None:

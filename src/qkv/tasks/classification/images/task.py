@@ -21,6 +21,7 @@ from qkv.tasks.classification.learning import (
     numbered,
     validated,
 )
+from qkv.tasks.starting import sizes_of, take_over
 from qkv.tasks.task import Loss
 
 _VALIDATED_AT_ONCE = 500
@@ -57,7 +58,11 @@ class _Batches:
 
 
 class ImageTask:
-    """Learns an `ImageClassifier` from labelled pictures; the best is that of highest accuracy."""
+    """Learns an `ImageClassifier` from labelled pictures; the best is that of highest accuracy.
+
+    A `trained` classifier is gone on from: with its weights and sizes, of which `sizes` may change
+    the dropout alone; its output layer is kept where the labels are the same.
+    """
 
     best = "accuracy"
     unit = "pictures"
@@ -69,8 +74,10 @@ class ImageTask:
         options: Options,
         sizes: dict[str, Any],
         seed: int = 0,
+        trained: ImageLabeller | None = None,
     ) -> None:
-        self.options, self.sizes, self.seed = options, sizes, seed
+        self.options, self.seed, self.trained = options, seed, trained
+        self.sizes = sizes if trained is None else sizes_of(trained.model.config, sizes)
         if not train.labels or not validation.labels:
             missing = "validate on" if train.labels else "train on"
             raise ValueError(f"classify-image: the split leaves no picture to {missing}")
@@ -81,6 +88,11 @@ class ImageTask:
             shapes = [list(part.images.shape[2:]) for part in (train, validation)]
             raise ValueError(
                 f"classify-image: pictures to train on and to validate on differ in size: {shapes}"
+            )
+        if trained is not None and train.images.shape[2:] != trained.size:
+            raise ValueError(
+                "classify-image: pictures must have the size of those that the model to start from "
+                f"was made for, {list(trained.size)}; got {list(train.images.shape[2:])}"
             )
         self.train, self.validation = train.images, validation.images
         self.classes = torch.tensor(numbered(train.labels, self.labels, "train"))
@@ -98,7 +110,10 @@ class ImageTask:
         model = ImageClassifier(
             ImageClassifierConfig(len(self.labels), height, width, **self.sizes)
         )
-        model.fit(self.train)
+        if self.trained is None:
+            model.fit(self.train)
+        else:
+            take_over(model, self.trained.model, output=self.labels == self.trained.labels)
         return model
 
     def batches(self, epoch: int) -> _Batches:

@@ -29,21 +29,23 @@ def train_image_classifier(
 ) -> dict[str, float]:
     """Train a classifier of pictures into `folder` and return the last validation's figures.
 
-    `sizes` are fields of `ImageClassifierConfig`. `say` gets what there is to say about the data.
+    `sizes` are fields of `ImageClassifierConfig`; with `settings.start_from` those of that model
+    are taken, but for dropout. `say` gets what there is to say about the data.
     """
     processes = start(folder, settings, resume)
     size = None if data.size is None else (data.size, data.size)
     learnt, held = split_pictures(read_pictures(data.train, size), data.share)
     if data.validation is not None:
         held = read_pictures(data.validation, size)
-    task = ImageTask(learnt, held, options, sizes, settings.seed)
+    trained = None if settings.start_from is None else ImageLabeller.load(settings.start_from)
+    task = ImageTask(learnt, held, options, sizes, settings.seed, trained)
     if processes.main:
         height, width = task.train.shape[2:]
         say(
             f"{len(learnt.labels):,} training pictures, {len(held.labels):,} for validation, "
             f"{len(task.labels)} labels, {width}×{height} pixels"
         )
-    configuration = merged(data, settings, options, sizes)
+    configuration = merged(data, settings, options, task.sizes)
     return train(task, folder, settings, configuration=configuration, resume=resume)
 
 

@@ -21,6 +21,7 @@ from qkv.tasks.classification.learning import (
 from qkv.tasks.classification.text.classifier import TextLabeller, first_words
 from qkv.tasks.classification.text.options import Options
 from qkv.tasks.classification.text.reading import LabelledText
+from qkv.tasks.starting import require_defaults, sizes_of, take_over
 from qkv.tasks.task import Loss
 from qkv.tasks.tokens import Tokens
 
@@ -44,7 +45,9 @@ class _Batches:
 class TextTask:
     """Learns a `TextClassifier` from labelled texts; the best is that of highest accuracy.
 
-    `cut` counts the training texts that are longer than `options.longest` words.
+    `cut` counts the training texts that are longer than `options.longest` words. A `trained`
+    classifier is gone on from: with its weights, tokens and sizes, of which `sizes` may change the
+    dropout alone; its output layer is kept where the labels are the same.
     """
 
     best = "accuracy"
@@ -57,8 +60,9 @@ class TextTask:
         options: Options,
         sizes: dict[str, Any],
         seed: int = 0,
+        trained: TextLabeller | None = None,
     ) -> None:
-        self.options, self.sizes, self.seed = options, sizes, seed
+        self.options, self.seed, self.trained = options, seed, trained
         if not train or not validation:
             missing = "validate on" if train else "train on"
             raise ValueError(f"classify: the split leaves no text to {missing}")
@@ -70,7 +74,12 @@ class TextTask:
             len(words) < len(one.text.split()) for words, one in zip(read, train, strict=True)
         )
         texts = [" ".join(words) for words in read]
-        self.tokens = Tokens.train("pieces", texts, options.pieces, lowercase=True)
+        if trained is None:
+            self.sizes = sizes
+            self.tokens = Tokens.train("pieces", texts, options.pieces, lowercase=True)
+        else:
+            require_defaults(options, "pieces")
+            self.sizes, self.tokens = sizes_of(trained.model.config, sizes), trained.tokens
         self.train = self.tokens.encode(texts)
         self.classes = numbered((one.label for one in train), self.labels, "train")
         held = [" ".join(first_words(one.text, options.longest)) for one in validation]
@@ -83,7 +92,10 @@ class TextTask:
 
     def model(self) -> TextClassifier:
         config = TextClassifierConfig(self.tokens.size, len(self.labels), **self.sizes)
-        return TextClassifier(config)
+        model = TextClassifier(config)
+        if self.trained is not None:
+            take_over(model, self.trained.model, output=self.labels == self.trained.labels)
+        return model
 
     def batches(self, epoch: int) -> _Batches:
         return self._batches(self.train, self.classes, self.seed * 1_000_003 + epoch)

@@ -29,14 +29,16 @@ def train_text_classifier(
 ) -> dict[str, float]:
     """Train a classifier of texts into `folder` and return the last validation's figures.
 
-    `sizes` are fields of `TextClassifierConfig`. `say` gets what there is to say about the data.
+    `sizes` are fields of `TextClassifierConfig`; with `settings.start_from` those of that model
+    are taken, but for dropout. `say` gets what there is to say about the data.
     """
     processes = start(folder, settings, resume)
     files, validation = (
         [read_texts(path) for path in paths] for paths in (data.train, data.validation)
     )
     split = split_texts(files, validation, data.share)
-    task = TextTask(*split, options, sizes, settings.seed)
+    trained = None if settings.start_from is None else TextLabeller.load(settings.start_from)
+    task = TextTask(*split, options, sizes, settings.seed, trained)
     if processes.main:
         for file in [*files, *validation]:
             if file.skipped:
@@ -47,7 +49,7 @@ def train_text_classifier(
         )
         if task.cut:
             say(f"of {task.cut:,} training texts the first {options.longest} words are read")
-    configuration = merged(data, settings, options, sizes)
+    configuration = merged(data, settings, options, task.sizes)
     return train(task, folder, settings, configuration=configuration, resume=resume)
 
 
