@@ -214,7 +214,8 @@ def test_evaluation_tells_the_accuracy(models, capsys, kind, data):
     assert capsys.readouterr().out.startswith("accuracy ")
     arguments = [str(models / data), "--model", str(models / kind), "--beam", "2"]
     assert run(["evaluate", *arguments]) == 2
-    assert "--bootstrap and --against are for translators" in capsys.readouterr().err
+    rule = "--beam, --length-penalty, --bootstrap and --against are for translators"
+    assert rule in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -60,8 +60,15 @@ def evaluate(
         chosen if given is None else given
         for given, chosen in ((beam, _BEAM), (bootstrap, _BOOTSTRAP))
     )
-    options = {"length_penalty": length_penalty, "bootstrap": bootstrap, "against": against}
-    typer.echo(measure(model, data, beam=beam, **options))
+    found = measure(
+        model,
+        data,
+        beam=beam,
+        length_penalty=length_penalty,
+        bootstrap=bootstrap,
+        against=against,
+    )
+    typer.echo(found)
 
 
 def _accuracy(model: Path, data: Path) -> Accuracy:

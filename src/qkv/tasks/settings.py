@@ -85,5 +85,8 @@ class Settings(Options):
 
     def identity(self) -> dict[str, Any]:
         """What must not change when a run is resumed: all but limits and reporting."""
-        found = {k: v for k, v in asdict(self).items() if k not in _CHANGEABLE}
-        return found | {"start_from": self.start_from and str(self.start_from)}
+        return {
+            name: str(value) if isinstance(value, Path) else value  # a checkpoint holds no path
+            for name, value in asdict(self).items()
+            if name not in _CHANGEABLE
+        }

@@ -24,11 +24,14 @@ def sizes_of(config: Any, sizes: Mapping[str, Any]) -> dict[str, Any]:
             continue
         own = getattr(config, one.name)
         value = sizes.get(one.name, own)
-        if one.name not in _FREE and value not in (own, one.default):
+        if one.name in _FREE:
+            found[one.name] = value
+        elif value in (own, one.default):
+            found[one.name] = own
+        else:
             raise ValueError(
                 f"train: {one.name} must be that of the model to start from, {own!r}; got {value!r}"
             )
-        found[one.name] = value if one.name in _FREE else own
     return found
 
 
@@ -48,6 +51,5 @@ def take_over(model: nn.Module, trained: nn.Module, *, output: bool = True) -> N
     layer stays as it is, for labels that the trained one does not know."""
     weights = trained.state_dict()
     if not output:
-        new = {k: w for k, w in model.state_dict().items() if k.startswith(_OUTPUT)}
-        weights = {k: w for k, w in weights.items() if not k.startswith(_OUTPUT)} | new
+        weights |= {k: w for k, w in model.state_dict().items() if k.startswith(_OUTPUT)}
     model.load_state_dict(weights)

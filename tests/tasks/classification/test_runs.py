@@ -103,12 +103,17 @@ def test_bf16_trains_too_and_the_weights_stay_float32(task, data, tmp_path):
     assert kinds == {torch.float32}
 
 
-@BOTH
-def test_training_starts_from_a_trained_classifier(task, data, tmp_path):
+def gone_on(task, data, others, tmp_path, sizes):
+    """A classifier of `data`, and what a step too small to matter on `others` made of it."""
     RUNS[task](data, tmp_path / "first")
     still = {"learning_rate": 1e-9, "steps": 1, "average": 0.0, "start_from": tmp_path / "first"}
-    RUNS[task](data, tmp_path / "second", sizes={"dropout": 0.2}, **still)
-    first, second = (LABELLERS[task].load(tmp_path / run) for run in ("first", "second"))
+    RUNS[task](others, tmp_path / "second", sizes=sizes, **still)
+    return [LABELLERS[task].load(tmp_path / run) for run in ("first", "second")]
+
+
+@BOTH
+def test_training_starts_from_a_trained_classifier(task, data, tmp_path):
+    first, second = gone_on(task, data, data, tmp_path, {"dropout": 0.2})
     assert asdict(second.model.config) == asdict(first.model.config) | {"dropout": 0.2}
     weights = dict(second.model.named_parameters())
     for name, weight in first.model.named_parameters():
@@ -117,11 +122,8 @@ def test_training_starts_from_a_trained_classifier(task, data, tmp_path):
 
 @BOTH
 def test_other_labels_get_a_new_output_layer(task, data, tmp_path):
-    RUNS[task](data, tmp_path / "first")
     others = WRITERS[task](tmp_path / f"others{data.suffix}", **RENAMED[task])
-    still = {"learning_rate": 1e-9, "steps": 1, "average": 0.0, "start_from": tmp_path / "first"}
-    RUNS[task](others, tmp_path / "second", sizes={}, **still)
-    first, second = (LABELLERS[task].load(tmp_path / run) for run in ("first", "second"))
+    first, second = gone_on(task, data, others, tmp_path, {})
     assert set(first.labels).isdisjoint(second.labels)
     weights = dict(second.model.named_parameters())
     for name, weight in first.model.named_parameters():

@@ -37,6 +37,7 @@ def train_translator(
     to say about the data.
     """
     processes = start(folder, settings, resume)
+    trained = None if settings.start_from is None else Translator.load(settings.start_from)
     say = say if processes.main else _nothing
     files, validation, test = (
         [read_pairs(path) for path in paths] for paths in (data.train, data.validation, data.test)
@@ -46,7 +47,6 @@ def train_translator(
             count = "1 line is" if file.skipped == 1 else f"{file.skipped} lines are"
             say(f"{file.path}: {count} no pair, the first is {file.first_skipped}")
     split = split_pairs(files, validation, test, data.validation_share, data.test_share)
-    trained = None if settings.start_from is None else Translator.load(settings.start_from)
     task = TranslationTask(
         split.train, interleave(split.validation), options, sizes, settings.seed, trained
     )

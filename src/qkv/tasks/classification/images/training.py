@@ -33,11 +33,11 @@ def train_image_classifier(
     are taken, but for dropout. `say` gets what there is to say about the data.
     """
     processes = start(folder, settings, resume)
+    trained = None if settings.start_from is None else ImageLabeller.load(settings.start_from)
     size = None if data.size is None else (data.size, data.size)
     learnt, held = split_pictures(read_pictures(data.train, size), data.share)
     if data.validation is not None:
         held = read_pictures(data.validation, size)
-    trained = None if settings.start_from is None else ImageLabeller.load(settings.start_from)
     task = ImageTask(learnt, held, options, sizes, settings.seed, trained)
     if processes.main:
         height, width = task.train.shape[2:]

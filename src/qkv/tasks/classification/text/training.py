@@ -33,11 +33,11 @@ def train_text_classifier(
     are taken, but for dropout. `say` gets what there is to say about the data.
     """
     processes = start(folder, settings, resume)
+    trained = None if settings.start_from is None else TextLabeller.load(settings.start_from)
     files, validation = (
         [read_texts(path) for path in paths] for paths in (data.train, data.validation)
     )
     split = split_texts(files, validation, data.share)
-    trained = None if settings.start_from is None else TextLabeller.load(settings.start_from)
     task = TextTask(*split, options, sizes, settings.seed, trained)
     if processes.main:
         for file in [*files, *validation]:
