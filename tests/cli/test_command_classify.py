@@ -75,6 +75,35 @@ def test_a_label_and_its_probability_for_each_text(classify, models):
     assert same == (0, output, "")
 
 
+def test_files_and_standard_input_are_read_line_by_line(classify, models, tmp_path):
+    file = tmp_path / "r.txt"
+    file.write_text("a lovely film\n\nawful\n")
+    model = ["--model", models / "texts"]
+    expected = classify(*model, "a lovely film", "", "awful")
+    assert classify(*model, file) == expected
+    assert classify(*model, "-", stdin=file.read_text()) == expected
+    status, output, errors = classify(*model, "--json", "--text", file)
+    assert (status, errors) == (0, "")
+    assert json.loads(output)["input"] == str(file)
+    status, output, errors = classify(*model, "awful", tmp_path / "absent.txt")
+    assert (status, output) == (2, "")
+    assert f"there is no file {tmp_path / 'absent.txt'}; with --text" in errors
+
+
+def test_lines_may_be_names_of_pictures_but_not_of_folders(classify, models, monkeypatch, tmp_path):
+    for kind in ("texts", "images"):
+        place = f"qkv.tasks.classification.{kind.removesuffix('s')}s.classifier.SHIPPED"
+        monkeypatch.setattr(place.replace(".texts.", ".text."), models / kind)
+    red = models / "pictures" / "red"
+    (tmp_path / "list.txt").write_text(f"{red / 'p.png'}\n{red}\n")
+    for arguments in ([tmp_path / "list.txt"], ["-"], []):
+        status, output, _ = classify(*arguments, stdin=(tmp_path / "list.txt").read_text())
+        first, second = output.splitlines()
+        assert status == 0
+        assert first.split("\t")[1] in ("red", "blue")
+        assert second.split("\t")[0] in WORDS
+
+
 def test_json_has_weights_when_they_are_asked_for(classify, models):
     _, plain, _ = classify("--model", models / "texts", "--json", "Ein Brötchen", " ")
     first, empty = map(json.loads, plain.splitlines())
@@ -185,6 +214,8 @@ def test_a_shipped_model_that_is_gone_is_named(classify, monkeypatch, tmp_path):
         (["--model", "{models}", "x"], 1, "config.json cannot be read"),
         (["--picture", "map.jpg", "x"], 2, "must end in .png, .svg, .pdf"),
         (["--model", "{models}/images", "{models}/images"], 1, "holds no picture files"),
+        (["--model", "{models}/images", "--text", "x"], 2, "images is a classifier of pictures"),
+        (["--model", "{models}/texts", "{models}"], 2, "is a folder; with --text it is a text"),
     ],
 )
 def test_a_mistake_is_one_line(classify, models, arguments, status, message):

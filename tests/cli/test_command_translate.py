@@ -56,6 +56,16 @@ def test_lines_come_from_standard_input_and_an_empty_line_stays_one(qkv):
     assert qkv(stdin="I love\n\n  \nanimals") == (0, "我爱\n\n\n动物\n", "")
 
 
+def test_files_are_read_line_by_line(qkv, tmp_path):
+    file = tmp_path / "s.txt"
+    file.write_text("I love\n\nanimals\n")
+    assert qkv("love", file, "-", stdin="I\n") == (0, "爱\n我爱\n\n动物\n我\n", "")
+    assert qkv("--text", "-", "I") == (0, "-\n我\n", "")
+    status, output, errors = qkv("love", tmp_path / "absent.txt")
+    assert (status, output) == (2, "")
+    assert f"there is no file {tmp_path / 'absent.txt'}; with --text" in errors
+
+
 def test_batches_keep_the_order(qkv, monkeypatch):
     sizes = []
     translate = fake_translator.Translator.translate
@@ -129,8 +139,8 @@ def test_json_prints_characters_not_escapes(qkv):
 
 
 def test_a_text_translated_in_parts_shows_each(qkv, tmp_path):
-    _, output, _ = qkv("--show", "--picture", tmp_path / "map.svg", "love;I love;;animals")
-    assert output.splitlines()[0] == "爱我爱动物"
+    _, output, _ = qkv("--show", "--picture", tmp_path / "map.svg", "a;b c;;d")
+    assert output.splitlines()[0] == "abcd"
     assert output.count("██ from 75%") == 3
     assert {path.name for path in tmp_path.iterdir()} == {"map.svg", "map-2.svg", "map-3.svg"}
     _, output, _ = qkv("--json", "love;I love")

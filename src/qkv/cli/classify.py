@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from qkv.cli.inputs import check_picture, numbered, standard_input
+from qkv.cli.inputs import STANDARD_INPUT, Literal, check_picture, is_folder, numbered, texts_of
 
 if TYPE_CHECKING:
     from qkv.tasks.classification import (
@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     )
 
 _INPUT = (
-    "Picture files, folders of them, or texts; without any, every line of standard input. What is "
-    "a folder, or ends like a picture file, is no text, unless the model given reads texts."
+    "Texts, or files with a text on each line; picture files, or folders of them; - is standard "
+    "input, a text or the name of a picture on each line, and the default. A picture is known by "
+    "the end of its name, unless a model is given."
 )
 _MODEL = (
     "Folder of a trained classifier, or a name that `qkv doctor` lists. The defaults come with qkv."
@@ -40,18 +41,22 @@ def classify(
     show: Annotated[bool, typer.Option("--show", help=_SHOW)] = False,
     picture: Annotated[Path | None, typer.Option(metavar="FILE", help=_PICTURE)] = None,
     as_json: Annotated[bool, typer.Option("--json", help=_JSON)] = False,
+    text: Literal = False,
 ) -> None:
     """Label texts and pictures: one label a line, with its probability."""
     if picture is not None:
         check_picture(picture)
-    labellers = _Labellers(model)
+    labellers = _Labellers(model, literal=text)
+    given = texts_of(
+        inputs or [STANDARD_INPUT], "classify", literal=text, others=labellers.pictures
+    )
     pictures = numbered(picture) if picture else None
     unread = False
-    for given in inputs or standard_input("classify"):
-        for file in labellers.files(given):
-            unread |= not _one_image(labellers.of_images(), file, show, pictures, as_json)
-        if not labellers.is_image(given):
-            _one_text(labellers.of_texts(), given, show, pictures, as_json)
+    for one in given:
+        if labellers.is_picture(one):
+            unread |= not _one_image(labellers.of_images(), Path(one), show, pictures, as_json)
+        else:
+            _one_text(labellers.of_texts(), one, show, pictures, as_json)
     if unread:
         raise typer.Exit(_FAILED)
 
@@ -60,32 +65,33 @@ class _Labellers:
     """The models for texts and for pictures, loaded when first needed: the one in a folder, or
     those that ship."""
 
-    def __init__(self, folder: Path | None) -> None:
+    def __init__(self, folder: Path | None, literal: bool) -> None:
         self.folder, self.reads = folder, None if folder is None else _kind(folder)
+        if literal:
+            if self.reads == "images":
+                raise typer.BadParameter(f"--text: {folder} is a classifier of pictures")
+            self.reads = "texts"
         self.texts: TextLabeller | None = None
         self.images: ImageLabeller | None = None
 
-    def is_image(self, given: str) -> bool:
-        """Whether an input stands for pictures."""
+    def is_picture(self, given: str) -> bool:
+        """Whether what is given is the name of a picture file."""
         if self.reads is not None:
             return self.reads == "images"
         from qkv.tasks.classification.images.reading import SUFFIXES
 
-        return given.lower().endswith(SUFFIXES) or (bool(given.strip()) and _is_folder(given))
+        return given.lower().endswith(SUFFIXES)
 
-    def files(self, given: str) -> list[Path]:
-        """The picture files that an input stands for; none for a text."""
-        if not self.is_image(given):
-            return []
-        path = Path(given)
-        if not path.is_dir():
-            return [path]
+    def pictures(self, argument: str) -> list[str]:
+        """The names of the picture files that an argument stands for; none for texts."""
+        if self.reads == "texts" or not is_folder(argument):
+            return [argument] if self.is_picture(argument) else []
         from qkv.tasks.classification.images.data import picture_files
 
-        files = picture_files(path)
+        files = picture_files(Path(argument))
         if not files:
-            raise ValueError(f"classify: {path} holds no picture files")
-        return files
+            raise ValueError(f"classify: {argument} holds no picture files")
+        return list(map(str, files))
 
     def of_texts(self) -> TextLabeller:
         from qkv.tasks.classification import TextLabeller
@@ -105,13 +111,6 @@ def _kind(folder: Path) -> str:
     from qkv.tasks.classification.kinds import kind_of_classifier
 
     return kind_of_classifier(folder)
-
-
-def _is_folder(given: str) -> bool:
-    try:
-        return Path(given).is_dir()
-    except (OSError, ValueError):  # no path at all: too long, or with a null character
-        return False
 
 
 def _one_text(

@@ -1,13 +1,24 @@
-"""What commands that answer texts or files have in common: standard input, numbered pictures."""
+"""What commands that answer texts or files have in common: what their arguments stand for, and
+numbered pictures."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from itertools import count
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from itertools import chain, count
 from pathlib import Path
+from typing import Annotated
 
 import typer
+
+STANDARD_INPUT = "-"
+_TEXT_FILES = (".txt", ".md", ".tsv", ".csv")
+_LITERAL = "with --text it is a text"
+
+Literal = Annotated[
+    bool, typer.Option("--text", help="Every argument is a text, though a file have its name.")
+]
 
 
 def check_picture(path: Path) -> None:
@@ -20,17 +31,74 @@ def check_picture(path: Path) -> None:
         raise typer.BadParameter(str(error)) from error
 
 
-def standard_input(command: str) -> Iterator[str]:
-    """The lines of standard input, as they come."""
-    if sys.stdin is None:
+def texts_of(
+    arguments: Sequence[str],
+    command: str,
+    *,
+    literal: bool = False,
+    others: Callable[[str], Sequence[str]] = lambda argument: (),
+) -> Iterator[str]:
+    """The texts that arguments stand for, as they come.
+
+    `-` stands for the lines of standard input, the name of a file for the lines of the file;
+    everything else, and with `literal` everything, is a text itself. Where `others` of an argument
+    gives something, that stands in its place. An argument that is a folder, or ends like the name
+    of a text file and is none, is a mistake, told before anything is read.
+    """
+    if literal:
+        return iter(arguments)
+    sources = [_source(argument, command, others) for argument in arguments]
+    return chain.from_iterable(source() for source in sources)
+
+
+def _source(
+    argument: str, command: str, others: Callable[[str], Sequence[str]]
+) -> Callable[[], Iterable[str]]:
+    """What gives the texts of an argument when it is its turn."""
+    if argument == STANDARD_INPUT:
+        return partial(_standard_input, command)
+    if instead := others(argument):
+        return lambda: instead
+    if is_folder(argument):
+        raise typer.BadParameter(f"{argument} is a folder; {_LITERAL}")
+    if _is(argument, Path.exists):  # not is_file: a shell's <(...) is a pipe
+        return partial(_file, Path(argument), command)
+    if argument.lower().endswith(_TEXT_FILES) and len(argument.split()) == 1:
+        raise typer.BadParameter(f"there is no file {argument}; {_LITERAL}")
+    return lambda: [argument]
+
+
+def is_folder(argument: str) -> bool:
+    """Whether an argument is the name of a folder."""
+    return _is(argument, Path.is_dir)
+
+
+def _is(argument: str, test: Callable[[Path], bool]) -> bool:
+    try:
+        return bool(argument.strip()) and test(Path(argument))
+    except (OSError, ValueError):  # no path at all: too long, or with a null character
+        return False
+
+
+def _file(path: Path, command: str) -> Iterator[str]:
+    with path.open(encoding="utf-8-sig") as file:
+        yield from _lines(file, f"{command}: {path}")
+
+
+def _standard_input(command: str) -> Iterator[str]:
+    if sys.stdin is None:  # closed by the caller
         return
     if sys.stdin.isatty():
         print("qkv: one text a line; end with Ctrl-D", file=sys.stderr)
+    yield from _lines(sys.stdin, f"{command}: standard input")
+
+
+def _lines(file: Iterable[str], name: str) -> Iterator[str]:
     try:
-        for line in sys.stdin:
+        for line in file:
             yield line.rstrip("\n")
     except UnicodeDecodeError as error:
-        raise ValueError(f"{command}: standard input is not UTF-8 text") from error
+        raise ValueError(f"{name} is not UTF-8 text") from error
 
 
 def numbered(path: Path) -> Iterator[Path]:

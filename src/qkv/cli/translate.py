@@ -13,14 +13,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from qkv.cli.inputs import check_picture, numbered, standard_input
+from qkv.cli.inputs import STANDARD_INPUT, Literal, check_picture, numbered, texts_of
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from qkv.tasks.translation import Translation
 
-_INPUT = "Texts to translate. Without any, every line of standard input is translated."
+_INPUT = (
+    "Texts to translate, or files with a text on each line; - is standard input, and the default."
+)
 _MODEL = (
     "Folder of a trained model, or a name that `qkv doctor` lists; default: en-zh, which ships."
 )
@@ -45,20 +47,22 @@ def translate(
     picture: Annotated[Path | None, typer.Option(metavar="FILE", help=_PICTURE)] = None,
     merge_words: Annotated[bool, typer.Option("--merge-words", help=_MERGE)] = False,
     as_json: Annotated[bool, typer.Option("--json", help=_JSON)] = False,
+    text: Literal = False,
 ) -> None:
-    """Translate texts, or standard input line by line: one translation a line."""
+    """Translate texts, or files and standard input line by line: one translation a line."""
     if show and as_json:
         raise typer.BadParameter("--show and --json exclude each other")
     if merge_words and not (show or picture or as_json):
         raise typer.BadParameter("--merge-words needs --show, --picture or --json")
     if picture is not None:
         check_picture(picture)
+    given = texts_of(texts or [STANDARD_INPUT], "translate", literal=text)
     from qkv.tasks.translation import Translator
 
     translator = Translator.load(model)
     pictures = numbered(picture) if picture else None
     work = partial(translator.translate, beam=beam, length_penalty=length_penalty, batch=batch)
-    for translation in _translations(work, texts or standard_input("translate"), batch):
+    for translation in _translations(work, given, batch):
         if not (show or picture or as_json):
             print(translation.text, flush=True)
             continue

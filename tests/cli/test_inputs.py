@@ -1,0 +1,91 @@
+"""What the arguments of commands that answer texts stand for."""
+
+import io
+import os
+import threading
+
+import pytest
+import typer
+
+from qkv.cli.inputs import texts_of
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """Where the command runs: a text file without and one with an ending, and a folder."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "r.txt").write_bytes("\ufeffone\r\n\ntwo\N{LINE SEPARATOR}too".encode())
+    (tmp_path / "notes").write_text("three\n")
+    (tmp_path / "books").mkdir()
+    return tmp_path
+
+
+def texts(*arguments, **options):
+    return list(texts_of(arguments, "translate", **options))
+
+
+def test_a_text_is_itself():
+    for text in ("a text", "", " ", "x" * 5000, "with\0null", "Read it. txt", "see notes.txt now"):
+        assert texts(text) == [text]
+
+
+def test_a_file_is_read_line_by_line(folder):
+    lines = ["one", "", "two\N{LINE SEPARATOR}too"]
+    assert texts("r.txt") == lines
+    assert texts("a", "r.txt", str(folder / "notes"), "b") == ["a", *lines, "three", "b"]
+
+
+def test_a_dash_is_standard_input(folder, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO("four\nr.txt\n-\nbooks\n"))
+    assert texts("a", "-", "b") == ["a", "four", "r.txt", "-", "books", "b"]
+
+
+def test_lines_come_as_they_are_written(folder):
+    os.mkfifo("pipe")
+    found = texts_of(["pipe"], "translate")
+    written = threading.Event()
+
+    def write():
+        with open("pipe", "w") as pipe:
+            print("first", file=pipe, flush=True)
+            assert written.wait(30)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        assert next(found) == "first"
+    finally:
+        written.set()
+        writer.join()
+
+
+def test_literally_everything_is_a_text(folder):
+    arguments = ["r.txt", "-", "books", "absent.txt", "text"]
+    assert texts(*arguments, literal=True) == arguments
+
+
+def test_others_stand_for_what_they_give(folder):
+    def others(argument):
+        return ["a.png", "r.txt"] if argument == "books" else []
+
+    assert texts("notes", "books", others=others) == ["three", "a.png", "r.txt"]
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("absent.txt", "there is no file absent.txt; with --text it is a text"),
+        ("no/where.TSV", "there is no file no/where.TSV; with --text it is a text"),
+        ("books", "books is a folder; with --text it is a text"),
+    ],
+)
+def test_a_name_of_nothing_is_told_before_anything_is_read(folder, argument, message):
+    with pytest.raises(typer.BadParameter) as mistake:
+        texts_of(["notes", argument], "translate")
+    assert mistake.value.message == message
+
+
+def test_a_file_that_is_no_text_is_named(folder):
+    (folder / "bad.txt").write_bytes(b"one\n\xff\xfe\n")
+    with pytest.raises(ValueError, match=r"translate: bad.txt is not UTF-8 text"):
+        texts("bad.txt")
