@@ -9,9 +9,11 @@ import torch
 from torch import Tensor
 
 from . import _dispatch, _native_plain
+from ._autocast import cast_for_autocast
 from ._matrix import AttentionMatrix
 from ._prepare import PreparedKey
-from ._tensors import cast_for_autocast, is_tensor, shape_of
+from ._stage import given
+from ._tensors import check_floats, check_integers, is_tensor, shape_of
 from .biases.base import Bias
 from .biases.custom import CustomBias
 from .biases.tensor import TensorBias
@@ -45,7 +47,8 @@ def attention(
     """The attention matrix of queries over keys. Computes nothing yet.
 
     Args:
-        query: `[B..., H, Lq, D]`; a tensor without a head dimension is `[Lq, D]`.
+        query: `[B..., H, Lq, D]`; a tensor without a head dimension is `[Lq, D]`. Of float16,
+            bfloat16, float32 or float64, and strided: neither nested nor sparse.
         key: `[B..., Hk, Lk, D]` with `H % Hk == 0`; batch dimensions broadcast.
             Or what `qkv.prepare` made of it, which brings its score along.
         score: how alike query and key are: a score such as `qkv.Dot()` (the default) or
@@ -66,22 +69,22 @@ def attention(
     """
     if isinstance(key, PreparedKey):
         key, score = key.ready, _asking(key, score)
-    _check_tensors(query, key)
-    query, key = cast_for_autocast(query), cast_for_autocast(key)
+    query, key = _vectors("query", query), _vectors("key", key)
+    _check_together(query, key)
     score = score_of(score, "attention")
     score.check(query, key)
     biases = _biases(bias)
     if callable(mask) and not isinstance(mask, (Mask, type)):
         mask = CustomMask(mask)
     if mask is not None and not isinstance(mask, Mask):
-        got = type(mask).__name__
         hint = "; wrap a bool tensor in qkv.Dense" if is_tensor(mask) else ""
-        raise TypeError(f"attention: mask must be a qkv mask, a callable or None; got {got}{hint}")
+        got = f"{given(mask)}{hint}"
+        raise TypeError(f"attention: mask must be a qkv mask, a callable or None; got {got}")
     normalizer = _SOFTMAX if normalizer is None else normalizer
     if callable(normalizer) and not isinstance(normalizer, (Normalizer, type)):
         normalizer = CustomNormalizer(normalizer)
     if not isinstance(normalizer, Normalizer):
-        got = type(normalizer).__name__
+        got = given(normalizer)
         raise TypeError(f"attention: normalizer must be a qkv normalizer or a callable; got {got}")
     asking = next((s for s in (score, *biases, mask) if s is not None and s.needs_positions), None)
     offset = _offset(query_offset, query, key, asking)
@@ -130,18 +133,22 @@ def _asking(key: PreparedKey, score: object) -> Score:
     return key.asking
 
 
-def _check_tensors(query: Tensor, key: Tensor) -> None:
-    for name, tensor in (("query", query), ("key", key)):
-        if not is_tensor(tensor):
-            got = type(tensor).__name__
-            raise TypeError(f"attention: {name} must be a tensor; got {got}")
-        if not tensor.is_floating_point():
-            raise TypeError(f"attention: {name} must be floating; got dtype {tensor.dtype}")
-        if tensor.ndim < 2:
-            raise ValueError(
-                f"attention: {name} must have at least two dimensions [length, width]; "
-                f"got {shape_of(tensor)}"
-            )
+def _vectors(name: str, tensor: Tensor) -> Tensor:
+    """Query or key, checked by itself, in the dtype in which it is asked for."""
+    if not is_tensor(tensor):
+        raise TypeError(f"attention: {name} must be a tensor; got {type(tensor).__name__}")
+    if not tensor.is_floating_point():
+        raise TypeError(f"attention: {name} must be floating; got dtype {tensor.dtype}")
+    check_floats(f"attention: {name}", tensor)
+    if tensor.ndim < 2:
+        raise ValueError(
+            f"attention: {name} must have at least two dimensions [length, width]; "
+            f"got {shape_of(tensor)}"
+        )
+    return cast_for_autocast(tensor)
+
+
+def _check_together(query: Tensor, key: Tensor) -> None:
     if query.dtype != key.dtype or query.device != key.device:
         raise ValueError(
             "attention: query and key must share dtype and device; "
@@ -182,15 +189,15 @@ def _bias(entry: Any) -> Bias:
         return TensorBias(entry)
     if callable(entry) and not isinstance(entry, type) and not is_tensor(entry):
         return CustomBias(entry)
-    got = f"a tensor of {entry.dtype}" if is_tensor(entry) else type(entry).__name__
+    got = f"a tensor of {entry.dtype}" if is_tensor(entry) else given(entry)
     raise TypeError(
         f"attention: bias must be a floating tensor, a qkv bias or a list of them; got {got}"
     )
 
 
-def _offset(given: Any, query: Tensor, key: Tensor, asking: Any) -> int | Tensor | None:
+def _offset(asked: Any, query: Tensor, key: Tensor, asking: Any) -> int | Tensor | None:
     queries, keys = query.shape[-2], key.shape[-2]
-    if given is None:
+    if asked is None:
         if asking is not None and queries != keys:
             raise ValueError(
                 f"attention: query_offset must be given where {type(asking).__name__} asks for "
@@ -199,22 +206,23 @@ def _offset(given: Any, query: Tensor, key: Tensor, asking: Any) -> int | Tensor
                 "the last query stands at the last key, as in decoding"
             )
         return 0 if queries == keys or 0 in (queries, keys) else None
-    if isinstance(given, str):
-        if given not in ("start", "end"):
-            raise ValueError(f'attention: query_offset must be "start" or "end"; got {given!r}')
-        return 0 if given == "start" else keys - queries
-    if is_tensor(given):
+    if isinstance(asked, str):
+        if asked not in ("start", "end"):
+            raise ValueError(f'attention: query_offset must be "start" or "end"; got {asked!r}')
+        return 0 if asked == "start" else keys - queries
+    if is_tensor(asked):
+        check_integers("attention: query_offset", asked)
         batch = torch.broadcast_shapes(query.shape[:-3], key.shape[:-3])
         first = next(iter((*batch, *(query.shape[-3:-2] or key.shape[-3:-2]))), 1)
-        if given.is_floating_point() or given.ndim > 1 or given.numel() not in (1, first):
+        if asked.is_floating_point() or asked.ndim > 1 or asked.numel() not in (1, first):
             raise ValueError(
                 "attention: query_offset must hold one integer per first leading dimension "
-                f"({first}); got {given.dtype} of shape {shape_of(given)}"
+                f"({first}); got {asked.dtype} of shape {shape_of(asked)}"
             )
-        return given
-    if isinstance(given, bool) or not isinstance(given, int):
+        return asked
+    if isinstance(asked, bool) or not isinstance(asked, int):
         raise TypeError(
             'attention: query_offset must be an int, an int tensor, "start" or "end"; '
-            f"got {type(given).__name__}"
+            f"got {type(asked).__name__}"
         )
-    return given
+    return asked

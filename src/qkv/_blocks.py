@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.utils.checkpoint import checkpoint
 
+from ._autocast import autocast_off
 from ._errors import UnsupportedError
 from ._tensors import accumulation_dtype, inside_transform
 from ._tiling import Axes, Block, Tiling
@@ -96,6 +97,12 @@ class BlockMap:
             for total, out, result in zip(totals, self.outputs, results, strict=True):
                 out.put(total, block, result)
         return tuple(total.to(out.dtype) for total, out in zip(totals, self.outputs, strict=True))
+
+    def at_once(self, *tensors: Tensor) -> tuple[Tensor, ...]:
+        """One block over everything by plain operations, which torch differentiates."""
+        results = self.function(self.tiling.whole, *tensors)
+        pairs = zip(results, self.outputs, strict=True)
+        return tuple(result.to(out.dtype).expand(out.shape) for result, out in pairs)
 
     def pullback(
         self, tensors: tuple[Tensor, ...], wanted: list[int], seeded: list[int]
@@ -189,7 +196,8 @@ class _Differentiable(torch.autograd.Function):
         result: list[Tensor | None] = [None] * len(tensors)
         if wanted and seeded:
             seeds = (gradients[o] for o in seeded)
-            pulled = blocks.pullback(tensors, wanted, seeded)(*tensors, *seeds)
+            with autocast_off(tensors[0].device):
+                pulled = blocks.pullback(tensors, wanted, seeded)(*tensors, *seeds)
             for index, gradient in zip(wanted, pulled, strict=True):
                 result[index] = gradient
         return None, *result
@@ -200,7 +208,8 @@ class _Differentiable(torch.autograd.Function):
         moved = [i for i, tangent in enumerate(tangents) if tangent is not None]
         followed = [o for o, out in enumerate(blocks.outputs) if out.differentiable]
         result: list[Tensor | None] = [None] * len(blocks.outputs)
-        pushed = blocks.pushforward(moved, followed)(*tensors, *(tangents[i] for i in moved))
+        with autocast_off(tensors[0].device):
+            pushed = blocks.pushforward(moved, followed)(*tensors, *(tangents[i] for i in moved))
         for index, tangent in zip(followed, pushed, strict=True):
             result[index] = tangent
         return tuple(result)

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from . import _traced
+from ._autocast import autocast_off
 from ._errors import UnsupportedError
 from ._problem import build
 from ._sweep import bytes_per_cell, tiling
@@ -58,6 +59,11 @@ def run(matrix: AttentionMatrix, *measures: Measure) -> list[Any]:
             "attention: forward-mode AD cannot be traced by torch.compile (its tangents would be "
             "silently zero); take the derivative outside of the compiled function"
         )
+    with autocast_off(matrix.device):
+        return _run(matrix, measures)
+
+
+def _run(matrix: AttentionMatrix, measures: tuple[Measure, ...]) -> list[Any]:
     if _traced.serves(matrix, measures):
         return [_traced.attend(matrix, measures)]
     if matrix.impl in _ASKING_NATIVE:

@@ -14,6 +14,7 @@ from torch import Tensor
 from ._cells import Cells
 from ._layout import Layout
 from ._stage import Lifted
+from ._tensors import check_integers
 
 _WORD = 0xFFFFFFFF
 
@@ -37,6 +38,8 @@ class Dropout:
             seed = torch.randint(2**62, (), device=device)
         if not isinstance(seed, Tensor):
             seed = torch.tensor(seed, dtype=torch.int64, device=device)
+        if not seed.is_floating_point():
+            check_integers("dropout: seed", seed)
         if seed.numel() != 1 or seed.is_floating_point():
             raise ValueError(f"dropout: seed must be a single integer; got {seed!r}")
         return Dropout(float(probability), seed.reshape(()).to(torch.int64))

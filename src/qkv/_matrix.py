@@ -10,12 +10,14 @@ import torch
 from torch import Tensor
 
 from . import _dispatch
+from ._autocast import cast_for_autocast
 from ._dropout import Dropout
 from ._explain import Explanation, explain
 from ._leading import Entry, Leading, kept, then
 from ._notebook import html_of
 from ._region import Region, indices, split
-from ._tensors import cast_for_autocast, is_tensor, shape_of
+from ._stage import given
+from ._tensors import check_floats, is_tensor, shape_of
 from .biases.base import Bias
 from .masks.base import Mask
 from .measures.base import Measure
@@ -105,7 +107,7 @@ class AttentionMatrix(_MatrixProduct):
 
     def __matmul__(self, other: Tensor) -> Tensor:
         """Weighted sums of the values: `[B..., H, Lk, Dv] -> [B..., H, Lq, Dv]`."""
-        return _dispatch.run(self, Product(self._operand(other, "A @ value: value")))[0]
+        return _dispatch.run(self, Product(other).ready(self._operand))[0]
 
     def measure(self, *measures: Measure) -> Measured:
         """Several measures in one sweep over the matrix.
@@ -119,7 +121,7 @@ class AttentionMatrix(_MatrixProduct):
         Raises:
             TypeError: something that is no measure.
         """
-        _check_measures("measure", measures)
+        measures = self._ready("measure", measures)
         return Measured(measures, tuple(_dispatch.run(self, *measures)))
 
     def top(self, k: int) -> Links:
@@ -243,8 +245,8 @@ class AttentionMatrix(_MatrixProduct):
                 operation has an operand, one as wide as query and key is assumed.
         """
         if not isinstance(operation, str):
-            measures = (operation,) if isinstance(operation, Measure) else tuple(operation)
-            _check_measures("plan", measures)
+            single = isinstance(operation, (Measure, type))
+            measures = self._ready("plan", (operation,) if single else tuple(operation))
             return _dispatch.plan(self, "measure", measures)
         value, x = self.key, self.query
         if self.leading is not None:
@@ -295,9 +297,15 @@ class AttentionMatrix(_MatrixProduct):
     def _repr_html_(self) -> str:
         return html_of(self)
 
+    def _ready(self, where: str, measures: tuple[Any, ...]) -> tuple[Measure, ...]:
+        """Measures, after a check, with what the matrix is multiplied by as it takes it."""
+        _check_measures(where, measures)
+        return tuple(measure.ready(self._operand) for measure in measures)
+
     def _operand(self, tensor: Tensor, what: str) -> Tensor:
         if not is_tensor(tensor):
             raise TypeError(f"{what} must be a tensor; got {type(tensor).__name__}")
+        check_floats(what, tensor)
         tensor = cast_for_autocast(tensor)
         if tensor.dtype != self.dtype or tensor.device != self.device:
             raise ValueError(
@@ -329,7 +337,7 @@ class TransposedMatrix(_MatrixProduct):
     def __matmul__(self, other: Tensor) -> Tensor:
         """What each key collects: `[B..., H, Lq, Dx] -> [B..., H, Lk, Dx]`."""
         matrix = self.matrix
-        return _dispatch.run(matrix, Collected(matrix._operand(other, "A.mT @ x: x")))[0]
+        return _dispatch.run(matrix, Collected(other).ready(matrix._operand))[0]
 
 
 class Measured(tuple):
@@ -353,7 +361,7 @@ def _check_measures(where: str, measures: tuple[Any, ...]) -> None:
     for measure in measures:
         if not isinstance(measure, Measure):
             raise TypeError(
-                f"{where}: measures such as qkv.Mass() are needed; got {type(measure).__name__}"
+                f"{where}: measures such as qkv.Mass() are needed; got {given(measure)}"
             )
     if not measures:
         raise TypeError(f"{where}: at least one measure is needed; got none")

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from . import native
-from ._native_request import WIDEST
+from ._autocast import autocast_off
+from ._native_request import WIDEST, too_many_keys
 from ._plain import is_plain
-from ._tensors import is_tensor, is_tracked, is_transformed
+from ._tensors import is_strided, is_tensor, is_tracked, is_transformed
 from .measures.base import Measure
 from .measures.product import Product
 from .scores.dot import Dot
@@ -43,6 +44,7 @@ def _fit(query: Tensor, key: Tensor, value: Tensor) -> bool:
         and 0 < given[-1] <= WIDEST
         and 0 not in asking
         and 0 not in asked
+        and not too_many_keys(asked[-2])
         and query.is_cpu
         and query.dtype in native.TYPES
         and not is_transformed(query, key, value)
@@ -57,6 +59,9 @@ def at_once(query: Tensor, key: Tensor, value: Tensor) -> Tensor | None:
         is_tensor(query)
         and is_tensor(key)
         and is_tensor(value)
+        and is_strided(query)
+        and is_strided(key)
+        and is_strided(value)
         and query.dtype == key.dtype == value.dtype
         and key.is_cpu
         and value.is_cpu
@@ -140,7 +145,9 @@ class _Attend(torch.autograd.Function):
         if torch.is_grad_enabled():
             wanted = [i for i in range(3) if ctx.needs_input_grad[2 + i]]
             points = [inputs[i] for i in wanted]
-            found = torch.autograd.grad(ctx.again(*inputs), points, gradient, create_graph=True)
+            with autocast_off(gradient.device):
+                output = ctx.again(*inputs)
+                found = torch.autograd.grad(output, points, gradient, create_graph=True)
             placed: list[Tensor | None] = [None] * 3
             for index, part in zip(wanted, found, strict=True):
                 placed[index] = part

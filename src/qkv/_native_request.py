@@ -36,6 +36,7 @@ from .normalizers.topk import TopK
 from .scores.additive import Additive
 
 WIDEST = 256  # of queries, keys and values
+MOST_KEYS = 2**31 - 1  # intervals of keys are told in 32 bits
 
 _NORMALIZERS: dict[type[Normalizer], str] = {
     Softmax: "softmax",
@@ -74,6 +75,11 @@ class Asked:
         values = [bias.values for bias in stages.biases]
         parameters = (stages.additive_weight, stages.parameter, *values)
         return [self.query, self.key, self.value, *parameters]
+
+
+def too_many_keys(keys: int) -> bool:
+    """Whether the kernels cannot count so many."""
+    return keys > MOST_KEYS
 
 
 def reason(problem: Problem, pieces: Pieces) -> str | None:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ._tensors import is_tensor
+from ._autocast import autocast_off, cast_for_autocast
+from ._tensors import check_floats, is_tensor
 from .scores.base import Score
 from .scores.given import score_of
 
@@ -41,11 +42,14 @@ def prepare(key: Tensor, score: Score | Callable[..., Tensor] | None = None) -> 
     Raises:
         TypeError, ValueError: key or score are none, or do not fit each other.
     """
-    if not is_tensor(key) or not key.is_floating_point() or key.ndim < 2:
+    check_floats("prepare: key", key)
+    if not is_tensor(key) or key.ndim < 2:
         got = f"{key.dtype} {list(key.shape)}" if is_tensor(key) else type(key).__name__
         raise TypeError(
             f"prepare: key must be a floating tensor with at least two dimensions; got {got}"
         )
     score = score_of(score, "prepare")
-    asking, ready = score.prepared(key)
+    key = cast_for_autocast(key)
+    with autocast_off(key.device):
+        asking, ready = score.prepared(key)
     return PreparedKey(score, ready, asking)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ._autocast import autocast_off
 from ._tensors import is_hollow
 
 
@@ -88,8 +89,9 @@ class _TracedWeightedSum(torch.autograd.Function):
     @staticmethod
     def backward(ctx, gradient: Tensor):
         weights, value = ctx.saved_tensors
-        for_weights = inner_products(gradient, value, finite=False)
-        for_value = weighted_sum(weights.mT, gradient, finite=False)
+        with autocast_off(value.device):
+            for_weights = inner_products(gradient, value, finite=False)
+            for_value = weighted_sum(weights.mT, gradient, finite=False)
         return _summed(for_weights, weights), _summed(for_value, value)
 
 
@@ -107,8 +109,9 @@ class _TracedInnerProducts(torch.autograd.Function):
     @staticmethod
     def backward(ctx, gradient: Tensor):
         left, right = ctx.saved_tensors
-        for_left = weighted_sum(gradient, right, finite=False)
-        for_right = weighted_sum(gradient.mT, left, finite=False)
+        with autocast_off(right.device):
+            for_left = weighted_sum(gradient, right, finite=False)
+            for_right = weighted_sum(gradient.mT, left, finite=False)
         return _summed(for_left, left), _summed(for_right, right)
 
 

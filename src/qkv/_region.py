@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from . import _dispatch
+from ._autocast import autocast_off
 from ._cells import Cells
 from ._problem import Problem, build
-from ._tensors import accumulation_dtype, is_tensor
+from ._tensors import accumulation_dtype, check_integers, is_tensor
 from ._tiling import Axes, Block
 from .measures.cells import Columns
 from .scores.base import Tile
@@ -47,9 +48,10 @@ class Region:
         wide = accumulation_dtype(matrix.dtype)
         query, key = pieces["query"][0].to(wide), pieces["key"][0].to(wide)
         tile = Tile(query, key, cells, None, finite=False)
-        scores = problem.score.scores(tile, *pieces["score"])
-        for index, bias in enumerate(problem.biases if biased else ()):
-            scores = bias.apply(scores, cells, *pieces[f"bias {index}"])
+        with autocast_off(matrix.device):
+            scores = problem.score.scores(tile, *pieces["score"])
+            for index, bias in enumerate(problem.biases if biased else ()):
+                scores = bias.apply(scores, cells, *pieces[f"bias {index}"])
         return self._restored(scores, problem)
 
     def visible(self, matrix: AttentionMatrix) -> Tensor:
@@ -123,6 +125,8 @@ def indices(index: Any, size: int, what: str, device: torch.device) -> tuple[Ten
             f"A[..., rows, cols]: {what} must be an integer, a slice or an index tensor; "
             f"got {type(index).__name__}"
         )
+    if is_tensor(index) and not index.is_floating_point():
+        check_integers(f"A[..., rows, cols]: {what}", index)
     positions = torch.as_tensor(index, device=device)
     if positions.ndim > 1 or positions.is_floating_point() or positions.dtype == torch.bool:
         raise TypeError(

@@ -6,6 +6,7 @@ each, and every method that works on a tile gets the pieces of those tensors, in
 
 from __future__ import annotations
 
+from dataclasses import MISSING, fields, is_dataclass
 from typing import Self
 
 from torch import Tensor
@@ -34,3 +35,13 @@ class Stage:
     def lift(self, layout: Layout) -> Lifted:
         """The stage's tensors in canonical form."""
         return []
+
+
+def given(thing: object) -> str:
+    """What was given, as error messages write it: who gave a class meant an object of it."""
+    if not isinstance(thing, type):
+        return type(thing).__name__
+    needed = is_dataclass(thing) and any(
+        field.default is MISSING and field.default_factory is MISSING for field in fields(thing)
+    )
+    return f"the class itself; write {thing.__name__}({'...' if needed else ''})"

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ._blocks import BlockMap
+from ._blocks import BlockMap, Output
 from ._problem import PLACES, Problem, named_pieces
 from ._stage import Lifted
 from ._strip import Strip
@@ -50,15 +50,21 @@ def tensors_of(parts: dict[str, Lifted]) -> list[Tensor]:
     return [tensor for entries in parts.values() for tensor, _ in entries]
 
 
+def outputs_of(
+    problem: Problem, measures: tuple[Measure, ...], dtype: torch.dtype
+) -> tuple[Output, ...]:
+    """What all measures give for a matrix of a dtype, in a row."""
+    wide = accumulation_dtype(dtype)
+    return tuple(o for measure in measures for o in measure.outputs(problem.layout, dtype, wide))
+
+
 def block_map(
     problem: Problem, measures: tuple[Measure, ...], dtype: torch.dtype, parts: dict[str, Lifted]
 ) -> BlockMap:
     """The map from the tensors of a request to the results of its measures, block by block."""
-    layout = problem.layout
     axes = tuple(axes for entries in parts.values() for _, axes in entries)
     finite = all_finite(*tensors_of(parts))
-    wide = accumulation_dtype(dtype)
-    outputs = tuple(o for measure in measures for o in measure.outputs(layout, dtype, wide))
+    outputs = outputs_of(problem, measures, dtype)
 
     def function(block: Block, *pieces: Tensor) -> tuple[Tensor, ...]:
         named = named_pieces(parts, pieces)

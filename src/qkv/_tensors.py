@@ -12,6 +12,19 @@ from torch._C._functorch import is_functorch_wrapped_tensor, peek_interpreter_st
 from torch._subclasses.fake_tensor import is_fake
 from torch.autograd import forward_ad
 
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+INTEGERS = (
+    torch.bool,
+    torch.uint8,
+    torch.uint16,
+    torch.uint32,
+    torch.uint64,
+    torch.int8,
+    torch.int16,
+    torch.int32,
+    torch.int64,
+)
+
 _FAKE_MODE = _TorchDispatchModeKey.FAKE
 _OF_ITS_OWN = Tensor.__torch_dispatch__  # pyright: ignore[reportAttributeAccessIssue]
 
@@ -69,12 +82,30 @@ def sums_are_finite(*tensors: Tensor) -> bool:
     return True
 
 
-def cast_for_autocast(tensor: Tensor) -> Tensor:
-    """What autocast does to the inputs of an attention kernel: float32 becomes its dtype."""
-    kind = tensor.device.type
-    if tensor.dtype is torch.float64 or tensor.is_meta or not torch.is_autocast_enabled(kind):
-        return tensor
-    return tensor.to(torch.get_autocast_dtype(kind)) if tensor.is_floating_point() else tensor
+def is_strided(tensor: Tensor) -> bool:
+    """Whether its numbers lie in memory by strides, as not those of sparse and nested tensors."""
+    return tensor.layout is torch.strided and not tensor.is_nested
+
+
+def check_floats(what: str, thing: object) -> None:
+    """Raises TypeError where something is a tensor, but none that is computed with: of another
+    layout, or not of one of `FLOATS`."""
+    _check_kind(what, thing, FLOATS, "float16, bfloat16, float32 or float64")
+
+
+def check_integers(what: str, thing: object) -> None:
+    """The same for tensors that count or choose: integers and bool."""
+    _check_kind(what, thing, INTEGERS, "integers or bool")
+
+
+def _check_kind(what: str, thing: object, dtypes: tuple[torch.dtype, ...], named: str) -> None:
+    if not is_tensor(thing) or (is_strided(thing) and thing.dtype in dtypes):
+        return
+    if thing.is_nested:
+        got = "a nested tensor"
+    else:
+        got = f"dtype {thing.dtype}" if is_strided(thing) else f"layout {thing.layout}"
+    raise TypeError(f"{what} must be a strided tensor of {named}; got {got}")
 
 
 def is_tensor(thing: object) -> TypeGuard[Tensor]:
@@ -91,6 +122,11 @@ def of_rank(tensor: Tensor, rank: int) -> Tensor:
     return tensor.reshape(*(1,) * (rank - tensor.ndim), *tensor.shape)
 
 
+def is_half(dtype: torch.dtype) -> bool:
+    """Whether this is one of the half-width types."""
+    return dtype in (torch.float16, torch.bfloat16)
+
+
 def accumulation_dtype(dtype: torch.dtype) -> torch.dtype:
     """float32 for the half-width types, the type itself for all others."""
-    return torch.float32 if dtype in (torch.float16, torch.bfloat16) else dtype
+    return torch.float32 if is_half(dtype) else dtype

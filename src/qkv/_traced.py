@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from ._autocast import autocast_off
 from ._plain import is_plain
 from ._tensors import inside_transform
 from .impl import native, sdpa, tiled
@@ -54,7 +55,8 @@ class _Traced(torch.autograd.Function):
     @staticmethod
     def backward(ctx, gradient):
         inputs = ctx.saved_tensors
-        gradients = torch.ops.qkv.attend_backward(gradient, *inputs, *ctx.arguments)
+        with autocast_off(gradient.device):
+            gradients = torch.ops.qkv.attend_backward(gradient, *inputs, *ctx.arguments)
         return (*gradients, None, None, None, None)
 
 
@@ -71,7 +73,8 @@ def _matrix(
 def _attend(
     query: Tensor, key: Tensor, value: Tensor, scale: float, causal: bool, offset: int, memory: int
 ) -> Tensor:
-    return (_matrix(query, key, scale, causal, offset, memory) @ value).contiguous()
+    with autocast_off(query.device):
+        return (_matrix(query, key, scale, causal, offset, memory) @ value).contiguous()
 
 
 @_attend.register_fake

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from .._layout import PER_BATCH, Layout
 from .._stage import Lifted
-from .._tensors import is_tensor, shape_of
+from .._tensors import check_floats, is_tensor, shape_of
 from .base import DistanceBias
 
 
@@ -39,6 +39,7 @@ class ALiBi(DistanceBias):
         if not is_tensor(self.slopes) or not self.slopes.is_floating_point():
             got = self.slopes.dtype if is_tensor(self.slopes) else type(self.slopes).__name__
             raise TypeError(f"ALiBi: slopes must be a floating tensor [H]; got {got}")
+        check_floats("ALiBi: slopes", self.slopes)
         if self.slopes.ndim > 1:
             raise ValueError(f"ALiBi: slopes must have shape [H]; got {shape_of(self.slopes)}")
 

@@ -7,6 +7,7 @@ from torch import Tensor
 from .._cells import Cells
 from .._custom import Custom, corner_of, tile_shape
 from .._layout import Layout
+from .._tensors import accumulation_dtype
 from .base import Bias
 
 
@@ -31,7 +32,8 @@ class CustomBias(Custom, Bias):
 
     def lifted(self, layout: Layout, query: Tensor, key: Tensor) -> CustomBias:
         cells = Cells(layout, corner_of(layout), query.device).for_callables()
-        return self.with_captured(query.new_zeros(tile_shape(cells)), cells)
+        wide = accumulation_dtype(query.dtype)
+        return self.with_captured(query.new_zeros(tile_shape(cells), dtype=wide), cells)
 
     def apply(self, scores: Tensor, cells: Cells, *pieces: Tensor) -> Tensor:
         shown = cells.layout.to_user(scores)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from .._layout import Layout
 from .._stage import Lifted
-from .._tensors import is_tensor, shape_of
+from .._tensors import check_floats, is_tensor, shape_of
 from .._tiling import Axes
 from .base import DistanceBias
 
@@ -51,6 +51,7 @@ class RelativeBias(DistanceBias):
         if not is_tensor(self.table) or not self.table.is_floating_point():
             got = self.table.dtype if is_tensor(self.table) else type(self.table).__name__
             raise TypeError(f"RelativeBias: table must be floating, [H, buckets]; got {got}")
+        check_floats("RelativeBias: table", self.table)
         least = 4 if self.bidirectional else 2
         if self.table.ndim != 2 or self.table.shape[1] < least:
             raise ValueError(

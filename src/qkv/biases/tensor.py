@@ -7,6 +7,7 @@ from torch import Tensor
 from .._cells import Cells
 from .._layout import CELLS, Layout
 from .._stage import Lifted
+from .._tensors import check_floats
 from .base import Bias
 
 
@@ -33,6 +34,9 @@ class TensorBias(Bias):
 
     name = "tensor"
     formula = "s_ij + b_ij"
+
+    def __post_init__(self) -> None:
+        check_floats("attention: bias", self.values)
 
     def lift(self, layout: Layout) -> Lifted:
         return [(layout.cells(self.values, "attention: bias"), CELLS)]

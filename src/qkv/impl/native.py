@@ -15,12 +15,13 @@ import torch
 from torch import Tensor
 
 from .. import _native_measures, _native_plain, _native_request, native
+from .._autocast import autocast_off
 from .._layout import Layout
 from .._native_request import Asked, Pieces
 from .._problem import Problem, build, named_pieces
 from .._stage import Lifted
-from .._sweep import block_map, finished, parts_of, tensors_of
-from .._tensors import accumulation_dtype, is_tracked, is_transformed
+from .._sweep import block_map, finished, outputs_of, parts_of, tensors_of
+from .._tensors import is_tracked, is_transformed
 from ..measures.base import Measure
 from ..measures.product import Product
 from ..native.request import Bias
@@ -52,6 +53,8 @@ def request_reason(matrix: AttentionMatrix, measures: tuple[Measure, ...]) -> st
     layout = problem.layout
     if 0 in (*layout.lead, layout.queries, layout.keys):
         return "there is nothing to compute"
+    if _native_request.too_many_keys(layout.keys):
+        return f"its kernels take up to {_native_request.MOST_KEYS:,} keys"
     call = _Call(problem, measures, parts_of(problem, measures), matrix.dtype)
     tensors = tensors_of(call.parts)
     if is_transformed(*tensors):
@@ -190,9 +193,7 @@ class _Call:
 
     def _placed(self, found: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Results in the shapes and types that the measures expect."""
-        wide = accumulation_dtype(self.dtype)
-        outputs = [o for m in self.measures for o in m.outputs(self.layout, self.dtype, wide)]
-        pairs = zip(found, outputs, strict=True)
+        pairs = zip(found, outputs_of(self.problem, self.measures, self.dtype), strict=True)
         return tuple(result.reshape(out.shape).to(out.dtype) for result, out in pairs)
 
     @property
@@ -221,10 +222,11 @@ class _Kernel(torch.autograd.Function):
         placed: list[Tensor | None] = [None] * ctx.count
         if all(gradient is None for gradient in gradients):
             return None, *placed
-        if kept and gradients[0] is not None and not torch.is_grad_enabled():
-            found = call.backward(tensors, kept, gradients[0], wanted)
-        else:
-            found = call.again(tensors, gradients, wanted)
+        with autocast_off(tensors[0].device):
+            if kept and gradients[0] is not None and not torch.is_grad_enabled():
+                found = call.backward(tensors, kept, gradients[0], wanted)
+            else:
+                found = call.again(tensors, gradients, wanted)
         for index, gradient in zip(wanted, found, strict=True):
             placed[index] = gradient
         return None, *placed

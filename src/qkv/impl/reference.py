@@ -12,11 +12,15 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from .._autocast import must_recompute
+from .._blocks import BlockMap
+from .._layout import WHOLE
 from .._once import once
-from .._problem import Problem, build
+from .._problem import Problem, build, named_pieces
 from .._products import weighted_sum
+from .._sweep import finished, outputs_of, parts_of, tensors_of
 from .._tensors import accumulation_dtype
-from .._tiling import Block
+from .._tiling import Block, Tiling
 from ..measures.base import Measure
 from ..normalizers.base import Statistic
 from ..scores.base import Tile
@@ -26,6 +30,8 @@ if TYPE_CHECKING:
 
 NAME = "reference"
 
+_NO_LIMIT = 2**62  # cells of a block
+
 
 def unsupported_reason(matrix: AttentionMatrix, measures: tuple[Measure, ...]) -> str | None:
     """None: the definitions serve everything."""
@@ -34,18 +40,25 @@ def unsupported_reason(matrix: AttentionMatrix, measures: tuple[Measure, ...]) -
 
 def run(matrix: AttentionMatrix, measures: tuple[Measure, ...]) -> list[Any]:
     """The results of the measures, as the user sees them."""
-    problem = build(matrix, measures)
-    layout, dtype = problem.layout, matrix.dtype
-    dense = _Dense(problem)
-    results = []
+    apart = must_recompute(matrix.dtype)
+    problem = build(matrix, measures, capture=apart)
     for measure in measures:
         measure.check(problem)
-        pieces = [tensor for tensor, _ in measure.lift(layout)]
-        outputs = measure.outputs(layout, dtype, accumulation_dtype(dtype))
-        values = measure.run(dense, *pieces)
-        full = (v.to(o.dtype).expand(o.shape) for v, o in zip(values, outputs, strict=True))
-        results.append(measure.finish(layout, *full))
-    return results
+    parts = parts_of(problem, measures)
+    tensors = tensors_of(parts)
+
+    def dense(_: Block, *pieces: Tensor) -> tuple[Tensor, ...]:
+        named = named_pieces(parts, pieces)
+        rows = _Dense(problem, named)
+        results = (m.run(rows, *named[f"measure {i}"]) for i, m in enumerate(measures))
+        return tuple(result for group in results for result in group)
+
+    layout = problem.layout
+    everything = Tiling(layout.lead, layout.queries, layout.keys, cells=_NO_LIMIT)
+    outputs = outputs_of(problem, measures, matrix.dtype)
+    whole = BlockMap(dense, (WHOLE,) * len(tensors), outputs, everything)
+    flat = whole(*tensors) if apart else whole.at_once(*tensors)
+    return finished(problem, measures, flat)
 
 
 class _Dense:
@@ -53,15 +66,12 @@ class _Dense:
 
     finite = False
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, problem: Problem, pieces: dict[str, tuple[Tensor, ...]]) -> None:
         self.problem = problem
+        self.pieces = pieces
         layout = problem.layout
-        lead = tuple((0, size) for size in layout.lead)
-        self.block = Block(lead, (0, layout.queries), (0, layout.keys))
-        self.pieces = {
-            part: tuple(tensor for tensor, _ in entries) for part, entries in problem.parts.items()
-        }
-        self.cells = problem.cells(self.block, self.pieces)
+        self.block = Block.whole(layout.lead, layout.queries, layout.keys)
+        self.cells = problem.cells(self.block, pieces)
 
     @once
     def mask(self) -> Tensor:

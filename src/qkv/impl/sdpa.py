@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .._autocast import autocast_off
 from .._problem import layout_of
 from .._stage import Stage
 from .._tensors import is_tracked, is_transformed, sums_are_finite
@@ -192,14 +193,15 @@ class _Fused(torch.autograd.Function):
         found = None
         if not torch.is_grad_enabled():
             copies = [ctx.copies[i] for i in wanted]
-            found = torch.autograd.grad(ctx.output, copies, gradient, retain_graph=True)
+            with autocast_off(gradient.device):
+                found = torch.autograd.grad(ctx.output, copies, gradient, retain_graph=True)
         if found is None or not sums_are_finite(*found):
             inputs = ctx.saved_tensors
             create = torch.is_grad_enabled()
-            with torch.enable_grad():
-                output = ctx.again(*inputs)
             points = [inputs[i] for i in wanted]
-            found = torch.autograd.grad(output, points, gradient, create_graph=create)
+            with torch.enable_grad(), autocast_off(gradient.device):
+                output = ctx.again(*inputs)
+                found = torch.autograd.grad(output, points, gradient, create_graph=create)
         result: list[Tensor | None] = [None] * 3
         for index, grad in zip(wanted, found, strict=True):
             result[index] = grad

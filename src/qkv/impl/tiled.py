@@ -10,10 +10,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
 
 from .. import _strip
-from .._blocks import BlockMap
+from .._autocast import must_recompute
 from .._problem import Problem, build
 from .._sweep import block_map, bytes_per_cell, finished, parts_of, tensors_of
 from ..measures.base import Measure
@@ -43,20 +42,13 @@ def run(matrix: AttentionMatrix, measures: tuple[Measure, ...]) -> list[Any]:
     problem = build(matrix, measures)
     for measure in measures:
         measure.check(problem)
-    small = at_once(problem, measures)
+    small = at_once(problem, measures) and not must_recompute(matrix.dtype)
     if not small and not torch.compiler.is_compiling():
         problem = build(matrix, measures, capture=True)
     parts = parts_of(problem, measures)
     blocks, tensors = block_map(problem, measures, matrix.dtype, parts), tensors_of(parts)
     if small:
-        flat = _plain(blocks, tensors)
+        flat = blocks.at_once(*tensors)
     else:
         flat = replace(blocks, tiling=blocks.tiling.fitted())(*tensors)
     return finished(problem, measures, flat)
-
-
-def _plain(blocks: BlockMap, tensors: list[Tensor]) -> tuple[Tensor, ...]:
-    """One block over everything by differentiable operations."""
-    results = blocks.function(blocks.tiling.whole, *tensors)
-    pairs = zip(results, blocks.outputs, strict=True)
-    return tuple(result.to(out.dtype).expand(out.shape) for result, out in pairs)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from .._cells import Cells
 from .._layout import Layout
-from .._stage import Lifted, Stage
+from .._stage import Lifted, Stage, given
 from .._tensors import is_concrete
 
 Bound = Tensor | int
@@ -72,6 +72,12 @@ class Mask(Stage):
     def __or__(self, other: Mask) -> Mask:
         return Or(self, _checked(other, "|"))
 
+    def __rand__(self, other: object) -> Mask:
+        return And(_checked(other, "&"), self)
+
+    def __ror__(self, other: object) -> Mask:
+        return Or(_checked(other, "|"), self)
+
     def __invert__(self) -> Mask:
         return Not(self)
 
@@ -83,7 +89,7 @@ def _extreme(bound: Bound, reduction) -> int:
 def _checked(other: object, sign: str) -> Mask:
     if isinstance(other, Mask):
         return other
-    raise TypeError(f"mask {sign}: the other side must be a qkv mask; got {type(other).__name__}")
+    raise TypeError(f"mask {sign}: the other side must be a qkv mask; got {given(other)}")
 
 
 @dataclass(frozen=True)

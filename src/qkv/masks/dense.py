@@ -8,7 +8,7 @@ from torch import Tensor
 from .._cells import Cells
 from .._layout import CELLS, Layout
 from .._stage import Lifted
-from .._tensors import is_tensor
+from .._tensors import check_integers, is_tensor
 from .base import Mask
 
 
@@ -45,6 +45,7 @@ class Dense(Mask):
         if not is_tensor(self.allowed) or self.allowed.dtype != torch.bool:
             got = self.allowed.dtype if is_tensor(self.allowed) else type(self.allowed).__name__
             raise TypeError(f"Dense: allowed must be a bool tensor, True = may look; got {got}")
+        check_integers("Dense: allowed", self.allowed)
 
     def lift(self, layout: Layout) -> Lifted:
         return [(layout.cells(self.allowed, "Dense: allowed"), CELLS)]

@@ -8,7 +8,7 @@ from torch import Tensor
 from .._cells import Cells
 from .._layout import WHOLE, Layout
 from .._stage import Lifted
-from .._tensors import is_concrete, is_tensor, shape_of
+from .._tensors import check_integers, is_concrete, is_tensor, shape_of
 from .._tiling import Axes
 from .base import Intervals, Mask
 
@@ -53,6 +53,7 @@ class Documents(Mask):
         if not is_tensor(tensor) or tensor.is_floating_point() or tensor.dtype == torch.bool:
             got = tensor.dtype if is_tensor(tensor) else type(tensor).__name__
             raise TypeError(f"Documents: {what} must be an integer tensor; got {got}")
+        check_integers(f"Documents: {what}", tensor)
         if not 1 <= tensor.ndim <= most:
             shapes = "[documents]" if what == "lengths" else "[L] or [B, L]"
             raise ValueError(f"Documents: {what} must have shape {shapes}; got {shape_of(tensor)}")

@@ -8,7 +8,7 @@ from torch import Tensor
 from .._cells import Cells
 from .._layout import PER_BATCH, Layout
 from .._stage import Lifted
-from .._tensors import is_tensor, shape_of
+from .._tensors import check_integers, is_tensor, shape_of
 from .base import Intervals, Mask
 
 
@@ -43,6 +43,7 @@ class Padding(Mask):
         if self.lengths.is_floating_point() or self.lengths.dtype == torch.bool:
             got = self.lengths.dtype
             raise TypeError(f"Padding: lengths must be an integer tensor; got dtype {got}")
+        check_integers("Padding: lengths", self.lengths)
         if self.lengths.ndim > 1:
             got = shape_of(self.lengths)
             raise ValueError(f"Padding: lengths must have shape [B]; got {got}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
@@ -84,6 +85,11 @@ class Measure:
         """Raises where the measure makes no sense for this matrix."""
         if self.needs_nonnegative:
             problem.normalizer.require_nonnegative(self.name)
+
+    def ready(self, operand: Callable[[Tensor, str], Tensor]) -> Measure:
+        """The same measure, what the matrix is multiplied by replaced by `operand(tensor, name)`,
+        which checks it."""
+        return self
 
     @property
     def batch(self) -> tuple[int, ...]:

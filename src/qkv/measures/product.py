@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -31,6 +32,9 @@ class Product(Measure):
 
     name = "product"
     formula = "output_i = sum_j w_ij value_j"
+
+    def ready(self, operand: Callable[[Tensor, str], Tensor]) -> Product:
+        return Product(operand(self.value, "A @ value: value"))
 
     @property
     def batch(self) -> tuple[int, ...]:
@@ -73,6 +77,9 @@ class Collected(Measure):
 
     name = "collected"
     formula = "collected_j = sum_i w_ij x_i"
+
+    def ready(self, operand: Callable[[Tensor, str], Tensor]) -> Collected:
+        return Collected(operand(self.x, "A.mT @ x: x"))
 
     @property
     def batch(self) -> tuple[int, ...]:

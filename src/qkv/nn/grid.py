@@ -10,6 +10,7 @@ from torch import Tensor
 from .._cells import Cells
 from .._layout import Layout
 from .._stage import Lifted
+from .._tensors import check_floats
 from .._tiling import Axes
 from ..biases.base import ProductBias
 
@@ -38,6 +39,10 @@ class GridBias(ProductBias):
 
     name = "grid"
     formula = "s_ij + rows[h, row_j - row_i] + columns[h, column_j - column_i]"
+
+    def __post_init__(self) -> None:
+        check_floats("GridBias: rows", self.rows)
+        check_floats("GridBias: columns", self.columns)
 
     @property
     def needs_positions(self) -> bool:

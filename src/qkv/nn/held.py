@@ -82,4 +82,11 @@ def all_of(*masks: Any) -> Any:
     given = [mask for mask in masks if mask is not None]
     if len(given) < 2:
         return given[0] if given else None
-    return reduce(and_, (mask if isinstance(mask, Mask) else CustomMask(mask) for mask in given))
+    return reduce(and_, map(_mask, given))
+
+
+def _mask(asked: Any) -> Any:
+    """A function as a mask; anything else as it is, for `&` says what it takes."""
+    if isinstance(asked, (Mask, type)) or not callable(asked):
+        return asked
+    return CustomMask(asked)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 import qkv
 
 from .._matrix import AttentionMatrix
+from .._stage import given
 from .cache import KeyValueCache, PreparedContext
 from .held import Held, all_of, held, stage_of
 from .padding import check_lengths, check_sequences, without_padding
@@ -73,6 +74,10 @@ class MultiHeadAttention(nn.Module):
         self.key = nn.Linear(self.context_width, self.kv_heads * head, linear_bias)
         self.value = nn.Linear(self.values_width, self.kv_heads * head, linear_bias)
         self.output = nn.Linear(width, width, linear_bias)
+        if not isinstance(rotary, (bool, Rotary)):
+            raise TypeError(
+                f"MultiHeadAttention: rotary must be a bool or a Rotary; got {given(rotary)}"
+            )
         self.rotary = Rotary() if rotary is True else rotary or None
         self.score, self.mask, self.normalizer = held(score), held(mask), held(normalizer)
         entries = () if bias is None else bias if isinstance(bias, (list, tuple)) else (bias,)

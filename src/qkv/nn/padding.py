@@ -9,12 +9,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from .._tensors import check_floats, check_integers
+
 
 def check_sequences(where: str, what: str, x: Tensor, width: int) -> None:
     """Raises ValueError or TypeError unless `x` is floating, `[B..., L, width]`."""
     if not isinstance(x, Tensor) or not x.is_floating_point():
         got = x.dtype if isinstance(x, Tensor) else type(x).__name__
         raise TypeError(f"{where}: {what} must be a floating tensor; got {got}")
+    check_floats(f"{where}: {what}", x)
     if x.ndim < 2 or x.shape[-1] != width:
         raise ValueError(f"{where}: {what} must be [B..., L, {width}]; got {list(x.shape)}")
 
@@ -30,6 +33,7 @@ def check_lengths(where: str, lengths: Tensor | None, x: Tensor) -> None:
     ):
         got = lengths.dtype if isinstance(lengths, Tensor) else type(lengths).__name__
         raise TypeError(f"{where}: lengths must be an integer tensor; got {got}")
+    check_integers(f"{where}: lengths", lengths)
     batch = x.shape[0] if x.ndim > 2 else 1
     if lengths.ndim > 1 or lengths.numel() not in (1, batch):
         raise ValueError(

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from .._custom import Custom
 from .._layout import Layout
+from .._tensors import accumulation_dtype
 from .base import Normalizer, Statistic, where_visible
 
 
@@ -35,7 +36,8 @@ class CustomNormalizer(Custom, Normalizer):
     distribution = False
 
     def lifted(self, layout: Layout, query: Tensor, key: Tensor) -> CustomNormalizer:
-        cell = query.new_zeros((1,) * (len(layout.lead) + 2))
+        wide = accumulation_dtype(query.dtype)
+        cell = query.new_zeros((1,) * (len(layout.lead) + 2), dtype=wide)
         return self.with_captured(cell, torch.ones_like(cell, dtype=torch.bool))
 
     def statistic(self, scores: Tensor, visible: Tensor | None, *pieces: Tensor) -> Statistic:

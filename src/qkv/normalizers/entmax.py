@@ -7,7 +7,7 @@ from torch import Tensor
 
 from .._layout import PER_BATCH, Layout
 from .._stage import Lifted
-from .._tensors import is_concrete, shape_of
+from .._tensors import check_floats, is_concrete, shape_of
 from .base import Normalizer, Statistic, row_maximum, where_visible
 from .softmax import Softmax
 
@@ -47,6 +47,8 @@ class Entmax(Normalizer):
     def __post_init__(self) -> None:
         alpha = self.alpha
         if isinstance(alpha, Tensor):
+            if alpha.is_floating_point():
+                check_floats("Entmax: alpha", alpha)
             if not alpha.is_floating_point() or alpha.ndim > 1:
                 raise ValueError(
                     "Entmax: a tensor alpha must be floating, [H] or a single number; "

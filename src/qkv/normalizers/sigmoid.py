@@ -7,6 +7,7 @@ from torch import Tensor
 
 from .._layout import PER_BATCH, Layout
 from .._stage import Lifted
+from .._tensors import check_floats
 from .base import Normalizer, Statistic, where_visible
 
 
@@ -35,6 +36,9 @@ class Sigmoid(Normalizer):
     name = "sigmoid"
     formula = "w_j = 1 / (1 + exp(-s_j - bias))"
     distribution = False
+
+    def __post_init__(self) -> None:
+        check_floats("Sigmoid: bias", self.bias)
 
     def lift(self, layout: Layout) -> Lifted:
         if not isinstance(self.bias, Tensor):

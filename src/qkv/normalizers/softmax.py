@@ -7,6 +7,7 @@ from torch import Tensor
 
 from .._layout import PER_BATCH, Layout
 from .._stage import Lifted
+from .._tensors import check_floats
 from .base import Normalizer, Statistic, row_maximum, where_visible
 
 
@@ -39,6 +40,9 @@ class Softmax(Normalizer):
 
     name = "softmax"
     formula = "w_j = exp(s_j) / sum_k exp(s_k)"
+
+    def __post_init__(self) -> None:
+        check_floats("Softmax: sink", self.sink)
 
     def lift(self, layout: Layout) -> Lifted:
         if not isinstance(self.sink, Tensor):

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from .._layout import WHOLE, Layout
 from .._stage import Lifted
-from .._tensors import is_tensor, shape_of
+from .._tensors import check_floats, is_tensor, shape_of
 from .base import Score, Tile
 
 
@@ -52,6 +52,7 @@ class Additive(Score):
                 raise TypeError(
                     f"Additive: {what} must be a tensor [D]; got {type(tensor).__name__}"
                 )
+            check_floats(f"Additive: {what}", tensor)
             if tensor.ndim != 1:
                 raise ValueError(f"Additive: {what} must have shape [D]; got {shape_of(tensor)}")
         if self.bias is not None and self.bias.shape != self.weight.shape:

@@ -7,7 +7,7 @@ from torch import Tensor
 from .._layout import WHOLE, Layout
 from .._products import inner_products
 from .._stage import Lifted
-from .._tensors import accumulation_dtype, is_tensor, shape_of
+from .._tensors import accumulation_dtype, check_floats, is_tensor, shape_of
 from .base import Score, Tile
 from .dot import Dot
 
@@ -47,6 +47,7 @@ class Bilinear(Score):
         if not is_tensor(self.weight):
             got = type(self.weight).__name__
             raise TypeError(f"Bilinear: weight must be a tensor [Dq, Dk]; got {got}")
+        check_floats("Bilinear: weight", self.weight)
         if self.weight.ndim != 2:
             got = shape_of(self.weight)
             raise ValueError(f"Bilinear: weight must have shape [Dq, Dk]; got {got}")
@@ -70,8 +71,9 @@ class Bilinear(Score):
                 "prepare: Bilinear weight must be [query width, key width]; "
                 f"got weight {shape_of(self.weight)}, key {shape_of(key)}"
             )
-        projected = inner_products(key, self.weight.to(key.dtype), finite=False)
-        return Dot(1.0 if self.scale is None else self.scale), projected
+        wide = accumulation_dtype(key.dtype)
+        projected = inner_products(key.to(wide), self.weight.to(wide), finite=False)
+        return Dot(1.0 if self.scale is None else self.scale), projected.to(key.dtype)
 
     def product_width(self, query: Tensor, key: Tensor) -> int:
         return key.shape[-1]

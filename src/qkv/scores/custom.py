@@ -7,6 +7,7 @@ from torch import Tensor
 from .._cells import Cells
 from .._custom import Custom, corner_of
 from .._layout import KEYS, QUERIES, Layout
+from .._tensors import accumulation_dtype
 from .apart import with_broken_rows_apart
 from .base import Score, Tile
 
@@ -39,8 +40,9 @@ class CustomScore(Custom, Score):
 
     def lifted(self, layout: Layout, query: Tensor, key: Tensor) -> CustomScore:
         corner = corner_of(layout)
-        query = layout.to_user(corner.take(query, QUERIES).detach())
-        key = layout.to_user(corner.take(key, KEYS).detach())
+        wide = accumulation_dtype(query.dtype)
+        query = layout.to_user(corner.take(query, QUERIES).detach().to(wide))
+        key = layout.to_user(corner.take(key, KEYS).detach().to(wide))
         return self.with_captured(query, key, Cells(layout, corner, query.device).for_callables())
 
     def scores(self, tile: Tile, *pieces: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from torch import Tensor
 
+from .._stage import given
 from .base import Score
 from .custom import CustomScore
 from .dot import Dot
@@ -13,13 +14,12 @@ from .dot import Dot
 _DOT = Dot()
 
 
-def score_of(given: Score | Callable[..., Tensor] | None, where: str) -> Score:
+def score_of(asked: Score | Callable[..., Tensor] | None, where: str) -> Score:
     """The score that a user means: None is the dot product, a callable is wrapped."""
-    if given is None:
+    if asked is None:
         return _DOT
-    if isinstance(given, Score):
-        return given
-    if callable(given) and not isinstance(given, type):
-        return CustomScore(given)
-    got = given.__name__ if isinstance(given, type) else type(given).__name__
-    raise TypeError(f"{where}: score must be a qkv score or a callable; got {got}")
+    if isinstance(asked, Score):
+        return asked
+    if callable(asked) and not isinstance(asked, type):
+        return CustomScore(asked)
+    raise TypeError(f"{where}: score must be a qkv score or a callable; got {given(asked)}")

@@ -70,7 +70,7 @@ CASES: list[tuple[Callable[[], object], type[Exception], str]] = [
     (
         lambda: matrix(score=qkv.Dot),
         TypeError,
-        "attention: score must be a qkv score or a callable; got Dot",
+        "attention: score must be a qkv score or a callable; got the class itself; write Dot()",
     ),
     (
         lambda: matrix(bias=torch.ones(3, 5, dtype=torch.int64)),
@@ -146,7 +146,7 @@ CASES: list[tuple[Callable[[], object], type[Exception], str]] = [
     (
         lambda: matrix().measure(qkv.Mass),
         TypeError,
-        "measure: measures such as qkv.Mass() are needed; got type",
+        "measure: measures such as qkv.Mass() are needed; got the class itself; write Mass()",
     ),
     (lambda: matrix() @ [1], TypeError, "A @ value: value must be a tensor; got list"),
     (
