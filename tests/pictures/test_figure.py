@@ -1,5 +1,6 @@
 import struct
 import warnings
+from itertools import pairwise
 
 import pytest
 import torch
@@ -98,6 +99,58 @@ def test_a_long_sentence_continues_in_panels_below():
     tops = [axes.get_window_extent().y1 for axes in maps]
     bottoms = [axes.get_window_extent().y0 for axes in maps]
     assert all(above > below for above, below in zip(bottoms, tops[1:], strict=False))
+
+
+def words(count):
+    return [("a", "word", "counterrevolution")[number % 3] for number in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns"), [(1, 1), (1, 80), (20, 25), (143, 50), (60, 12), (150, 5), (1000, 1000)]
+)
+def test_no_side_is_longer_than_a_screen_can_be_scrolled(tmp_path, rows, columns):
+    figure = heatmap(torch.full((rows, columns), 0.5), ["row"] * rows, words(columns))
+    save_picture(figure, tmp_path / "map.png")
+    width, height = struct.unpack(">II", (tmp_path / "map.png").read_bytes()[16:24])
+    assert 150 <= width <= 2400
+    assert 150 <= height <= 3600
+
+
+def test_many_rows_and_columns_turn_the_labels_and_leave_out_no_number_of_either():
+    figure = heatmap(torch.full((143, 50), 0.5), ["row"] * 143, words(50))
+    axes = figure.axes[0]
+    assert [label.get_text() for label in axes.get_xticklabels()] == words(50)
+    assert {label.get_rotation() for label in axes.get_xticklabels()} == {90.0}
+    assert len(axes.get_yticklabels()) == 143
+    assert not axes.texts  # no cell has room for a number
+    figure.canvas.draw()
+    rows = [label.get_window_extent() for label in axes.get_yticklabels()]
+    assert all(above.y0 >= below.y1 - 1 for above, below in pairwise(rows))
+    assert max(label.get_window_extent().y1 for label in axes.get_xticklabels()) <= (
+        figure.bbox.height
+    )
+
+
+def test_the_bar_says_what_it_measures_and_stays_within_the_figure():
+    figure = heatmap([[0.123]], ["x"], ["a"], top=None)
+    bar = figure.axes[1]
+    assert bar.get_ylabel() == "weight"
+    assert [label.get_text() for label in bar.get_yticklabels()] == ["0%", "6.15%", "12.3%"]
+    extent = bar.get_tightbbox()
+    assert 0 <= extent.x0 < extent.x1 <= figure.bbox.width
+    assert 0 <= extent.y0 < extent.y1 <= figure.bbox.height
+
+
+def test_a_note_stands_before_what_was_left_out():
+    figure = heatmap(torch.ones(3, 1), "xyz", "a", note="each is one", max_rows=2)
+    assert [text.get_text() for text in figure.texts] == [
+        "each is one; shown: the first 2 of 3 rows"
+    ]
+
+
+def test_a_limit_below_one_is_refused():
+    with pytest.raises(ValueError, match="max_rows must be at least 1; got 0"):
+        heatmap([[1.0]], ["x"], ["a"], max_rows=0)
 
 
 def test_title_and_note_fit_the_figure():

@@ -1,10 +1,8 @@
-import matplotlib.pyplot as plt
-import numpy
 import pytest
 import torch
 from rich.console import Console
 
-from qkv.pictures import TerminalGrid, TerminalWords, overlay, save_picture
+from qkv.pictures import TerminalGrid, TerminalWords, overlay
 
 
 def printed(drawing, **options):
@@ -56,14 +54,3 @@ def test_a_grid_has_a_square_for_each_place():
 def test_what_cannot_be_drawn_is_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
-
-
-def test_the_overlay_keeps_what_was_looked_at_and_darkens_the_rest(tmp_path):
-    image = torch.full((3, 16, 16), 200, dtype=torch.uint8)
-    save_picture(overlay(image, [[1.0, 0.0]], title="cat $1"), tmp_path / "a.png")
-    drawn = plt.imread(tmp_path / "a.png")
-    row = drawn[int(drawn.shape[0] * 0.6), :, 0]
-    width = len(row)
-    places = [row[int(width * share)] for share in (0.2, 0.4, 0.52, 0.98)]
-    expected = numpy.array([200, 200, 200, 50]) / 255
-    assert places == pytest.approx(expected, abs=0.02)

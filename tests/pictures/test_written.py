@@ -37,6 +37,26 @@ def test_words_follow_each_other_in_lines_within_the_picture(tmp_path):
     assert (tmp_path / "text.png").stat().st_size > 1000
 
 
+@pytest.mark.parametrize("count", [1, 7])
+def test_a_short_text_leaves_no_white_space_beside_it(count):
+    figure = coloured_text([0.1] * count, ["word"] * count, title="pos 93%")
+    right = max(text.get_window_extent().x1 for text in figure.texts)
+    assert right <= figure.bbox.width <= right + 0.3 * figure.dpi
+
+
+def test_a_text_without_end_is_cut_and_says_so():
+    figure = coloured_text([0.1] * 3000, ["word"] * 3000, title="pos 93%")
+    assert "shown: the first 800 of 3,000 words" in texts_of(figure)
+    assert sum(text.get_text() == "word" for text in figure.texts) == 800
+    assert figure.get_figheight() < 25
+
+
+def test_a_word_without_end_is_cut_and_stays_within_the_picture():
+    figure = coloured_text([0.1], ["x" * 500])
+    assert max(text.get_window_extent().x1 for text in figure.texts) <= figure.bbox.width
+    assert figure.get_figwidth() < 9.5
+
+
 def test_what_matplotlib_would_read_as_formulae_stays_text():
     assert "$x_1$" in texts_of(coloured_text([1.0], ["$x_1$"]))
 

@@ -8,27 +8,31 @@ from itertools import accumulate, pairwise
 from typing import Any
 
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from qkv.pictures.colours import PAPER_RAMP, ink_on, ramp_colour
 from qkv.pictures.fonts import FontChoice, choose_fonts, width_of
-from qkv.pictures.labelled import LabelledWeights, panels
+from qkv.pictures.labelled import LabelledWeights, panels, shortened
+from qkv.pictures.style import (
+    COLOURS,
+    LABEL_SIZE,
+    SMALL_SIZE,
+    draw_bar,
+    new_figure,
+    place,
+)
 
 # Lengths are in inches, text sizes in points.
-_ROW = 0.34
+_ROW = 0.34  # and the narrowest column that holds a number
+_SMALLEST = 0.12  # of a row or a column, however many there are
+_READABLE = 0.24  # rows that are lower leave no room for columns as wide as their labels
 _GAP = 0.12
 _BAR = 0.12
-_WIDEST = 12.0  # columns that need more continue in a panel below
-_LABEL_SIZE = 12
-_SMALL_SIZE = 9
+_BAR_TEXTS = 0.8
+_WIDEST = 12.0  # columns that need more continue in a panel below, or are drawn narrow
+_HIGHEST = 18.0  # rows are as high as this lets them be
 _LABEL_CHARACTERS = 24  # a longer label is cut
 _NUMBER_FROM = 0.10  # smaller shares are left to the colour
-_COLOURS = LinearSegmentedColormap.from_list(
-    "qkv", [tuple(part / 255 for part in colour) for colour in PAPER_RAMP]
-)
 
 
 def heatmap(
@@ -37,29 +41,32 @@ def heatmap(
     columns: Sequence[str],
     *,
     title: str = "",
+    note: str = "",
     top: float | None = 1.0,
-    max_rows: int = 80,
+    max_rows: int = 150,
     max_columns: int = 80,
 ) -> Figure:
     """Draw weights `[rows, columns]` with their labels.
 
     Columns are as wide as their labels, so that a sentence along the top reads as a sentence; a
-    long one continues in panels below. Numbers in cells are per cent. `top` is the weight drawn
-    strongest (None: the largest that occurs). No more than `max_rows` and `max_columns` are
-    drawn; a note in the figure says what was left out. The figure belongs to no window: save it
-    with `save_picture`.
+    long one continues in panels below. Where that would be too high, columns are narrow and their
+    labels are turned, so that no side of the figure is much longer than 18 inches. Numbers in
+    cells are per cent, where there is room for them. `top` is the weight drawn strongest (None: the
+    largest that occurs), `note` a line below. No more than `max_rows` and `max_columns` are drawn;
+    the figure then says what was left out. It belongs to no window: save it with `save_picture`.
 
     Raises ValueError when labels do not fit the weights, or weights are negative or not finite.
     Warns when no installed font has some character, which is then drawn as its code point.
     """
     labelled = LabelledWeights.check("heatmap", weights, rows, columns)
     strongest = labelled.strongest(top)
-    labelled, note = labelled.cut(max_rows, max_columns)
-    fonts = choose_fonts("".join([*labelled.rows, *labelled.columns, title, "…"]))
+    labelled, left_out = labelled.cut(max_rows, max_columns)
+    notes = "; ".join(part for part in (note, left_out) if part)
+    fonts = choose_fonts("".join([*labelled.rows, *labelled.columns, title, notes, "…"]))
     if fonts.missing:
         warnings.warn(fonts.complaint(), stacklevel=2)
     sheet = _Sheet(labelled, fonts, strongest)
-    sheet.draw(fonts.drawable(title), note or "")
+    sheet.draw(fonts.drawable(title), fonts.drawable(notes))
     return sheet.figure
 
 
@@ -67,85 +74,100 @@ class _Sheet:
     """A figure just large enough for its panels, labels, colour bar, title and note."""
 
     def __init__(self, labelled: LabelledWeights, fonts: FontChoice, strongest: float) -> None:
-        self.figure = Figure()
-        FigureCanvasAgg(self.figure)
-        self.style = fonts.style(_LABEL_SIZE)
+        self.figure, self.fonts = new_figure(), fonts
         self.weights, self.strongest = labelled.weights, strongest
         self.shares = labelled.share(strongest)
-        self.rows = [fonts.drawable(_cut(label)) for label in labelled.rows]
-        self.columns = [fonts.drawable(_cut(label)) for label in labelled.columns]
+        self.rows, self.columns = (
+            [fonts.drawable(shortened(label, _LABEL_CHARACTERS)) for label in labels]
+            for labels in (labelled.rows, labelled.columns)
+        )
+        self._lay_out()
+
+    def _lay_out(self) -> None:
+        """How high a row is, how wide each column, and which columns stand in which panel."""
+        self.turned = False
         self.widths = [max(_ROW, self._width(label) + _GAP) for label in self.columns]
         self.panels = list(panels(self.widths, _WIDEST))
+        self.row = _size_of_each(len(self.rows) * len(self.panels), _HIGHEST)
+        if self.row < _READABLE and len(self.panels) > 1:
+            self.turned = True
+            self.row = _size_of_each(len(self.rows), _HIGHEST)
+            self.widths = [_size_of_each(len(self.columns), _WIDEST)] * len(self.columns)
+            self.panels = [(0, len(self.columns))]
 
     def draw(self, title: str, note: str) -> None:
-        left = max(map(self._width, self.rows)) + 2 * _GAP
+        left = max(self._width(label, self._row_size) for label in self.rows) + 2 * _GAP
         right = left + max(sum(self.widths[start:stop]) for start, stop in self.panels) + _GAP
         room_for_texts = max(map(self._width, (title, note))) + 2 * _GAP
+        header = max(map(self._width, self.columns)) + _GAP if self.turned else _ROW
+        height = len(self.rows) * self.row
+        bar = max(2 * _ROW, min(height, 6 * _ROW))
         self.figure.set_size_inches(
-            max(right + _BAR + 5 * _GAP, room_for_texts),
-            _ROW * (bool(title) + len(self.panels) * (1 + len(self.rows)) + bool(note))
+            max(right + _BAR + _BAR_TEXTS + _GAP, room_for_texts),
+            _ROW * (bool(title) + bool(note))
+            + len(self.panels) * (header + max(height, bar if len(self.panels) == 1 else 0))
             + _GAP * (1 + 2 * len(self.panels)),
         )
         above = _GAP + _ROW * bool(title)
         for start, stop in self.panels:
-            above += _ROW + _GAP
-            size = sum(self.widths[start:stop]), _ROW * len(self.rows)
-            mesh = self._draw_panel(self._axes(left, above, *size), start, stop)
+            above += header + _GAP
+            size = sum(self.widths[start:stop]), height
+            self._draw_panel(place(self.figure, left, above, *size), start, stop)
             if start == 0:
-                bar_axes = self._axes(right, above, _BAR, min(size[1], 6 * _ROW))
-                self._draw_bar(bar_axes, mesh)
-            above += size[1] + _GAP
+                draw_bar(place(self.figure, right, above, _BAR, bar), self.strongest, COLOURS)
+            above += height + _GAP
         self._write(title, _GAP)
-        self._write(note, above)
+        self._write(note, self.figure.get_figheight() - _ROW)
 
-    def _draw_panel(self, axes: Axes, start: int, stop: int) -> ScalarMappable:
+    def _draw_panel(self, axes: Axes, start: int, stop: int) -> None:
         edges = [0.0, *accumulate(self.widths[start:stop])]
         centres = [(left + right) / 2 for left, right in pairwise(edges)]
-        mesh = axes.pcolormesh(
+        smallest = min(self.row, *self.widths)
+        axes.pcolormesh(
             edges, range(len(self.rows) + 1), self.shares[:, start:stop].numpy(),
-            cmap=_COLOURS, vmin=0, vmax=1, edgecolors="white", linewidth=1.5,
+            cmap=COLOURS, vmin=0, vmax=1, edgecolors="white", linewidth=1.5 * smallest / _ROW,
         )  # fmt: skip
         axes.invert_yaxis()
         axes.xaxis.tick_top()
-        axes.set_xticks(centres, self.columns[start:stop], **self.style)
-        axes.set_yticks([row + 0.5 for row in range(len(self.rows))], self.rows, **self.style)
+        sizes = _text_size(self.widths[0]) if self.turned else LABEL_SIZE
+        turn = {"rotation": 90} if self.turned else {}
+        axes.set_xticks(centres, self.columns[start:stop], **self.fonts.style(sizes), **turn)
+        middles = [row + 0.5 for row in range(len(self.rows))]
+        axes.set_yticks(middles, self.rows, **self.fonts.style(self._row_size))
         axes.tick_params(length=0, pad=4)
         axes.spines[:].set_visible(False)
+        if smallest < _READABLE:
+            return
         for row, column in (self.shares[:, start:stop] >= _NUMBER_FROM).nonzero().tolist():
             self._write_number(axes, centres[column], row, start + column)
-        return mesh
 
     def _write_number(self, axes: Axes, centre: float, row: int, column: int) -> None:
         background = ramp_colour(float(self.shares[row, column]), PAPER_RAMP)
         axes.text(
             centre, row + 0.5, f"{100 * float(self.weights[row, column]):.0f}",
-            ha="center", va="center", fontsize=_SMALL_SIZE,
+            ha="center", va="center", fontsize=min(SMALL_SIZE, self._row_size),
             color=[part / 255 for part in ink_on(background)],
         )  # fmt: skip
-
-    def _draw_bar(self, axes: Axes, mesh: ScalarMappable) -> None:
-        self.figure.colorbar(mesh, cax=axes)
-        shares = (0, 1) if len(self.rows) < 3 else (0, 0.5, 1)
-        axes.set_yticks(shares, [f"{100 * self.strongest * share:.3g}%" for share in shares])
-        axes.tick_params(length=0, labelsize=_SMALL_SIZE)
-        axes.spines[:].set_visible(False)
-
-    def _axes(self, left: float, above: float, width: float, height: float) -> Axes:
-        """Axes of this size, so far from the figure's left and top."""
-        whole_width, whole_height = self.figure.get_size_inches()
-        bottom = whole_height - above - height
-        place = left / whole_width, bottom / whole_height, width / whole_width
-        return self.figure.add_axes((*place, height / whole_height))
 
     def _write(self, text: str, above: float) -> None:
         """A line of text, so far from the figure's top."""
         if text:
             width, height = self.figure.get_size_inches()
-            self.figure.text(_GAP / width, 1 - above / height, text, va="top", **self.style)
+            style = self.fonts.style(LABEL_SIZE)
+            self.figure.text(_GAP / width, 1 - above / height, text, va="top", **style)
 
-    def _width(self, label: str) -> float:
-        return width_of(self.figure, label, self.style)
+    @property
+    def _row_size(self) -> float:
+        return _text_size(self.row)
+
+    def _width(self, label: str, size: float = LABEL_SIZE) -> float:
+        return width_of(self.figure, label, self.fonts.style(size))
 
 
-def _cut(label: str) -> str:
-    return label if len(label) <= _LABEL_CHARACTERS else label[: _LABEL_CHARACTERS - 1] + "…"
+def _size_of_each(count: int, room: float) -> float:
+    return min(_ROW, max(_SMALLEST, room / count))
+
+
+def _text_size(room: float) -> float:
+    """Points of a text in a row of so many inches."""
+    return min(LABEL_SIZE, 0.8 * 72 * room)

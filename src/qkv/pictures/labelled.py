@@ -44,19 +44,22 @@ class LabelledWeights:
             raise ValueError(f"{caller}: weights must be finite and not negative")
         return cls(dense, tuple(map(_shown, rows)), tuple(map(_shown, columns)))
 
-    def cut(self, rows: int, columns: int) -> tuple[LabelledWeights, str | None]:
-        """The first rows and columns, at most so many, and a note on what was left out."""
+    def cut(
+        self, rows: int, columns: int, nouns: tuple[str, str] = ("rows", "columns")
+    ) -> tuple[LabelledWeights, str | None]:
+        """The first rows and columns, at most so many, and a note on what was left out, which calls
+        them by these nouns."""
         first = LabelledWeights(
             self.weights[:rows, :columns], self.rows[:rows], self.columns[:columns]
         )
-        left_out = [
-            f"the first {limit:,} of {len(labels):,} {name}"
-            for name, limit, labels in (
-                ("rows", rows, self.rows),
-                ("columns", columns, self.columns),
-            )
-            if len(labels) > limit
-        ]
+        left_out = []
+        for limit, labels, name in zip(
+            (rows, columns), (self.rows, self.columns), nouns, strict=True
+        ):
+            if limit < 1:
+                raise ValueError(f"max_{name} must be at least 1; got {limit}")
+            if len(labels) > limit:
+                left_out.append(f"the first {limit:,} of {len(labels):,} {name}")
         return first, f"shown: {' and '.join(left_out)}" if left_out else None
 
     def strongest(self, top: float | None) -> float:
@@ -110,6 +113,11 @@ def merge_columns(
 
 def _singles(start: int, stop: int) -> list[tuple[int, int]]:
     return [(column, column + 1) for column in range(start, stop)]
+
+
+def shortened(label: str, characters: int) -> str:
+    """The label, cut where it has more characters than these."""
+    return label if len(label) <= characters else label[: characters - 1] + "…"
 
 
 def _shown(label: str) -> str:
