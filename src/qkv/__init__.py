@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from . import nn
     from ._engine import *
+    from .tasks.kinds import load
     from .tasks.translation import Translator
 
 __version__ = "0.1.0"
 
 # These need more than torch. All other names are the engine's, and it too is loaded when first
 # named: the command can then show its help, or a mistake, without waiting for torch.
-_LATER = {"Translator": "qkv.tasks.translation"}
+_LATER = {"Translator": "qkv.tasks.translation", "load": "qkv.tasks.kinds"}
 _MODULES = ("nn",)
 
 
@@ -75,6 +76,7 @@ __all__ = [
     "attend",
     "attention",
     "implementations",
+    "load",
     "nn",
     "prepare",
     "rollout",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
@@ -15,6 +16,7 @@ from ._dropout import Dropout
 from ._explain import Explanation, explain
 from ._leading import Entry, Leading, kept, then
 from ._notebook import html_of
+from ._picture import draw
 from ._region import Region, indices, split
 from ._stage import given
 from ._tensors import check_floats, is_tensor, shape_of
@@ -223,6 +225,34 @@ class AttentionMatrix(_MatrixProduct):
             at: which entry of the leading dimensions; the first one unless told.
         """
         return explain(self, row, value, at)
+
+    def picture(
+        self,
+        path: str | os.PathLike[str],
+        rows: Sequence[str] | None = None,
+        columns: Sequence[str] | None = None,
+        *,
+        at: tuple[int, ...] | None = None,
+        title: str = "",
+    ) -> None:
+        """Draw a map of the weights to a `.png`, `.svg` or `.pdf` file. Needs matplotlib.
+
+        A matrix of more than 150 queries or 80 keys is drawn as a coarse map, `A.pool`, of the
+        largest weight in each part, and never built; a line below the map says so. The strongest
+        colour is that of the largest weight, which the bar beside the map names.
+
+        Args:
+            path: the file; it appears when it is complete.
+            rows, columns: a label for each query, for each key; None: their positions.
+            at: which entry of the leading dimensions; the first one unless told.
+            title: a line above the map.
+
+        Raises:
+            ValueError: labels that are not as many as queries or keys, weights that are negative or
+                not finite, another kind of file.
+            OSError: the file cannot be written.
+        """
+        draw(self, path, rows, columns, at, title)
 
     def dropout(self, p: float, seed: int | Tensor | None = None) -> AttentionMatrix:
         """The same matrix with weights dropped with probability `p`, the others divided by `1 - p`.

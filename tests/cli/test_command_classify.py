@@ -104,18 +104,32 @@ def test_lines_may_be_names_of_pictures_but_not_of_folders(classify, models, mon
         assert second.split("\t")[0] in WORDS
 
 
-def test_json_has_weights_when_they_are_asked_for(classify, models):
-    _, plain, _ = classify("--model", models / "texts", "--json", "Ein Brötchen", " ")
-    first, empty = map(json.loads, plain.splitlines())
-    assert list(first) == ["input", "label", "probability"]
+def test_json_has_every_label_and_where_it_looked(classify, models):
+    _, plain, _ = classify(
+        "--model", models / "texts", "--json", "Ein Brötchen", "a lovely film", " "
+    )
+    first, fields, empty = map(json.loads, plain.splitlines())
+    names = ["input", "label", "probability", "probabilities", "words", "weights"]
+    assert list(first) == list(fields) == list(empty) == names
     assert first["input"] == "Ein Brötchen"
     assert "ö" in plain
-    assert empty == {"input": " ", "label": None, "probability": None}
-    _, shown, _ = classify("--model", models / "texts", "--json", "--show", "a lovely film")
-    fields = json.loads(shown)
+    assert (empty["label"], empty["probability"]) == (None, None)
+    assert (empty["input"], empty["probabilities"], empty["words"]) == (" ", {}, [])
+    assert empty["weights"] is None
+    assert list(fields["probabilities"]) in (["pos", "neg"], ["neg", "pos"])
+    likeliest = max(fields["probabilities"], key=fields["probabilities"].get)
+    assert fields["label"] == likeliest == next(iter(fields["probabilities"]))
+    assert fields["probability"] == fields["probabilities"][likeliest]
+    assert sum(fields["probabilities"].values()) == pytest.approx(1.0, abs=1e-5)
     assert fields["words"] == ["a", "lovely", "film"]
     assert len(fields["weights"]) == 3
     assert 0 < sum(fields["weights"]) <= 1.00001
+
+
+def test_show_and_json_exclude_each_other(classify, models):
+    status, _, errors = classify("--model", models / "texts", "--json", "--show", "a film")
+    assert (status, errors.count("\n")) == (2, 1)
+    assert "--show and --json exclude each other" in errors
 
 
 def test_show_marks_the_words(classify, models):
@@ -148,8 +162,9 @@ def test_pictures_and_folders_of_them(classify, models):
     files = [line.split("\t")[0] for line in output.splitlines()]
     expected = [str(red / f"{'p' * n}.png") for n in (1, 3, 5, 7, 9)]
     assert files == [*sorted(expected), str(red / "p.png")]
-    _, output, _ = classify("--model", models / "images", "--json", "--show", red / "p.png")
+    _, output, _ = classify("--model", models / "images", "--json", red / "p.png")
     fields = json.loads(output)
+    assert set(fields["probabilities"]) == {"red", "blue"}
     assert fields["label"] in ("red", "blue")
     assert numpy.array(fields["weights"]).shape == (3, 3)
     _, output, _ = classify("--model", models / "images", "--show", red / "p.png")

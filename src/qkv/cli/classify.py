@@ -28,11 +28,10 @@ _INPUT = (
 _MODEL = (
     "Folder of a trained classifier, or a name that `qkv doctor` lists. The defaults come with qkv."
 )
-_SHOW = "Print where the model looked: words or places coloured by weight; with --json, weights."
+_SHOW = "Print where the model looked: words or places coloured by weight."
 _PICTURE = "Draw the same to a .png, .svg or .pdf file; of several inputs FILE, FILE-2, ..."
-_JSON = "Print one JSON object a line: input, label, probability, and with --show the weights."
+_JSON = "Print one JSON object a line: input, label, probability, probabilities, words, weights."
 _FAILED = 1
-_MOST_PIXELS = 512  # to a side of a drawn picture
 
 
 def classify(
@@ -44,6 +43,8 @@ def classify(
     text: Literal = False,
 ) -> None:
     """Label texts and pictures: one label a line, with its probability."""
+    if show and as_json:
+        raise typer.BadParameter("--show and --json exclude each other")
     if picture is not None:
         check_picture(picture)
     labellers = _Labellers(model, literal=text)
@@ -126,8 +127,7 @@ def _one_text(
         print(f"qkv: the first {count:,} of {count + found.left_out:,} words are read",
               file=sys.stderr)  # fmt: skip
     if as_json:
-        looked = {"words": found.words, "weights": _rounded(found.weights)} if show else {}
-        _print_json(found, looked)
+        _print_json(found, {"words": found.words, "weights": _rounded(found.weights)})
     else:
         print("" if found.label is None else _answer(found), flush=True)
     if found.weights is None:
@@ -137,10 +137,7 @@ def _one_text(
 
         _print(TerminalWords(found.weights.tolist(), found.words))
     if pictures:
-        from qkv.pictures import coloured_text, save_picture
-
-        drawn = coloured_text(found.weights.tolist(), found.words, title=_title(found))
-        save_picture(drawn, next(pictures))
+        found.picture(next(pictures))
 
 
 def _one_image(
@@ -160,7 +157,7 @@ def _one_image(
     if (show or pictures) and found.weights is None:
         raise ValueError("classify: this model has no attention, so there is nothing to show")
     if as_json:
-        _print_json(found, {"weights": _rounded(found.weights)} if show else {})
+        _print_json(found, {"weights": _rounded(found.weights)})
     else:
         print(f"{found.input}\t{_answer(found)}", flush=True)
         if show:
@@ -169,17 +166,8 @@ def _one_image(
             assert found.weights is not None
             _print(TerminalGrid(found.weights.tolist()))
     if pictures:
-        from qkv.pictures import overlay, save_picture
-        from qkv.tasks.classification.images.reading import read_picture
-
-        finer = _MOST_PIXELS // max(labeller.size)
-        image = read_picture(file, str(file), labeller.size, finer=finer)
-        save_picture(overlay(image, found.weights, title=_title(found)), next(pictures))
+        found.picture(next(pictures))
     return True
-
-
-def _title(found: ClassifiedText | ClassifiedImage) -> str:
-    return f"{found.label} {found.probability:.0%}"
 
 
 def _answer(found: ClassifiedText | ClassifiedImage) -> str:
@@ -187,8 +175,13 @@ def _answer(found: ClassifiedText | ClassifiedImage) -> str:
 
 
 def _print_json(found: ClassifiedText | ClassifiedImage, looked: dict[str, Any]) -> None:
-    probability = found.probability and round(found.probability, 6)
-    fields = {"input": found.input, "label": found.label, "probability": probability, **looked}
+    fields = {
+        "input": found.input,
+        "label": found.label,
+        "probability": found.probability and round(found.probability, 6),
+        "probabilities": {label: round(one, 6) for label, one in found.probabilities.items()},
+        **looked,
+    }
     print(json.dumps(fields, ensure_ascii=False), flush=True)
 
 

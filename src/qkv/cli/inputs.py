@@ -6,7 +6,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from itertools import chain, count
+from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
@@ -103,6 +103,6 @@ def _lines(file: Iterable[str], name: str) -> Iterator[str]:
 
 def numbered(path: Path) -> Iterator[Path]:
     """FILE, FILE-2, FILE-3, ..."""
-    yield path
-    for number in count(2):
-        yield path.with_stem(f"{path.stem}-{number}")
+    from qkv.pictures import numbered
+
+    return numbered(path)

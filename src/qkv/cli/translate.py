@@ -145,11 +145,15 @@ def _print_map(shown: Shown) -> None:
     from rich.console import Console
 
     from qkv.pictures import TerminalMap
+    from qkv.tasks.translation.drawn import named
 
-    Console().print(TerminalMap(shown.drawn_weights(), shown.tokens, shown.source_tokens), "")
+    labels = named(shown.tokens), named(shown.source_tokens)
+    Console().print(TerminalMap(shown.drawn_weights(), *labels), "")
 
 
 def _draw(shown: Shown, path: Path) -> None:
     from qkv.pictures import heatmap, save_picture
+    from qkv.tasks.translation.drawn import named
 
-    save_picture(heatmap(shown.drawn_weights(), shown.tokens, shown.source_tokens), path)
+    labels = named(shown.tokens), named(shown.source_tokens)
+    save_picture(heatmap(shown.drawn_weights(), *labels), path)

@@ -1,8 +1,9 @@
-"""Pictures of attention weights: in the terminal, and as PNG, SVG or PDF.
+"""Pictures of attention weights: in the terminal, as PNG, SVG or PDF, and as HTML.
 
 Nothing here knows about models: everything takes weights `[rows, columns]` (a tensor, nested
 lists, or an object with `dense()` such as `qkv.AttentionMatrix`) and their labels.
-The names in `Terminal` need rich, the others matplotlib; each is imported when first named.
+The names in `Terminal` need rich, those in `_html` and `merge_columns` torch alone, the others
+matplotlib; each is imported when first named.
 """
 
 from __future__ import annotations
@@ -15,9 +16,13 @@ if TYPE_CHECKING:
     from qkv.pictures.fonts import chinese_font as chinese_font
     from qkv.pictures.labelled import merge_columns as merge_columns
     from qkv.pictures.laid_over import overlay as overlay
+    from qkv.pictures.page import map_html as map_html
+    from qkv.pictures.page import text_html as text_html
     from qkv.pictures.painted import TerminalGrid as TerminalGrid
     from qkv.pictures.painted import TerminalWords as TerminalWords
     from qkv.pictures.saving import check_picture_path as check_picture_path
+    from qkv.pictures.saving import numbered as numbered
+    from qkv.pictures.saving import picture_bytes as picture_bytes
     from qkv.pictures.saving import save_picture as save_picture
     from qkv.pictures.terminal import TerminalMap as TerminalMap
     from qkv.pictures.written import coloured_text as coloured_text
@@ -30,9 +35,13 @@ _HOMES = {
     "chinese_font": "fonts",
     "coloured_text": "written",
     "heatmap": "figure",
+    "map_html": "page",
     "merge_columns": "labelled",
+    "numbered": "saving",
     "overlay": "laid_over",
+    "picture_bytes": "saving",
     "save_picture": "saving",
+    "text_html": "page",
 }
 __all__ = [
     "TerminalGrid",
@@ -42,9 +51,13 @@ __all__ = [
     "chinese_font",
     "coloured_text",
     "heatmap",
+    "map_html",
     "merge_columns",
+    "numbered",
     "overlay",
+    "picture_bytes",
     "save_picture",
+    "text_html",
 ]
 
 

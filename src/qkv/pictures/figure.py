@@ -130,7 +130,7 @@ class _Sheet:
         axes.invert_yaxis()
         axes.xaxis.tick_top()
         sizes = _text_size(self.widths[0]) if self.turned else LABEL_SIZE
-        turn = {"rotation": 90} if self.turned else {}
+        turn: dict[str, Any] = {"rotation": 90} if self.turned else {}
         axes.set_xticks(centres, self.columns[start:stop], **self.fonts.style(sizes), **turn)
         middles = [row + 0.5 for row in range(len(self.rows))]
         axes.set_yticks(middles, self.rows, **self.fonts.style(self._row_size))

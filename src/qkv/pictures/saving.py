@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
 import tempfile
+from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 from matplotlib import rc_context
@@ -12,6 +15,7 @@ from matplotlib.figure import Figure
 PICTURE_SUFFIXES = (".png", ".svg", ".pdf")
 
 _DPI = 160
+_DPI_OF_PAGE = 96
 _MOST_PIXELS = 2**16 - 1  # what matplotlib can draw in one direction
 # Without dates the same figure gives the same bytes.
 _METADATA: dict[str, dict[str, None]] = {
@@ -39,6 +43,14 @@ def check_picture_path(path: str | os.PathLike[str]) -> Path:
     return path
 
 
+def numbered(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """The files of several pictures that one name was given for: FILE, FILE-2, FILE-3, ..."""
+    path = Path(path)
+    yield path
+    for number in count(2):
+        yield path.with_stem(f"{path.stem}-{number}")
+
+
 def save_picture(figure: Figure, path: str | os.PathLike[str]) -> None:
     """Write a figure as PNG, SVG or PDF, after the path's suffix.
 
@@ -50,6 +62,13 @@ def save_picture(figure: Figure, path: str | os.PathLike[str]) -> None:
         _write(figure, path)
     except OSError as error:  # it names the temporary file, which tells a user nothing
         raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def picture_bytes(figure: Figure) -> bytes:
+    """The figure as a PNG file for a page, somewhat coarser than a saved one."""
+    written = io.BytesIO()
+    figure.savefig(written, format="png", dpi=_DPI_OF_PAGE)
+    return written.getvalue()
 
 
 def _write(figure: Figure, path: Path) -> None:

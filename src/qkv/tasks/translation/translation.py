@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from html import escape
+from pathlib import Path
 
 import torch
 
 import qkv
+from qkv.tasks.translation.drawn import weights_of
+
+_MOST_MAPS = 10  # of one long text in a notebook; more nobody reads
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,40 @@ class Translation:
     @cached_property
     def alignment(self) -> qkv.AttentionMatrix | None:
         return alignment_of(self.matrices)
+
+    def picture(self, path: str | os.PathLike[str], *, merge_words: bool = False) -> list[Path]:
+        """Draw where each token looked to a `.png`, `.svg` or `.pdf` file. Needs matplotlib.
+
+        What was translated in parts is drawn part by part: `x.png`, `x-2.png`, `x-3.png`, ... With
+        `merge_words` the columns are whole words: a word's weight is the sum over its pieces.
+
+        Returns:
+            The files; none of a text without words.
+
+        Raises:
+            ValueError: the model has no attention, or another kind of file is asked for.
+            OSError: a file cannot be written.
+        """
+        from qkv.pictures import check_picture_path, heatmap, numbered, save_picture
+
+        files = []
+        for one, file in zip(_with_tokens(self), numbered(check_picture_path(path)), strict=False):
+            save_picture(heatmap(*weights_of(one, merge_words)), file)
+            files.append(file)
+        return files
+
+    def _repr_html_(self) -> str:
+        from qkv.pictures import map_html
+
+        shown = [f"<p>{escape(self.source)}<br><b>{escape(self.text)}</b></p>"]
+        if self.look is not None or self.parts:
+            shown += [map_html(*weights_of(one, True)) for one in _with_tokens(self)[:_MOST_MAPS]]
+        return "".join(shown)
+
+
+def _with_tokens(translation: Translation) -> list[Translation]:
+    """The translation, or its parts, without those that are empty."""
+    return [one for one in translation.parts or (translation,) if one.tokens]
 
 
 def alignment_of(matrices: Sequence[qkv.AttentionMatrix]) -> qkv.AttentionMatrix | None:

@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from qkv.models import ImageClassifier, ImageClassifierConfig
+from qkv.tasks.classification.answers import answer, by_label
 from qkv.tasks.classification.images.reading import read_picture
 from qkv.tasks.files import MODELS, fill, loading, model_folder, read_model, write_model
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FORMAT = "qkv image classifier 1"
 SHIPPED = MODELS / "images"
 AT_ONCE = 100
+MOST_PIXELS = 512  # to a side of a drawn picture
 
 
 @dataclass(frozen=True)
 class ClassifiedImage:
     """The likeliest label of a picture and that label's probability.
 
-    `image` `[3, H, W]` is the picture as the model saw it, `weights` `[h, w]` how the pooling
-    looked at the states of its places, summing to 1; None where the model has no attention.
+    `probabilities` are those of all labels, the likeliest first. `image` `[3, H, W]` is the picture
+    as the model saw it, `weights` `[h, w]` how the pooling looked at the states of its places,
+    summing to 1; None where the model has no attention. `file` is where the picture was read.
     """
 
     input: str
@@ -31,6 +39,38 @@ class ClassifiedImage:
     probability: float
     image: Tensor = field(repr=False, compare=False)
     weights: Tensor | None = field(default=None, repr=False, compare=False)
+    probabilities: dict[str, float] = field(default_factory=dict, repr=False, compare=False)
+    file: Path | None = field(default=None, repr=False, compare=False)
+
+    def picture(self, path: str | os.PathLike[str]) -> None:
+        """Draw the picture, and beside it where the model looked, to a `.png`, `.svg` or `.pdf`
+        file. Needs matplotlib.
+
+        A picture that came from a file is read again, as fine as it is up to 512 pixels a side.
+
+        Raises ValueError where the model has no attention and for another kind of file, OSError
+        where a file cannot be read or written.
+        """
+        from qkv.pictures import check_picture_path, save_picture
+
+        path = check_picture_path(path)
+        save_picture(self._figure(), path)
+
+    def _figure(self) -> Figure:
+        from qkv.pictures import overlay
+
+        if self.weights is None:
+            raise ValueError("classify: this model has no attention, so there is nothing to show")
+        image = self.image
+        if self.file is not None:
+            size = (image.shape[1], image.shape[2])
+            image = read_picture(self.file, self.input, size, finer=MOST_PIXELS // max(size))
+        return overlay(image, self.weights, title=answer(self))
+
+    def _repr_png_(self) -> bytes | None:
+        from qkv.pictures import picture_bytes
+
+        return None if self.weights is None else picture_bytes(self._figure())
 
 
 class ImageLabeller:
@@ -79,17 +119,27 @@ class ImageLabeller:
         """Height and width that pictures are brought to."""
         return self.model.config.height, self.model.config.width
 
-    def classify_files(self, files: Sequence[Path]) -> list[ClassifiedImage]:
+    def classify_files(self, files: Sequence[str | os.PathLike[str]]) -> list[ClassifiedImage]:
         """Classify picture files of any size; the order is kept.
 
-        Raises ValueError naming the first file that is no picture.
+        Raises TypeError where `files` is a single file, ValueError naming the first file that is no
+        picture, OSError where one cannot be opened.
         """
-        images = torch.stack([read_picture(file, str(file), self.size) for file in files])
-        return self.classify(images, [str(file) for file in files])
+        if isinstance(files, str | bytes | os.PathLike):
+            raise TypeError(
+                "ImageLabeller.classify_files: files must be a list of paths; got one path"
+            )
+        paths = list(map(Path, files))
+        if not paths:
+            return []
+        images = torch.stack([read_picture(file, str(file), self.size) for file in paths])
+        found = self.classify(images, list(map(str, paths)))
+        return [replace(one, file=file) for one, file in zip(found, paths, strict=True)]
 
     @torch.no_grad()
     def classify(self, images: Tensor, names: Sequence[str]) -> list[ClassifiedImage]:
-        """Classify pictures `[N, 3, H, W]`, values from 0 to 255, of the model's size."""
+        """Classify pictures `[N, 3, H, W]`, values from 0 to 255, of the model's size; `names` is
+        what each answer's `input` says."""
         if images.ndim != 4 or tuple(images.shape[1:]) != (3, *self.size):
             raise ValueError(
                 f"ImageLabeller.classify: images must be [N, 3, {self.size[0]}, {self.size[1]}]; "
@@ -106,7 +156,14 @@ class ImageLabeller:
             weights = [None] * len(part) if looked is None else list(looked)
             results += zip(logits.softmax(-1), part, weights, strict=True)
         return [
-            ClassifiedImage(name, self.labels[int(p.argmax())], float(p.max()), image, looked)
+            ClassifiedImage(
+                name,
+                self.labels[int(p.argmax())],
+                float(p.max()),
+                image,
+                looked,
+                by_label(self.labels, p),
+            )
             for name, (p, image, looked) in zip(names, results, strict=True)
         ]
 

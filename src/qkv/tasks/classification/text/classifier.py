@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from html import escape
 from pathlib import Path
 
 import torch
@@ -11,6 +13,7 @@ from torch import Tensor
 
 from qkv.models import TextClassifier, TextClassifierConfig
 from qkv.tasks.buckets import bucket, padded
+from qkv.tasks.classification.answers import answer, by_label
 from qkv.tasks.files import MODELS, fill, loading, model_folder, read_model, write_model
 from qkv.tasks.tokens import Tokens, word_numbers
 
@@ -23,9 +26,10 @@ BATCH_TOKENS = 16_000
 class ClassifiedText:
     """A text, its likeliest label and that label's probability; None of a text without words.
 
-    `words` are those that were read, `weights` `[len(words)]` how the pooling looked at the states
-    of each: the sum over the word's pieces. They sum to less than 1 by what the end mark drew.
-    `left_out` counts the words behind the longest text that the model reads.
+    `probabilities` are those of all labels, the likeliest first. `words` are those that were read,
+    `weights` `[len(words)]` how the pooling looked at the states of each: the sum over the word's
+    pieces. They sum to less than 1 by what the end mark drew. `left_out` counts the words behind
+    the longest text that the model reads.
     """
 
     input: str
@@ -34,6 +38,28 @@ class ClassifiedText:
     words: tuple[str, ...] = ()
     weights: Tensor | None = field(default=None, repr=False, compare=False)
     left_out: int = 0
+    probabilities: dict[str, float] = field(default_factory=dict, repr=False, compare=False)
+
+    def picture(self, path: str | os.PathLike[str]) -> None:
+        """Draw the words that were read, coloured by their weights, to a `.png`, `.svg` or `.pdf`
+        file. Needs matplotlib.
+
+        Raises ValueError for a text without words and for another kind of file, OSError where the
+        file cannot be written.
+        """
+        from qkv.pictures import check_picture_path, coloured_text, save_picture
+
+        path = check_picture_path(path)
+        if self.weights is None:
+            raise ValueError("ClassifiedText.picture: a text without words has nothing to draw")
+        save_picture(coloured_text(self.weights, self.words, title=answer(self)), path)
+
+    def _repr_html_(self) -> str:
+        from qkv.pictures import text_html
+
+        if self.weights is None:
+            return f"<code>{escape(repr(self))}</code>"
+        return f"<b>{escape(answer(self))}</b>{text_html(self.weights, self.words)}"
 
 
 class TextLabeller:
@@ -133,6 +159,7 @@ class TextLabeller:
             read,
             merged,
             left_out,
+            by_label(self.labels, probabilities),
         )
 
 

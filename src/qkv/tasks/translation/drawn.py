@@ -1,0 +1,38 @@
+"""What is drawn of a translated sentence: weights, and labels that a reader knows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from qkv.tasks.tokens import END_TEXT
+
+if TYPE_CHECKING:
+    from qkv.tasks.translation.translation import Translation
+
+_END = "(end)"
+
+
+def named(labels: Sequence[str]) -> list[str]:
+    """The labels with the end mark in a word: `(end)`, of the sentence."""
+    return [_END if label == END_TEXT else label for label in labels]
+
+
+def weights_of(sentence: Translation, merge_words: bool) -> tuple[Tensor, list[str], list[str]]:
+    """The alignment `[tokens, source tokens or words]`, and labels of its rows and columns.
+
+    Raises ValueError where the model has no attention.
+    """
+    if sentence.alignment is None:
+        raise ValueError("picture: this model has no attention, so there is nothing to show")
+    weights, columns = sentence.alignment.dense(), sentence.source_tokens
+    if merge_words:
+        from qkv.pictures import merge_columns
+
+        weights, joined = merge_columns(weights, columns, sentence.source_spans)
+        # Pieces of one character, such as an emoji's bytes, would each repeat it.
+        words = (*sentence.source.split(), columns[-1])
+        columns = words if len(words) == len(joined) else joined
+    return weights, named(sentence.tokens), named(columns)
