@@ -225,7 +225,7 @@ def qkv(given: argparse.Namespace, tests: dict[str, dict[str, list[str]]]) -> di
         limits = ["--minutes", str(given.minutes), "--threads", str(given.threads)]
         sizes = ["--batch-tokens", str(BATCH), "--dropout", str(given.dropout)]
         sizes += ["--validation-sentences", str(VALIDATED)]
-        command = [sys.executable, "-m", "qkv.cli", "train", "translate", *paths, *shares]
+        command = [sys.executable, "-m", "qkv", "train", "translate", *paths, *shares]
         subprocess.run([*command, *limits, *sizes, "--out", str(folder)], check=True)
         save(folder / "done", "")
     lines = (folder / "training" / "log.jsonl").read_text().splitlines()

@@ -65,7 +65,7 @@ def split(arguments: list[str]) -> tuple[list[str], list[str]]:
 
 def train(folders: dict[str, Path], data: Path, options: list[str]) -> None:
     """Train the architectures, each in its folder and at the same time, where they are not yet."""
-    command = [sys.executable, "-m", "qkv.cli", "train", "classify-image", str(data), *options]
+    command = [sys.executable, "-m", "qkv", "train", "classify-image", str(data), *options]
     running = []
     for name, folder in folders.items():
         if done(folder).exists():

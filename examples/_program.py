@@ -15,7 +15,9 @@ try:
 
     from qkv.pictures import check_picture_path
 except ModuleNotFoundError as missing:
-    sys.exit(f"the examples need {missing.name}: pip install 'qkv[tasks]'")
+    from qkv._extras import install
+
+    sys.exit(f"the examples need {missing.name}: {install(missing.name or '')}")
 
 _console = Console(highlight=False)
 

@@ -245,7 +245,7 @@ def test_a_bad_number_is_refused(tmp_path):
     ("name", "package", "hint"),
     [
         ("photograph", "skimage", "pip install scikit-image"),
-        ("three_stages", "matplotlib", "pip install 'qkv[tasks]'"),
+        ("three_stages", "matplotlib", "need matplotlib: pip install matplotlib"),
     ],
 )
 def test_a_missing_package_is_named(name, package, hint, tmp_path):

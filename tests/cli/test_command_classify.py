@@ -292,7 +292,7 @@ def test_a_setting_that_cannot_be_is_one_line(
 def test_torchrun_runs_the_command_unchanged(models, tmp_path):
     command = [
         sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
-        "-m", "qkv.cli", "train", "classify", str(models / "texts.tsv"),
+        "-m", "qkv", "train", "classify", str(models / "texts.tsv"),
         "--out", str(tmp_path / "m"), *TEXTS, "--steps", "2",
     ]  # fmt: skip
     environment = os.environ | {"OMP_NUM_THREADS": "1"}

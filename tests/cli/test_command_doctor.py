@@ -74,10 +74,10 @@ def test_without_its_model_it_says_so_and_fails(capsys, monkeypatch):
 
 
 def test_a_missing_package_is_no_failure_and_says_what_for(capsys, monkeypatch, shipped):
-    monkeypatch.setattr(doctor, "OPTIONAL_PACKAGES", {"no-such-package": "nothing at all"})
+    monkeypatch.setattr(doctor, "EXTRA_PACKAGES", {"no-such-package": "nothing at all"})
     assert run(["doctor"]) == 0
     output, _ = capsys.readouterr()
-    assert "missing  (for nothing at all; pip install 'qkv[tasks]')" in output
+    assert "missing  (for nothing at all; pip install no-such-package)" in output
 
 
 def test_a_missing_font_is_no_failure_and_says_what_to_install(capsys, monkeypatch, shipped):

@@ -10,7 +10,7 @@ import pytest
 from qkv.cli.run import run
 
 FAKE = [sys.executable, str(Path(__file__).with_name("fake_translator.py"))]
-REAL = [sys.executable, "-m", "qkv.cli"]
+REAL = [sys.executable, "-m", "qkv"]
 WITHOUT = """
 import sys
 
@@ -77,6 +77,26 @@ def test_an_error_that_is_no_users_mistake_is_not_hidden(monkeypatch):
         run(["doctor"])
 
 
+@pytest.mark.parametrize("flag", ["-h", "--help"])
+@pytest.mark.parametrize("command", [[], ["translate"], ["train"], ["train", "classify"]])
+def test_help_has_a_short_name_everywhere(capsys, command, flag):
+    assert run([*command, flag]) == 0
+    output, errors = capsys.readouterr()
+    assert " ".join(["Usage: qkv", *command]) in output
+    assert errors == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [("qkv tr", ["translate", "train"]), ("qkv train cl", ["classify", "classify-image"])],
+)
+def test_the_shell_completes_commands(words, found):
+    asked = {"_QKV_COMPLETE": "complete_bash", "COMP_WORDS": words}
+    asked["COMP_CWORD"] = str(len(words.split()) - 1)
+    status, output, errors = call(REAL, env=os.environ | asked)
+    assert (status, output.split(), errors) == (0, found, "")
+
+
 def test_help_needs_no_torch():
     program = (
         "import sys\n"
@@ -138,7 +158,7 @@ def test_input_that_is_not_text_is_one_line():
 @pytest.mark.parametrize(
     ("package", "arguments"),
     [
-        ("typer", ["--help"]),
+        ("typer", ["translate", "love"]),
         ("rich", ["translate", "--show", "love"]),
         ("matplotlib", ["translate", "--picture", "map.png", "love"]),
     ],
@@ -147,7 +167,7 @@ def test_a_missing_package_is_one_line_that_says_what_to_install(package, argume
     status, _, errors = without(package, *arguments)
     assert status == 1
     assert errors.startswith("qkv: ")
-    assert errors.endswith(f" needs {package}: pip install 'qkv[tasks]'\n")
+    assert errors.endswith(f" needs {package}: pip install {package}\n")
     assert errors.count("\n") == 1
 
 

@@ -7,14 +7,20 @@ from typing import Annotated
 import typer
 
 from qkv import __version__
+from qkv.cli.alone import ABOUT
 from qkv.cli.bench import bench
 from qkv.cli.classify import classify
-from qkv.cli.doctor import doctor
+from qkv.cli.doctor import report
 from qkv.cli.evaluate import evaluate
 from qkv.cli.train import app as train
 from qkv.cli.translate import translate
 
-app = typer.Typer(name="qkv", add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(
+    name="qkv",
+    help=ABOUT,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    pretty_exceptions_enable=False,
+)
 
 
 def _print_version(wanted: bool) -> None:
@@ -31,9 +37,15 @@ def qkv(
         typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version."),
     ] = False,
 ) -> None:
-    """Attention you can compose, train and look into."""
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
+
+
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Show versions, implementations, machine, model and fonts; exit with 1 if qkv cannot work."""
+    raise typer.Exit(report(as_json))
 
 
 app.command()(translate)

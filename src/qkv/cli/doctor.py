@@ -1,4 +1,4 @@
-"""`qkv doctor`: what is installed, what works and, where something does not, why."""
+"""What `qkv doctor` tells: what is installed, what works and, where something does not, why."""
 
 from __future__ import annotations
 
@@ -9,12 +9,8 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
 from pathlib import Path
-from typing import Annotated
 
-import typer
-
-from qkv.cli.packages import OPTIONAL_PACKAGES
-from qkv.tasks.optional import INSTALL
+from qkv._extras import EXTRA_PACKAGES, package_of
 
 _FAILED = 1
 
@@ -35,11 +31,9 @@ class Entry:
 Section = dict[str, Entry]
 
 
-def doctor(
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-) -> None:
-    """Show versions, implementations, machine, model and fonts; exit with 1 if qkv cannot work."""
-    report = {
+def report(as_json: bool = False) -> int:
+    """Print everything that was found and return the command's exit status; needs torch alone."""
+    found = {
         "versions": _versions(),
         "packages": _packages(),
         "implementations": _implementations(),
@@ -47,18 +41,18 @@ def doctor(
         "data": _models() | {"Chinese font": _font()},
     }
     if as_json:
-        typer.echo(json.dumps(_plain(report), ensure_ascii=False, indent=2))
+        print(json.dumps(_plain(found), ensure_ascii=False, indent=2))
     else:
-        typer.echo("\n\n".join(f"{title}\n{_lines(report[title])}" for title in report))
-    entries = [entry for section in report.values() for entry in section.values()]
-    if any(entry.essential and entry.value is None for entry in entries):
-        raise typer.Exit(_FAILED)
+        print("\n\n".join(f"{title}\n{_lines(found[title])}" for title in found))
+    entries = [entry for section in found.values() for entry in section.values()]
+    missing = any(entry.essential and entry.value is None for entry in entries)
+    return _FAILED if missing else 0
 
 
-def _plain(report: dict[str, Section]) -> dict[str, dict[str, dict[str, str | int | None]]]:
+def _plain(found: dict[str, Section]) -> dict[str, dict[str, dict[str, str | int | None]]]:
     return {
         title: {name: asdict(entry) for name, entry in section.items()}
-        for title, section in report.items()
+        for title, section in found.items()
     }
 
 
@@ -81,14 +75,14 @@ def _versions() -> Section:
 
 
 def _packages() -> Section:
-    return {name: _package(name, purpose) for name, purpose in OPTIONAL_PACKAGES.items()}
+    return {name: _package(name, purpose) for name, purpose in EXTRA_PACKAGES.items()}
 
 
 def _package(name: str, purpose: str) -> Entry:
     try:
         return Entry(installed_version(name), f"for {purpose}")
     except PackageNotFoundError:
-        return Entry(None, f"for {purpose}; {INSTALL}")
+        return Entry(None, f"for {purpose}; pip install {name}")
 
 
 def _implementations() -> Section:
@@ -132,6 +126,7 @@ def _font() -> Entry:
     try:
         from qkv.pictures.fonts import INSTALL_HINT, chinese_font
     except ModuleNotFoundError as missing:
-        return Entry(None, f"finding fonts needs {missing.name}; {INSTALL}")
+        package = package_of(missing.name or "")
+        return Entry(None, f"finding fonts needs {package}; pip install {package}")
     family = chinese_font()
     return Entry(family, "" if family else INSTALL_HINT)

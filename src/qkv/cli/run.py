@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from qkv._errors import UnsupportedError
-from qkv.cli.packages import OPTIONAL_PACKAGES
+from qkv._extras import EXTRA_PACKAGES, install, package_of
 from qkv.tasks.errors import TrainingError
-from qkv.tasks.optional import INSTALL
 
 FAILED = 1
 INTERRUPTED = 128 + signal.SIGINT
+_COMPLETE = "_QKV_COMPLETE"
 BROKEN_PIPE = 128 + 13  # what a shell reports for SIGPIPE, which Windows has no name for
 
 
@@ -47,10 +47,19 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _invoke(arguments: Sequence[str]) -> int:
-    import typer
+    try:
+        import typer
+    except ModuleNotFoundError:
+        from qkv.cli.alone import answer
 
+        status = answer(arguments)
+        if status is None:
+            raise
+        return status
     from qkv.cli.app import app
 
+    if _COMPLETE in os.environ:  # the shell asks what may follow, and typer answers and exits
+        app(prog_name="qkv")
     command = typer.main.get_command(app)
     try:
         with command.make_context("qkv", list(arguments)) as context:
@@ -81,12 +90,12 @@ def _describe(error: OSError) -> str:
 
 
 def _what_to_install(error: ImportError) -> str:
-    if INSTALL in str(error):
+    package = package_of(error.name or "")
+    if "pip install " in str(error):
         return str(error)
-    package = (error.name or "").partition(".")[0]
-    if package not in OPTIONAL_PACKAGES:
+    if package not in EXTRA_PACKAGES:
         raise error
-    return f"this needs {package}: {INSTALL}"
+    return f"this needs {package}: {install(package)}"
 
 
 def _finish_output() -> None:

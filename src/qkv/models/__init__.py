@@ -5,8 +5,9 @@ They are loaded when first named: the command reads the configs without waiting 
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from qkv._later import named_later
 
 if TYPE_CHECKING:
     from qkv.models.encoder_decoder import EncoderDecoder as EncoderDecoder
@@ -44,8 +45,4 @@ __all__ = [
     "TranslationModel",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+__getattr__, __dir__ = named_later(__name__, _HOMES)

@@ -8,8 +8,9 @@ matplotlib; each is imported when first named.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from qkv._later import named_later
 
 if TYPE_CHECKING:
     from qkv.pictures.figure import heatmap as heatmap
@@ -60,13 +61,4 @@ __all__ = [
     "text_html",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    try:
-        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-    except ModuleNotFoundError as missing:
-        raise ModuleNotFoundError(
-            f"{__name__}.{name} needs {missing.name}: pip install 'qkv[tasks]'", name=missing.name
-        ) from missing
+__getattr__, __dir__ = named_later(__name__, _HOMES)

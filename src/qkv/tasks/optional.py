@@ -5,8 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-_PACKAGES = {"PIL": "pillow"}  # where a package's name is not its module's
-INSTALL = "pip install 'qkv[tasks]'"
+from qkv._extras import install, package_of
 
 
 def needed(module: str) -> Any:
@@ -14,5 +13,5 @@ def needed(module: str) -> Any:
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        package = _PACKAGES.get(name := module.partition(".")[0], name)
-        raise ImportError(f"{package} is needed here and not installed; {INSTALL}") from error
+        package = package_of(module)
+        raise ImportError(f"{package} is needed here and missing: {install(package)}") from error

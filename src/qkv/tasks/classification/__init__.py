@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from qkv._later import named_later
 
 if TYPE_CHECKING:
     from qkv.tasks.classification.images.classifier import ClassifiedImage as ClassifiedImage
@@ -19,8 +20,5 @@ _HOMES = {
 }
 __all__ = ["ClassifiedImage", "ClassifiedText", "ImageLabeller", "TextLabeller"]
 
-
-def __getattr__(name: str) -> Any:  # so that the command reads the options without torch
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+# So that the command reads the options without waiting for torch.
+__getattr__, __dir__ = named_later(__name__, _HOMES)

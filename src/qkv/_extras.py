@@ -1,0 +1,45 @@
+"""The packages that the models, the pictures and the command need and the engine does not."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+# What each is for.
+EXTRA_PACKAGES = {
+    "accelerate": "training, on one device or several",
+    "matplotlib": "pictures",
+    "numpy": "pictures",
+    "pillow": "reading picture files",
+    "rich": "maps in the terminal, progress bars",
+    "sacrebleu": "BLEU",
+    "safetensors": "reading and writing models",
+    "tensorboard": "training logs",
+    "tokenizers": "cutting text into pieces",
+    "typer": "this command",
+}
+_MODULES = {"pillow": "PIL"}  # where a module's name is not its package's
+
+
+def package_of(module: str) -> str:
+    """The package that brings a module, whatever of it is named."""
+    name = module.partition(".")[0]
+    return next((package for package, own in _MODULES.items() if own == name), name)
+
+
+def install(missing: str = "") -> str:
+    """The command that installs a missing package, and with it all others that are missing.
+
+    It names the packages, not `qkv[tasks]`: where qkv came from, a folder or a wheel, is not where
+    the packages come from, and no index has it.
+    """
+    absent = [name for name in EXTRA_PACKAGES if name == missing or not _is_there(name)]
+    if missing and missing not in absent:
+        absent.append(missing)
+    return f"pip install {' '.join(absent)}"
+
+
+def _is_there(package: str) -> bool:
+    try:
+        return find_spec(_MODULES.get(package, package)) is not None
+    except (ImportError, ValueError):  # hidden or broken by whoever looks for it
+        return False
