@@ -1,6 +1,9 @@
 # Everything is installed in .venv and run from there. CI runs `make test`.
 
 PYTHON ?= python3
+# What pip is told to install torch: a requirement, a wheel, an index. Not given: what constraints.txt
+# pins, unless that would bring CUDA's packages unasked.
+TORCH ?=
 BIN := .venv/bin
 INSTALLED := .venv/installed.stamp
 DEVELOPMENT := .venv/development.stamp
@@ -38,16 +41,31 @@ format: $(DEVELOPMENT)
 clean:
 	rm -rf .venv build
 
-# torch comes first and pinned, so that nothing after it fetches another one.
+define CHOOSE
+Nothing was installed: for this Python pip finds no CPU build of torch, and the other one brings
+CUDA's packages, gigabytes. Choose with
+  make $(MAKECMDGOALS) TORCH="torch --index-url https://download.pytorch.org/whl/cpu"   (the CPU build)
+  make $(MAKECMDGOALS) TORCH="torch"                 (with CUDA; any requirement, wheel or option of pip)
+endef
+export CHOOSE
+
+# torch comes first, so that nothing after it fetches another one.
 $(INSTALLED): pyproject.toml constraints.txt CMakeLists.txt $(wildcard src/qkv/native/cpp/* src/qkv/native/cpp/*/*)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "qkv needs Python 3.11 or newer: make PYTHON=python3.11"; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --upgrade "pip>=25.1"
+ifeq ($(TORCH),)
+	@$(BIN)/pip install --quiet --dry-run --no-deps --report .venv/torch.json -c constraints.txt torch
+	@if [ "$$(uname -s)" = Linux ] && grep -Eq '"(nvidia|cuda)-' .venv/torch.json; then \
+		echo "$$CHOOSE"; exit 1; fi
 	$(BIN)/pip install --quiet -c constraints.txt torch
-	$(BIN)/pip install --quiet -c constraints.txt -e ".[tasks]"
+else
+	$(BIN)/pip install --quiet $(TORCH)
+endif
+	$(BIN)/pip install --quiet -e ".[tasks]"
 	touch $@
 
 $(DEVELOPMENT): $(INSTALLED)
-	$(BIN)/pip install --quiet -c constraints.txt --group dev
+	$(BIN)/pip install --quiet --group dev
 	touch $@

@@ -25,7 +25,7 @@ def small(*options):
 
 
 def test_it_prints_a_table_with_times_and_targets(capsys):
-    assert small() == 0
+    assert small("--targets") == 0
     output, _ = capsys.readouterr()
     assert "small: [1, 8, 16, 64]" in output
     assert "torch SDPA" in output
@@ -33,6 +33,21 @@ def test_it_prints_a_table_with_times_and_targets(capsys):
     assert "reached" in output
     assert f"torch {torch.__version__}" in output
     assert "limits of this machine: float32 products 1e+03 GFLOP/s" in output
+
+
+def test_targets_are_shown_only_when_asked_for(monkeypatch, tmp_path, capsys):
+    drawn = []
+    monkeypatch.setattr("qkv.pictures.save_picture", lambda figure, path: drawn.append(figure))
+    for options in ([], ["--targets"]):
+        assert small("--picture", str(tmp_path / "ratios.png"), *options) == 0
+        output, _ = capsys.readouterr()
+        shown = bool(options)
+        axes = drawn[-1].axes[0]
+        assert ("target" in output) is ("reached" in output) is shown
+        assert ("target" in axes.get_xlabel()) is shown
+        assert len(axes.collections) == 1 + shown
+        assert "small: [1, 8, 16, 64]" in output
+        assert "torch SDPA" in output
 
 
 def test_json_holds_machine_limits_and_every_sample(tmp_path, capsys):

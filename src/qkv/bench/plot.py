@@ -26,7 +26,7 @@ _TICKS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)
 
 
 def plot(results: Sequence[Result], machine: str) -> Figure:
-    """A row for each case, a mark for each peer, a short line where a target lies.
+    """A row for each case, a mark for each peer, a short line where a target lies if there is any.
 
     Raises ValueError when no peer was timed, so that there is nothing to draw.
     """
@@ -49,7 +49,8 @@ def plot(results: Sequence[Result], machine: str) -> Figure:
     axes.set_axisbelow(True)
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.tick_params(which="both", length=0)
-    axes.set_xlabel("times as quick as the peer (median of calls in turn); | is the target")
+    note = "; | is the target" if any(row.targets for row in rows) else ""
+    axes.set_xlabel(f"times as quick as the peer (median of calls in turn){note}")
     axes.set_title(f"qkv beside others\n{machine}", fontsize=10)
     figure.legend(loc="outside lower center", ncols=2, fontsize=9, frameon=False)
     return figure

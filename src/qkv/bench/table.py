@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from rich.markup import escape
 from rich.table import Table
@@ -15,17 +15,20 @@ _UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"))
 _REACHED = {True: "[green]reached[/]", False: "[red]not reached[/]", None: "[dim]not measured[/]"}
 
 
-def table(results: Iterable[Result]) -> Table:
-    """A line for qkv with rate and share, then one for each contender with ratio and target."""
+def table(results: Sequence[Result]) -> Table:
+    """A line for qkv with rate and share, then one for each contender with ratio and, where the
+    results have any, target."""
+    judged = any(result.targets for result in results)
     made = Table(title="qkv bench", caption="× : how many times as quick as this one qkv is")
     made.add_column("work", style="bold", overflow="fold")
     made.add_column("contender", overflow="fold")
     for name in ("median", "quartiles", "rate", "×"):
         made.add_column(name, justify="right", no_wrap=True)
-    made.add_column("target")
-    made.add_column("")
+    if judged:
+        made.add_column("target")
+        made.add_column("")
     for result in results:
-        _add(made, result)
+        _add(made, result, judged)
     return made
 
 
@@ -42,12 +45,15 @@ def limits_line(limits: dict[Limit, float]) -> str:
 
 
 def summary(results: Sequence[Result]) -> list[str]:
-    """How many targets were reached; then who was not timed, why, and in which works."""
+    """How many targets were reached, where the results have any; then who was not timed, why, and
+    in which works."""
     outcomes = Counter(verdict.reached for result in results for verdict in result.verdicts)
-    lines = [
-        f"targets: {outcomes[True]} reached, {outcomes[False]} not reached, "
-        f"{outcomes[None]} not measured"
-    ]
+    lines = []
+    if outcomes:
+        lines.append(
+            f"targets: {outcomes[True]} reached, {outcomes[False]} not reached, "
+            f"{outcomes[None]} not measured"
+        )
     absent: dict[tuple[str, str], dict[str, None]] = {}  # works in order
     for result in results:
         for entry in result.entries:
@@ -60,19 +66,19 @@ def summary(results: Sequence[Result]) -> list[str]:
     return lines
 
 
-def _add(made: Table, result: Result) -> None:
-    judged = {verdict.target.against: verdict for verdict in result.verdicts}
+def _add(made: Table, result: Result, judged: bool) -> None:
+    verdicts = {verdict.target.against: verdict for verdict in result.verdicts}
     shown = [entry for entry in result.entries if entry.timing or entry is result.qkv]
     for entry in shown:
         first, last = entry is shown[0], entry is shown[-1]
-        verdict = judged.get(result.limit or "") if first else judged.get(entry.name)
+        verdict = verdicts.get(result.limit or "") if first else verdicts.get(entry.name)
         made.add_row(
             escape(f"{result.work}: {result.case}") if first else "",
             escape(_name(result, entry, first)),
             *_times(entry),
             _rate(result, entry),
             "" if first else _number(result.ratio(entry)),
-            *_target(verdict),
+            *(_target(verdict) if judged else ()),
             end_section=last,
         )
 

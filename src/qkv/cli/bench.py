@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,6 +21,7 @@ _QUICK = "Short lengths, few rounds, and little that takes long to compile."
 _THREADS = "Threads of torch and of all peers; torch's own number unless told."
 _ROUNDS = "Calls of each contender at most; long ones get fewer."
 _JSON = "Write everything to a file: machine, limits, every sample."
+_TARGETS = "Show the targets that qkv sets itself, and which of them are reached."
 _PICTURE = "Draw the ratios to a .png, .svg or .pdf file."
 
 _FAILED = 1
@@ -34,6 +36,7 @@ def bench(
     rounds: Annotated[int | None, typer.Option(min=1, help=_ROUNDS)] = None,
     json: Annotated[Path | None, typer.Option(metavar="FILE", help=_JSON)] = None,
     picture: Annotated[Path | None, typer.Option(metavar="FILE", help=_PICTURE)] = None,
+    targets: Annotated[bool, typer.Option("--targets", help=_TARGETS)] = False,
 ) -> None:
     """Check qkv and its peers against the oracle, then time them in turn; exit with 1 if qkv is
     wrong."""
@@ -50,7 +53,7 @@ def bench(
         settings = Settings(_QUICK_ROUNDS, _QUICK_SECONDS, quick)
     if rounds is not None:
         settings = Settings(rounds, settings.seconds, quick)
-    report = _Report(settings)
+    report = _Report(settings, targets)
     try:
         report.measure(chosen, json)
     finally:  # an interrupt keeps what was measured so far
@@ -88,10 +91,10 @@ def _works(names: list[str]) -> list[Work]:
 class _Report:
     """What is known of the machine and what was measured so far."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, targets: bool) -> None:
         from qkv.bench.machine import machine
 
-        self.settings = settings
+        self.settings, self.targets = settings, targets
         self.machine = machine()
         self.limits: dict[Limit, float] = {}
         self.results: list[Result] = []
@@ -123,7 +126,7 @@ class _Report:
             from qkv.bench.plot import plot
             from qkv.pictures import save_picture
 
-            save_picture(plot(self.results, self._heading()), picture)
+            save_picture(plot(self._shown(), self._heading()), picture)
 
     def _write(self, json: Path | None) -> None:
         if json is not None:
@@ -139,9 +142,13 @@ class _Report:
         console = Console()
         if not console.is_terminal:
             console = Console(width=_NARROWEST)
-        console.print(table(self.results))
-        for line in (*summary(self.results), self._heading(), limits_line(self.limits)):
+        shown = self._shown()
+        console.print(table(shown))
+        for line in (*summary(shown), self._heading(), limits_line(self.limits)):
             console.print(line, highlight=False, markup=False)
+
+    def _shown(self) -> list[Result]:
+        return self.results if self.targets else [replace(r, targets=()) for r in self.results]
 
     def _heading(self) -> str:
         found = self.machine
