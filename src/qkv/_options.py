@@ -71,7 +71,7 @@ class Options:
     def __post_init__(self) -> None:
         for name, kind, rule in _rules(type(self)):
             value = getattr(self, name)
-            problem = _problem(value, kind, rule)
+            problem = problem_with(value, kind, rule)
             if problem:
                 raise ValueError(f"{type(self).__name__}: {name} must be {problem}; got {value!r}")
 
@@ -81,6 +81,11 @@ def options_of(cls: type) -> Iterator[tuple[str, Any, Rule]]:
     return (found for found in _rules(cls) if found[2].help)
 
 
+def smallest(cls: type) -> dict[str, Any]:
+    """The lowest values of a dataclass's fields that no user chooses."""
+    return {name: rule.at_least for name, _, rule in _rules(cls) if not rule.help}
+
+
 def _rules(cls: type) -> Iterator[tuple[str, Any, Rule]]:
     kinds = get_type_hints(cls)
     for one in fields(cls):  # pyright: ignore[reportArgumentType]
@@ -88,7 +93,7 @@ def _rules(cls: type) -> Iterator[tuple[str, Any, Rule]]:
             yield one.name, kinds[one.name], one.metadata["rule"]
 
 
-def _problem(value: Any, kind: Any, rule: Rule) -> str:
+def problem_with(value: Any, kind: Any, rule: Rule) -> str:
     """What a value must be and is not; empty where it is."""
     if kind is bool:
         return "" if type(value) is bool else "true or false"

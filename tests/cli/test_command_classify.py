@@ -267,10 +267,10 @@ def test_evaluation_tells_the_accuracy(models, capsys, kind, data):
 @pytest.mark.parametrize(
     ("command", "options", "status", "message"),
     [
-        ("classify", ["--window", "4"], 1, "window has no meaning with the encoder lstm"),
+        ("classify", ["--window", "4"], 2, "--window has no meaning with the --encoder lstm"),
         ("classify", ["--encoder", "cnn"], 2, "'cnn' is not one of"),
         ("classify", ["--longest", "0"], 2, "Invalid value for '--longest'"),
-        ("classify-image", ["--warmup", "3"], 1, "warmup has no meaning with the schedule one-cy"),
+        ("classify-image", ["--warmup", "3"], 2, "--warmup has no meaning with the --schedule one"),
         ("classify-image", ["--size", "2"], 2, "Invalid value for '--size'"),
         ("classify-image", ["--architecture", "vit", "--patch", "5"], 1, "patch must divide"),
     ],

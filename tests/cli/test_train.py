@@ -1,6 +1,7 @@
 """`qkv train translate` and `qkv evaluate` as a user runs them."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -100,12 +101,23 @@ def test_another_run_in_the_folder_is_left_alone(data, tmp_path, capsys, changes
 @pytest.mark.parametrize(
     ("options", "status", "message"),
     [
-        (["--minutes", "-1"], 1, "minutes must be positive; got -1.0"),
-        (["--dropout", "1", "--validation-share", "0.2"], 1, "dropout must be in [0, 1); got 1.0"),
-        (["--label-smoothing", "nan"], 1, "label_smoothing must be in [0, 1); got nan"),
-        (["--test-share", "2"], 1, "test_share must be in [0, 1); got 2.0"),
-        (["--learning-rate", "nan"], 1, "learning_rate must be positive; got nan"),
-        (["--seed", "4294967296"], 1, "seed must be an int in [0, 4294967296)"),
+        (["--minutes", "-1"], 2, "'--minutes': must be positive; got -1.0"),
+        (["--dropout", "1"], 2, "'--dropout': must be in [0, 1); got 1.0"),
+        (["--label-smoothing", "nan"], 2, "'--label-smoothing': must be in [0, 1); got nan"),
+        (["--test-share", "2"], 2, "'--test-share': must be in [0, 1); got 2.0"),
+        (["--learning-rate", "nan"], 2, "'--learning-rate': must be positive; got nan"),
+        (["--clip", "0"], 2, "'--clip': must be positive; got 0.0"),
+        (["--seed", "4294967296"], 2, "'--seed': must be an int in [0, 4294967296)"),
+        (
+            ["--validation-share", "0.6", "--test-share", "0.5"],
+            2,
+            "--validation-share and --test-share must leave something to train on",
+        ),
+        (
+            ["--schedule", "one-cycle"],
+            2,
+            "--warmup has no meaning with the --schedule one-cycle",
+        ),
         (["--validation", "absent.tsv"], 1, "absent.tsv"),
         (["--resume"], 1, "holds no run to resume"),
         (
@@ -114,9 +126,9 @@ def test_another_run_in_the_folder_is_left_alone(data, tmp_path, capsys, changes
             "no longer finite after step 1",
         ),
         (
-            ["--score", "dot", "--validation-share", "0.2"],
-            1,
-            "score has no meaning with the decoder attention; got 'dot'",
+            ["--score", "dot"],
+            2,
+            "--score has no meaning with the --decoder attention; got 'dot'",
         ),
         (["--score", "cosine"], 2, "'cosine' is not one of"),
         (["--epochs", "0"], 2, "Invalid value for '--epochs'"),
@@ -127,6 +139,30 @@ def test_a_mistake_is_one_line(data, tmp_path, capsys, options, status, message)
     line = capsys.readouterr().err.splitlines()[-1]
     assert line.startswith("qkv: ")
     assert message in line
+
+
+@pytest.mark.parametrize(
+    "options",
+    [["--minutes", "-1"], ["--heads", "0"], ["--dropout", "1"], ["--score", "dot"],
+     ["--test-share", "0.99"], ["--length-penalty", "-1"]],
+)  # fmt: skip
+def test_a_bad_value_is_told_before_the_data_are_read(tmp_path, capsys, options):
+    assert train(tmp_path / "absent.tsv", "--out", tmp_path / "out", *options) == 2
+    assert options[0] in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["translate", "classify", "classify-image"])
+def test_help_lists_the_settings_in_groups(capsys, command):
+    assert run(["train", command, "--help"]) == 0
+    output, _ = capsys.readouterr()
+    titles = re.findall(r"─ ([A-Z][a-z]+) ─", output)
+    task = {"translate": "Translation", "classify": "Texts", "classify-image": "Pictures"}
+    assert titles == ["Arguments", "Options", "Data", "Training", task[command], "Model"]
+    groups = dict(zip(titles, re.split(r"─ [A-Z][a-z]+ ─", output)[1:], strict=True))
+    homes = {"--out": "Options", "--validation-share": "Data", "--warmup": "Training"}
+    homes |= {"--label-smoothing": task[command], "--dropout": "Model"}
+    for flag, title in homes.items():
+        assert [name for name in titles if f" {flag} " in groups[name]] == [title]
 
 
 def test_bad_data_is_one_line_with_file_and_line_number(tmp_path, capsys):

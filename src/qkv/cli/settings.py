@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import enum
 import inspect
+import re
 import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, TypeVar, get_type_hints
 
 import typer
 
-from qkv._options import Rule, options_of
+from qkv._options import Rule, options_of, problem_with, smallest
+
+T = TypeVar("T")
 
 _CONFIG = "TOML file with any of these settings; what is given here wins over the file."
 
@@ -28,19 +31,34 @@ class Given:
         # A list that is not given is None here, and empty there.
         return {k: v for k, v in given.items() if v is not None or _default(group, k) is None}
 
+    def make(self, group: type[T], *first: Any, **changed: Any) -> T:
+        """A group of its options, after its `first` fields; what does not go together is a mistake
+        told by the flags' names."""
+        try:
+            return group(*first, **self.of(group) | changed)
+        except ValueError as error:
+            raise typer.BadParameter(_by_flags(str(error), group)) from error
+
+    def sizes(self, group: type) -> dict[str, Any]:
+        """The values of a model's options, checked before the data say what else it needs."""
+        if self._values.get("start_from") is None:  # otherwise that model's sizes are taken
+            self.make(group, **smallest(group))
+        return self.of(group)
+
 
 def declared(
-    *groups: type, defaults: Mapping[str, Any] | None = None
+    groups: Mapping[str, type], defaults: Mapping[str, Any] | None = None
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command an option for each option of these dataclasses, and `--config`.
+    """Give a command an option for each option of these dataclasses, and `--config`; the help lists
+    them under the groups' titles.
 
     The command's last parameter, `given`, takes the values. `defaults` are this command's own.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         own = [p for p in _parameters(command) if p.name != "given"]
-        made = [_parameter(*option, group, defaults or {}) for group in groups
-                for option in options_of(group)]  # fmt: skip
+        made = [_parameter(*option, group, defaults or {}, title)
+                for title, group in groups.items() for option in options_of(group)]  # fmt: skip
 
         def run(**values: Any) -> None:
             values.pop("config")
@@ -65,12 +83,16 @@ def _parameters(command: Callable[..., None]) -> list[inspect.Parameter]:
 
 
 def _parameter(
-    name: str, kind: Any, rule: Rule, group: type, defaults: Mapping[str, Any]
+    name: str, kind: Any, rule: Rule, group: type, defaults: Mapping[str, Any], title: str
 ) -> inspect.Parameter:
     default = defaults.get(name, _default(group, name))
-    option = typer.Option(help=rule.help)
-    if kind in (int, int | None) and rule.at_least is not None:
-        option = typer.Option(help=rule.help, min=int(rule.at_least))
+    whole = kind in (int, int | None) and rule.at_least is not None
+    option = typer.Option(
+        help=rule.help,
+        rich_help_panel=title,
+        min=int(rule.at_least or 0) if whole else None,
+        callback=_check(kind, rule),
+    )
     if rule.choices:
         choice: Any = enum.StrEnum(name, {value: value for value in rule.choices})
         kind = choice | None if default is None else choice
@@ -78,6 +100,26 @@ def _parameter(
     return inspect.Parameter(
         name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option]
     )
+
+
+def _check(kind: Any, rule: Rule) -> Callable[[Any], Any]:
+    """What an option's value must be is checked as it is read, so that the flag is named."""
+
+    def check(value: Any) -> Any:
+        problem = "" if value is None else problem_with(_plain(value), kind, rule)
+        if problem:
+            raise typer.BadParameter(f"must be {problem}; got {value!r}")
+        return value
+
+    return check
+
+
+def _by_flags(message: str, group: type) -> str:
+    """A dataclass's complaint with the names of flags in place of those of fields."""
+    message = message.removeprefix(f"{group.__name__}: ")
+    for name, _, _ in options_of(group):
+        message = re.sub(rf"\b(?<![-_]){name}\b(?!-)", f"--{name.replace('_', '-')}", message)
+    return message
 
 
 def _default(group: type, name: str) -> Any:

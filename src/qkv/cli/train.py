@@ -39,7 +39,15 @@ Images = Annotated[
 
 
 @app.command()
-@declared(pairs.Data, Settings, pairs.Options, SequenceToSequenceConfig, defaults=pairs.DEFAULTS)
+@declared(
+    {
+        "Data": pairs.Data,
+        "Training": Settings,
+        "Translation": pairs.Options,
+        "Model": SequenceToSequenceConfig,
+    },
+    pairs.DEFAULTS,
+)
 def translate(
     train: Pairs, out: Out, threads: Threads = None, resume: Resume = False, *, given: Given
 ) -> None:
@@ -48,18 +56,26 @@ def translate(
     from qkv.tasks.translation.training import train_translator
 
     train_translator(
-        pairs.Data(train, **given.of(pairs.Data)),
+        given.make(pairs.Data, train),
         out,
-        Settings(**_limited(given.of(Settings))),
-        pairs.Options(**given.of(pairs.Options)),
-        given.of(SequenceToSequenceConfig),
+        given.make(Settings, **_limits(given)),
+        given.make(pairs.Options),
+        given.sizes(SequenceToSequenceConfig),
         resume=resume,
         say=_say,
     )
 
 
 @app.command()
-@declared(texts.Data, Settings, texts.Options, TextClassifierConfig, defaults=texts.DEFAULTS)
+@declared(
+    {
+        "Data": texts.Data,
+        "Training": Settings,
+        "Texts": texts.Options,
+        "Model": TextClassifierConfig,
+    },
+    texts.DEFAULTS,
+)
 def classify(
     train: Texts, out: Out, threads: Threads = None, resume: Resume = False, *, given: Given
 ) -> None:
@@ -68,18 +84,26 @@ def classify(
     from qkv.tasks.classification.text.training import train_text_classifier
 
     train_text_classifier(
-        texts.Data(train, **given.of(texts.Data)),
+        given.make(texts.Data, train),
         out,
-        Settings(**_limited(given.of(Settings))),
-        texts.Options(**given.of(texts.Options)),
-        given.of(TextClassifierConfig),
+        given.make(Settings, **_limits(given)),
+        given.make(texts.Options),
+        given.sizes(TextClassifierConfig),
         resume=resume,
         say=_say,
     )
 
 
 @app.command("classify-image")
-@declared(images.Data, Settings, images.Options, ImageClassifierConfig, defaults=images.DEFAULTS)
+@declared(
+    {
+        "Data": images.Data,
+        "Training": Settings,
+        "Pictures": images.Options,
+        "Model": ImageClassifierConfig,
+    },
+    images.DEFAULTS,
+)
 def classify_image(
     train: Images, out: Out, threads: Threads = None, resume: Resume = False, *, given: Given
 ) -> None:
@@ -88,11 +112,11 @@ def classify_image(
     from qkv.tasks.classification.images.training import train_image_classifier
 
     train_image_classifier(
-        images.Data(train, **given.of(images.Data)),
+        given.make(images.Data, train),
         out,
-        Settings(**_limited(given.of(Settings))),
-        images.Options(**given.of(images.Options)),
-        given.of(ImageClassifierConfig),
+        given.make(Settings, **_limits(given)),
+        given.make(images.Options),
+        given.sizes(ImageClassifierConfig),
         resume=resume,
         say=_say,
     )
@@ -105,10 +129,10 @@ def _use(threads: int | None) -> None:
         torch.set_num_threads(threads)
 
 
-def _limited(settings: dict[str, Any]) -> dict[str, Any]:
-    if all(settings[name] is None for name in LIMITS):
-        return settings | {"epochs": _EPOCHS}
-    return settings
+def _limits(given: Given) -> dict[str, Any]:
+    """The limit of a run that is given none."""
+    settings = given.of(Settings)
+    return {"epochs": _EPOCHS} if all(settings[name] is None for name in LIMITS) else {}
 
 
 def _say(line: str) -> None:
