@@ -10,14 +10,14 @@ import pytest
 from qkv._extras import EXTRA_PACKAGES, install
 
 ALONE = """
-import sys
+from importlib.machinery import PathFinder
 
-class Absent:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {modules!r}:
-            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+find = PathFinder.find_spec
 
-sys.meta_path.insert(0, Absent())
+def find_spec(name, path=None, target=None):
+    return None if name.partition(".")[0] in {modules!r} else find(name, path, target)
+
+PathFinder.find_spec = find_spec
 """
 MODULES = ["PIL" if name == "pillow" else name for name in EXTRA_PACKAGES]
 EVERYTHING = f"pip install {' '.join(EXTRA_PACKAGES)}"
