@@ -1,7 +1,11 @@
 """The classifier of reviews that ships with the package."""
 
+from pathlib import Path
+
 from qkv.tasks.classification import TextLabeller
 from qkv.tasks.classification.text.classifier import SHIPPED
+
+SHORT = Path(__file__).parents[2] / "data" / "short_reviews.tsv"
 
 
 def test_it_tells_praise_from_blame_and_looks_where_it_is_said():
@@ -15,6 +19,19 @@ def test_it_tells_praise_from_blame_and_looks_where_it_is_said():
     assert (praise.label, blame.label) == ("pos", "neg")
     weights = dict(zip(praise.words, praise.weights.tolist(), strict=True))
     assert weights["superb."] == max(weights.values())
+
+
+def test_short_reviews_are_right_as_often_as_its_card_says():
+    lines = SHORT.read_text(encoding="utf-8").splitlines()
+    labels, texts = zip(*(line.split("\t") for line in lines), strict=True)
+    found = TextLabeller.load().classify(texts)
+    right = {
+        label: sum(label == mine == one.label for mine, one in zip(labels, found, strict=True))
+        for label in ("pos", "neg")
+    }
+    assert right == {"pos": 14, "neg": 19}
+    card = (SHIPPED / "README.md").read_text(encoding="utf-8")
+    assert "14 of 20 in praise and 19 of 20 in blame" in card
 
 
 def test_it_has_at_most_five_million_parameters():
