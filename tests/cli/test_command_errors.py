@@ -185,6 +185,15 @@ def test_without_a_font_the_picture_warns_in_one_line(tmp_path):
     assert errors.count("\n") <= 1
 
 
+def test_a_missing_font_is_told_once_in_a_run(tmp_path):
+    texts = ["a\U00030000", "b\U00030001", "c\U00030002"]  # rare ideographs, in no common font
+    status, output, errors = call(FAKE, "translate", "--picture", "map.png", *texts, cwd=tmp_path)
+    assert (status, output) == (0, "a\nb\nc\n")
+    assert errors == "" or errors.startswith("qkv: warning: no installed font has 1 of the")
+    assert errors.count("\n") <= 1
+    assert len(list(tmp_path.iterdir())) == 3
+
+
 @pytest.mark.parametrize("content", [None, "", "{}", "[]", "not json"])
 def test_a_folder_that_is_no_model_is_one_line(tmp_path, content):
     if content is not None:

@@ -141,6 +141,17 @@ def test_a_mistake_is_one_line(data, tmp_path, capsys, options, status, message)
     assert message in line
 
 
+def test_a_finished_run_that_is_resumed_says_so(data, tmp_path, capsys):
+    arguments = [data, "--out", tmp_path / "out", "--validation-share", 0.2, "--steps"]
+    said = "nothing left to train: the run ended after step 1, "
+    assert train(*arguments, 1) == 0
+    assert said not in capsys.readouterr().err
+    assert train(*arguments, 1, "--resume") == 0
+    assert said in capsys.readouterr().err
+    assert train(*arguments, 2, "--resume") == 0
+    assert said not in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "options",
     [["--minutes", "-1"], ["--heads", "0"], ["--dropout", "1"], ["--score", "dot"],

@@ -19,5 +19,20 @@ def main() -> NoReturn:
     ):
         if stream is not None:  # closed by the caller
             stream.reconfigure(encoding=encoding)  # pyright: ignore[reportAttributeAccessIssue]
-    warnings.formatwarning = lambda message, *_, **__: f"qkv: warning: {message}\n"
+    warnings.showwarning = _Warnings().show
     sys.exit(run(sys.argv[1:]))
+
+
+class _Warnings:
+    """Warnings in one line each; one of ours, such as that of a missing font, once in a run."""
+
+    def __init__(self) -> None:
+        self.told: set[type[Warning]] = set()
+
+    def show(
+        self, message: Warning | str, category: type[Warning], *_: object, **__: object
+    ) -> None:
+        ours = category.__module__.partition(".")[0] == "qkv"
+        if sys.stderr is not None and not (ours and category in self.told):
+            print(f"qkv: warning: {message}", file=sys.stderr)
+        self.told.add(category)

@@ -39,6 +39,10 @@ INSTALL_HINT = (
 )
 
 
+class MissingCharacters(UserWarning):
+    """No installed font has some characters of a picture."""
+
+
 @dataclass(frozen=True)
 class FontChoice:
     """Font families to try in order, and the characters that none of the installed fonts has."""
@@ -57,10 +61,10 @@ class FontChoice:
         """What matplotlib is told to draw a text of so many points with these fonts."""
         return {"family": list(self.families), "fontsize": size, "parse_math": False}
 
-    def complaint(self) -> str:
+    def complaint(self) -> MissingCharacters:
         """What to tell the user when characters are missing."""
         some = " ".join(self.missing[:10]) + (" …" if len(self.missing) > 10 else "")
-        return (
+        return MissingCharacters(
             f"no installed font has {len(self.missing)} of the characters in the picture ({some}); "
             f"they are drawn as code points: {INSTALL_HINT}"
         )

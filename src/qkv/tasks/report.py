@@ -62,6 +62,13 @@ class Report:
             f"train loss {mean:.3f}  {listed}{'  (best)' if best else ''}"
         )
 
+    def over_already(self, at: Position) -> None:
+        """That a run which was resumed had come to its end before."""
+        self.display.say(
+            f"nothing left to train: the run ended after step {at.step}, "
+            f"{at.seconds / 60:.1f} min; a higher limit goes on"
+        )
+
     def stopped(self, worse: int) -> None:
         """Why a run ends before its limits."""
         self.display.say(f"stopped: no better for {worse} validations")

@@ -109,6 +109,8 @@ class _Run:
     def go(self) -> dict[str, float]:
         if self.at.step == 0:
             self._save()  # a run killed early can be resumed too
+        elif self._is_over() and self.at.validated == self.at.step:
+            self.report.over_already(self.at)
         while not self._is_over() or self.at.validated != self.at.step:
             self._epoch()
             self._validate()
