@@ -19,7 +19,7 @@ from torch.utils.checkpoint import checkpoint
 
 from ._autocast import autocast_off
 from ._errors import UnsupportedError
-from ._tensors import accumulation_dtype, inside_transform
+from ._tensors import accumulation_dtype, inside_transform, is_concrete
 from ._tiling import Axes, Block, Tiling
 
 # How much more room a block needs when it is also differentiated.
@@ -112,11 +112,8 @@ class BlockMap:
 
         def function(block: Block, *pieces: Tensor) -> tuple[Tensor, ...]:
             primal = self._restricted(block, pieces[:count], wanted, seeded)
-            points = (pieces[i] for i in wanted)
-            results, pull = torch.func.vjp(primal, *(_accumulated(p) for p in points))[:2]
-            seeds = zip(pieces[count:], results, strict=True)
-            # What a block gives may be broadcast into its place in the output.
-            return pull(tuple(seed.sum_to_size(r.shape).to(r.dtype) for seed, r in seeds))
+            points = tuple(_accumulated(pieces[i]) for i in wanted)
+            return _pulled(primal, points, pieces[count:])
 
         return BlockMap(
             function,
@@ -223,6 +220,32 @@ class _Differentiable(torch.autograd.Function):
         )
         outputs = _Differentiable.apply(blocks.batched(dims, info.batch_size), *moved)
         return outputs, (0,) * len(outputs)
+
+
+def _pulled(
+    primal: BlockFunction, points: tuple[Tensor, ...], seeds: tuple[Tensor, ...]
+) -> tuple[Tensor, ...]:
+    """The vector-Jacobian product of a function of one block."""
+
+    # What a block gives may be broadcast into its place in the output.
+    def fitted(results: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        pairs = zip(seeds, results, strict=True)
+        return tuple(seed.sum_to_size(r.shape).to(r.dtype) for seed, r in pairs)
+
+    tensors = (*points, *seeds)
+    if not is_concrete(*tensors) or any(tensor.requires_grad for tensor in tensors):
+        results, pull = torch.func.vjp(primal, *points)[:2]
+        return pull(fitted(results))
+    # Nothing is derived of this again, so autograd itself serves. It takes what torch.func does
+    # not: an autograd Function of a user's that has no `setup_context`.
+    with torch.enable_grad():
+        leaves = tuple(point.detach().requires_grad_() for point in points)
+        results = primal(*leaves)
+    moving = [(r, s) for r, s in zip(results, fitted(results), strict=True) if r.requires_grad]
+    if not moving:
+        return tuple(torch.zeros_like(point) for point in points)
+    ends, starts = zip(*moving, strict=True)
+    return torch.autograd.grad(ends, leaves, starts, materialize_grads=True)
 
 
 def _pushed(

@@ -47,13 +47,14 @@ class _Substitution(TorchFunctionMode):
         pairs = zip(captured, lifted, strict=True)
         self.lifted = {id(original): replacement for original, replacement in pairs}
         self.what = what
+        # Blocks are first computed without gradients: whoever asks for one then is a stranger.
+        self.blind = not torch.is_grad_enabled()
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         def place(tensor: Tensor) -> Tensor:
             if id(tensor) in self.lifted:
                 return self.lifted[id(tensor)]
-            # Blocks are first computed without gradients: whoever asks for one then is a stranger.
-            if tensor.requires_grad and not torch.is_grad_enabled() and is_concrete(tensor):
+            if self.blind and tensor.requires_grad and is_concrete(tensor):
                 raise _missed(self.what, tensor)
             return tensor
 
