@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
 from .._tensors import accumulation_dtype
 from . import between
 from .compiled import kernels
+from .huge import redo_smaller
 from .inputs import check_saved, dense, every_key, gradients_by, lead_of, request_of
 from .request import TYPES, Bias, Request
 
@@ -56,7 +59,13 @@ def forward(
     asked = request_of(lead, query, key, value, scale, intervals)
     _put_between("forward", asked, bits, biases, positions)
     asked.output, asked.logsumexp = output, logsumexp
+
     kernels().forward(asked)
+
+    def run(value: Tensor) -> None:
+        kernels().forward(replace(asked, value=dense(value)))
+
+    redo_smaller(run, value, output)
     return output, logsumexp
 
 
@@ -83,17 +92,22 @@ def plain_forward(
     lead = query.shape[:-1]
     output = query.new_empty(*lead, value.shape[-1], dtype=accumulation_dtype(query.dtype))
     logsumexp = torch.empty(lead, dtype=torch.float64) if with_logsumexp else None
-    kernels().plain_forward(
-        dense(query),
-        dense(key),
-        dense(value),
-        output,
-        logsumexp,
-        every_key(key.shape[-2]) if intervals is None else intervals,
-        TYPES.index(query.dtype),
-        scale,
-        torch.get_num_threads(),
-    )
+
+    def run(value: Tensor) -> None:
+        kernels().plain_forward(
+            dense(query),
+            dense(key),
+            dense(value),
+            output,
+            logsumexp,
+            every_key(key.shape[-2]) if intervals is None else intervals,
+            TYPES.index(query.dtype),
+            scale,
+            torch.get_num_threads(),
+        )
+
+    run(value)
+    redo_smaller(run, value, output)
     return output, logsumexp
 
 

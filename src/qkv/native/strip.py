@@ -15,6 +15,7 @@ from torch import Tensor
 from .._tensors import accumulation_dtype
 from . import between
 from .compiled import kernels
+from .huge import redo_smaller
 from .inputs import check_saved, dense, gradients_by, lead_of, request_of
 from .request import NORMALIZERS, Bias, Request
 
@@ -69,6 +70,11 @@ def strip_forward(
     asked = _staged("strip_forward", lead, query, key, value, scale, stages)
     asked.output, asked.logsumexp = output, logsumexp
     kernels().strip_forward(asked)
+
+    def run(value: Tensor) -> None:
+        kernels().strip_forward(replace(asked, value=dense(value)))
+
+    redo_smaller(run, value, output)
     return output, logsumexp
 
 

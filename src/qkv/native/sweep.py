@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
@@ -10,6 +10,7 @@ from torch import Tensor
 from .._tensors import accumulation_dtype
 from ..measures.pool import cells_of_map
 from .compiled import kernels
+from .huge import redo_smaller
 from .inputs import dense, lead_of
 from .request import TYPES, Request, Statistics
 from .strip import Stages, _staged
@@ -57,6 +58,14 @@ def sweep(
     if 0 in (*lead, key.shape[-2]):
         return _of_nothing(found)
     kernels().strip_forward(asked)
+    if value is not None and found.output is not None:
+        statistics = Statistics()  # they are told already
+
+        def run(value: Tensor) -> None:
+            again = replace(asked, value=dense(value), statistics=statistics)
+            kernels().strip_forward(again)
+
+        redo_smaller(run, value, found.output)
     if wanted.pool is not None and wanted.pool[2] == "mean":
         assert found.pool is not None
         found.pool /= cells_of_map(wanted.pool[:2], lead[3], key.shape[-2], key.device)
