@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
 from torch import Tensor
 
@@ -60,12 +58,12 @@ def forward(
     _put_between("forward", asked, bits, biases, positions)
     asked.output, asked.logsumexp = output, logsumexp
 
-    kernels().forward(asked)
+    def run(value: Tensor) -> bool:
+        asked.value = dense(value)
+        return kernels().forward(asked)
 
-    def run(value: Tensor) -> None:
-        kernels().forward(replace(asked, value=dense(value)))
-
-    redo_smaller(run, value, output)
+    if not run(value):
+        redo_smaller(run, value, output)
     return output, logsumexp
 
 
@@ -93,8 +91,8 @@ def plain_forward(
     output = query.new_empty(*lead, value.shape[-1], dtype=accumulation_dtype(query.dtype))
     logsumexp = torch.empty(lead, dtype=torch.float64) if with_logsumexp else None
 
-    def run(value: Tensor) -> None:
-        kernels().plain_forward(
+    def run(value: Tensor) -> bool:
+        return kernels().plain_forward(
             dense(query),
             dense(key),
             dense(value),
@@ -106,8 +104,8 @@ def plain_forward(
             torch.get_num_threads(),
         )
 
-    run(value)
-    redo_smaller(run, value, output)
+    if not run(value):
+        redo_smaller(run, value, output)
     return output, logsumexp
 
 

@@ -8,24 +8,21 @@ from math import isfinite
 import torch
 from torch import Tensor
 
-from .._tensors import sums_are_finite
 
-
-def redo_smaller(run: Callable[[Tensor], None], value: Tensor, output: Tensor) -> None:
-    """Has `run(value)` write the output again with smaller values, and makes it larger, where it is
-    not finite although the values may be: weights that sum to one leave them as large as they are.
+def redo_smaller(run: Callable[[Tensor], object], value: Tensor, output: Tensor) -> None:
+    """Has `run(value)` write an output that is not finite again with smaller values, where these
+    may be why, and makes it larger: weights that sum to one leave values as large as they are.
 
     The factor is a power of two, so nothing is rounded but what is vanishingly small beside the
-    largest value.
+    largest value. What was finite stays as it was.
     """
-    if sums_are_finite(output):
-        return
     largest = value.detach().nan_to_num(0, 0, 0).abs().max().item()
     keys = value.shape[-2]
     most = torch.finfo(output.dtype).max
     if isfinite(largest * keys) and largest * keys < most / 2:
         return
     factor = 2.0 ** -(keys.bit_length() + 1)
+    before = output.clone()
     run(value * factor)
     # Rounding may have lifted a mean of the largest number by a few units in its last place.
     limit = most * factor
@@ -33,3 +30,4 @@ def redo_smaller(run: Callable[[Tensor], None], value: Tensor, output: Tensor) -
     over &= output.abs() <= limit * (1 + 64 * torch.finfo(output.dtype).eps)
     torch.where(over, output.clamp(-limit, limit), output, out=output)
     output /= factor
+    torch.where(before.isfinite(), before, output, out=output)

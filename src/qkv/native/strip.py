@@ -69,12 +69,13 @@ def strip_forward(
         return output.zero_(), logsumexp
     asked = _staged("strip_forward", lead, query, key, value, scale, stages)
     asked.output, asked.logsumexp = output, logsumexp
-    kernels().strip_forward(asked)
 
-    def run(value: Tensor) -> None:
-        kernels().strip_forward(replace(asked, value=dense(value)))
+    def run(value: Tensor) -> bool:
+        asked.value = dense(value)
+        return kernels().strip_forward(asked)
 
-    redo_smaller(run, value, output)
+    if not run(value):
+        redo_smaller(run, value, output)
     return output, logsumexp
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -57,15 +57,15 @@ def sweep(
     asked.statistics, asked.output, asked.logsumexp = found, found.output, found.logsumexp
     if 0 in (*lead, key.shape[-2]):
         return _of_nothing(found)
-    kernels().strip_forward(asked)
-    if value is not None and found.output is not None:
-        statistics = Statistics()  # they are told already
 
-        def run(value: Tensor) -> None:
-            again = replace(asked, value=dense(value), statistics=statistics)
-            kernels().strip_forward(again)
+    def run(value: Tensor) -> bool:
+        asked.value = dense(value)
+        finite = kernels().strip_forward(asked)
+        asked.statistics = Statistics()  # they are told by now
+        return finite
 
-        redo_smaller(run, value, found.output)
+    if not run(values) and found.output is not None:
+        redo_smaller(run, values, found.output)
     if wanted.pool is not None and wanted.pool[2] == "mean":
         assert found.pool is not None
         found.pool /= cells_of_map(wanted.pool[:2], lead[3], key.shape[-2], key.device)

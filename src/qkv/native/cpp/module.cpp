@@ -12,6 +12,7 @@
 
 #include "instruction_sets.h"  // made by the build: QKV_FOR_EACH_ISA(of) calls of(isa) for each
 #include "calls.h"
+#include "finite.h"
 #include "parse.h"
 
 namespace qkv {
@@ -82,17 +83,25 @@ bool is_decode(const Request& request) {
            request.bias_count == 0 && !request.bits.data;
 }
 
-void run_forward(const Request& request) {
+// Passes forward tell whether all of the output is finite.
+bool run_forward(const Request& request) {
     const Kernels* kernels = chosen;
     call(is_decode(request) ? kernels->decode : kernels->forward, request);
+    return output_is_finite(request);
 }
 
-void forward(nb::handle asked) { run_forward(runnable(parse(asked))); }
+bool forward(nb::handle asked) { return run_forward(runnable(parse(asked))); }
 
-void plain_forward(nb::handle query, nb::handle key, nb::handle value, nb::handle output,
+bool plain_forward(nb::handle query, nb::handle key, nb::handle value, nb::handle output,
                    nb::handle logsumexp, nb::handle intervals, int type, double scale, int threads) {
-    run_forward(runnable(parse_plain(query, key, value, output, logsumexp, intervals, type, scale,
-                                     threads)));
+    return run_forward(runnable(parse_plain(query, key, value, output, logsumexp, intervals, type,
+                                            scale, threads)));
+}
+
+bool strip_forward(nb::handle asked) {
+    const Request request = runnable(parse(asked));
+    call(chosen.load()->strip_forward, request);
+    return output_is_finite(request);
 }
 
 // A pass of the chosen kernels on a Python request.
@@ -125,6 +134,6 @@ NB_MODULE(_kernels, module) {
                nb::arg("value"), nb::arg("output"), nb::arg("logsumexp").none(),
                nb::arg("intervals"), nb::arg("type"), nb::arg("scale"), nb::arg("threads"));
     module.def("backward", qkv::run<&qkv::Kernels::backward>);
-    module.def("strip_forward", qkv::run<&qkv::Kernels::strip_forward>);
+    module.def("strip_forward", qkv::strip_forward);
     module.def("strip_backward", qkv::run<&qkv::Kernels::strip_backward>);
 }
