@@ -13,6 +13,7 @@ EXTRA_PACKAGES = {
     "rich": "maps in the terminal, progress bars",
     "sacrebleu": "BLEU",
     "safetensors": "reading and writing models",
+    "sentencex": "cutting text into sentences",
     "tensorboard": "training logs",
     "tokenizers": "cutting text into pieces",
     "typer": "this command",

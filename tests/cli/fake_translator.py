@@ -32,13 +32,18 @@ class Translation:
     source_spans: tuple[tuple[int, int], ...]
     score: float
     alignment: FakeMatrix | None
-    parts: tuple[Translation, ...] = ()
+    several: tuple[Translation, ...] = ()
+    doubt: tuple[str, ...] = ()
+
+    @property
+    def sentences(self) -> tuple[Translation, ...]:
+        return self.several or ((self,) if self.tokens else ())
 
 
 class Translator:
     """Cuts words into pieces of four characters; each target character looks at its word.
 
-    A text with semicolons is translated in parts. Without a folder the translator attends.
+    Semicolons part sentences; what holds a digit is doubtful. Without a folder it attends.
     """
 
     def __init__(self, attends: bool) -> None:
@@ -66,10 +71,11 @@ class Translator:
         if text == "interrupt":
             raise KeyboardInterrupt
         if ";" in text:
-            parts = tuple(self._translate(part, score) for part in text.split(";"))
-            return Translation(
-                text, "".join(part.text for part in parts), (), (), (), score, None, parts
-            )
+            each = [self._translate(part, score) for part in text.split(";")]
+            several = tuple(one for one in each if one.tokens)
+            doubt = tuple(dict.fromkeys(reason for one in several for reason in one.doubt))
+            written = "".join(one.text for one in each)
+            return Translation(text, written, (), (), (), score, None, several, doubt)
         pieces, tokens, spans, looks = [], [], [], []
         for word in text.split():
             # As with byte pairs, an emoji is two pieces that both read as the whole of it.
@@ -95,8 +101,11 @@ class Translator:
             weights[row, -1] += 0.25
         return Translation(
             text, "".join(tokens[:-1]), tuple(pieces), tuple(tokens), tuple(spans), score,
-            FakeMatrix(weights) if self.attends else None,
+            FakeMatrix(weights) if self.attends else None, (), self._doubt(text),
         )  # fmt: skip
+
+    def _doubt(self, text: str) -> tuple[str, ...]:
+        return ("numbers lost",) if any(map(str.isdigit, text)) else ()
 
 
 def module() -> ModuleType:

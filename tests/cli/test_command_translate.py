@@ -5,6 +5,7 @@ import sys
 import fake_translator
 import pytest
 
+from qkv.cli.inputs import count_of_texts
 from qkv.cli.run import run
 
 MAP_OF_PIECES = """\
@@ -108,53 +109,57 @@ def test_json_is_one_object_a_line(qkv):
     assert first == {
         "source": "love animals",
         "text": "爱动物",
-        "source_tokens": ["love", "anim", "als", "⏎"],
-        "tokens": ["爱", "动", "物", "⏎"],
-        "weights": [[0.75, 0, 0, 0.25], *[[0, 0.375, 0.375, 0.25]] * 2, [0, 0, 0, 1]],
         "score": pytest.approx(-0.3),
-        "parts": [],
+        "doubt": [],
+        "sentences": [
+            {
+                "source": "love animals",
+                "text": "爱动物",
+                "source_tokens": ["love", "anim", "als", "⏎"],
+                "tokens": ["爱", "动", "物", "⏎"],
+                "alignment": [[0.75, 0, 0, 0.25], *[[0, 0.375, 0.375, 0.25]] * 2, [0, 0, 0, 1]],
+                "score": pytest.approx(-0.3),
+                "doubt": [],
+            }
+        ],
     }
-    assert (empty["source"], empty["text"], empty["weights"]) == ("", "", None)
+    assert empty == {"source": "", "text": "", "score": 0.0, "doubt": [], "sentences": []}
     assert last["text"] == "我"
 
 
 def test_json_has_merged_words_when_asked(qkv):
     _, output, _ = qkv("--json", "--merge-words", "love animals")
-    fields = json.loads(output)
-    assert fields["source_tokens"] == ["love", "animals", "⏎"]
-    assert fields["weights"][1] == [0, 0.75, 0.25]
+    [sentence] = json.loads(output)["sentences"]
+    assert sentence["source_tokens"] == ["love", "animals", "⏎"]
+    assert sentence["alignment"][1] == [0, 0.75, 0.25]
 
 
 def test_a_character_of_two_pieces_is_one_word(qkv):
-    assert json.loads(qkv("--json", "I 🍕")[1])["source_tokens"] == ["I", "🍕", "🍕", "⏎"]
-    assert json.loads(qkv("--json", "--merge-words", "I 🍕")[1])["source_tokens"] == [
-        "I",
-        "🍕",
-        "⏎",
-    ]
+    for options, tokens in (([], ["I", "🍕", "🍕", "⏎"]), (["--merge-words"], ["I", "🍕", "⏎"])):
+        [sentence] = json.loads(qkv("--json", *options, "I 🍕")[1])["sentences"]
+        assert sentence["source_tokens"] == tokens
 
 
 def test_json_prints_characters_not_escapes(qkv):
     assert "爱" in qkv("--json", "love")[1]
 
 
-def test_a_text_translated_in_parts_shows_each(qkv, tmp_path):
+def test_a_text_of_sentences_shows_each(qkv, tmp_path):
     _, output, _ = qkv("--show", "--picture", tmp_path / "map.svg", "a;b c;;d")
     assert output.splitlines()[0] == "abcd"
     assert output.count("██ from 75%") == 3
     assert {path.name for path in tmp_path.iterdir()} == {"map.svg", "map-2.svg", "map-3.svg"}
     _, output, _ = qkv("--json", "love;I love")
-    fields = json.loads(output)
-    assert fields["weights"] is None
-    assert [part["text"] for part in fields["parts"]] == ["爱", "我爱"]
+    sentences = json.loads(output)["sentences"]
+    assert [(one["text"], len(one["alignment"])) for one in sentences] == [("爱", 2), ("我爱", 3)]
 
 
-def test_of_a_text_in_very_many_parts_the_first_are_shown(qkv):
+def test_of_a_text_of_very_many_sentences_the_first_are_shown(qkv):
     status, output, errors = qkv("--show", ";".join(["love"] * 1000))
     assert status == 0
     assert output.splitlines()[0] == "爱" * 1000
     assert output.count("██ from 75%") == 10
-    assert errors == "qkv: a text of 1000 parts; the first 10 are shown\n"
+    assert errors == "qkv: a text of 1000 sentences; the first 10 are shown\n"
     assert qkv(";".join(["love"] * 1000)) == (0, "爱" * 1000 + "\n", "")
 
 
@@ -170,7 +175,8 @@ def test_a_model_without_attention_translates_but_has_nothing_to_show(qkv, tmp_p
     status, output, errors = qkv("--model", tmp_path, "--show", "love")
     assert (status, output) == (1, "爱\n")
     assert errors == "qkv: translate: this model has no attention, so there is nothing to show\n"
-    assert json.loads(qkv("--model", tmp_path, "--json", "love")[1])["weights"] is None
+    [sentence] = json.loads(qkv("--model", tmp_path, "--json", "love")[1])["sentences"]
+    assert sentence["alignment"] is None
 
 
 @pytest.mark.parametrize(
@@ -182,6 +188,9 @@ def test_a_model_without_attention_translates_but_has_nothing_to_show(qkv, tmp_p
         (["--beam", "many"], "--beam"),
         (["--length-penalty", "-1"], "--length-penalty"),
         (["--show", "--json"], "--show and --json exclude each other"),
+        (["--show", "--out", "out.txt"], "--show and --out exclude each other"),
+        (["--out", "."], "--out must be a file; . is a folder"),
+        (["--out", "nowhere/out.txt"], "--out: there is no folder 'nowhere'"),
         (["--merge-words"], "--merge-words needs --show, --picture or --json"),
         (["--shwo"], "No such option: --shwo"),
     ],
@@ -204,3 +213,77 @@ def test_an_unknown_model_folder_is_named(qkv, tmp_path):
     status, output, errors = qkv("--model", tmp_path / "nope", "love")
     assert (status, output) == (1, "")
     assert errors == f"qkv: {tmp_path / 'nope'}: No such file or directory\n"
+
+
+def test_what_is_doubtful_is_said_on_standard_error_and_in_json(qkv):
+    status, output, errors = qkv("I love;I 3 " + "animals " * 20)
+    assert (status, output[:3]) == (0, "我爱我")
+    assert errors == f"qkv: doubtful (numbers lost): {'I 3 ' + 'animals ' * 20:.59}…\n"
+    fields = json.loads(qkv("--json", "I love;I 3;animals 4")[1])
+    assert fields["doubt"] == ["numbers lost"]
+    assert [one["doubt"] for one in fields["sentences"]] == [[], ["numbers lost"], ["numbers lost"]]
+
+
+def test_a_file_is_translated_into_a_file_and_what_is_doubtful_counted(qkv, tmp_path):
+    book, out = tmp_path / "book.txt", tmp_path / "book.zh.txt"
+    book.write_text("I love;I 3\n\nanimals\n" * 30)
+    out.write_text("older")
+    status, output, errors = qkv(book, "--out", out)
+    assert (status, output) == (0, "")
+    assert out.read_text(encoding="utf-8") == "我爱我3\n\n动物\n" * 30
+    assert errors == ("qkv: 30 of 90 sentences are doubtful (numbers lost 30); --json says which\n")
+    assert {path.name for path in tmp_path.iterdir()} == {"book.txt", "book.zh.txt"}
+    assert qkv("--json", "--out", out, "love")[1:] == ("", "")
+    assert json.loads(out.read_text(encoding="utf-8"))["text"] == "爱"
+
+
+def test_a_translation_that_is_broken_off_leaves_the_older_file(qkv, tmp_path):
+    out = tmp_path / "out.txt"
+    out.write_text("older")
+    status, _, errors = qkv("--batch", 1, "--out", out, "I", "interrupt")
+    assert (status, errors) == (130, "qkv: interrupted\n")
+    assert out.read_text() == "older"
+    assert [path.name for path in tmp_path.iterdir()] == ["out.txt"]
+
+
+def test_a_full_disk_is_named_and_leaves_the_older_file(qkv, tmp_path, monkeypatch):
+    out = tmp_path / "out.txt"
+    out.write_text("older")
+
+    def full(handle):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    status, _, errors = qkv("--out", out, "I")
+    assert (status, errors) == (1, f"qkv: cannot write {out}: No space left on device\n")
+    assert out.read_text() == "older"
+    assert [path.name for path in tmp_path.iterdir()] == ["out.txt"]
+
+
+def test_a_long_file_is_read_as_it_is_written(qkv, tmp_path, monkeypatch):
+    out, seen = tmp_path / "out.txt", []
+    translate = fake_translator.Translator.translate
+
+    def lines(*arguments, **options):
+        for number in range(100):
+            yield f"{number}"
+
+    def watching(translator, texts, **options):
+        seen.append(int(texts[0]))
+        assert len([*tmp_path.glob(".out.txt.*")]) == 1
+        assert len(texts) == 4
+        return translate(translator, texts, **options)
+
+    monkeypatch.setattr("qkv.cli.translate.texts_of", lines)
+    monkeypatch.setattr(fake_translator.Translator, "translate", watching)
+    assert qkv("-", "--out", out, "--batch", 4)[0] == 0
+    assert seen == [*range(0, 100, 4)]
+    assert out.read_text().count("\n") == 100
+
+
+def test_how_many_texts_there_are_is_known_where_they_can_be_counted(tmp_path):
+    book = tmp_path / "book.txt"
+    book.write_text("a\nb\nc")
+    assert count_of_texts([str(book), "love", str(book)], literal=False) == 7
+    assert count_of_texts([str(book), "love"], literal=True) == 2
+    assert count_of_texts([str(book), "-"], literal=False) is None

@@ -51,6 +51,23 @@ def texts_of(
     return chain.from_iterable(source() for source in sources)
 
 
+def count_of_texts(arguments: Sequence[str], *, literal: bool) -> int | None:
+    """How many texts `texts_of` will give, where that can be found out without reading what can be
+    read once only."""
+    if literal:
+        return len(arguments)
+    total = 0
+    for argument in arguments:
+        if _is(argument, Path.is_file):
+            with Path(argument).open("rb") as file:
+                total += sum(1 for _ in file)
+        elif argument == STANDARD_INPUT or _is(argument, Path.exists):
+            return None
+        else:
+            total += 1
+    return total
+
+
 def _source(
     argument: str, command: str, others: Callable[[str], Sequence[str]]
 ) -> Callable[[], Iterable[str]]:

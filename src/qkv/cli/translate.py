@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -13,7 +14,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from qkv.cli.inputs import STANDARD_INPUT, Literal, check_picture, numbered, texts_of
+from qkv.cli.inputs import (
+    STANDARD_INPUT,
+    Literal,
+    check_picture,
+    count_of_texts,
+    numbered,
+    texts_of,
+)
+from qkv.cli.outputs import check_output, progress
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,13 +37,21 @@ _MODEL = (
 )
 _BEAM = "How many candidate translations the search keeps."
 LENGTH = "Power of the length by which candidates are compared; more: longer. Default: the model's."
-_BATCH = "How many texts are translated at once: faster, but lines are answered so many at a time."
+_BATCH = (
+    "How many texts, and sentences, are translated at once: faster, but lines are answered so many "
+    "at a time. Default: 1, with --out 32."
+)
+_OUT = "Write to a file, whole at the end or not at all, and show how far it is."
 _SHOW = "Print where each translated token looked, as a heat map."
 _PICTURE = "Draw it to a .png, .svg or .pdf file; of several texts to FILE, FILE-2, FILE-3, ..."
 _MERGE = "Show whole words: a word's weight is the sum over its pieces."
-_JSON = "Print one JSON object a line: source, text, source_tokens, tokens, weights, score, parts."
-
-_MOST_PARTS = 10  # of one long text; more maps than that nobody reads
+_JSON = (
+    "Print one JSON object a line: source, text, score, doubt and sentences, each with "
+    "source_tokens, tokens and alignment as well."
+)
+_TOGETHER = 32  # texts where nobody waits for each
+_MOST_SENTENCES = 10  # of one text; more maps than that nobody reads
+_MOST_CHARACTERS = 60  # of a doubtful sentence
 
 
 def translate(
@@ -42,37 +59,45 @@ def translate(
     model: Annotated[Path | None, typer.Option(metavar="DIR", help=_MODEL)] = None,
     beam: Annotated[int, typer.Option(min=1, max=100, help=_BEAM)] = 5,
     length_penalty: Annotated[float | None, typer.Option(min=0, help=LENGTH)] = None,
-    batch: Annotated[int, typer.Option(min=1, max=1000, help=_BATCH)] = 1,
+    batch: Annotated[int | None, typer.Option(min=1, max=1000, help=_BATCH)] = None,
     show: Annotated[bool, typer.Option("--show", help=_SHOW)] = False,
     picture: Annotated[Path | None, typer.Option(metavar="FILE", help=_PICTURE)] = None,
     merge_words: Annotated[bool, typer.Option("--merge-words", help=_MERGE)] = False,
     as_json: Annotated[bool, typer.Option("--json", help=_JSON)] = False,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help=_OUT)] = None,
     text: Literal = False,
 ) -> None:
-    """Translate texts, or files and standard input line by line: one translation a line."""
-    if show and as_json:
-        raise typer.BadParameter("--show and --json exclude each other")
+    """Translate texts, or files and standard input line by line: one translation a line.
+
+    A line is translated sentence by sentence. Where a translation is doubtful, it is said on
+    standard error.
+    """
+    if show and (as_json or out):
+        raise typer.BadParameter(
+            f"--show and {'--json' if as_json else '--out'} exclude each other"
+        )
     if merge_words and not (show or picture or as_json):
         raise typer.BadParameter("--merge-words needs --show, --picture or --json")
     if picture is not None:
         check_picture(picture)
-    given = texts_of(texts or [STANDARD_INPUT], "translate", literal=text)
+    if out is not None:
+        check_output(out)
+    arguments = texts or [STANDARD_INPUT]
+    given = texts_of(arguments, "translate", literal=text)
     from qkv.tasks.translation import Translator
 
     translator = Translator.load(model)
-    pictures = numbered(picture) if picture else None
+    batch = batch or (1 if out is None else _TOGETHER)
     work = partial(translator.translate, beam=beam, length_penalty=length_penalty, batch=batch)
-    for translation in _translations(work, given, batch):
-        if not (show or picture or as_json):
-            print(translation.text, flush=True)
-            continue
-        shown = Shown.of(translation, merge_words)
-        print(shown.as_json() if as_json else shown.text, flush=True)
-        for part in _parts_to_show(shown) if show or pictures else ():
-            if show:
-                _print_map(part)
-            if pictures:
-                _draw(part, next(pictures))
+    answer = Answer(show, numbered(picture) if picture else None, merge_words, as_json)
+    translations = _translations(work, given, batch)
+    if out is None:
+        for translation in translations:
+            answer(translation, partial(print, flush=True))
+            for one in translation.sentences:
+                _say_doubt(one)
+    else:
+        _write(out, translations, answer, count_of_texts(arguments, literal=text))
 
 
 def _translations(
@@ -83,12 +108,77 @@ def _translations(
         yield from work(some)
 
 
+def _say_doubt(sentence: Translation) -> None:
+    if sentence.doubt:
+        source = " ".join(sentence.source.split())
+        if len(source) > _MOST_CHARACTERS:
+            source = source[: _MOST_CHARACTERS - 1] + "…"
+        print(f"qkv: doubtful ({', '.join(sentence.doubt)}): {source}", file=sys.stderr)
+
+
+def _write(
+    out: Path, translations: Iterable[Translation], answer: Answer, total: int | None
+) -> None:
+    """Write every translation to a file as it comes, and say at the end what is doubtful."""
+    from qkv.tasks.files import naming, writing
+
+    def write(line: str) -> None:
+        with naming(out):
+            file.write(f"{line}\n".encode())
+
+    doubts: Counter[str] = Counter()
+    sentences = doubtful = 0
+    with writing(out) as file, progress() as steps:
+        for translation in steps(translations, total):
+            answer(translation, write)
+            sentences += len(translation.sentences)
+            doubtful += sum(bool(one.doubt) for one in translation.sentences)
+            doubts.update(reason for one in translation.sentences for reason in one.doubt)
+    if doubtful:
+        reasons = ", ".join(f"{reason} {count:,}" for reason, count in doubts.most_common())
+        print(
+            f"qkv: {doubtful:,} of {sentences:,} sentences are doubtful ({reasons}); "
+            "--json says which",
+            file=sys.stderr,
+        )
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What is printed and drawn of a translation."""
+
+    show: bool
+    pictures: Iterator[Path] | None
+    merge_words: bool
+    as_json: bool
+
+    def __call__(self, translation: Translation, write: Callable[[str], object]) -> None:
+        if not (self.show or self.pictures or self.as_json):
+            write(translation.text)
+            return
+        if self.as_json:
+            sentences = [Shown.of(one, self.merge_words).fields() for one in translation.sentences]
+            names = ("source", "text", "score", "doubt")
+            whole = {name: getattr(translation, name) for name in names}
+            write(json.dumps(whole | {"sentences": sentences}, ensure_ascii=False))
+        else:
+            write(translation.text)
+        if self.show or self.pictures:
+            self._draw(translation)
+
+    def _draw(self, translation: Translation) -> None:
+        for one in _sentences_to_show(translation):
+            shown = Shown.of(one, self.merge_words)
+            if self.show:
+                _print_map(shown)
+            if self.pictures:
+                _draw(shown, next(self.pictures))
+
+
 @dataclass(frozen=True)
 class Shown:
-    """A translation with the labels and weights `[tokens, source_tokens]` that are shown.
-
-    A text so long that it was translated in parts has no weights of its own; its parts have.
-    """
+    """A translated sentence with the labels and weights `[tokens, source_tokens]` that are shown;
+    no weights of a model without attention."""
 
     source: str
     text: str
@@ -96,33 +186,31 @@ class Shown:
     tokens: tuple[str, ...]
     weights: Tensor | None
     score: float
-    parts: tuple[Shown, ...]
+    doubt: tuple[str, ...]
 
     @classmethod
-    def of(cls, translation: Translation, merge_words: bool) -> Shown:
-        labels, alignment = translation.source_tokens, translation.alignment
+    def of(cls, sentence: Translation, merge_words: bool) -> Shown:
+        labels, alignment = sentence.source_tokens, sentence.alignment
         weights = None if alignment is None else alignment.dense()
         if weights is not None and merge_words:
             from qkv.pictures import merge_columns
 
-            weights, joined = merge_columns(weights, labels, translation.source_spans)
+            weights, joined = merge_columns(weights, labels, sentence.source_spans)
             # Pieces of one character, such as an emoji's bytes, would each repeat it.
-            words = (*translation.source.split(), labels[-1])
+            words = (*sentence.source.split(), labels[-1])
             labels = words if len(words) == len(joined) else joined
         return cls(
-            translation.source, translation.text, labels, translation.tokens, weights,
-            translation.score, tuple(cls.of(part, merge_words) for part in translation.parts),
+            sentence.source, sentence.text, labels, sentence.tokens, weights, sentence.score,
+            sentence.doubt,
         )  # fmt: skip
 
-    def as_json(self) -> str:
-        return json.dumps(self._fields(), ensure_ascii=False)
-
-    def _fields(self) -> dict[str, Any]:
-        rows = None if self.weights is None else self.weights.tolist()
-        return vars(self) | {
-            "weights": rows and [[round(weight, 6) for weight in row] for row in rows],
-            "parts": [part._fields() for part in self.parts],
-        }
+    def fields(self) -> dict[str, Any]:
+        """As JSON values."""
+        fields = dict(vars(self))
+        weights = fields.pop("weights")
+        rows = None if weights is None else weights.tolist()
+        rounded = rows and [[round(weight, 6) for weight in row] for row in rows]
+        return fields | {"alignment": rounded}
 
     def drawn_weights(self) -> Tensor:
         if self.weights is None:
@@ -130,15 +218,14 @@ class Shown:
         return self.weights
 
 
-def _parts_to_show(shown: Shown) -> list[Shown]:
-    """The translation, or the first of its parts, without those that are empty."""
-    parts = shown.parts[:_MOST_PARTS] or (shown,)
-    if len(shown.parts) > _MOST_PARTS:
+def _sentences_to_show(translation: Translation) -> Sequence[Translation]:
+    count = len(translation.sentences)
+    if count > _MOST_SENTENCES:
         print(
-            f"qkv: a text of {len(shown.parts)} parts; the first {_MOST_PARTS} are shown",
+            f"qkv: a text of {count} sentences; the first {_MOST_SENTENCES} are shown",
             file=sys.stderr,
         )
-    return [part for part in parts if part.tokens]
+    return translation.sentences[:_MOST_SENTENCES]
 
 
 def _print_map(shown: Shown) -> None:

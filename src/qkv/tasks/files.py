@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor, nn
@@ -27,25 +27,35 @@ def naming(path: Path) -> Iterator[None]:
         raise OSError(error.errno, f"cannot write {path}: {error.strerror or error}") from error
 
 
-def write_atomic(path: Path, content: bytes) -> None:
-    """Write a file under a temporary name beside it, flush it to the disk and rename it.
+@contextmanager
+def writing(path: Path) -> Iterator[BinaryIO]:
+    """A file to write, under a temporary name beside `path`; flushed to the disk and renamed at the
+    end.
 
-    A reader sees the old file or the new one, never a part, and a full disk leaves the old one.
-    Raises OSError naming `path`.
+    A reader sees the old file or the new one, never a part, and a full disk or any other error
+    leaves the old one. Raises OSError naming `path`.
     """
     with naming(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+            with naming(path):
                 file.flush()
                 os.fsync(file.fileno())
+        with naming(path):
             os.chmod(name, 0o644)  # mkstemp gives a file to its owner alone
             os.replace(name, path)
-        except BaseException:
-            os.unlink(name)
-            raise
+    except BaseException:
+        os.unlink(name)
+        raise
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """Write a whole file as `writing` does."""
+    with writing(path) as file, naming(path):
+        file.write(content)
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -81,9 +81,17 @@ def are_chinese(texts: Iterable[str]) -> bool:
     return chinese * 2 > len(letters)
 
 
+# As a keyboard writes what typography writes in several ways, and what is not seen at all left out.
+_PLAIN = {'["“”„‟«»]': '"', "[‘’‚‛`´]": "'", "…": "...", "[\u00ad\u200b-\u200d\u2060\ufeff]": ""}
+
+
 def _normalizer(lowercase: bool) -> Any:
-    steps = needed("tokenizers").normalizers
-    return steps.Sequence([steps.NFC(), steps.Lowercase()] if lowercase else [steps.NFC()])
+    """NFC; with `lowercase` also in lower case, with plain quotation marks and dots, and without
+    characters of no width."""
+    tokenizers = needed("tokenizers")
+    steps = tokenizers.normalizers
+    plain = [steps.Replace(tokenizers.Regex(old), new) for old, new in _PLAIN.items()]
+    return steps.Sequence([steps.NFC(), steps.Lowercase(), *plain] if lowercase else [steps.NFC()])
 
 
 def _pieces(texts: Iterable[str], size: int, lowercase: bool) -> Any:

@@ -68,6 +68,13 @@ def test_the_score_is_the_model_s_log_probability_per_token(model):
         assert found.score == pytest.approx(total / len(found.tokens), abs=1e-9)
 
 
+def runs_again(tokens):
+    """Whether the last run of tokens stands a second time."""
+    last = tokens[-search.RUN :]
+    each = [tokens[start : start + search.RUN] for start in range(len(tokens) - search.RUN + 1)]
+    return len(last) == search.RUN and each.count(last) > 1
+
+
 def test_a_beam_of_one_is_greedy(model):
     source, lengths = sources()
     for row, found in enumerate(run(model, source, lengths, beam=1)):
@@ -77,6 +84,8 @@ def test_a_beam_of_one_is_greedy(model):
             with torch.no_grad():
                 logits = model(one, length, torch.tensor([[START, *written]]))[0, -1]
             logits[[PADDING, START, FIRST]] = -torch.inf
+            while runs_again([*written, int(logits.argmax())]):  # no source repeats itself here
+                logits[int(logits.argmax())] = -torch.inf
             written.append(int(logits.argmax()))
         assert found.tokens == (written if written[-1] == END else [*written, END])
 
@@ -156,3 +165,50 @@ def test_the_length_penalty_decides_between_short_and_long(model):
     short = run(model, source, lengths, length_penalty=0.0, beam=8)
     long = run(model, source, lengths, length_penalty=3.0, beam=8)
     assert sum(len(s.tokens) for s in short) < sum(len(found.tokens) for found in long)
+
+
+class Looping:
+    """A model that writes 4, 5, 6, 4, 5, 6, ... whatever it reads, and hardly ever an end."""
+
+    def start(self, source, lengths):
+        return self
+
+    def spread(self, beam):
+        return self
+
+    def reorder(self, rows):
+        return self
+
+    def decode(self, target, state):
+        logits = torch.full((*target.shape, 7), -9.0)
+        follows = torch.where((target >= 4) & (target < 6), target + 1, 4)
+        return logits.scatter(-1, follows.unsqueeze(-1), 0.0), self
+
+
+@pytest.mark.parametrize("beam", [1, 4])
+def test_a_loop_is_stopped_but_what_the_source_repeats_may_be_repeated(beam):
+    plain, repeating = torch.tensor([[3, 4, 5, 6, 7, 8, 9, 2]]), torch.tensor([[3, 4] * 6 + [2]])
+    for source, most in ((plain, 1), (repeating, 6)):
+        [found] = run(
+            Looping(), source, torch.tensor([source.shape[1]]), beam=beam, length_penalty=2.2
+        )
+        runs = [
+            tuple(found.tokens[n : n + search.RUN]) for n in range(len(found.tokens) - search.RUN)
+        ]
+        assert max(map(runs.count, runs)) <= most
+    assert max(map(runs.count, runs)) > 2
+
+
+def test_a_power_beyond_the_mean_counts_up_to_a_length_by_the_source():
+    """-1 per token for ever: more tokens are better up to the bound, and no better beyond."""
+    ranks = [search.rank(-1.0 * tokens, tokens, 10, 2.0) for tokens in range(1, 40)]
+    bound = int(search.REWARDED * 10)
+    assert ranks[:bound] == sorted(ranks[:bound])
+    assert ranks[0] < ranks[bound - 1]
+    assert ranks[bound:] == pytest.approx([ranks[bound - 1]] * len(ranks[bound:]))
+    assert search.rank(-6.0, 3, 10, 0.5) == pytest.approx(-6 / 3**0.5)
+    assert search.rank(-6.0, 3, 10, 2.0) == pytest.approx(-6 / 9)
+
+
+def test_a_translation_has_a_length_by_its_source():
+    assert [search.longest_target(n) for n in (1, 52)] == [12, 114]

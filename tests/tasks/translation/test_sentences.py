@@ -1,9 +1,13 @@
-"""Cutting long texts."""
+"""Cutting texts into sentences."""
+
+import time
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from qkv.tasks.tokens import Tokens
-from qkv.tasks.translation.sentences import chunks
+from qkv.tasks.translation.sentences import LINE_BREAKS, sentences
 
 
 @pytest.fixture(scope="module")
@@ -11,26 +15,85 @@ def tokens():
     return Tokens.train("pieces", ["a b c d e f. " * 9], 300, lowercase=True)
 
 
-def test_a_text_that_fits_stays_whole(tokens):
-    assert chunks(" a b.  c\nd! ", tokens, 10) == ["a b. c d!"]
-    assert chunks(" \n\t ", tokens, 10) == []
+def cut(text, tokens, longest=1000):
+    return [one.text for one in sentences(text, tokens, longest)[0]]
 
 
-def test_a_longer_one_is_cut_into_sentences(tokens):
-    text = 'He said "a b." Then c? 3.5 d。e f！g... h\n\nlast'
-    expected = ['He said "a b."', "Then c?", "3.5 d。", "e f！", "g...", "h", "last"]
-    assert chunks(text, tokens, 20) == expected
+@pytest.mark.parametrize(
+    "expected",
+    [
+        ["The cat sat.", "The dog ran."],
+        ["Dr. Smith came at 5 p.m. and left.", "He was tired."],
+        ["She lives in the U.S. with her son."],
+        ["It costs 3.50 euros.", "That is cheap."],
+        ['"Stop!" he said.', "She did not."],
+        ["“Are you there?” she asked."],
+        ["Really?", "Yes!", "What?!", "Good."],
+        ["I like fruit, e.g. apples and pears.", "See fig. 3 for details."],
+        ["J. R. R. Tolkien wrote it."],
+        ["Go to https://example.com/a.b?c=d.", "Then read."],
+        ["i am here.", "you are there."],
+        ["No. 5 is alive.", "He answered no.", "She left."],
+        ["THE CAT SAT.", "THE DOG RAN."],
+        ["Version 2.0.1 is out.", "Try readme.txt."],
+        ["“I am here.", "You are there.", "We are lost.”", "He left."],
+        ["...", "!!!"],
+    ],
+)
+def test_sentences_end_where_they_end(tokens, expected):
+    assert cut(" ".join(expected), tokens) == expected
+
+
+def test_chinese_sentences_end_without_a_space(tokens):
+    assert cut("你好。我是学生！你呢？", tokens) == ["你好。", "我是学生！", "你呢？"]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\n\n \n", "\u2028"])
+def test_a_line_break_ends_a_sentence(tokens, end):
+    found, after = sentences(f" a b{end}\tHe  sat. e{end}", tokens, 100)
+    assert found == [(" ", "a b"), (f"{end}\t", "He sat."), (" ", "e")]
+    assert after == end
+
+
+@pytest.mark.parametrize("text", ["", " ", " \n\t "])
+def test_white_space_alone_has_no_sentence(tokens, text):
+    assert sentences(text, tokens, 100) == ([], text)
+
+
+@given(st.text(alphabet="ab .!?\n\r\t\"“”'()。”…\u2028\u00a0🦆1", max_size=80))
+def test_nothing_of_a_text_is_lost(tokens, text):
+    found, after = sentences(text, tokens, 8)
+    whole = "".join(before + one for before, one in found) + after
+    assert "".join(whole.split()) == "".join(text.split())
+    assert [c for c in whole if c in LINE_BREAKS] == [c for c in text if c in LINE_BREAKS]
+    assert all(one and one == one.strip() for _, one in found)
 
 
 def test_a_sentence_that_is_too_long_is_cut_between_words(tokens):
-    parts = chunks("a b c d e f " * 10, tokens, 8)
+    parts = cut("a b c d e f " * 10, tokens, 8)
     assert " ".join(parts).split() == ["a", "b", "c", "d", "e", "f"] * 10
     assert all(len(tokens.offsets(part)) < 8 for part in parts)
     assert len(parts) <= 10
 
 
+def test_it_is_cut_after_a_clause_where_there_is_one(tokens):
+    assert cut("a b c d e, f a b c d e f.", tokens, 11) == ["a b c d e,", "f a b c d e f."]
+
+
 @pytest.mark.parametrize("text", ["x" * 500, "🦆" * 100, "漢" * 200])
 def test_a_word_that_is_too_long_is_cut_anywhere_and_nothing_is_lost(tokens, text):
-    parts = chunks(text, tokens, 9)
-    assert "".join(parts) == text
-    assert all(0 < len(tokens.offsets(part)) <= 12 for part in parts)
+    found, _ = sentences(text, tokens, 9)
+    assert {before for before, _ in found} == {""}
+    assert "".join(one for _, one in found) == text
+    assert all(0 < len(tokens.offsets(one)) <= 12 for _, one in found)
+
+
+@pytest.mark.parametrize("unit", ["x", "“a. b ", "a b. ", '"', "a ", "漢"])
+def test_time_grows_with_the_length_of_a_line_and_not_with_its_square(tokens, unit):
+    def seconds(characters):
+        began = time.process_time()
+        sentences(unit * (characters // len(unit)), tokens, 60)
+        return time.process_time() - began
+
+    seconds(1000)
+    assert seconds(160_000) < 32 * max(seconds(20_000), 0.01)

@@ -31,7 +31,7 @@ def test_a_translation_says_what_was_read_and_written(translator):
     words = ["".join(result.source_tokens[start:stop]) for start, stop in result.source_spans]
     assert words == [*SENTENCE.upper().split(), "</s>"]
     assert -1 < result.score < 0
-    assert result.parts == ()
+    assert result.sentences == (result,)
 
 
 def test_the_alignment_is_what_the_decoder_used_at_each_step(translator):
@@ -81,7 +81,7 @@ def test_many_texts_keep_their_order_and_equal_single_ones(translator):
 def test_an_empty_text_gives_an_empty_translation(translator, text):
     [result] = translator.translate([text])
     assert (result.source, result.text, result.tokens, result.source_tokens) == (text, "", (), ())
-    assert (result.score, result.alignment, result.parts) == (0.0, None, ())
+    assert (result.score, result.alignment, result.sentences) == (0.0, None, ())
     assert translator.translate([]) == []
 
 
@@ -94,25 +94,71 @@ def test_characters_never_seen_are_translated_somehow(translator, text):
     json.dumps(result.source_tokens, ensure_ascii=False).encode()
 
 
-def test_a_long_text_is_translated_in_parts(translator):
+def test_a_text_is_translated_sentence_by_sentence(translator):
     text = " ".join(pair.source for pair in PAIRS)
     [result] = translator.translate([text])
     assert result.text == "".join(pair.target for pair in PAIRS)
-    assert [part.text for part in result.parts] == [pair.target for pair in PAIRS]
-    assert all(part.alignment is not None for part in result.parts)
+    assert [one.text for one in result.sentences] == [pair.target for pair in PAIRS]
+    assert all(one.alignment is not None for one in result.sentences)
     assert (result.alignment, result.matrices) == (None, ())
-    assert result.source_tokens == tuple(t for part in result.parts for t in part.source_tokens)
-    assert result.tokens == tuple(t for part in result.parts for t in part.tokens)
+    assert result.source_tokens == tuple(t for one in result.sentences for t in one.source_tokens)
+    assert result.tokens == tuple(t for one in result.sentences for t in one.tokens)
     flat = [result.source_tokens[start:stop] for start, stop in result.source_spans]
-    assert flat == [p.source_tokens[a:b] for p in result.parts for a, b in p.source_spans]
-    total = sum(part.score * len(part.tokens) for part in result.parts)
+    assert flat == [one.source_tokens[a:b] for one in result.sentences for a, b in one.source_spans]
+    total = sum(one.score * len(one.tokens) for one in result.sentences)
     assert result.score == pytest.approx(total / len(result.tokens))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("We sleep. I drink tea.", "我们睡觉。我喝茶。"),
+        ("We sleep.\nI drink tea.", "我们睡觉。\n我喝茶。"),
+        ("\n We sleep. \r\n\r\n\tI drink tea.  \n", "\n 我们睡觉。 \r\n\r\n\t我喝茶。  \n"),
+        ("  We  sleep.   I\u00a0drink tea. ", "我们睡觉。我喝茶。"),
+        ("WE SLEEP. I DRINK TEA.", "我们睡觉。我喝茶。"),
+        ("We sl\u00adeep.\u2028I dr\u200bink tea.", "我们睡觉。\u2028我喝茶。"),
+    ],
+)
+def test_a_text_keeps_its_line_breaks_and_needs_no_spaces(translator, text, expected):
+    [result] = translator.translate([text])
+    assert result.text == expected
+    assert [one.text for one in result.sentences] == ["我们睡觉。", "我喝茶。"]
+    assert result.source == text
+
+
+def test_words_of_a_language_with_spaces_keep_them(translator):
+    task = make_task()
+    spaced = Translator(task.model(), task.source, task.source, 60)
+    [result] = spaced.translate(["We sleep. I drink tea.\n They sleep."], beam=1)
+    one, two, three = (sentence.text for sentence in result.sentences)
+    assert result.text == f"{one} {two}\n {three}"
+
+
+def test_one_text_that_is_a_batch_of_sentences_equals_single_ones(translator, monkeypatch):
+    sizes = []
+
+    def search(model, source, *arguments, **options):
+        sizes.append(len(source))
+        return beam_search(model, source, *arguments, **options)
+
+    monkeypatch.setattr("qkv.tasks.translation.translator.beam_search", search)
+    [result] = translator.translate([" ".join(pair.source for pair in PAIRS)], batch=8)
+    assert sizes == [8, 8, 4]
+    assert result.text == "".join(pair.target for pair in PAIRS)
+
+
+def test_the_name_of_the_source_language_is_kept(translator, tmp_path):
+    parts = translator.model, translator.source, translator.target, translator.longest
+    Translator(*parts, source_language="English").save(tmp_path)
+    assert Translator.load(tmp_path).source_language == "English"
+    assert translator.source_language is None
 
 
 def test_ten_thousand_words_without_a_sentence_are_translated(translator):
     [result] = translator.translate(["tea book dog sleep " * 2500], beam=1, batch=64)
-    assert len(result.parts) > 100
-    assert sum(len(part.source.split()) for part in result.parts) == 10_000
+    assert len(result.sentences) > 100
+    assert sum(len(one.source.split()) for one in result.sentences) == 10_000
 
 
 def test_saving_and_loading_keeps_the_translator(translator, tmp_path):

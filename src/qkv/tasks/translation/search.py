@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
+from functools import partial
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -23,9 +27,32 @@ class Hypothesis(NamedTuple):
         return self.log_probability / len(self.tokens)
 
 
+REWARDED = 1.2  # tokens for each one of the source
+RUN = 5  # tokens in a row that count as a repetition
+
+
 def longest_target(length: int) -> int:
     """How many tokens a translation of `length` source tokens may have, the end mark included."""
-    return 3 * length + 10
+    return 2 * length + 10
+
+
+def most_repeats(tokens: Sequence[int]) -> int:
+    """How often the pair of neighbours that is commonest in `tokens` stands there; at least 1."""
+    return max(Counter(pairwise(tokens)).values(), default=1)
+
+
+def rank(log_probability: float, tokens: int, source_tokens: int, length_penalty: float) -> float:
+    """By what a hypothesis of so many tokens is compared with others of its sentence, more: better.
+
+    log-probability / tokens ** `length_penalty` (Wu et al. 2016, "Google's Neural Machine
+    Translation System", section 7, in its plain form). A power beyond 1, the mean, rewards every
+    token, so that an endless loop would win over any sentence: for tokens beyond `REWARDED` times
+    the source's the mean alone counts. Source: the bound on a reward for words of Yang, Huang and
+    Ma 2018, "Breaking the Beam Search Curse".
+    """
+    beyond = max(length_penalty - 1, 0)
+    rewarded = min(tokens, REWARDED * source_tokens)
+    return log_probability / (tokens ** min(length_penalty, 1) * rewarded**beyond)
 
 
 def beam_search(
@@ -40,9 +67,12 @@ def beam_search(
     """The best translation of each source found with `beam` hypotheses kept at every step.
 
     `source` `[B, Lk]` are token numbers, of which `lengths` `[B]` are real in each row.
-    Finished ones are compared by log-probability / tokens ** `length_penalty`: 0 prefers short
-    ones, 1 is the mean per token. A sentence is done when `beam` hypotheses have ended. A beam of
-    1 is greedy search. `unknown` is never written.
+    Finished ones are compared by `rank`: a `length_penalty` of 0 prefers short ones, 1 is the mean
+    per token. A sentence is done when `beam` hypotheses have ended. A beam of 1 is greedy search.
+    `unknown` is never written, nor is a run of `RUN` tokens that was written before, unless the
+    source repeats itself too: as often as its commonest pair of neighbours. (Paulus et al. 2017,
+    "A Deep Reinforced Model for Abstractive Summarization", section 2.5, forbid every second run,
+    of three.)
     """
     return _Search(model, source, lengths, beam, length_penalty, unknown).run()
 
@@ -62,7 +92,11 @@ class _Search:
         self.model, self.beam, self.length_penalty = model, beam, length_penalty
         count, device = len(lengths), lengths.device
         self.banned = [n for n in (PADDING, START, unknown) if n is not None]
-        self.limits = [longest_target(n) for n in lengths.tolist()]
+        self.lengths = lengths.tolist()
+        self.limits = [longest_target(n) for n in self.lengths]
+        pairs = zip(source.tolist(), self.lengths, strict=True)
+        repeats = [most_repeats(row[:length]) for row, length in pairs]
+        self.repeats = torch.tensor(repeats, device=device)
         self.finished: list[list[Hypothesis]] = [[] for _ in range(count)]
         self.live = list(range(count))
         self.state = model.start(source, lengths).spread(beam)
@@ -78,10 +112,11 @@ class _Search:
             self._keep(ranked, parents, tokens, kept)
         if not all(self.finished):
             raise ValueError("beam_search: the model's probabilities are not finite")
-        return [max(found, key=self._rank) for found in self.finished]
+        pairs = zip(self.finished, self.lengths, strict=True)
+        return [max(found, key=partial(self._rank, length)) for found, length in pairs]
 
-    def _rank(self, found: Hypothesis) -> float:
-        return found.log_probability / len(found.tokens) ** self.length_penalty
+    def _rank(self, length: int, found: Hypothesis) -> float:
+        return rank(found.log_probability, len(found.tokens), length, self.length_penalty)
 
     def _extend(self) -> tuple[Tensor, Tensor, Tensor]:
         """The 2 × beam best continuations of each sentence: totals, rows within it, tokens.
@@ -91,6 +126,7 @@ class _Search:
         logits, self.state = self.model.decode(self.tokens[:, -1:], self.state)
         steps = logits[:, -1].log_softmax(-1)
         steps[:, self.banned] = -torch.inf
+        self._forbid_runs(steps)
         steps = steps.view(len(self.live), self.beam, -1)
         last = [self.limits[sentence] == self.tokens.shape[1] for sentence in self.live]
         if any(last):  # nothing but the end mark may come now
@@ -100,6 +136,17 @@ class _Search:
         totals = (self.totals.unsqueeze(-1) + steps).flatten(1)
         ranked, flat = totals.topk(min(2 * self.beam, totals.shape[1]))
         return ranked, flat // steps.shape[-1], flat % steps.shape[-1]
+
+    def _forbid_runs(self, steps: Tensor) -> None:
+        """Make impossible what would write a run once more than is allowed."""
+        written = self.tokens[:, 1:]
+        if written.shape[1] < RUN:
+            return
+        runs = written.unfold(1, RUN, 1)  # [rows, runs, RUN]
+        begun = (runs[..., :-1] == written[:, None, 1 - RUN :]).all(-1)
+        times = torch.zeros_like(steps).scatter_add_(1, runs[..., -1], begun.to(steps.dtype))
+        allowed = self.repeats[self.live].repeat_interleave(self.beam).unsqueeze(1)
+        steps.masked_fill_(times >= allowed, -torch.inf)
 
     def _finish(self, ranked: Tensor, parents: Tensor, tokens: Tensor) -> list[int]:
         """Collect the hypotheses that ended; the places of the sentences that go on."""

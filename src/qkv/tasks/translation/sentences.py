@@ -1,38 +1,108 @@
-"""Cutting a text that is too long to translate at once."""
+"""Cutting a text into sentences that are translated one by one."""
 
 from __future__ import annotations
 
 import re
 from itertools import pairwise
+from typing import NamedTuple
 
+from qkv.tasks.optional import needed
 from qkv.tasks.tokens import Tokens
 
-# A sentence ends after its mark and closing quotes where a space follows, or, for the full-width
-# marks, anywhere.
-SENTENCE_END = re.compile(r"(?<=[.!?…])[\"'”’)]*\s+|(?<=[。！？])[”’」』）]*|\n+")
+# Characters that sentencex reads at once: it takes time with the square where quotation marks are
+# opened and never closed.
+_BLOCK = 4000
+_LANGUAGE = "en"  # whose abbreviations are known
+LINE_BREAKS = "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"
+_LINE_END = re.compile(f"([{LINE_BREAKS}]+)")
+_QUOTED = re.compile(r"""(\s*["“«])(.*[^\s])(["”»])\s*""", re.DOTALL)
+_CLAUSE_ENDS = ",;:—，；：、"
 
 
-def chunks(text: str, tokens: Tokens, longest: int) -> list[str]:
-    """The text itself where it has at most `longest` tokens, its sentences otherwise.
+class Sentence(NamedTuple):
+    """A sentence and what parts it from the one before: white space, or nothing."""
 
-    A sentence that is still too long is cut between words, a word that is too long anywhere.
-    White space between words becomes one space; white space alone gives no chunk.
+    before: str
+    text: str
+
+
+def sentences(text: str, tokens: Tokens, longest: int) -> tuple[list[Sentence], str]:
+    """The sentences of a text, and the white space behind the last.
+
+    A line break always ends a sentence. A sentence that has `longest` tokens or more is cut after a
+    clause, otherwise between words, and a word that is too long anywhere. White space within a
+    sentence becomes one space.
     """
-    whole = " ".join(text.split())
-    if len(tokens.offsets(whole)) < longest:
-        return [whole] if whole else []
-    ends = [0, *(match.end() for match in SENTENCE_END.finditer(text)), len(text)]
-    sentences = [" ".join(text[start:stop].split()) for start, stop in pairwise(ends)]
-    return [part for one in sentences if one for part in _cut(one, tokens, longest)]
+    found, before = [], ""
+    for piece in _pieces(text):
+        whole = " ".join(piece.split())
+        if not whole:
+            before += piece
+            continue
+        before += piece[: len(piece) - len(piece.lstrip())]
+        for part in _cut(whole, tokens, longest):
+            found.append(Sentence(before, part.strip()))
+            before = " " if part[-1:].isspace() else ""
+        before = piece[len(piece.rstrip()) :]
+    return found, before
+
+
+def _pieces(text: str) -> list[str]:
+    """The text, cut at line breaks and ends of sentences; put together they are the text."""
+    pieces = []
+    for line in _LINE_END.split(text):
+        while line:
+            block = _segmented(_block(line))
+            if sum(map(len, block)) < len(line) and len(block) > 1:
+                block.pop()  # it may go on
+            pieces += block
+            line = line[sum(map(len, block)) :]
+    return pieces
+
+
+def _block(line: str) -> str:
+    """The beginning of a line, up to a space where there is one."""
+    block = line[:_BLOCK]
+    if len(line) == len(block):
+        return line
+    return block[: block.rfind(" ") + 1] or block
+
+
+def _segmented(line: str) -> list[str]:
+    if line.isspace():
+        return [line]
+    found = []
+    for piece in needed("sentencex").segment(_LANGUAGE, line):
+        found += _within_quotation(piece)
+    return found
+
+
+def _within_quotation(piece: str) -> list[str]:
+    """sentencex keeps what stands between quotation marks whole; it is cut here."""
+    quoted = _QUOTED.fullmatch(piece)
+    if quoted is None:
+        return [piece]
+    inner = needed("sentencex").segment(_LANGUAGE, quoted[2])
+    inner[0] = quoted[1] + inner[0]
+    inner[-1] += piece[quoted.end(2) :]
+    return inner
 
 
 def _cut(sentence: str, tokens: Tokens, longest: int) -> list[str]:
     starts = [start for start, _ in tokens.offsets(sentence)]
     cuts, first = [0], 0
     while len(starts) - first >= longest:
-        last = first + longest - 1  # the end mark takes a place too
-        words = (n for n in range(last, first, -1) if sentence[starts[n] - 1].isspace())
-        first = next(words, last)
+        first = _last_cut(sentence, starts, first, first + longest - 1)  # the end mark's place
         cuts.append(max(starts[first], cuts[-1] + 1))
-    parts = zip(cuts, [*cuts[1:], len(sentence)], strict=True)
-    return [sentence[start:stop].strip() for start, stop in parts]
+    return [sentence[start:stop] for start, stop in pairwise([*cuts, len(sentence)])]
+
+
+def _last_cut(sentence: str, starts: list[int], first: int, last: int) -> int:
+    """The token after `first`, up to `last`, that the next part begins with: behind a clause in
+    the later half, else behind a space, else the last."""
+    words = [n for n in range(last, first, -1) if sentence[starts[n] - 1].isspace()]
+    clauses = (
+        n for n in words
+        if 2 * n > first + last and sentence[starts[n] - 2] in _CLAUSE_ENDS
+    )  # fmt: skip
+    return next(clauses, words[0] if words else last)

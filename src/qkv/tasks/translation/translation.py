@@ -19,7 +19,11 @@ _MOST_MAPS = 10  # of one long text in a notebook; more nobody reads
 
 @dataclass(frozen=True)
 class Translation:
-    """A translated text.
+    """A translated text: one of several sentences, or a sentence.
+
+    A text is translated sentence by sentence: `sentences` holds these, each a translation with
+    what follows here; that of one sentence is its own. What a text of several sentences gives is
+    theirs one behind the other, and `alignment` and `matrices` are theirs alone.
 
     `source_tokens` are the pieces that the encoder read, `tokens` those that the decoder wrote,
     each with its end mark `</s>`. `source_spans` groups the source pieces into words: ranges
@@ -38,8 +42,8 @@ class Translation:
     Both are made when they are first asked for, by `look`, which reads source and translation once
     more: to translate without looking costs nothing beside.
 
-    A text longer than anything the model was trained on is translated sentence by sentence:
-    `parts` then holds these, each with its matrices, and the whole has none.
+    `doubt` tells why the translation may be wrong (`qkv.tasks.translation.doubt`): empty where
+    nothing is suspicious, which is no promise. It looks too.
     """
 
     source: str
@@ -51,7 +55,20 @@ class Translation:
     look: Callable[[], Sequence[qkv.AttentionMatrix]] | None = field(
         default=None, repr=False, compare=False
     )
-    parts: tuple[Translation, ...] = field(default=(), repr=False)
+    several: tuple[Translation, ...] = field(default=(), repr=False)
+    suspect: Callable[[Translation], tuple[str, ...]] | None = field(
+        default=None, repr=False, compare=False
+    )
+
+    @property
+    def sentences(self) -> tuple[Translation, ...]:
+        return self.several or ((self,) if self.tokens else ())
+
+    @cached_property
+    def doubt(self) -> tuple[str, ...]:
+        if self.suspect is not None:
+            return self.suspect(self)
+        return tuple(dict.fromkeys(reason for one in self.several for reason in one.doubt))
 
     @cached_property
     def matrices(self) -> tuple[qkv.AttentionMatrix, ...]:
@@ -64,7 +81,7 @@ class Translation:
     def picture(self, path: str | os.PathLike[str], *, merge_words: bool = False) -> list[Path]:
         """Draw where each token looked to a `.png`, `.svg` or `.pdf` file. Needs matplotlib.
 
-        What was translated in parts is drawn part by part: `x.png`, `x-2.png`, `x-3.png`, ... With
+        A text is drawn sentence by sentence: `x.png`, `x-2.png`, `x-3.png`, ... With
         `merge_words` the columns are whole words: a word's weight is the sum over its pieces.
 
         Returns:
@@ -77,7 +94,7 @@ class Translation:
         from qkv.pictures import check_picture_path, heatmap, numbered, save_picture
 
         files = []
-        for one, file in zip(_with_tokens(self), numbered(check_picture_path(path)), strict=False):
+        for one, file in zip(self.sentences, numbered(check_picture_path(path)), strict=False):
             save_picture(heatmap(*weights_of(one, merge_words)), file)
             files.append(file)
         return files
@@ -86,14 +103,12 @@ class Translation:
         from qkv.pictures import map_html
 
         shown = [f"<p>{escape(self.source)}<br><b>{escape(self.text)}</b></p>"]
-        if self.look is not None or self.parts:
-            shown += [map_html(*weights_of(one, True)) for one in _with_tokens(self)[:_MOST_MAPS]]
+        shown += [
+            map_html(*weights_of(one, True))
+            for one in self.sentences[:_MOST_MAPS]
+            if one.look is not None
+        ]
         return "".join(shown)
-
-
-def _with_tokens(translation: Translation) -> list[Translation]:
-    """The translation, or its parts, without those that are empty."""
-    return [one for one in translation.parts or (translation,) if one.tokens]
 
 
 def alignment_of(matrices: Sequence[qkv.AttentionMatrix]) -> qkv.AttentionMatrix | None:
@@ -111,22 +126,22 @@ def alignment_of(matrices: Sequence[qkv.AttentionMatrix]) -> qkv.AttentionMatrix
     return qkv.attention(logarithms, each, score=qkv.Dot(scale=1.0))
 
 
-def joined(source: str, parts: list[Translation], glue: str) -> Translation:
-    """The translation of a text that was translated in parts."""
-    if len(parts) == 1:
-        return replace(parts[0], source=source)
+def joined(source: str, sentences: Sequence[Translation], text: str) -> Translation:
+    """The translation `text` of a source that was translated sentence by sentence."""
+    if len(sentences) == 1:
+        return replace(sentences[0], source=source, text=text)
     spans, shift = [], 0
-    for part in parts:
-        spans += [(start + shift, stop + shift) for start, stop in part.source_spans]
-        shift += len(part.source_tokens)
-    tokens = tuple(token for part in parts for token in part.tokens)
-    total = sum(part.score * len(part.tokens) for part in parts)
+    for one in sentences:
+        spans += [(start + shift, stop + shift) for start, stop in one.source_spans]
+        shift += len(one.source_tokens)
+    tokens = tuple(token for one in sentences for token in one.tokens)
+    total = sum(one.score * len(one.tokens) for one in sentences)
     return Translation(
         source=source,
-        text=glue.join(part.text for part in parts),
-        source_tokens=tuple(token for part in parts for token in part.source_tokens),
+        text=text,
+        source_tokens=tuple(token for one in sentences for token in one.source_tokens),
         tokens=tokens,
         source_spans=tuple(spans),
         score=total / len(tokens) if tokens else 0.0,
-        parts=tuple(parts),
+        several=tuple(sentences),
     )

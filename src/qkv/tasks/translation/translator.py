@@ -22,8 +22,9 @@ from qkv.models import (
 from qkv.tasks.buckets import padded
 from qkv.tasks.files import MODELS, fill, loading, model_folder, read_model, write_model
 from qkv.tasks.tokens import END_TEXT, START, Tokens, words
+from qkv.tasks.translation.doubt import doubts
 from qkv.tasks.translation.search import Hypothesis, beam_search
-from qkv.tasks.translation.sentences import chunks
+from qkv.tasks.translation.sentences import LINE_BREAKS, Sentence, sentences
 from qkv.tasks.translation.translation import Translation, joined
 
 FORMAT = "qkv translator 1"
@@ -39,8 +40,9 @@ SHIPPED = MODELS / "en-zh"
 class Translator:
     """A translation model with the tokens of its two languages.
 
-    `longest` is the number of source tokens beyond which a text is cut into sentences,
-    `length_penalty` what suits this model in `translate`. The model is put into evaluation mode; it
+    `longest` is the number of source tokens beyond which a sentence is cut,
+    `length_penalty` what suits this model in `translate`, `source_language` the name of what it
+    reads, such as "English", where it is known. The model is put into evaluation mode; it
     may be on any device.
     """
 
@@ -51,6 +53,7 @@ class Translator:
         target: Tokens,
         longest: int,
         length_penalty: float = 1.0,
+        source_language: str | None = None,
     ) -> None:
         if type(longest) is not int or longest < SHORTEST_LIMIT:
             raise ValueError(
@@ -59,6 +62,7 @@ class Translator:
         _check_penalty("Translator", length_penalty)
         self.model, self.source, self.target = model.eval(), source, target
         self.longest, self.length_penalty = longest, length_penalty
+        self.source_language = source_language
 
     @classmethod
     def load(cls, path: str | Path | None = None) -> Translator:
@@ -81,7 +85,9 @@ class Translator:
             if counts != (source.size, target.size):
                 raise ValueError("tokenizer.json is of another model: the token counts differ")
             penalty = config.get("length_penalty", 1.0)
-            return cls(model.requires_grad_(False), source, target, config["longest"], penalty)
+            model.requires_grad_(False)
+            language = config.get("source_language")
+            return cls(model, source, target, config["longest"], penalty, language)
 
     def save(self, path: str | Path, dtype: torch.dtype | None = None) -> None:
         """Write a model folder of `config.json`, `model.safetensors`, `tokenizer.json`.
@@ -94,6 +100,7 @@ class Translator:
             "family": family,
             "longest": self.longest,
             "length_penalty": self.length_penalty,
+            **({"source_language": self.source_language} if self.source_language else {}),
             "model": asdict(self.model.config),
         }
         tokenizer = {"source": self.source.to_json(), "target": self.target.to_json()}
@@ -112,16 +119,18 @@ class Translator:
 
         `beam` hypotheses are kept at each step (1: greedy search) and compared at the end by
         log-probability / tokens ** `length_penalty` (Wu et al. 2016, section 7, in its plain
-        form; None: the translator's own), so that longer ones win as it grows; `batch` texts are
-        worked on at once. An empty text gives an empty translation.
+        form, bounded where the translation grows longer than its source, see `search.rank`; None:
+        the translator's own), so that longer ones win as it grows; `batch` sentences are worked on
+        at once. A text is translated sentence by sentence, and line breaks stay where they are. An
+        empty text gives an empty translation.
         """
         _check(texts, beam, batch)
         if length_penalty is None:
             length_penalty = self.length_penalty
         _check_penalty("Translator.translate", length_penalty)
-        cut = [chunks(_whole(text), self.source, self.longest) for text in texts]
-        flat = [chunk for parts in cut for chunk in parts]
-        # Texts of one length together: a batch takes as long as its longest.
+        cut = [sentences(_whole(text), self.source, self.longest) for text in texts]
+        flat = [one.text for found, _ in cut for one in found]
+        # Sentences of one length together: a batch takes as long as its longest.
         order = sorted(range(len(flat)), key=lambda i: len(flat[i]))
         done: dict[int, Translation] = {}
         for start in range(0, len(order), batch):
@@ -129,11 +138,22 @@ class Translator:
             results = self._batch([flat[i] for i in rows], beam, length_penalty)
             done.update(zip(rows, results, strict=True))
         results = iter(done[i] for i in range(len(flat)))
-        glue = "" if self.target.kind == "characters" else " "
-        return [
-            joined(text, [next(results) for _ in parts], glue)
-            for text, parts in zip(texts, cut, strict=True)
-        ]
+        whole = []
+        for text, (found, after) in zip(texts, cut, strict=True):
+            each = [next(results) for _ in found]
+            whole.append(joined(text, each, self._laid_out(found, each, after)))
+        return whole
+
+    def _laid_out(self, found: list[Sentence], each: list[Translation], after: str) -> str:
+        """Translated sentences with the white space that the text had between its own, but for
+        spaces where the target language writes none."""
+        parts = [(s.before, t.text) for s, t in zip(found, each, strict=True)]
+        spaced = [part for before, text in parts for part in (self._space(before), text)]
+        return "".join([*spaced, self._space(after)]) if found else ""
+
+    def _space(self, white: str) -> str:
+        breaks = any(character in LINE_BREAKS for character in white)
+        return white if breaks or self.target.kind != "characters" else ""
 
     @torch.no_grad()
     def align(self, source: str, target: str) -> Translation:
@@ -176,6 +196,7 @@ class Translator:
             source_spans=(*spans, (len(offsets), len(offsets) + 1)),
             score=found.score,
             look=partial(self._look, source, found.tokens),
+            suspect=partial(doubts, source, found.tokens, self.source_language),
         )
 
     @torch.no_grad()

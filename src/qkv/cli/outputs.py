@@ -1,0 +1,40 @@
+"""What commands that write files have in common: checking a path, showing how far it is."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import typer
+
+
+def check_output(path: Path) -> None:
+    """Before a model is loaded, so that a slip costs no time."""
+    if path.is_dir():
+        raise typer.BadParameter(f"--out must be a file; {path} is a folder")
+    if not path.parent.is_dir():
+        raise typer.BadParameter(f"--out: there is no folder '{path.parent}'")
+    if not os.access(path.parent, os.W_OK):
+        raise typer.BadParameter(f"--out: the folder '{path.parent}' cannot be written to")
+
+
+@contextmanager
+def progress() -> Iterator[Callable[[Iterable[Any], int | None], Iterable[Any]]]:
+    """Something that goes through what there is to do, `total` where that is known, and shows on a
+    terminal how much is done and how long the rest will take."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    console = Console(stderr=True)
+    columns = BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        yield lambda steps, total: bar.track(steps, total=total)

@@ -1,0 +1,75 @@
+"""Why a translation may be wrong: what shows in it without knowing a right one.
+
+* "not English" (or what else the translator reads; "unknown words" where that is not told): too
+  few of the words are known, so that most fall into pieces, or into bytes.
+* "repeated": four tokens in a row stand more often than the source repeats itself.
+* "uncovered": the decoder hardly looked at a word of the source.
+* "numbers lost": a number that stands in the source in digits is not in the translation, in digits
+  or Chinese numerals.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+from unicodedata import category
+
+from qkv.tasks.translation.numbers import figures, numbers
+from qkv.tasks.translation.search import most_repeats
+
+if TYPE_CHECKING:
+    from qkv.tasks.translation.translation import Translation
+
+REPEATED, UNCOVERED, NUMBERS_LOST = "repeated", "uncovered", "numbers lost"
+# Of the letters, less than these shares stand in words of one piece, of at most two.
+KNOWN = {1: 0.25, 2: 0.9}
+RUN = 4
+LOOKED = 0.15  # of a look, at least, is taken at each word
+
+
+def doubts(
+    source: Sequence[int], written: Sequence[int], language: str | None, translation: Translation
+) -> tuple[str, ...]:
+    """The reasons to doubt a translated sentence, given the tokens that were read and written."""
+    found = {
+        f"not {language}" if language else "unknown words": all(
+            known(translation, pieces) < share for pieces, share in KNOWN.items()
+        ),
+        REPEATED: repeats(written) > most_repeats(source),
+        UNCOVERED: least_looked_at(translation) < LOOKED,
+        NUMBERS_LOST: not figures(translation.source) <= numbers(translation.text),
+    }
+    return tuple(reason for reason, true in found.items() if true)
+
+
+def known(translation: Translation, pieces: int) -> float:
+    """The share of the letters, emoji among them, that stand in words of at most so many pieces,
+    punctuation not counted; 1 of a text without letters."""
+    words = translation.source.split()
+    counts = [stop - start for start, stop in translation.source_spans[:-1]]
+    if len(words) != len(counts):  # characters that are not seen were left out
+        return 1.0
+    letters = [[c for c in word if category(c)[0] == "L" or category(c) == "So"] for word in words]
+    all_ = sum(map(len, letters))
+    whole = sum(
+        len(some)
+        for word, some, count in zip(words, letters, counts, strict=True)
+        if count - (len(word) - len(some)) <= pieces
+    )
+    return whole / all_ if all_ else 1.0
+
+
+def repeats(tokens: Sequence[int]) -> int:
+    """How often the run of tokens that is commonest stands in a translation."""
+    runs = zip(*(tokens[start:] for start in range(RUN)), strict=False)
+    return max(Counter(runs).values(), default=1)
+
+
+def least_looked_at(translation: Translation) -> float:
+    """The sum of the weights, over all tokens written, of the word that was looked at least."""
+    words = translation.source_spans[:-1]
+    if translation.alignment is None or not words:
+        return 1.0
+    sums = [0.0, *translation.alignment.mass().cumsum(0).tolist()]
+    return min(sums[stop] - sums[start] for start, stop in words)
