@@ -22,10 +22,11 @@ if TYPE_CHECKING:
     from qkv.tasks.translation.translation import Translation
 
 REPEATED, UNCOVERED, NUMBERS_LOST = "repeated", "uncovered", "numbers lost"
-# Of the letters, less than these shares stand in words of one piece, of at most two.
-KNOWN = {1: 0.25, 2: 0.9}
+WHOLE = 0.25  # of the letters, at least, stand in words of one piece ...
+HALVES = 0.5  # ... or, where there are fewer than `WORDS`, in words of at most two
+WORDS = 3
 RUN = 4
-LOOKED = 0.15  # of a look, at least, is taken at each word
+LOOKED = 0.2  # of a look, at least, is taken at each word
 
 
 def doubts(
@@ -33,14 +34,18 @@ def doubts(
 ) -> tuple[str, ...]:
     """The reasons to doubt a translated sentence, given the tokens that were read and written."""
     found = {
-        f"not {language}" if language else "unknown words": all(
-            known(translation, pieces) < share for pieces, share in KNOWN.items()
-        ),
+        f"not {language}" if language else "unknown words": are_unknown(translation),
         REPEATED: repeats(written) > most_repeats(source),
         UNCOVERED: least_looked_at(translation) < LOOKED,
         NUMBERS_LOST: not figures(translation.source) <= numbers(translation.text),
     }
     return tuple(reason for reason, true in found.items() if true)
+
+
+def are_unknown(translation: Translation) -> bool:
+    """Whether too few words of the source are known."""
+    few = len(translation.source.split()) < WORDS
+    return known(translation, 1) < WHOLE and not (few and known(translation, 2) >= HALVES)
 
 
 def known(translation: Translation, pieces: int) -> float:

@@ -27,7 +27,7 @@ class Hypothesis(NamedTuple):
         return self.log_probability / len(self.tokens)
 
 
-REWARDED = 1.2  # tokens for each one of the source
+REWARDED = 10  # tokens more than the source has
 RUN = 5  # tokens in a row that count as a repetition
 
 
@@ -46,12 +46,12 @@ def rank(log_probability: float, tokens: int, source_tokens: int, length_penalty
 
     log-probability / tokens ** `length_penalty` (Wu et al. 2016, "Google's Neural Machine
     Translation System", section 7, in its plain form). A power beyond 1, the mean, rewards every
-    token, so that an endless loop would win over any sentence: for tokens beyond `REWARDED` times
-    the source's the mean alone counts. Source: the bound on a reward for words of Yang, Huang and
+    token, so that an endless loop would win over any sentence: for tokens beyond the source's
+    and `REWARDED` the mean alone counts. Source: the bound on a reward for words of Yang, Huang and
     Ma 2018, "Breaking the Beam Search Curse".
     """
     beyond = max(length_penalty - 1, 0)
-    rewarded = min(tokens, REWARDED * source_tokens)
+    rewarded = min(tokens, source_tokens + REWARDED)
     return log_probability / (tokens ** min(length_penalty, 1) * rewarded**beyond)
 
 

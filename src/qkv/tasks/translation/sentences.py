@@ -35,12 +35,12 @@ def sentences(text: str, tokens: Tokens, longest: int) -> tuple[list[Sentence], 
     """
     found, before = [], ""
     for piece in _pieces(text):
-        whole = " ".join(piece.split())
-        if not whole:
+        parts = _cut(" ".join(piece.split()), tokens, longest)
+        if not parts:
             before += piece
             continue
         before += piece[: len(piece) - len(piece.lstrip())]
-        for part in _cut(whole, tokens, longest):
+        for part in parts:
             found.append(Sentence(before, part.strip()))
             before = " " if part[-1:].isspace() else ""
         before = piece[len(piece.rstrip()) :]
@@ -89,7 +89,10 @@ def _within_quotation(piece: str) -> list[str]:
 
 
 def _cut(sentence: str, tokens: Tokens, longest: int) -> list[str]:
+    """Parts of fewer tokens than `longest`; none of what has no token, such as white space."""
     starts = [start for start, _ in tokens.offsets(sentence)]
+    if not starts:
+        return []
     cuts, first = [0], 0
     while len(starts) - first >= longest:
         first = _last_cut(sentence, starts, first, first + longest - 1)  # the end mark's place
