@@ -1,7 +1,6 @@
 """Where the words of a translation looked, for every kind of model, found or given."""
 
 import json
-from dataclasses import replace
 
 import pytest
 import torch
@@ -115,10 +114,9 @@ def test_a_folder_names_its_family_and_without_a_name_holds_the_oldest(tmp_path)
         made.save(tmp_path / name)
         loaded = Translator.load(tmp_path / name)
         assert type(loaded.model) is model
-        [one], [other] = (which.translate([SENTENCE]) for which in (loaded, made))
-        # The last bits of a sum depend on where the weights lie in memory.
-        assert one.score == pytest.approx(other.score, rel=1e-6)
-        assert replace(one, score=0.0) == replace(other, score=0.0)
+        # As in a loaded one: by this torch chooses how to multiply, and so the order of a sum.
+        made.model.requires_grad_(False)
+        assert loaded.translate([SENTENCE]) == made.translate([SENTENCE])
         path = tmp_path / name / "config.json"
         config = json.loads(path.read_text())
         assert config.pop("family") == name
