@@ -25,8 +25,6 @@ from qkv.cli.inputs import (
 from qkv.cli.outputs import check_output, progress
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from qkv.tasks.translation import Translation
 
 _INPUT = (
@@ -157,65 +155,33 @@ class Answer:
             write(translation.text)
             return
         if self.as_json:
-            sentences = [Shown.of(one, self.merge_words).fields() for one in translation.sentences]
+            sentences = [_fields(one, self.merge_words) for one in translation.sentences]
             names = ("source", "text", "score", "doubt")
             whole = {name: getattr(translation, name) for name in names}
             write(json.dumps(whole | {"sentences": sentences}, ensure_ascii=False))
         else:
             write(translation.text)
         if self.show or self.pictures:
-            self._draw(translation)
-
-    def _draw(self, translation: Translation) -> None:
-        for one in _sentences_to_show(translation):
-            shown = Shown.of(one, self.merge_words)
-            if self.show:
-                _print_map(shown)
-            if self.pictures:
-                _draw(shown, next(self.pictures))
+            for one in _sentences_to_show(translation):
+                path = next(self.pictures) if self.pictures else None
+                _draw(one, self.merge_words, self.show, path)
 
 
-@dataclass(frozen=True)
-class Shown:
-    """A translated sentence with the labels and weights `[tokens, source_tokens]` that are shown;
-    no weights of a model without attention."""
+def _fields(sentence: Translation, merge_words: bool) -> dict[str, Any]:
+    """What `--json` tells of a sentence; no alignment of a model without attention."""
+    from qkv.tasks.translation.drawn import look_of
 
-    source: str
-    text: str
-    source_tokens: tuple[str, ...]
-    tokens: tuple[str, ...]
-    weights: Tensor | None
-    score: float
-    doubt: tuple[str, ...]
-
-    @classmethod
-    def of(cls, sentence: Translation, merge_words: bool) -> Shown:
-        labels, alignment = sentence.source_tokens, sentence.alignment
-        weights = None if alignment is None else alignment.dense()
-        if weights is not None and merge_words:
-            from qkv.pictures import merge_columns
-
-            weights, joined = merge_columns(weights, labels, sentence.source_spans)
-            # Pieces of one character, such as an emoji's bytes, would each repeat it.
-            words = (*sentence.source.split(), labels[-1])
-            labels = words if len(words) == len(joined) else joined
-        return cls(
-            sentence.source, sentence.text, labels, sentence.tokens, weights, sentence.score,
-            sentence.doubt,
-        )  # fmt: skip
-
-    def fields(self) -> dict[str, Any]:
-        """As JSON values."""
-        fields = dict(vars(self))
-        weights = fields.pop("weights")
-        rows = None if weights is None else weights.tolist()
-        rounded = rows and [[round(weight, 6) for weight in row] for row in rows]
-        return fields | {"alignment": rounded}
-
-    def drawn_weights(self) -> Tensor:
-        if self.weights is None:
-            raise ValueError("translate: this model has no attention, so there is nothing to show")
-        return self.weights
+    weights, source_tokens = look_of(sentence, merge_words)
+    rows = None if weights is None else weights.tolist()
+    return {
+        "source": sentence.source,
+        "text": sentence.text,
+        "source_tokens": source_tokens,
+        "tokens": sentence.tokens,
+        "score": sentence.score,
+        "doubt": sentence.doubt,
+        "alignment": rows and [[round(weight, 6) for weight in row] for row in rows],
+    }
 
 
 def _sentences_to_show(translation: Translation) -> Sequence[Translation]:
@@ -228,19 +194,18 @@ def _sentences_to_show(translation: Translation) -> Sequence[Translation]:
     return translation.sentences[:_MOST_SENTENCES]
 
 
-def _print_map(shown: Shown) -> None:
-    from rich.console import Console
+def _draw(sentence: Translation, merge_words: bool, show: bool, path: Path | None) -> None:
+    """To the terminal where it is to be shown, and to a file where one is given."""
+    from qkv.tasks.translation.drawn import weights_of
 
-    from qkv.pictures import TerminalMap
-    from qkv.tasks.translation.drawn import named
+    drawn = weights_of(sentence, merge_words, "translate")
+    if show:
+        from rich.console import Console
 
-    labels = named(shown.tokens), named(shown.source_tokens)
-    Console().print(TerminalMap(shown.drawn_weights(), *labels), "")
+        from qkv.pictures import TerminalMap
 
+        Console().print(TerminalMap(*drawn), "")
+    if path:
+        from qkv.pictures import heatmap, save_picture
 
-def _draw(shown: Shown, path: Path) -> None:
-    from qkv.pictures import heatmap, save_picture
-    from qkv.tasks.translation.drawn import named
-
-    labels = named(shown.tokens), named(shown.source_tokens)
-    save_picture(heatmap(shown.drawn_weights(), *labels), path)
+        save_picture(heatmap(*drawn), path)

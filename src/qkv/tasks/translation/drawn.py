@@ -20,13 +20,11 @@ def named(labels: Sequence[str]) -> list[str]:
     return [_END if label == END_TEXT else label for label in labels]
 
 
-def weights_of(sentence: Translation, merge_words: bool) -> tuple[Tensor, list[str], list[str]]:
-    """The alignment `[tokens, source tokens or words]`, and labels of its rows and columns.
-
-    Raises ValueError where the model has no attention.
-    """
+def look_of(sentence: Translation, merge_words: bool) -> tuple[Tensor | None, Sequence[str]]:
+    """The alignment `[tokens, source tokens or words]` and what its columns are, the end mark last;
+    without a matrix, and by tokens, where the model has no attention."""
     if sentence.alignment is None:
-        raise ValueError("picture: this model has no attention, so there is nothing to show")
+        return None, sentence.source_tokens
     weights, columns = sentence.alignment.dense(), sentence.source_tokens
     if merge_words:
         from qkv.pictures import merge_columns
@@ -35,4 +33,17 @@ def weights_of(sentence: Translation, merge_words: bool) -> tuple[Tensor, list[s
         # Pieces of one character, such as an emoji's bytes, would each repeat it.
         words = (*sentence.source.split(), columns[-1])
         columns = words if len(words) == len(joined) else joined
+    return weights, columns
+
+
+def weights_of(
+    sentence: Translation, merge_words: bool, caller: str = "picture"
+) -> tuple[Tensor, list[str], list[str]]:
+    """The alignment, and labels of its rows and columns as a reader knows them.
+
+    Raises ValueError, in the name of `caller`, where the model has no attention.
+    """
+    weights, columns = look_of(sentence, merge_words)
+    if weights is None:
+        raise ValueError(f"{caller}: this model has no attention, so there is nothing to show")
     return weights, named(sentence.tokens), named(columns)
