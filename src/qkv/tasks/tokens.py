@@ -81,13 +81,14 @@ def are_chinese(texts: Iterable[str]) -> bool:
     return chinese * 2 > len(letters)
 
 
-# As a keyboard writes what typography writes in several ways, and what is not seen at all left out.
-_PLAIN = {'["“”„‟«»]': '"', "[‘’‚‛`´]": "'", "…": "...", "[\u00ad\u200b-\u200d\u2060\ufeff]": ""}
+# As a keyboard writes what typography writes in several ways, and without marks of where a line may
+# break. Joiners, which are not seen either, stay: they are parts of words and of emoji.
+_PLAIN = {'["“”„‟«»]': '"', "[‘’‚‛`´]": "'", "…": "...", "[\u00ad\u200b\u2060\ufeff]": ""}
 
 
 def _normalizer(lowercase: bool) -> Any:
     """NFC; with `lowercase` also in lower case, with plain quotation marks and dots, and without
-    characters of no width."""
+    soft hyphens and spaces of no width."""
     tokenizers = needed("tokenizers")
     steps = tokenizers.normalizers
     plain = [steps.Replace(tokenizers.Regex(old), new) for old, new in _PLAIN.items()]
