@@ -13,7 +13,15 @@ from ._autocast import cast_for_autocast
 from ._matrix import AttentionMatrix
 from ._prepare import PreparedKey
 from ._stage import given
-from ._tensors import check_floats, check_integers, is_tensor, shape_of
+from ._tensors import (
+    check_floats,
+    check_integers,
+    holds_integers,
+    integer,
+    is_concrete,
+    is_tensor,
+    shape_of,
+)
 from .biases.base import Bias
 from .biases.custom import CustomBias
 from .biases.tensor import TensorBias
@@ -26,6 +34,8 @@ from .scores.base import Score
 from .scores.given import score_of
 
 DEFAULT_MEMORY = 64 * 2**20  # bytes
+
+_FARTHEST = 2**61  # of a position: it and the width of a window add up to an int64
 
 _SOFTMAX = Softmax()
 _STAGES = ("score", "bias", "mask", "normalizer", "query_offset", "memory")
@@ -91,11 +101,10 @@ def attention(
     if impl not in _dispatch.NAMES:
         known = ", ".join(_dispatch.NAMES)
         raise ValueError(f"attention: impl must be one of {known}; got {impl!r}")
-    if memory is None:
-        memory = DEFAULT_MEMORY
-    elif not isinstance(memory, int) or memory < 1:
+    budget = DEFAULT_MEMORY if memory is None else integer(memory)
+    if budget is None or budget < 1:
         raise ValueError(f"attention: memory must be a positive number of bytes; got {memory!r}")
-    return AttentionMatrix(query, key, score, biases, mask, normalizer, offset, impl, memory)
+    return AttentionMatrix(query, key, score, biases, mask, normalizer, offset, impl, budget)
 
 
 def attend(
@@ -214,15 +223,26 @@ def _offset(asked: Any, query: Tensor, key: Tensor, asking: Any) -> int | Tensor
         check_integers("attention: query_offset", asked)
         batch = torch.broadcast_shapes(query.shape[:-3], key.shape[:-3])
         first = next(iter((*batch, *(query.shape[-3:-2] or key.shape[-3:-2]))), 1)
-        if asked.is_floating_point() or asked.ndim > 1 or asked.numel() not in (1, first):
+        if not holds_integers(asked) or asked.ndim > 1 or asked.numel() not in (1, first):
             raise ValueError(
                 "attention: query_offset must hold one integer per first leading dimension "
                 f"({first}); got {asked.dtype} of shape {shape_of(asked)}"
             )
-        return asked
-    if isinstance(asked, bool) or not isinstance(asked, int):
+        offsets = asked.to(torch.int64)
+        if offsets.is_cpu and is_concrete(offsets) and offsets.numel():
+            for extreme in (int(offsets.min()), int(offsets.max())):
+                _check_distance(extreme)
+        return offsets
+    offset = integer(asked)
+    if offset is None:
         raise TypeError(
             'attention: query_offset must be an int, an int tensor, "start" or "end"; '
             f"got {type(asked).__name__}"
         )
-    return asked
+    _check_distance(offset)
+    return offset
+
+
+def _check_distance(offset: int) -> None:
+    if abs(offset) > _FARTHEST:
+        raise ValueError(f"attention: query_offset must lie in -2**61 ... 2**61; got {offset}")

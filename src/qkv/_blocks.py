@@ -50,11 +50,12 @@ class Output:
 
     def put(self, total: Tensor, block: Block, result: Tensor) -> None:
         """Puts the result of one block into the total."""
-        part = block.take(total, self.axes)
-        if self.largest:
-            part.copy_(torch.maximum(part, result))
-        else:
-            part.add_(result)
+        for piece, found in block.pieces(result, self.axes):
+            part = piece.take(total, self.axes)
+            if self.largest:
+                part.copy_(torch.maximum(part, found))
+            else:
+                part.add_(found)
 
 
 BlockFunction = Callable[..., tuple[Tensor, ...]]

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from ._layout import Layout
-from ._tiling import Block, Range
+from ._ranges import Range
+from ._tiling import Block
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,9 @@ class Cells:
     @property
     def col(self) -> Tensor:
         """`[1, c]`: the index of each key."""
-        index = self._range(self.block.cols) if self.col_index is None else self.col_index
+        index = self.col_index
+        if index is None:
+            index = torch.cat([self._range(span) for span in self.block.cols])
         return index.unsqueeze(-2)
 
     @property

@@ -59,7 +59,7 @@ class Custom:
 
 def corner_of(layout: Layout) -> Block:
     """A block of a single cell, for a probe call."""
-    return Block(tuple((0, 1) for _ in layout.lead), (0, 1), (0, 1))
+    return Block(tuple((0, 1) for _ in layout.lead), (0, 1), ((0, 1),))
 
 
 def tile_shape(cells: Cells) -> tuple[int, ...]:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ._region import Region
-from ._tensors import shape_of
+from ._tensors import integer, shape_of
 
 if TYPE_CHECKING:
     from ._matrix import AttentionMatrix
@@ -105,7 +105,7 @@ def explain(
             f"explain: at must give one index per leading dimension of {list(matrix.shape)}; "
             f"got {at}"
         )
-    if isinstance(row, bool) or not isinstance(row, int):
+    if integer(row) is None:
         raise TypeError(f"explain: row must be an integer; got {type(row).__name__}")
     region = Region.of(row, slice(None), matrix.shape, matrix.device)
     weights = region.weights(matrix)[at].detach()

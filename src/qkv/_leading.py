@@ -89,7 +89,7 @@ def chosen_of(tensor: Tensor, axes: Axes | None, whole: Layout, leading: Leading
 
 def places_of_chosen(whole: Layout, leading: Leading, device: torch.device) -> dict[str, Lifted]:
     """The true batch and head of every chosen entry, as parts of a problem."""
-    block = Block(tuple((0, size) for size in whole.lead), (0, 0), (0, 0))
+    block = Block(tuple((0, size) for size in whole.lead), (0, 0), ((0, 0),))
     cells = Cells(whole, block, device)
     true = {"batch": cells.batch, "head": of_rank(cells.head, len(whole.lead) + 2)}
     return {

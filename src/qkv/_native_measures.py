@@ -10,7 +10,7 @@ from ._layout import Layout
 from ._native_request import WIDEST, Asked, Pieces, one_batch
 from .measures.base import Measure
 from .measures.cells import Columns, Top
-from .measures.pool import Pool
+from .measures.pool import Pool, cells_of_map
 from .measures.product import Collected, Product
 from .measures.statistics import Distance, Entropy, LogSumExp, Mass, Support
 from .native.sweep import Wanted
@@ -55,6 +55,10 @@ def sweep(
             result = getattr(found, name)
             assert isinstance(result, Tensor)
             results.append(result)
+        if isinstance(measure, Pool) and measure.how == "max":  # what is hidden is in it already
+            shape = measure.rows, measure.cols
+            cells = cells_of_map(shape, layout.queries, layout.keys, asked.query.device)
+            results.append(cells.expand(*layout.lead, *shape))
     return results
 
 

@@ -149,7 +149,7 @@ def asked(problem: Problem, pieces: Pieces, value: Tensor | None) -> Asked:
         weight,
         normalizer,
         parameter,
-        problem.normalizer.k if isinstance(problem.normalizer, TopK) else 0,
+        min(problem.normalizer.k, layout.keys) if isinstance(problem.normalizer, TopK) else 0,
         0.0 if problem.dropout is None else problem.dropout.probability,
         _dropout_states(pieces, cells, layout),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from . import _dispatch
 from ._autocast import autocast_off
 from ._cells import Cells
 from ._problem import Problem, build
-from ._tensors import accumulation_dtype, check_integers, is_tensor
+from ._tensors import accumulation_dtype, check_integers, holds_integers, integer, is_tensor
 from ._tiling import Axes, Block
 from .measures.cells import Columns
 from .scores.base import Tile
@@ -70,7 +71,7 @@ class Region:
             for part, entries in problem.parts.items()
         }
         lead = tuple((0, size) for size in problem.layout.lead)
-        block = Block(lead, (0, problem.layout.queries), (0, self.cols.numel()))
+        block = Block(lead, (0, problem.layout.queries), ((0, self.cols.numel()),))
         return problem, pieces, replace(problem.cells(block, pieces), col_index=self.cols)
 
     def _restored(self, cells: Tensor, problem: Problem) -> Tensor:
@@ -117,26 +118,37 @@ def indices(index: Any, size: int, what: str, device: torch.device) -> tuple[Ten
         return torch.arange(*index.indices(size), device=device), False
     if is_tensor(index) and index.dtype == torch.bool and index.shape == (size,):
         return index.nonzero().flatten().to(device), False
-    if isinstance(index, (list, range)):
-        index = torch.tensor(list(index), dtype=torch.int64)
-    single = not is_tensor(index)
-    if single and (not isinstance(index, int) or isinstance(index, bool)):
-        raise TypeError(
-            f"A[..., rows, cols]: {what} must be an integer, a slice or an index tensor; "
-            f"got {type(index).__name__}"
-        )
-    if is_tensor(index) and not index.is_floating_point():
+    single = not isinstance(index, (list, range)) and (not is_tensor(index) or index.ndim == 0)
+    if not is_tensor(index):
+        index = _tensor_of([index] if single else index, size, what)
+    if not index.is_floating_point():
         check_integers(f"A[..., rows, cols]: {what}", index)
-    positions = torch.as_tensor(index, device=device)
-    if positions.ndim > 1 or positions.is_floating_point() or positions.dtype == torch.bool:
+    if index.ndim > 1 or not holds_integers(index):
         raise TypeError(
             f"A[..., rows, cols]: {what} must be a vector of integers; "
-            f"got {positions.dtype} of shape {list(positions.shape)}"
+            f"got {index.dtype} of shape {list(index.shape)}"
         )
-    single = single or positions.ndim == 0
-    positions = positions.reshape(-1).to(torch.int64)
+    positions = index.reshape(-1).to(device, torch.int64)
     if positions.numel() and not bool(((positions >= -size) & (positions < size)).all()):
-        raise IndexError(
-            f"A[..., rows, cols]: {what} must be in [{-size}, {size}); got {positions.tolist()}"
-        )
+        raise _outside(positions.tolist(), size, what)
     return torch.where(positions < 0, positions + size, positions), single
+
+
+def _tensor_of(entries: Iterable[Any], size: int, what: str) -> Tensor:
+    """Integers of any type and size as a tensor."""
+    numbers = []
+    for entry in entries:
+        number = integer(entry)
+        if number is None:
+            raise TypeError(
+                f"A[..., rows, cols]: {what} must be an integer, a slice or an index tensor; "
+                f"got {type(entry).__name__}"
+            )
+        numbers.append(number)
+    if not all(-size <= number < size for number in numbers):
+        raise _outside(numbers, size, what)
+    return torch.tensor(numbers, dtype=torch.int64)
+
+
+def _outside(numbers: list[int], size: int, what: str) -> IndexError:
+    return IndexError(f"A[..., rows, cols]: {what} must be in [{-size}, {size}); got {numbers}")

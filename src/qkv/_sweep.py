@@ -13,14 +13,18 @@ from torch import Tensor
 
 from ._blocks import BlockMap, Output
 from ._problem import PLACES, Problem, named_pieces
+from ._ranges import Ranges, joined
 from ._stage import Lifted
 from ._strip import Strip
 from ._tensors import accumulation_dtype, all_finite, is_concrete
-from ._tiling import Block, Range, Tiling
+from ._tiling import Block, Tiling
 from .measures.base import Measure
 
 # How many more numbers per cell a mask keeps alive: what is visible, and scores before it.
 _MASK_ALIVE = 3
+
+# How many cells could be computed in the time that a range of keys costs by itself.
+_CELLS_OF_A_RANGE = 2**14
 
 
 def bytes_per_cell(problem: Problem, measures: tuple[Measure, ...]) -> int:
@@ -36,7 +40,7 @@ def tiling(problem: Problem, measures: tuple[Measure, ...]) -> Tiling:
     """How the matrix is cut to stay within its budget. `fitted` to its mask where it is cut."""
     layout = problem.layout
     cells = max(1, problem.memory // bytes_per_cell(problem, measures))
-    return Tiling(layout.lead, layout.queries, layout.keys, cells, span=_span(problem))
+    return Tiling(layout.lead, layout.queries, layout.keys, cells, seen=_seen(problem))
 
 
 def parts_of(problem: Problem, measures: tuple[Measure, ...]) -> dict[str, Lifted]:
@@ -75,7 +79,7 @@ def block_map(
     return BlockMap(function, axes, outputs, tiling(problem, measures))
 
 
-def _span(problem: Problem):
+def _seen(problem: Problem):
     """The keys that the queries of a block may see at all, for masks that know."""
     mask, layout = problem.mask, problem.layout
     if mask is None:
@@ -84,16 +88,18 @@ def _span(problem: Problem):
     if not is_concrete(*(tensor for entries in named.values() for tensor, _ in entries)):
         return None
 
-    def span(block: Block) -> Range:
+    def seen(block: Block) -> Ranges:
         if block.rows[0] == block.rows[1]:
-            return 0, layout.keys
+            return ((0, layout.keys),)
         pieces = {
             part: tuple(block.take(tensor, axes) for tensor, axes in entries)
             for part, entries in named.items()
         }
-        return mask.span(problem.cells(block, pieces), layout.keys, *pieces["mask"])
+        found = mask.seen(problem.cells(block, pieces), layout.keys, *pieces["mask"])
+        column = block.cells // max(1, block.width)
+        return joined(found, _CELLS_OF_A_RANGE // max(1, column)) or ((0, min(1, layout.keys)),)
 
-    return span
+    return seen
 
 
 def finished(

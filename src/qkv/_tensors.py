@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import TypeGuard
+import operator
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor
@@ -110,6 +111,31 @@ def _check_kind(what: str, thing: object, dtypes: tuple[torch.dtype, ...], named
 
 def is_tensor(thing: object) -> TypeGuard[Tensor]:
     return isinstance(thing, Tensor)
+
+
+def integer(asked: Any) -> int | None:
+    """A single number of any integer type (what `operator.index` takes), or None where it is none,
+    as a bool is none."""
+    if isinstance(asked, int):
+        return None if isinstance(asked, bool) else asked
+    if is_tensor(asked) and not holds_integers(asked):
+        return None
+    try:
+        return operator.index(asked)
+    except TypeError:
+        return None
+
+
+def hold_as_int(stage: object, name: str) -> None:
+    """Turns an attribute of a frozen object that is an integer of another type into an int."""
+    asked = getattr(stage, name)
+    if not isinstance(asked, int):
+        object.__setattr__(stage, name, integer(asked))
+
+
+def holds_integers(tensor: Tensor) -> bool:
+    """Whether it holds integers that all are int64 numbers as well: any but uint64 and bool."""
+    return tensor.dtype in INTEGERS and tensor.dtype not in (torch.bool, torch.uint64)
 
 
 def shape_of(tensor: Tensor) -> str:

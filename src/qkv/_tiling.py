@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from itertools import product
 from math import prod
 
+import torch
 from torch import Tensor
 
-Range = tuple[int, int]
+from ._ranges import Range, Ranges, part, size
 
 # Where a mask narrows blocks: how many rows they may have, on how many of them the choice is made,
 # and how many cells could be computed in the time that a block costs by itself.
@@ -22,38 +23,59 @@ _CELLS_OF_A_BLOCK = 2**16
 class Axes:
     """Which dimensions of a tensor are cut: the `trail` last ones follow the leading dimensions,
     `row` and `col` (negative) are its query and key dimension. Dimensions of size one broadcast
-    and are never cut. A tensor whose axes are None is given whole to every block."""
+    and are never cut. A tensor whose axes are None is given whole to every block.
+
+    A coarse map has equal shares of the queries and keys in their place: `shares` says how many of
+    them there are, `places` of how many queries and keys. A block has each share that it meets."""
 
     trail: int
     row: int | None = None
     col: int | None = None
+    shares: tuple[int, int] | None = None
+    places: tuple[int, int] = (1, 1)
+
+    def shares_of(self, ranges: Ranges, which: int) -> Ranges:
+        """The ranges of a dimension that belong to ranges of queries (0) or of keys (1)."""
+        if self.shares is None:
+            return ranges
+        count, extent = self.shares[which], self.places[which]
+        return tuple(
+            (start * count // extent, (stop - 1) * count // extent + 1) for start, stop in ranges
+        )
 
 
 @dataclass(frozen=True)
 class Block:
-    """One block: a range of every leading dimension, of queries and of keys."""
+    """One block: a range of every leading dimension, a range of queries, and some ranges of keys,
+    which it has one behind the other."""
 
     lead: tuple[Range, ...]
     rows: Range
-    cols: Range
+    cols: Ranges
 
-    def ranges(self, axes: Axes) -> Iterator[tuple[int, Range]]:
+    def _cuts(self, axes: Axes) -> Iterator[tuple[int, Ranges]]:
+        """What is taken of each dimension."""
         for index, span in enumerate(self.lead):
-            yield index - len(self.lead) - axes.trail, span
+            yield index - len(self.lead) - axes.trail, (span,)
         if axes.row is not None:
-            yield axes.row, self.rows
+            yield axes.row, axes.shares_of((self.rows,), 0)
         if axes.col is not None:
-            yield axes.col, self.cols
+            yield axes.col, axes.shares_of(self.cols, 1)
 
     @staticmethod
     def whole(lead: tuple[int, ...], rows: int, cols: int) -> Block:
         """A matrix of these sizes as one block."""
-        return Block(tuple((0, size) for size in lead), (0, rows), (0, cols))
+        return Block(tuple((0, extent) for extent in lead), (0, rows), ((0, cols),))
+
+    @property
+    def width(self) -> int:
+        """How many keys it has."""
+        return size(self.cols)
 
     @property
     def cells(self) -> int:
         """How many cells it has."""
-        return prod(stop - start for start, stop in (*self.lead, self.rows, self.cols))
+        return self.width * prod(stop - start for start, stop in (*self.lead, self.rows))
 
     def inside(self, outer: Block) -> Block:
         """The same cells counted from the start of the matrix, for a block of a block."""
@@ -63,25 +85,38 @@ class Block:
 
         pairs = zip(self.lead, outer.lead, strict=True)
         lead = tuple(shift(span, start) for span, (start, _) in pairs)
-        rows, cols = shift(self.rows, outer.rows[0]), shift(self.cols, outer.cols[0])
-        return Block(lead, rows, cols)
+        cols = (cut for places in self.cols for cut in part(outer.cols, places))
+        return Block(lead, shift(self.rows, outer.rows[0]), tuple(cols))
 
     def take(self, tensor: Tensor, axes: Axes | None) -> Tensor:
-        """The part of a tensor that belongs to this block (a view)."""
+        """The part of a tensor that belongs to this block: a view where it is in one piece."""
         if axes is None:
             return tensor
-        for dim, (start, stop) in self.ranges(axes):
-            size = tensor.shape[dim]
-            if size != 1 and stop - start != size:
-                tensor = tensor.narrow(dim, start, stop - start)
+        for dim, ranges in self._cuts(axes):
+            if tensor.shape[dim] == 1:
+                continue
+            pieces = [_narrowed(tensor, dim, span) for span in ranges]
+            tensor = pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim)
         return tensor
+
+    def pieces(self, tensor: Tensor, axes: Axes | None) -> Iterator[tuple[Block, Tensor]]:
+        """The neighbouring keys of this block as blocks, and the part of such a result as `take`
+        gives that belongs to each."""
+        if axes is None or axes.col is None or len(self.cols) == 1:
+            yield self, tensor
+            return
+        sizes = [size(axes.shares_of((span,), 1)) for span in self.cols]
+        shared = tensor.shape[axes.col] == 1
+        parts = [tensor] * len(sizes) if shared else tensor.split(sizes, axes.col)
+        for span, piece in zip(self.cols, parts, strict=True):
+            yield replace(self, cols=(span,)), piece
 
 
 @dataclass(frozen=True)
 class Tiling:
     """How a matrix of `rows` by `cols` under `lead` leading dimensions is cut into blocks of at
     most `cells` cells. Heads are cut before queries, so that products stay large; keys are cut
-    only where `cut_cols` says so. `span` narrows the keys of a range of queries: then blocks of
+    only where `cut_cols` says so. `seen` leaves the keys that a block sees: then blocks of
     `most_rows` rows are expected to be `width` wide, and those that are wider are cut again."""
 
     lead: tuple[int, ...]
@@ -89,7 +124,7 @@ class Tiling:
     cols: int
     cells: int
     cut_cols: bool = False
-    span: Callable[[Block], Range] | None = None
+    seen: Callable[[Block], Ranges] | None = None
     most_rows: int | None = None
     width: int | None = None
 
@@ -106,9 +141,9 @@ class Tiling:
         rows = max(1, min(self.rows, room, self.most_rows or room))
         room //= rows
         lead = []
-        for size in reversed(self.lead):
-            taken = max(1, min(size, room))
-            room = room // taken if taken == size else 1
+        for extent in reversed(self.lead):
+            taken = max(1, min(extent, room))
+            room = room // taken if taken == extent else 1
             lead.append(taken)
         return tuple(reversed(lead)), rows, cols
 
@@ -119,17 +154,17 @@ class Tiling:
 
     def __iter__(self) -> Iterator[Block]:
         lead, rows, cols = self.block_shape
-        cuts = [_cuts(size, step) for size, step in zip(self.lead, lead, strict=True)]
+        cuts = [_cuts(extent, step) for extent, step in zip(self.lead, lead, strict=True)]
         col_cuts = _cuts(self.cols, cols) if self.cut_cols else [(0, self.cols)]
         for *head, row, col in product(*cuts, _cuts(self.rows, rows), col_cuts):
-            yield from self._narrowed(Block(tuple(head), row, col))
+            yield from self._narrowed(Block(tuple(head), row, (col,)))
 
     def _narrowed(self, block: Block) -> Iterator[Block]:
         """A block without the keys that none of its queries sees, in halves where it is too big."""
-        if self.span is None:
+        if self.seen is None:
             yield block
             return
-        narrow = replace(block, cols=self.span(block))
+        narrow = replace(block, cols=self.seen(block))
         start, stop = block.rows
         if narrow.cells <= self.cells or stop - start < 2:
             yield narrow
@@ -141,23 +176,22 @@ class Tiling:
     def fitted(self) -> Tiling:
         """The same with the number of rows for which the least work is done: many rows at a time
         see more keys together than each of them alone, few rows at a time are many blocks."""
-        if self.span is None or 0 in (*self.lead, self.rows, self.cols):
+        if self.seen is None or 0 in (*self.lead, self.rows, self.cols):
             return self
         choices = {min(rows, self.rows) for rows in (self.block_shape[1], *_ROW_CHOICES)}
         return min((self._with_rows(rows) for rows in sorted(choices)), key=lambda c: c[0])[1]
 
     def _with_rows(self, rows: int) -> tuple[float, Tiling]:
         """The work for each row of the matrix, as far as a sample tells, and such a tiling."""
-        assert self.span is not None
+        assert self.seen is not None
         cuts = _cuts(self.rows, rows)
         sample = cuts[:: -(-len(cuts) // _SAMPLE)]
-        lead = tuple((0, size) for size in self.lead)
-        spans = [self.span(Block(lead, cut, (0, self.cols))) for cut in sample]
-        widths = [stop - start for start, stop in spans]
+        lead = tuple((0, extent) for extent in self.lead)
+        widths = [size(self.seen(Block(lead, cut, ((0, self.cols),)))) for cut in sample]
         chosen = replace(self, most_rows=rows, width=max(1, *widths))
         lead_step, row_step, _ = chosen.block_shape
         steps = zip((*self.lead, self.rows), (*lead_step, row_step), strict=True)
-        blocks = prod(-(-size // step) for size, step in steps)
+        blocks = prod(-(-extent // step) for extent, step in steps)
         cells = prod(self.lead) * self.rows * sum(widths) / len(widths)
         return cells + blocks * _CELLS_OF_A_BLOCK, chosen
 
@@ -167,10 +201,15 @@ class Tiling:
         return Block.whole(self.lead, self.rows, self.cols)
 
 
-def _cuts(size: int, step: int) -> list[Range]:
-    """Ranges of at most `step` that cover `size`, as even as they can be."""
-    if size <= step:
-        return [(0, size)]
-    parts = -(-size // step)
-    even = -(-size // parts)
-    return [(start, min(size, start + even)) for start in range(0, size, even)]
+def _cuts(extent: int, step: int) -> list[Range]:
+    """Ranges of at most `step` that cover `extent`, as even as they can be."""
+    if extent <= step:
+        return [(0, extent)]
+    parts = -(-extent // step)
+    even = -(-extent // parts)
+    return [(start, min(extent, start + even)) for start in range(0, extent, even)]
+
+
+def _narrowed(tensor: Tensor, dim: int, span: Range) -> Tensor:
+    start, stop = span
+    return tensor if stop - start == tensor.shape[dim] else tensor.narrow(dim, start, stop - start)

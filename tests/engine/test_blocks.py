@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import qkv
+from qkv._ranges import joined
 from qkv._tiling import Tiling
 
 LENGTH, WIDTH = 32768, 8
@@ -24,26 +25,27 @@ MASKS = {
 }
 
 
-def spans(cells: int, span=None) -> list[tuple]:
-    tiling = Tiling((2, 3), 50, 40, cells, span=span).fitted()
-    return [(*block.lead, block.rows, block.cols) for block in tiling]
-
-
-def diagonal(block) -> tuple[int, int]:
+def diagonal(block) -> tuple[tuple[int, int], ...]:
     """Keys from eight behind the first query to two ahead of the last."""
     start, stop = block.rows
     start, stop = max(0, start - 8), min(40, stop + 2)
-    return (start, stop) if start < stop else (0, 1)
+    return ((start, stop),) if start < stop else ()
 
 
-@pytest.mark.parametrize("span", [None, diagonal])
+def diagonal_and_first(block) -> tuple[tuple[int, int], ...]:
+    """The same and the first three keys."""
+    return joined([(0, 3), *diagonal(block)])
+
+
+@pytest.mark.parametrize("seen", [None, diagonal, diagonal_and_first])
 @pytest.mark.parametrize("cells", [1, 30, 400, 5000, 10**6])
-def test_every_query_is_in_one_block(cells, span) -> None:
+def test_every_query_is_in_one_block(cells, seen) -> None:
     covered = torch.zeros(2, 3, 50, dtype=torch.int64)
-    for first, second, rows, cols in spans(cells, span):
+    for block in Tiling((2, 3), 50, 40, cells, seen=seen).fitted():
+        (first, second), rows = block.lead, block.rows
         covered[first[0] : first[1], second[0] : second[1], rows[0] : rows[1]] += 1
-        size = 1
-        for start, stop in (first, second, rows, cols):
+        size = sum(stop - start for start, stop in block.cols)
+        for start, stop in (first, second, rows):
             size *= stop - start
         assert size <= cells or rows[1] - rows[0] == 1
     assert torch.equal(covered, torch.ones_like(covered))
@@ -75,10 +77,10 @@ def test_a_block_that_turns_out_too_big_is_cut_again() -> None:
 
 
 def test_one_wide_row_among_narrow_ones() -> None:
-    def span(block) -> tuple[int, int]:
-        return (0, 2000) if block.rows[0] <= 1501 < block.rows[1] else (0, 4)
+    def seen(block) -> tuple[tuple[int, int], ...]:
+        return ((0, 2000) if block.rows[0] <= 1501 < block.rows[1] else (0, 4),)
 
-    tiling = Tiling((1,), 3000, 2000, 2048, span=span).fitted()
+    tiling = Tiling((1,), 3000, 2000, 2048, seen=seen).fitted()
     blocks = list(tiling)
     assert tiling.width == 4, "the wide row is in no sample"
     assert [block.rows[0] for block in blocks[1:]] == [block.rows[1] for block in blocks[:-1]]

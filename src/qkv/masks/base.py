@@ -16,13 +16,14 @@ from torch import Tensor
 
 from .._cells import Cells
 from .._layout import Layout
+from .._ranges import Range, Ranges, common, joined
 from .._stage import Lifted, Stage, given
-from .._tensors import is_concrete
+from .._tensors import hold_as_int, integer, is_concrete
 
 Bound = Tensor | int
 Intervals = list[tuple[Bound, Bound]]  # the union of [start, stop)
 
-EVERYTHING = 2**62  # beyond any key
+EVERYTHING = 2**62  # beyond any key, and as far from any position
 _MOST_INTERVALS = 8  # beyond that, cell by cell is cheaper
 
 
@@ -42,19 +43,23 @@ class Mask(Stage):
         col = cells.col
         return reduce(torch.logical_or, [(col >= a) & (col < b) for a, b in intervals])
 
-    def span(self, cells: Cells, keys: int, *pieces: Tensor) -> tuple[int, int]:
-        """A range of keys outside of which no query of these cells sees anything."""
+    def seen(self, cells: Cells, keys: int, *pieces: Tensor) -> Ranges:
+        """Keys outside of which no query of these cells sees anything."""
         intervals = self.intervals(cells, *pieces)
         if intervals is None:
-            return 0, keys
+            return self._seen_at_most(cells, keys, *pieces)
         bounds = [bound for interval in intervals for bound in interval]
         if not is_concrete(*(b for b in bounds if isinstance(b, Tensor)), cells.row):
-            return 0, keys
-        ranges = [(_extreme(a, torch.amin), _extreme(b, torch.amax)) for a, b in intervals]
-        ranges = [(start, stop) for start, stop in ranges if start < stop]
-        start = max(0, min((start for start, _ in ranges), default=0))
-        stop = min(keys, max((stop for _, stop in ranges), default=0))
-        return (start, stop) if start < stop else (0, min(1, keys))
+            return joined([(0, keys)])
+        return joined(span for interval in intervals for span in _union(*interval, keys))
+
+    def _seen_at_most(self, cells: Cells, keys: int, *pieces: Tensor) -> Ranges:
+        """The same of a mask that is no union of intervals."""
+        return joined([(0, keys)])
+
+    def count(self, layout: Layout) -> int:
+        """How many tensors `lift` lists. It is asked for every tile."""
+        return len(self.lift(layout))
 
     @property
     def stored(self) -> bool:
@@ -82,8 +87,33 @@ class Mask(Stage):
         return Not(self)
 
 
-def _extreme(bound: Bound, reduction) -> int:
-    return bound if isinstance(bound, int) else int(reduction(bound))
+def _union(start: Bound, stop: Bound, keys: int) -> list[Range]:
+    """The union of an interval's keys over all queries."""
+    if isinstance(start, int) and isinstance(stop, int):
+        return [(max(0, start), min(keys, stop))]
+    device = next(bound.device for bound in (start, stop) if isinstance(bound, Tensor))
+    bounds = (torch.as_tensor(bound, device=device).clamp(0, keys) for bound in (start, stop))
+    starts, stops = (bound.flatten() for bound in torch.broadcast_tensors(*bounds))
+    some = starts < stops
+    starts, order = starts[some].sort()
+    if len(starts) == 0:
+        return []
+    stops = stops[some][order].cummax(0).values
+    apart = starts[1:] > stops[:-1]
+    edge = apart.new_ones(1)
+    starts, stops = starts[torch.cat([edge, apart])], stops[torch.cat([apart, edge])]
+    return list(zip(starts.tolist(), stops.tolist(), strict=True))
+
+
+def check_size(mask: Mask, name: str, otherwise: str = "") -> None:
+    """Makes an int of an attribute that is a number of keys."""
+    asked = getattr(mask, name)
+    size, what = integer(asked), f"{type(mask).__name__}: {name}"
+    if size is None:
+        raise TypeError(f"{what} must be an int{otherwise}; got {type(asked).__name__}")
+    if size < 0:
+        raise ValueError(f"{what} must be >= 0; got {size}")
+    hold_as_int(mask, name)
 
 
 def _checked(other: object, sign: str) -> Mask:
@@ -112,9 +142,16 @@ class _Pair(Mask):
         left = self.left.lifted(layout, query, key)
         return replace(self, left=left, right=self.right.lifted(layout, query, key))
 
+    def count(self, layout: Layout) -> int:
+        return self.left.count(layout) + self.right.count(layout)
+
     def _split(self, cells: Cells, pieces: tuple[Tensor, ...]):
-        count = len(self.left.lift(cells.layout))
+        count = self.left.count(cells.layout)
         return pieces[:count], pieces[count:]
+
+    def _seen_by_both(self, cells: Cells, keys: int, pieces: tuple[Tensor, ...]):
+        left, right = self._split(cells, pieces)
+        return self.left.seen(cells, keys, *left), self.right.seen(cells, keys, *right)
 
     def _both(self, cells: Cells, pieces: tuple[Tensor, ...]):
         left, right = self._split(cells, pieces)
@@ -139,11 +176,8 @@ class And(_Pair):
         left, right = self._split(cells, pieces)
         return self.left.visible(cells, *left) & self.right.visible(cells, *right)
 
-    def span(self, cells: Cells, keys: int, *pieces: Tensor) -> tuple[int, int]:
-        left, right = self._split(cells, pieces)
-        (a, b), (c, d) = self.left.span(cells, keys, *left), self.right.span(cells, keys, *right)
-        start, stop = max(a, c), min(b, d)
-        return (start, stop) if start < stop else (0, min(1, keys))
+    def _seen_at_most(self, cells: Cells, keys: int, *pieces: Tensor) -> Ranges:
+        return common(*self._seen_by_both(cells, keys, pieces))
 
 
 @dataclass(frozen=True)
@@ -165,6 +199,10 @@ class Or(_Pair):
     def visible(self, cells: Cells, *pieces: Tensor) -> Tensor:
         left, right = self._split(cells, pieces)
         return self.left.visible(cells, *left) | self.right.visible(cells, *right)
+
+    def _seen_at_most(self, cells: Cells, keys: int, *pieces: Tensor) -> Ranges:
+        left, right = self._seen_by_both(cells, keys, pieces)
+        return joined((*left, *right))
 
 
 @dataclass(frozen=True)
@@ -193,21 +231,25 @@ class Not(Mask):
     def lift(self, layout: Layout) -> Lifted:
         return self.inner.lift(layout)
 
+    def count(self, layout: Layout) -> int:
+        return self.inner.count(layout)
+
     def intervals(self, cells: Cells, *pieces: Tensor) -> Intervals | None:
         inner = self.inner.intervals(cells, *pieces)
-        if inner is None:
-            return None
-        complement: Intervals | None = [(0, EVERYTHING)]
-        for start, stop in inner:
-            # They overlap where the interval is empty: then everything is its complement.
-            rest: Intervals = [(0, start), (stop, EVERYTHING)]
-            complement = _intersection(complement, rest)
-            if complement is None:
-                return None
-        return complement
+        return None if inner is None else _complement(inner, cells.device)
 
     def visible(self, cells: Cells, *pieces: Tensor) -> Tensor:
         return ~self.inner.visible(cells, *pieces)
+
+
+def _complement(intervals: Intervals, device: torch.device) -> Intervals:
+    """What lies between the intervals of each query. An empty one among them does no harm: the keys
+    on both sides of it overlap or meet."""
+    bounds = [torch.as_tensor(bound, device=device) for pair in intervals for bound in pair]
+    bounds = torch.broadcast_tensors(torch.empty(1, 1, device=device), *bounds)[1:]
+    starts, order = torch.cat(bounds[0::2], -1).sort(-1)
+    stops = torch.cat(bounds[1::2], -1).gather(-1, order).cummax(-1).values
+    return list(zip([0, *stops.split(1, -1)], [*starts.split(1, -1), EVERYTHING], strict=True))
 
 
 def _intersection(left: Intervals, right: Intervals) -> Intervals | None:

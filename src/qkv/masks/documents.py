@@ -8,11 +8,12 @@ from torch import Tensor
 from .._cells import Cells
 from .._layout import WHOLE, Layout
 from .._stage import Lifted
-from .._tensors import check_integers, is_concrete, is_tensor, shape_of
+from .._tensors import check_integers, holds_integers, is_concrete, is_tensor, shape_of
 from .._tiling import Axes
 from .base import Intervals, Mask
 
-_PER_SEQUENCE = Axes(trail=1)
+_PER_SEQUENCE = Axes(trail=1)  # [..., Lk]
+_BOUNDS = Axes(trail=2)  # [..., Lk, 2]
 
 
 @dataclass(frozen=True)
@@ -24,14 +25,17 @@ class Documents(Mask):
     Ids that are not sorted are served cell by cell, with nothing skipped.
 
     Args:
-        lengths: integers `[documents]`: the lengths of the documents, one after the other. What
-            comes behind the last one sees nothing and is seen by nobody.
-        ids: integers `[L]` or `[B, L]`: the document of each position, in any order. Sorted ones
-            are as quick as lengths.
+        lengths: integers `[documents]`, of any type but uint64: the lengths of the documents, one
+            after the other; 0 is a document without a place. Their sum is at most the number of
+            keys: what comes behind the last one sees nothing and is seen by nobody.
+        ids: integers `[L]` or `[B, L]`, of any type but uint64: the document of each position, in
+            any order. Sorted ones are as quick as lengths.
 
     Raises:
         TypeError: not integer tensors, or not exactly one of the two.
-        ValueError: a wrong number of dimensions.
+        ValueError: a wrong number of dimensions; when it is used, ids that are not one for each
+            key, lengths below 0 or of more keys than there are (where their values may be read: a
+            compiled function and a device without numbers take them as they come).
 
     Example:
         A = qkv.attention(query, key, mask=qkv.Documents(lengths=torch.tensor([4, 7, 5])))
@@ -50,7 +54,7 @@ class Documents(Mask):
         what, tensor, most = (
             ("ids", self.ids, 2) if self.lengths is None else ("lengths", self.lengths, 1)
         )
-        if not is_tensor(tensor) or tensor.is_floating_point() or tensor.dtype == torch.bool:
+        if not is_tensor(tensor) or not holds_integers(tensor):
             got = tensor.dtype if is_tensor(tensor) else type(tensor).__name__
             raise TypeError(f"Documents: {what} must be an integer tensor; got {got}")
         check_integers(f"Documents: {what}", tensor)
@@ -64,59 +68,84 @@ class Documents(Mask):
 
     def lift(self, layout: Layout) -> Lifted:
         if self.lengths is not None:
-            return [(self.lengths.cumsum(0), WHOLE)]
+            lengths = self.lengths.to(torch.int64)
+            _check_lengths(lengths, layout.keys)
+            return [(torch.nn.functional.pad(lengths.cumsum(0), (1, 0)), WHOLE)]
         assert self.ids is not None
         if self.ids.shape[-1] != layout.keys:
             raise ValueError(
                 f"Documents: ids must have one entry per key ({layout.keys}); "
                 f"got {shape_of(self.ids)}"
             )
-        lead = len(layout.lead)
-        if self.ids.ndim == 1:
-            return [(self.ids.reshape(*(1,) * lead, -1), _PER_SEQUENCE)]
-        return [(layout.per_sequence(self.ids, "Documents: ids"), _PER_SEQUENCE)]
+        ids = self.ids.to(torch.int64)
+        if ids.ndim == 1:
+            ids = ids.reshape(*(1,) * len(layout.lead), -1)
+        else:
+            ids = layout.per_sequence(ids, "Documents: ids")
+        return [(ids, _PER_SEQUENCE), (_bounds(ids), _BOUNDS)]
+
+    def count(self, layout: Layout) -> int:
+        return 1 if self.ids is None else 2
 
     def intervals(self, cells: Cells, *pieces: Tensor) -> Intervals | None:
-        position = cells.position
         if self.lengths is not None:
-            ends = pieces[0]
-            return [_of_document(position, ends)]
-        ids = pieces[0]
-        if not is_concrete(ids) or bool((ids.diff(dim=-1) < 0).any()):
+            return [_of_document(cells.position, pieces[0])]
+        bounds = pieces[1]
+        if bounds.shape[-2] == 0:
             return None
-        own, known = _at(ids, position)
-        spread = ids.expand(*own.shape[:-2], ids.shape[-1]).contiguous()
-        flat = own.squeeze(-1).contiguous()
-        start = torch.searchsorted(spread, flat, right=False).unsqueeze(-1)
-        stop = torch.searchsorted(spread, flat, right=True).unsqueeze(-1)
-        return [(torch.where(known, start, 0), torch.where(known, stop, 0))]
+        found, known = _at(bounds, cells.position)
+        start, stop = torch.where(known, found, 0).split(1, -1)
+        return [(start, stop)]
 
     def visible(self, cells: Cells, *pieces: Tensor) -> Tensor:
         if self.lengths is not None:
             return super().visible(cells, *pieces)
-        ids = pieces[0]
+        ids = pieces[0].unsqueeze(-1)
         own, known = _at(ids, cells.position)
         theirs, _ = _at(ids, cells.col.mT)
         return (own == theirs.mT) & known
 
 
-def _of_document(position: Tensor, ends: Tensor) -> tuple[Tensor, Tensor]:
+def _check_lengths(lengths: Tensor, keys: int) -> None:
+    if not is_concrete(lengths):
+        return
+    numbers = lengths.tolist()
+    if min(numbers, default=0) < 0:
+        raise ValueError(f"Documents: lengths must be >= 0; got {min(numbers)}")
+    if sum(numbers) > keys:
+        raise ValueError(
+            f"Documents: lengths must sum to at most the number of keys ({keys}); "
+            f"got a sum of {sum(numbers)}"
+        )
+
+
+def _bounds(ids: Tensor) -> Tensor:
+    """Start and stop of each position's document where ids `[..., L]` are sorted: `[..., L, 2]`.
+    Of others, and where they may not be read, `[..., 0, 2]`."""
+    if not is_concrete(ids) or bool((ids[..., 1:] < ids[..., :-1]).any()):
+        return ids.new_zeros(*ids.shape[:-1], 0, 2)
+    ids = ids.contiguous()
+    return torch.stack([torch.searchsorted(ids, ids, right=right) for right in (False, True)], -1)
+
+
+def _of_document(position: Tensor, bounds: Tensor) -> tuple[Tensor, Tensor]:
     """Start and end of the document at each position; an empty range where there is none."""
-    document = torch.searchsorted(ends, position, right=True)
-    known = (position >= 0) & (document < ends.shape[0])
-    bounds = torch.nn.functional.pad(ends, (1, 0))
+    document = torch.searchsorted(bounds[1:], position, right=True)
+    last = bounds.shape[0] - 1
+    known = (position >= 0) & (document < last)
     document = torch.where(known, document, 0)
-    start, stop = bounds[document], bounds[(document + 1).clamp(max=ends.shape[0])]
+    start, stop = bounds[document], bounds[(document + 1).clamp(max=last)]
     return torch.where(known, start, 0), torch.where(known, stop, 0)
 
 
-def _at(ids: Tensor, position: Tensor) -> tuple[Tensor, Tensor]:
-    """The ids `[..., r, 1]` at positions `[..., r, 1]`, and which positions exist."""
-    size = ids.shape[-1]
+def _at(numbers: Tensor, position: Tensor) -> tuple[Tensor, Tensor]:
+    """The numbers `[..., r, n]` of `[..., L, n]` at positions `[..., r, 1]`, and which exist."""
+    size, width = numbers.shape[-2:]
     if size == 0:
-        return torch.zeros_like(position), torch.zeros_like(position, dtype=torch.bool)
+        shape = (*position.shape[:-1], width)
+        return position.new_zeros(shape), torch.zeros_like(position, dtype=torch.bool)
     known = (position >= 0) & (position < size)
-    index = position.clamp(0, max(0, size - 1)).squeeze(-1)
-    lead = torch.broadcast_shapes(ids.shape[:-1], index.shape[:-1])
-    found = ids.expand(*lead, size).gather(-1, index.expand(*lead, index.shape[-1]))
-    return found.unsqueeze(-1), known
+    index = position.clamp(0, size - 1)
+    lead = torch.broadcast_shapes(numbers.shape[:-2], index.shape[:-2])
+    index = index.expand(*lead, index.shape[-2], width)
+    return numbers.expand(*lead, size, width).gather(-2, index), known

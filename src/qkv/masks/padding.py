@@ -8,7 +8,7 @@ from torch import Tensor
 from .._cells import Cells
 from .._layout import PER_BATCH, Layout
 from .._stage import Lifted
-from .._tensors import check_integers, is_tensor, shape_of
+from .._tensors import check_integers, holds_integers, is_tensor, shape_of
 from .base import Intervals, Mask
 
 
@@ -21,7 +21,8 @@ class Padding(Mask):
     becomes of them is for the loss to ignore.
 
     Args:
-        lengths: integers `[B]` over the first leading dimension of the matrix (or a single one).
+        lengths: integers `[B]` over the first leading dimension of the matrix (or a single one), of
+            any type but uint64; more than there are keys means all, less than 1 none.
 
     Raises:
         TypeError: `lengths` is not an integer tensor.
@@ -40,7 +41,7 @@ class Padding(Mask):
         if not is_tensor(self.lengths):
             got = type(self.lengths).__name__
             raise TypeError(f"Padding: lengths must be an integer tensor; got {got}")
-        if self.lengths.is_floating_point() or self.lengths.dtype == torch.bool:
+        if not holds_integers(self.lengths):
             got = self.lengths.dtype
             raise TypeError(f"Padding: lengths must be an integer tensor; got dtype {got}")
         check_integers("Padding: lengths", self.lengths)
@@ -55,7 +56,7 @@ class Padding(Mask):
                 "Padding: lengths must have one entry per first leading dimension of the matrix; "
                 f"got {shape_of(self.lengths)} for {list(layout.shape)}"
             )
-        return [(layout.over_batch(self.lengths), PER_BATCH)]
+        return [(layout.over_batch(self.lengths.to(torch.int64)), PER_BATCH)]
 
     def intervals(self, cells: Cells, *pieces: Tensor) -> Intervals:
         return [(0, pieces[0])]

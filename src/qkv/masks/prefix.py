@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from .._cells import Cells
-from .base import Intervals, Mask
+from .base import EVERYTHING, Intervals, Mask, check_size
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,11 @@ class Prefix(Mask):
     window, a few first keys that stay visible from everywhere.
 
     Args:
-        length: a number of keys; more than there are means all.
+        length: a number of keys, an integer of any type; more than there are means all.
+
+    Raises:
+        TypeError: another type.
+        ValueError: less than 0.
 
     Example:
         A = qkv.attention(query, key, mask=qkv.Prefix(4))
@@ -33,10 +37,7 @@ class Prefix(Mask):
     formula = "j < length"
 
     def __post_init__(self) -> None:
-        if isinstance(self.length, bool) or not isinstance(self.length, int):
-            raise TypeError(f"Prefix: length must be an int; got {type(self.length).__name__}")
-        if self.length < 0:
-            raise ValueError(f"Prefix: length must be >= 0; got {self.length}")
+        check_size(self, "length")
 
     def intervals(self, cells: Cells, *pieces: Tensor) -> Intervals:
-        return [(0, self.length)]
+        return [(0, min(self.length, EVERYTHING))]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from .._cells import Cells
-from .base import EVERYTHING, Intervals, Mask
+from .base import EVERYTHING, Intervals, Mask, check_size
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,11 @@ class Window(Mask):
     alone. Where some keys must be seen from everywhere, add `| Prefix(n)`.
 
     Args:
-        left, right: numbers of keys; None means all on that side.
+        left, right: numbers of keys, integers of any type; None means all on that side.
+
+    Raises:
+        TypeError: another type.
+        ValueError: less than 0.
 
     Example:
         A = qkv.attention(query, key, mask=qkv.Window(3, 1))
@@ -33,11 +37,9 @@ class Window(Mask):
     formula = "-left <= j - (i + query_offset) <= right"
 
     def __post_init__(self) -> None:
-        for what, size in (("left", self.left), ("right", self.right)):
-            if size is not None and (isinstance(size, bool) or not isinstance(size, int)):
-                raise TypeError(f"Window: {what} must be an int or None; got {type(size).__name__}")
-            if size is not None and size < 0:
-                raise ValueError(f"Window: {what} must be >= 0; got {size}")
+        for name in ("left", "right"):
+            if getattr(self, name) is not None:
+                check_size(self, name, " or None")
 
     @property
     def needs_positions(self) -> bool:
@@ -45,6 +47,6 @@ class Window(Mask):
 
     def intervals(self, cells: Cells, *pieces: Tensor) -> Intervals:
         position = cells.position
-        start = 0 if self.left is None else position - self.left
-        stop = EVERYTHING if self.right is None else position + self.right + 1
+        start = 0 if self.left is None else position - min(self.left, EVERYTHING)
+        stop = EVERYTHING if self.right is None else position + min(self.right, EVERYTHING) + 1
         return [(start, stop)]

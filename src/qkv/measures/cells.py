@@ -11,11 +11,24 @@ from torch import Tensor
 
 from .._blocks import Output
 from .._layout import QUERIES, WHOLE, Layout
+from .._ranges import Ranges
 from .._stage import Lifted
+from .._tensors import hold_as_int, integer
 from .base import Measure, Rows
 
 if TYPE_CHECKING:
     from .._problem import Problem
+
+
+def _first_outside(ranges: Ranges, count: int, like: Tensor) -> Tensor:
+    """The first `count` keys that are in none of these ranges."""
+    found, start = [], 0
+    for span in (*ranges, (2**62, 2**62)):
+        stop = min(span[0], start + count)
+        found.append(torch.arange(start, stop, dtype=like.dtype, device=like.device))
+        count -= stop - start
+        start = span[1]
+    return torch.cat(found)
 
 
 class Links(NamedTuple):
@@ -47,8 +60,10 @@ class Top(Measure):
     numbers_alive = 3
 
     def __post_init__(self) -> None:
-        if not isinstance(self.k, int) or isinstance(self.k, bool) or self.k < 1:
+        k = integer(self.k)
+        if k is None or k < 1:
             raise ValueError(f"top: k must be a positive integer; got {self.k!r}")
+        hold_as_int(self, "k")
 
     def check(self, problem: Problem) -> None:
         if self.k > problem.layout.keys:
@@ -60,18 +75,17 @@ class Top(Measure):
         return Output(QUERIES, shape, wide), Output(QUERIES, shape, torch.int64)
 
     def run(self, rows: Rows, *pieces: Tensor) -> tuple[Tensor, ...]:
-        weights, (start, stop) = rows.weights, rows.block.cols
+        weights, seen = rows.weights, rows.cells.col.squeeze(-2)
         rank = weights.detach()
         if rows.visible is not None:  # weights may be negative: what is hidden still comes last
             rank = torch.where(rows.visible, rank, -torch.inf)
-        missing = self.k - (stop - start)
-        if missing > 0:  # fewer keys are in sight than asked for: take unseen ones beside them
-            before = min(start, missing)
-            rank = F.pad(rank, (before, missing - before), value=-torch.inf)
-            weights = F.pad(weights, (before, missing - before))
-            start -= before
-        indices = rank.topk(self.k, dim=-1).indices
-        return weights.gather(-1, indices), indices + start
+        missing = self.k - rows.block.width
+        if missing > 0:  # fewer keys are in sight than asked for: take unseen ones as well
+            rank = F.pad(rank, (0, missing), value=-torch.inf)
+            weights = F.pad(weights, (0, missing))
+            seen = torch.cat([seen, _first_outside(rows.block.cols, missing, seen)])
+        places = rank.topk(self.k, dim=-1).indices
+        return weights.gather(-1, places), seen[places]
 
     def finish(self, layout: Layout, *results: Tensor) -> Links:
         return Links(layout.restore(results[0], 2), layout.restore(results[1], 2))
@@ -104,11 +118,10 @@ class Columns(Measure):
         return (Output(QUERIES, (*layout.lead, layout.queries, self.columns.numel()), dtype),)
 
     def run(self, rows: Rows, *pieces: Tensor) -> tuple[Tensor, ...]:
-        weights, (start, stop) = rows.weights, rows.block.cols
-        local = pieces[0] - start
-        inside = (local >= 0) & (local < stop - start)
-        chosen = weights.index_select(-1, local.clamp(0, stop - start - 1))
-        return (torch.where(inside, chosen, 0),)
+        weights, seen = rows.weights, rows.cells.col.squeeze(-2)
+        place = torch.searchsorted(seen, pieces[0]).clamp(max=max(0, rows.block.width - 1))
+        chosen = weights.index_select(-1, place)
+        return (torch.where(seen[place] == pieces[0], chosen, 0),)
 
     def finish(self, layout: Layout, *results: Tensor) -> Tensor:
         return layout.restore(results[0], 2)

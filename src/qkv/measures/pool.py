@@ -4,18 +4,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from .._blocks import Output
 from .._layout import Layout
+from .._ranges import Range, Ranges
+from .._tensors import hold_as_int, integer
 from .._tiling import Axes
 from .base import Measure, Rows
 
 if TYPE_CHECKING:
     from .._problem import Problem
 
-_MAP = Axes(trail=2)
 _WAYS = ("max", "mean", "sum")
 
 
@@ -45,9 +45,12 @@ class Pool(Measure):
     numbers_alive = 2
 
     def __post_init__(self) -> None:
-        for what, size in (("rows", self.rows), ("cols", self.cols)):
-            if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-                raise ValueError(f"pool: {what} must be a positive integer; got {size!r}")
+        for what in ("rows", "cols"):
+            given = getattr(self, what)
+            size = integer(given)
+            if size is None or size < 1:
+                raise ValueError(f"pool: {what} must be a positive integer; got {given!r}")
+            hold_as_int(self, what)
         if self.how not in _WAYS:
             raise ValueError(f"pool: how must be one of {', '.join(_WAYS)}; got {self.how!r}")
 
@@ -60,23 +63,34 @@ class Pool(Measure):
             )
 
     def outputs(self, layout: Layout, dtype: torch.dtype, wide: torch.dtype) -> tuple[Output, ...]:
+        """The map, and to maxima how many cells of the matrix each is of."""
         shape = (*layout.lead, self.rows, self.cols)
-        return (Output(_MAP, shape, wide, largest=self.how == "max"),)
+        axes = Axes(2, -2, -1, (self.rows, self.cols), (layout.queries, layout.keys))
+        if self.how != "max":
+            return (Output(axes, shape, wide),)
+        return Output(axes, shape, wide, largest=True), Output(axes, shape, torch.int64)
 
     def run(self, rows: Rows, *pieces: Tensor) -> tuple[Tensor, ...]:
-        layout = rows.problem.layout
-        start, stop = rows.block.cols
-        weights = F.pad(rows.weights, (start, layout.keys - stop))  # unseen keys have weight 0
-        across = _bins(layout.keys, self.cols, (0, layout.keys), weights.device)
-        down = _bins(layout.queries, self.rows, rows.block.rows, weights.device)
-        folded = self._folded(weights, -1, across, self.cols)
-        return (self._folded(folded, -2, down, self.rows),)
+        layout, block, device = rows.problem.layout, rows.block, rows.weights.device
+        across, wide = _places(block.cols, self.cols, layout.keys, device)
+        down, high = _places((block.rows,), self.rows, layout.queries, device)
+        folded = self._folded(rows.weights, -1, across, wide)
+        folded = self._folded(folded, -2, down, high)
+        if self.how != "max":
+            return (folded,)
+        counts = (bins.bincount(minlength=size) for bins, size in ((down, high), (across, wide)))
+        of_rows, of_cols = counts
+        lead = (1,) * len(layout.lead)
+        return folded, (of_rows[:, None] * of_cols).reshape(*lead, high, wide)
 
     def finish(self, layout: Layout, *results: Tensor) -> Tensor:
-        (found,) = results
+        found = results[0]
+        shape = self.rows, self.cols
         if self.how == "mean":
-            shape = self.rows, self.cols
             found = found / cells_of_map(shape, layout.queries, layout.keys, found.device)
+        if self.how == "max":  # what no block has is hidden, and its weight 0
+            whole = results[1] == cells_of_map(shape, layout.queries, layout.keys, found.device)
+            found = torch.where(whole, found, found.clamp(min=0))
         return layout.restore(found, 2)
 
     def _folded(self, weights: Tensor, dim: int, bins: Tensor, count: int) -> Tensor:
@@ -98,6 +112,18 @@ def cells_of_map(shape: tuple[int, int], queries: int, keys: int, device: torch.
     return down[:, None] * across
 
 
-def _bins(extent: int, count: int, span: tuple[int, int], device: torch.device) -> Tensor:
+def _places(ranges: Ranges, count: int, extent: int, device: torch.device) -> tuple[Tensor, int]:
+    """For each index in some ranges its place among the shares that these meet, range by range, and
+    how many shares that are."""
+    found, before = [], 0
+    for span in ranges:
+        bins = _bins(extent, count, span, device)
+        first, last = (place * count // extent for place in (span[0], span[1] - 1))
+        found.append(bins - first + before)
+        before += last - first + 1
+    return torch.cat(found), before
+
+
+def _bins(extent: int, count: int, span: Range, device: torch.device) -> Tensor:
     """Which of `count` equal shares of `extent` each index of a range belongs to."""
     return torch.arange(*span, device=device) * count // extent

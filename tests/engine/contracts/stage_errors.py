@@ -104,6 +104,16 @@ MASK_CASES: list[Case] = [
         "Documents: ids must have one row per first leading dimension of the matrix; "
         "got [3, 3] for [2, 4, 3, 3]",
     ),
+    (
+        lambda: square(mask=qkv.Documents(lengths=torch.tensor([4, -1]))).entropy(),
+        ValueError,
+        "Documents: lengths must be >= 0; got -1",
+    ),
+    (
+        lambda: square(mask=qkv.Documents(lengths=torch.tensor([2, 2]))).entropy(),
+        ValueError,
+        "Documents: lengths must sum to at most the number of keys (3); got a sum of 4",
+    ),
     (lambda: qkv.Window(1.5, 0), TypeError, "Window: left must be an int or None; got float"),
     (lambda: qkv.Window(1, -1), ValueError, "Window: right must be >= 0; got -1"),
     (lambda: qkv.Prefix("2"), TypeError, "Prefix: length must be an int; got str"),

@@ -112,6 +112,11 @@ CASES: list[tuple[Callable[[], object], type[Exception], str]] = [
         'attention: query_offset must be an int, an int tensor, "start" or "end"; got float',
     ),
     (
+        lambda: matrix(query_offset=-(2**61) - 1),
+        ValueError,
+        "attention: query_offset must lie in -2**61 ... 2**61; got -2305843009213693953",
+    ),
+    (
         lambda: matrix(bias=torch.ones(3, 4)) @ KEY,
         ValueError,
         "attention: bias must be broadcastable to the matrix [2, 4, 3, 5] (its heads 1, 2 or 4); "

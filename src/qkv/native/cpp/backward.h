@@ -13,6 +13,7 @@
 
 #include "bias_gradient.h"
 #include "row_terms.h"
+#include "seen_tiles.h"
 
 namespace qkv::QKV_ISA {
 
@@ -54,13 +55,15 @@ class Backward {
             find_terms<Storage>(request_, lead, terms.data() + task * padded_queries_);
         });
         const BiasSums<Number> bias_sums(request_, parts_);
+        const SeenTiles seen_tiles(request_, tile_queries_, tile_keys_);
         const auto run_task = [&](std::int64_t task, int thread) {
             const std::int64_t head = task / parts_;
             const Part part = {{head / request_.heads, head % request_.heads, 0},
                                task,
                                terms.data() + head * rows,
                                query_gradients.data() + task * rows * width_,
-                               bias_sums};
+                               bias_sums,
+                               seen_tiles};
             run_part(part, Scratch(*this, scratch.data() + size * thread));
         };
         if (BiasSums<Number>::joins_heads(request_))
@@ -93,6 +96,7 @@ class Backward {
         const RowTerms<Number>* terms;
         Number* query_gradient;
         const BiasSums<Number>& bias_sums;
+        const SeenTiles& seen_tiles;
     };
 
     struct Scratch {
@@ -156,19 +160,19 @@ class Backward {
         for (std::int64_t i = 0; i < tile_keys_ * value_width_; ++i) scratch.value_gradient[i] = 0;
     }
 
-    // All queries of one head against one tile of keys.
+    // The queries of one head that may see any of them against one tile of keys.
     void run_queries(Part part, Tile& tile, Scratch scratch) const {
         const Visible visible(request_, part.lead);
         const Biases<Number> biases(request_, part.lead);
-        for (std::int64_t first = 0; first < request_.queries; first += tile_queries_) {
-            tile.queries = {first, smaller(first + tile_queries_, request_.queries)};
-            if (!find_seen(visible, tile)) continue;
+        part.seen_tiles.for_each(part.lead, tile.keys.start, [&](Range queries) {
+            tile.queries = queries;
+            if (!find_seen(visible, tile)) return;
             pack_queries(part.lead, tile, scratch);
-            for (std::int64_t row = 0; row < tile.queries.stop - first; row += tile_rows)
+            for (std::int64_t row = 0; row < queries.size(); row += tile_rows)
                 run_cells(visible, biases, part, tile, row, scratch);
-            add_query_gradient(tile, part.query_gradient + first * width_, scratch);
+            add_query_gradient(tile, part.query_gradient + queries.start * width_, scratch);
             add_key_gradients(tile, scratch);
-        }
+        });
     }
 
     // Which columns each six queries see. Returns whether any are seen.
@@ -176,8 +180,7 @@ class Backward {
         bool any = false;
         for (std::int64_t query = tile.queries.start; query < tile.queries.stop; query += tile_rows) {
             const Range queries = {query, smaller(query + tile_rows, tile.queries.stop)};
-            const Range keys =
-                intersection(visible.span(queries.start, queries.stop), tile.keys);
+            const Range keys = visible.span(queries, tile.keys);
             Range& seen = tile.seen[(query - tile.queries.start) / tile_rows];
             seen = {0, 0};
             if (keys.empty() || !visible.any(queries, keys)) continue;

@@ -87,21 +87,23 @@ class Decode {
                  Number(request_.scale * log2_of_e), query + row * request_.width, request_.width, 1);
         }
         for (std::int64_t i = 0; i < rows_ * request_.value_width; ++i) part.output[i] = 0;
-        for (std::int64_t key = part.keys.start; key < part.keys.stop; key += chunk) {
-            const Range keys = {key, smaller(key + chunk, part.keys.stop)};
-            if (!any_sees(part.lead, keys)) continue;
-            score(part.lead, keys, query, scores);
-            hide(part.lead, keys, scores);
-            add_values<SkipZeros>(part, keys, scores);
+        for (const Range& seen : keys_of(part.lead)) {
+            const Range range = intersection(seen, part.keys);
+            for (std::int64_t key = range.start; key < range.stop; key += chunk) {
+                const Range keys = {key, smaller(key + chunk, range.stop)};
+                score(part.lead, keys, query, scores);
+                hide(part.lead, keys, scores);
+                add_values<SkipZeros>(part, keys, scores);
+            }
         }
     }
 
-    bool any_sees(Lead lead, Range keys) const {
-        for (std::int64_t member = 0; member < request_.group; ++member) {
-            const Visible visible(request_, {lead.batch, lead.head, member});
-            if (!intersection(visible.span(0, request_.queries), keys).empty()) return true;
-        }
-        return false;
+    // What the queries of a group see, in whole chunks.
+    Ranges keys_of(Lead lead) const {
+        Ranges found;
+        for (; lead.member < request_.group; ++lead.member)
+            found.add(Visible(request_, lead).keys_of({0, request_.queries}, chunk));
+        return found;
     }
 
     void score(Lead lead, Range keys, const Number* query, Number* scores) const {

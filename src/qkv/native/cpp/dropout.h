@@ -3,6 +3,7 @@
 
 #include "normalizers/row.h"
 #include "pack.h"
+#include "strip_sizes.h"
 
 namespace qkv::QKV_ISA {
 
@@ -34,6 +35,13 @@ class RowDropout {
         : state_(std::uint32_t(*row_of<std::int64_t>(request.dropout_states, lead, query))),
           threshold_(request.dropout_threshold),
           factor_(Number(request.dropout_factor)) {}
+
+    // A row of a strip.
+    void apply(Number* cells, const Strip& strip) const {
+        strip.for_each_keys([&](Range keys, std::int64_t column) {
+            apply(cells + column, keys.start, keys.size());
+        });
+    }
 
     // The cells of `count` keys, a multiple of the lanes, from key `first` on.
     void apply(Number* cells, std::int64_t first, std::int64_t count) const {

@@ -78,23 +78,28 @@ class Forward {
         for (std::int64_t i = 0; i < padded * value_width_; ++i) scratch.output[i] = 0;
 
         const Visible visible(request_, lead);
-        const Range span = visible.span(first, first + rows);
         bool finite = true;
         // Masks in bits want the lanes of a vector in one or two whole bytes.
-        const std::int64_t start = span.start / panel_width<Number> * panel_width<Number>;
-        for (std::int64_t key = start; key < span.stop; key += tile_) {
-            const Range tile = {key, smaller(key + tile_, span.stop)};
-            bool packed = false;
-            for (std::int64_t row = 0; row < rows; row += tile_rows) {
-                const Range queries = {first + row, smaller(first + row + tile_rows, first + rows)};
-                const Range keys = intersection(visible.span(queries.start, queries.stop), tile);
-                if (keys.empty() || !visible.any(queries, keys)) continue;
-                if (!packed) finite &= pack_tile(lead, tile, scratch);
-                packed = true;
-                run_tile(visible, biases, queries, keys, tile, row, finite, scratch);
+        for (const Range& range : visible.keys_of({first, first + rows}, panel_width<Number>))
+            for (std::int64_t key = range.start; key < range.stop; key += tile_) {
+                const Range tile = {key, smaller(smaller(key + tile_, range.stop), request_.keys)};
+                run_keys(lead, visible, biases, {first, first + rows}, tile, finite, scratch);
             }
-        }
         finish(lead, first, rows, scratch);
+    }
+
+    // The queries of a block against the keys of one tile. `finite`: whether all values so far are.
+    void run_keys(Lead lead, const Visible& visible, const Biases<Number>& biases, Range block,
+                  Range tile, bool& finite, Scratch& scratch) const {
+        bool packed = false;
+        for (std::int64_t first = block.start; first < block.stop; first += tile_rows) {
+            const Range queries = {first, smaller(first + tile_rows, block.stop)};
+            const Range keys = visible.span(queries, tile);
+            if (keys.empty() || !visible.any(queries, keys)) continue;
+            if (!packed) finite &= pack_tile(lead, tile, scratch);
+            packed = true;
+            run_tile(visible, biases, queries, keys, tile, first - block.start, finite, scratch);
+        }
     }
 
     bool pack_tile(Lead lead, Range tile, Scratch& scratch) const {

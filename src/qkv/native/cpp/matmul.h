@@ -124,4 +124,22 @@ QKV_INLINE void add(bool finite, Number* c, std::int64_t c_row, Strided<Number> 
         rescale_and_add<true, tile_rows>(c, c_row, ones, a, b, b_row, depth, columns);
 }
 
+// c += a^T b for `rows` rows of c, which are `width` wide as those of b are. Column i of a, `depth`
+// numbers that lie `a_row` apart, is for row i.
+template <class Number>
+void add_transposed(bool finite, Number* c, const Number* a, std::int64_t a_row, std::int64_t rows,
+                    const Number* b, std::int64_t depth, std::int64_t width) {
+    static constexpr Number one = 1;
+    std::int64_t i = 0;
+    for (; i + tile_rows <= rows; i += tile_rows)
+        add(finite, c + i * width, width, Strided<Number>{a + i, 1, a_row}, b, width, depth, width);
+    for (; i < rows; ++i)
+        if (finite)
+            rescale_and_add<false, 1>(c + i * width, width, &one, Strided<Number>{a + i, 1, a_row},
+                                      b, width, depth, width);
+        else
+            rescale_and_add<true, 1>(c + i * width, width, &one, Strided<Number>{a + i, 1, a_row}, b,
+                                     width, depth, width);
+}
+
 }  // namespace qkv::QKV_ISA

@@ -33,13 +33,15 @@ class Scores {
     }
 
     // Whole panels of keys, which hold all of the strips to come.
-    void take_keys(Lead lead, Range keys) {
+    void take_keys(Lead lead, const Ranges& keys) {
         lead_ = lead;
-        keys_ = keys;
-        pack_transposed(block_of_keys(keys), key_panels_);
-        if (!weight_) return;
-        for (std::int64_t key = 0; key < keys.stop - keys.start; key += panel)
-            panel_to_powers(key_panels_ + key * request_.width, request_.width, key_reach_ + key);
+        for (const Range& range : keys) {
+            pack_transposed(block_of_keys(range), key_panels_ + range.start * request_.width);
+            if (!weight_) continue;
+            for (std::int64_t key = range.start; key < range.stop; key += panel)
+                panel_to_powers(key_panels_ + key * request_.width, request_.width,
+                                key_reach_ + key);
+        }
     }
 
     void take_queries(Lead lead, Range queries) {
@@ -61,7 +63,7 @@ class Scores {
     // The scores of a register tile's queries, from row `row` of the strip on, and whole panels of
     // keys; rows of scores lie `scores_row` apart.
     void compute(std::int64_t row, Range keys, Number* scores, std::int64_t scores_row) {
-        const Number* panels = key_panels_ + (keys.start - keys_.start) * request_.width;
+        const Number* panels = key_panels_ + keys.start * request_.width;
         if (!weight_) {
             multiply(scores, scores_row, Strided<Number>{query + row * width_, width_, 1}, panels,
                      request_.width, keys.stop - keys.start);
@@ -84,7 +86,7 @@ class Scores {
 
     // Of one query and one key, and those that follow.
     const Number* query_reach(std::int64_t row) const { return query_reach_ + row; }
-    const Number* key_reach(std::int64_t key) const { return key_reach_ + (key - keys_.start); }
+    const Number* key_reach(std::int64_t key) const { return key_reach_ + key; }
 
     Number* query;             // rows of the strip: times the scale, or as powers
     bool finite_query = true;  // whether the queries are finite
@@ -128,7 +130,7 @@ class Scores {
     Number *query_reach_ = nullptr, *key_reach_ = nullptr;
     Number *six_queries_ = nullptr, *one_panel_ = nullptr;
     Lead lead_ = {};
-    Range keys_ = {0, 0}, queries_ = {0, 0};
+    Range queries_ = {0, 0};
 };
 
 }  // namespace qkv::QKV_ISA

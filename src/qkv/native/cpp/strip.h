@@ -37,19 +37,19 @@ class StripForward {
               sweep(of.sweep_, pieces),
               value(pieces.take(of.sizes_.keys * of.sizes_.value_width)),
               output(pieces.take(of.sizes_.rows * of.sizes_.value_width)),
-              numbers(pieces.take(of.sizes_.keys)) {}
+              numbers(pieces.take(of.sizes_.columns)),
+              places(reinterpret_cast<std::int32_t*>(pieces.take(of.sizes_.columns))) {}
         StripWeights<Storage> weights;
         typename Sweep<Storage>::Scratch sweep;
-        Number* value;    // of the task's keys
+        Number* value;    // of the task's keys, each in its place
         Number* output;   // of a strip
         Number* numbers;  // of a row that are listed
-        Range keys = {0, 0};  // of the task
-        bool finite = true;  // whether all of its values are
+        std::int32_t* places;  // their keys
+        bool finite = true;    // whether all values of the task are
     };
 
     void run_task(Lead lead, std::int64_t part, Scratch& scratch) const {
-        scratch.keys = sizes_.keys_of(request_, lead, part);
-        if (!scratch.keys.empty()) pack_keys(lead, scratch);
+        pack_keys(lead, sizes_.keys_of(request_, lead, part), scratch);
         sizes_.for_each_strip(request_, lead, part, [&](const Strip& strip) {
             scratch.weights.compute(strip);
             drop(strip, scratch);
@@ -59,35 +59,36 @@ class StripForward {
         });
     }
 
-    void pack_keys(Lead lead, Scratch& scratch) const {
-        scratch.weights.take_keys(lead, scratch.keys);
+    void pack_keys(Lead lead, const Ranges& keys, Scratch& scratch) const {
+        scratch.weights.take_keys(lead, keys);
+        scratch.finite = true;
         if (!request_.output.data) return;
-        const std::int64_t first = scratch.keys.start;
-        const std::int64_t known = smaller(scratch.keys.stop, request_.keys) - first;
-        scratch.finite =
-            pack(Block<Storage>{request_.value, lead, first, known, request_.value_width}, Number(1),
-                 scratch.value, sizes_.value_width, scratch.keys.stop - first);
+        for (const Range& range : keys) {
+            const std::int64_t known = smaller(range.stop, request_.keys) - range.start;
+            scratch.finite &= pack(
+                Block<Storage>{request_.value, lead, range.start, known, request_.value_width},
+                Number(1), scratch.value + range.start * sizes_.value_width, sizes_.value_width,
+                range.size());
+        }
     }
 
     void drop(const Strip& strip, Scratch& scratch) const {
         if (!request_.dropout_states.data) return;
         for (std::int64_t row = 0; row < strip.rows(); ++row)
             RowDropout<Number>(request_, strip.lead, strip.queries.start + row)
-                .apply(scratch.weights.cells + row * sizes_.cells_row, strip.keys.start,
-                       strip.columns());
+                .apply(scratch.weights.cells + row * sizes_.cells_row, strip);
     }
 
     void write_output(const Strip& strip, Scratch& scratch) const {
         const std::int64_t width = sizes_.value_width;
         for (std::int64_t i = 0; i < rounded_up(strip.rows(), tile_rows) * width; ++i)
             scratch.output[i] = 0;
-        const std::int64_t first = strip.keys.empty() ? 0 : strip.keys.start - scratch.keys.start;
-        const Number* value = scratch.value + first * width;
         if (scratch.weights.is_sparse)
             for (std::int64_t row = 0; row < strip.rows(); ++row)
-                add_product(scratch.output + row * width, listed(row, scratch), value, width);
+                add_product(scratch.output + row * width, listed(strip, row, scratch), scratch.value,
+                            width);
         else
-            add_dense(strip, value, scratch);
+            add_dense(strip, scratch);
         for (std::int64_t row = 0; row < strip.rows(); ++row) {
             Number* output =
                 row_of<Number>(request_.output, strip.lead, strip.queries.start + row);
@@ -96,25 +97,26 @@ class StripForward {
         }
     }
 
-    void add_dense(const Strip& strip, const Number* value, Scratch& scratch) const {
-        constexpr std::int64_t step = StripWeights<Storage>::tile_columns;
+    void add_dense(const Strip& strip, Scratch& scratch) const {
         const std::int64_t width = sizes_.value_width;
-        for (std::int64_t column = 0; column < strip.columns(); column += step)
+        strip.for_each_keys(StripWeights<Storage>::tile_columns, [&](Range keys, std::int64_t column) {
             for (std::int64_t row = 0; row < strip.rows(); row += tile_rows) {
                 const Strided<Number> weights = {
                     scratch.weights.cells + row * sizes_.cells_row + column, sizes_.cells_row, 1};
                 add(scratch.finite, scratch.output + row * width, width, weights,
-                    value + column * width, width, smaller(step, strip.columns() - column), width);
+                    scratch.value + keys.start * width, width, keys.size(), width);
             }
+        });
     }
 
-    // The weights of a row that are not 0.
-    Sparse<Number> listed(std::int64_t row, Scratch& scratch) const {
+    // The weights of a row that are not 0, and their keys.
+    Sparse<Number> listed(const Strip& strip, std::int64_t row, Scratch& scratch) const {
         const Number* weights = scratch.weights.cells + row * sizes_.cells_row;
         const std::int32_t* places = scratch.weights.listed(row);
         const std::int64_t count = scratch.weights.notes[row].support;
         for (std::int64_t i = 0; i < count; ++i) scratch.numbers[i] = weights[places[i]];
-        return {scratch.numbers, places, count};
+        strip.keys.to_keys(places, count, scratch.places);
+        return {scratch.numbers, scratch.places, count};
     }
 
     void write_logsumexp(const Strip& strip, Scratch& scratch) const {

@@ -22,16 +22,16 @@ class AdditiveGradients {
         shares_ = pieces.take(sizes.width);
     }
 
-    // `keys`: of the task. What is summed for the weight begins anew: `sums` are the task's own, of
+    // `keys`: of the task, each of which takes its place. What is summed for the weight begins anew: `sums` are the task's own, of
     // `width` numbers.
-    void begin(Lead lead, Range keys, double* sums) {
-        range_ = keys;
+    void begin(Lead lead, const Ranges& keys, double* sums) {
         sums_ = sums;
         for (std::int64_t d = 0; d < request_.width; ++d) sums[d] = 0;
-        if (keys.empty()) return;
-        pack_keys(lead, keys, keys_);
-        for (std::int64_t j = 0; j < keys.stop - keys.start; ++j)
-            to_powers(keys_ + j * sizes_.width, sizes_.width);
+        for (const Range& range : keys) {
+            pack_keys(lead, range, keys_ + range.start * sizes_.width);
+            for (std::int64_t key = range.start; key < range.stop; ++key)
+                to_powers(keys_ + key * sizes_.width, sizes_.width);
+        }
     }
 
     // From the gradients of a strip's scores, rows of which lie `row` apart. Adds to the gradients of
@@ -41,13 +41,12 @@ class AdditiveGradients {
         const std::int64_t padded = rounded_up(strip.rows(), tile_rows);
         for (std::int64_t i = strip.rows(); i < padded; ++i)
             for (std::int64_t j = 0; j < strip.columns(); ++j) gradients[i * sizes_.cells_row + j] = 0;
-        for (std::int64_t column = 0; column < strip.columns(); column += tile_columns)
-            for (std::int64_t i = 0; i < strip.rows(); i += tile_rows) {
-                const std::int64_t first = strip.keys.start + column;
-                const Range keys = {first, smaller(first + tile_columns, strip.keys.stop)};
+        strip.for_each_keys(tile_columns, [&](Range keys, std::int64_t column) {
+            for (std::int64_t i = 0; i < strip.rows(); i += tile_rows)
                 add_tile(strip, scores, i, keys, gradients + i * sizes_.cells_row + column,
-                         query_gradient + i * sizes_.width, key_gradient + first * sizes_.width);
-            }
+                         query_gradient + i * sizes_.width,
+                         key_gradient + keys.start * sizes_.width);
+        });
     }
 
     // What the sums for a query or key are to be multiplied with.
@@ -78,7 +77,7 @@ class AdditiveGradients {
         cells.count = find_places(cells, keys.stop - keys.start, places, halves);
         if (cells.count == 0) return;
         cells.query = scores.query + row * sizes_.width;
-        cells.key = keys_ + (keys.start - range_.start) * sizes_.width;
+        cells.key = keys_ + keys.start * sizes_.width;
         cells.query_reach = scores.query_reach(row);
         cells.key_reach = scores.key_reach(keys.start);
         cells.query_gradient = query_gradient;
@@ -128,7 +127,6 @@ class AdditiveGradients {
     const StripSizes<Number>& sizes_;
     Number *keys_ = nullptr, *raw_keys_ = nullptr, *raw_queries_ = nullptr;
     Number* shares_ = nullptr;  // sums of a tile
-    Range range_ = {0, 0};
     double* sums_ = nullptr;
 };
 

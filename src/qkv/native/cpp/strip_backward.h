@@ -26,9 +26,8 @@ class StripBackward {
         : request_(request),
           joins_heads_(BiasSums<Number>::joins_heads(request)),
           sizes_(request, 2 + Biases<Number>::slopes(request), joins_heads_),
-          // Register tiles of keys read and write beyond the last.
-          key_numbers_((sizes_.keys + tile_rows) * sizes_.width),
-          value_numbers_((sizes_.keys + tile_rows) * sizes_.value_width) {}
+          key_numbers_(sizes_.keys * sizes_.width),
+          value_numbers_(sizes_.keys * sizes_.value_width) {}
 
     void run() const {
         Pieces<Number> counted;
@@ -87,19 +86,20 @@ class StripBackward {
             slopes = pieces.take(Biases<Number>::slopes(of.request_) * sizes.cells());
             output_gradient = pieces.take(sizes.rows * sizes.value_width);
             query_gradient = pieces.take(sizes.rows * sizes.width);
-            listed_weights = pieces.take(sizes.keys);
-            listed_gradients = pieces.take(sizes.keys);
+            listed_weights = pieces.take(sizes.columns);
+            listed_gradients = pieces.take(sizes.columns);
+            listed_keys = reinterpret_cast<std::int32_t*>(pieces.take(sizes.columns));
         }
         StripWeights<Storage> weights;
         AdditiveGradients<Storage> additive;
-        Range keys = {0, 0};                         // of the task
-        Number *key, *value_panels, *value = nullptr;  // of these
+        Number *key, *value_panels, *value = nullptr;  // of the task's keys, each in its place
         bool finite_keys = true;
         Number* cells;  // of a strip: gradients of its weights, then of its scores
         Number* slopes;  // of the soft caps
         Number *output_gradient, *query_gradient;
         bool finite_output_gradient = true;
         Number *listed_weights, *listed_gradients;  // of a row
+        std::int32_t* listed_keys;
         Number *key_gradient, *value_gradient;      // the task's own, of all keys
         double* parameters;                         // of each member of the group
         double* weight_sums;                        // the task's own gradient of the additive weight
@@ -117,24 +117,30 @@ class StripBackward {
         for (std::int64_t i = 0; i < key_numbers_; ++i) scratch.key_gradient[i] = 0;
         for (std::int64_t i = 0; i < value_numbers_; ++i) scratch.value_gradient[i] = 0;
         for (std::int64_t i = 0; i < request_.group; ++i) scratch.parameters[i] = 0;
-        scratch.keys = sizes_.keys_of(request_, lead, part);
-        if (!scratch.keys.empty()) pack_keys(lead, scratch);
-        if (is_additive()) scratch.additive.begin(lead, scratch.keys, scratch.weight_sums);
+        const Ranges keys = sizes_.keys_of(request_, lead, part);
+        pack_keys(lead, keys, scratch);
+        if (is_additive()) scratch.additive.begin(lead, keys, scratch.weight_sums);
         sizes_.for_each_strip(request_, lead, part, [&](const Strip& strip) {
             run_strip(strip, scratch);
             write_query_gradient(strip, scratch);
         });
     }
 
-    void pack_keys(Lead lead, Scratch& scratch) const {
-        scratch.weights.take_keys(lead, scratch.keys);
-        const std::int64_t first = scratch.keys.start, padded = scratch.keys.stop - first;
-        const std::int64_t known = smaller(scratch.keys.stop, request_.keys) - first;
-        const Block<Storage> key = {request_.key, lead, first, known, request_.width};
-        const Block<Storage> value = {request_.value, lead, first, known, request_.value_width};
-        scratch.finite_keys = pack(key, Number(1), scratch.key, sizes_.width, padded);
-        pack_transposed(value, scratch.value_panels);
-        if (scratch.value) pack(value, Number(1), scratch.value, sizes_.value_width, padded);
+    void pack_keys(Lead lead, const Ranges& keys, Scratch& scratch) const {
+        scratch.weights.take_keys(lead, keys);
+        scratch.finite_keys = true;
+        for (const Range& range : keys) {
+            const std::int64_t first = range.start;
+            const std::int64_t known = smaller(range.stop, request_.keys) - first;
+            const Block<Storage> key = {request_.key, lead, first, known, request_.width};
+            const Block<Storage> value = {request_.value, lead, first, known, request_.value_width};
+            scratch.finite_keys &= pack(key, Number(1), scratch.key + first * sizes_.width,
+                                        sizes_.width, range.size());
+            pack_transposed(value, scratch.value_panels + first * request_.value_width);
+            if (scratch.value)
+                pack(value, Number(1), scratch.value + first * sizes_.value_width,
+                     sizes_.value_width, range.size());
+        }
     }
 
     void run_strip(const Strip& strip, Scratch& scratch) const {
@@ -165,48 +171,45 @@ class StripBackward {
                     Scratch& scratch) const {
         const RowNote& note = scratch.weights.notes[row];
         const std::int64_t count = note.support, padded = rounded_up(count, lanes<Number>);
-        const std::int64_t first = strip.keys.start, packed = first - scratch.keys.start;
         const std::int64_t width = sizes_.width, value_width = sizes_.value_width;
         const std::int32_t* places = scratch.weights.listed(row);
         const Number* all_weights = scratch.weights.cells + row * sizes_.cells_row;
         const Number* output_gradient = scratch.output_gradient + row * value_width;
         Number *weights = scratch.listed_weights, *gradients = scratch.listed_gradients;
+        const std::int32_t* keys = scratch.listed_keys;
         for (std::int64_t i = 0; i < count; ++i) weights[i] = all_weights[places[i]];
-        inner_products(gradients, places, count, output_gradient,
-                       scratch.value + packed * value_width, value_width);
+        strip.keys.to_keys(places, count, scratch.listed_keys);
+        inner_products(gradients, keys, count, output_gradient, scratch.value, value_width);
         for (std::int64_t i = count; i < padded; ++i) weights[i] = gradients[i] = 0;
         drop_listed(strip, row, gradients, scratch);
         scratch.parameters[strip.lead.member] +=
             normalizer.differentiate(note, weights, gradients, padded);
         drop_listed(strip, row, weights, scratch);
         differentiate_biases_of_listed(strip, row, gradients, scratch);
-        const Sparse<Number> of_scores = {gradients, places, count};
-        add_product(scratch.query_gradient + row * width, of_scores, scratch.key + packed * width,
-                    width);
-        add_outer_product(scratch.key_gradient + first * width, of_scores,
-                          scratch.weights.query + row * width, width);
-        add_outer_product(scratch.value_gradient + first * value_width,
-                          Sparse<Number>{weights, places, count}, output_gradient, value_width);
+        const Sparse<Number> of_scores = {gradients, keys, count};
+        add_product(scratch.query_gradient + row * width, of_scores, scratch.key, width);
+        add_outer_product(scratch.key_gradient, of_scores, scratch.weights.query + row * width,
+                          width);
+        add_outer_product(scratch.value_gradient, Sparse<Number>{weights, keys, count},
+                          output_gradient, value_width);
     }
 
     void drop_listed(const Strip& strip, std::int64_t row, Number* numbers, Scratch& scratch) const {
         if (!request_.dropout_states.data) return;
         const RowDropout<Number> dropout(request_, strip.lead, strip.queries.start + row);
-        const std::int32_t* places = scratch.weights.listed(row);
         for (std::int64_t i = 0; i < scratch.weights.notes[row].support; ++i)
-            numbers[i] = dropout.apply_to_one(numbers[i], strip.keys.start + places[i]);
+            numbers[i] = dropout.apply_to_one(numbers[i], scratch.listed_keys[i]);
     }
 
     // Fills the strip with gradients of scores, and makes the weights those that met the values.
     void find_score_gradients(const Strip& strip, const Normalizer<Number>& normalizer,
                               Scratch& scratch) const {
         const std::int64_t value_width = sizes_.value_width;
-        const Number* panels = scratch.value_panels +
-                               (strip.keys.start - scratch.keys.start) * request_.value_width;
-        for_each_tile(strip, [&](std::int64_t row, std::int64_t column, std::int64_t columns) {
+        for_each_tile(strip, [&](std::int64_t row, Range keys, std::int64_t column) {
             multiply(scratch.cells + row * sizes_.cells_row + column, sizes_.cells_row,
                      Strided<Number>{scratch.output_gradient + row * value_width, value_width, 1},
-                     panels + column * request_.value_width, request_.value_width, columns);
+                     scratch.value_panels + keys.start * request_.value_width,
+                     request_.value_width, keys.size());
         });
         for (std::int64_t row = 0; row < strip.rows(); ++row) {
             Number* weights = scratch.weights.cells + row * sizes_.cells_row;
@@ -215,25 +218,22 @@ class StripBackward {
             scratch.parameters[strip.lead.member] += normalizer.differentiate(
                 scratch.weights.notes[row], weights, gradients, strip.columns());
             drop(strip, row, weights);
-            // What register tiles of keys read beyond the last.
-            for (std::int64_t j = strip.columns(); j < strip.columns() + tile_rows; ++j)
-                weights[j] = gradients[j] = 0;
         }
         const Biases<Number> biases(request_, strip.lead);
         if (biases.empty()) return;
-        for_each_tile(strip, [&](std::int64_t row, std::int64_t column, std::int64_t columns) {
-            differentiate_biases(biases, strip, {row, smaller(row + tile_rows, strip.rows())},
-                                 {column, column + columns}, scratch);
+        for_each_tile(strip, [&](std::int64_t row, Range keys, std::int64_t column) {
+            differentiate_biases(biases, strip, {row, smaller(row + tile_rows, strip.rows())}, keys,
+                                 column, scratch);
         });
     }
 
-    // Gradients of biased scores become those of scores.
+    // Gradients of biased scores become those of scores, for some keys of which the first has this
+    // column.
     void differentiate_biases(const Biases<Number>& biases, const Strip& strip, Range rows,
-                              Range columns, Scratch& scratch) const {
-        const std::int64_t place = rows.start * sizes_.cells_row + columns.start;
-        const std::int64_t query = strip.queries.start, key = strip.keys.start;
-        biases.differentiate({query + rows.start, query + rows.stop},
-                             {key + columns.start, key + columns.stop}, scratch.cells + place,
+                              Range keys, std::int64_t column, Scratch& scratch) const {
+        const std::int64_t place = rows.start * sizes_.cells_row + column;
+        const std::int64_t query = strip.queries.start;
+        biases.differentiate({query + rows.start, query + rows.stop}, keys, scratch.cells + place,
                              sizes_.cells_row, scratch.slopes + place, sizes_.cells(),
                              [&](int i, const BiasRow& cut, const Number* gradients) {
                                  scratch.bias_sums->add(scratch.task, biases, i, cut, gradients);
@@ -250,48 +250,49 @@ class StripBackward {
         Number* cells = scratch.cells + row * sizes_.cells_row;
         fill(cells, strip.columns(), Number(0));
         for (std::int64_t i = 0; i < count; ++i) cells[places[i]] = gradients[i];
-        differentiate_biases(biases, strip, {row, row + 1}, {0, strip.columns()}, scratch);
+        strip.for_each_keys([&](Range keys, std::int64_t column) {
+            differentiate_biases(biases, strip, {row, row + 1}, keys, column, scratch);
+        });
         for (std::int64_t i = 0; i < count; ++i) gradients[i] = cells[places[i]];
     }
 
     void drop(const Strip& strip, std::int64_t row, Number* cells) const {
         if (!request_.dropout_states.data) return;
         RowDropout<Number>(request_, strip.lead, strip.queries.start + row)
-            .apply(cells, strip.keys.start, strip.columns());
+            .apply(cells, strip);
     }
 
-    // Calls work(row, column, columns) for each register tile's rows of each tile.
+    // Calls work(row, keys, column) for each register tile's rows of each tile.
     template <class Work>
     void for_each_tile(const Strip& strip, Work work) const {
-        constexpr std::int64_t step = StripWeights<Storage>::tile_columns;
-        for (std::int64_t column = 0; column < strip.columns(); column += step)
-            for (std::int64_t row = 0; row < strip.rows(); row += tile_rows)
-                work(row, column, smaller(step, strip.columns() - column));
+        strip.for_each_keys(StripWeights<Storage>::tile_columns, [&](Range keys, std::int64_t column) {
+            for (std::int64_t row = 0; row < strip.rows(); row += tile_rows) work(row, keys, column);
+        });
     }
 
     void add_query_gradient(const Strip& strip, Scratch& scratch) const {
         const std::int64_t width = sizes_.width;
-        const Number* key = scratch.key + (strip.keys.start - scratch.keys.start) * width;
-        for_each_tile(strip, [&](std::int64_t row, std::int64_t column, std::int64_t columns) {
+        for_each_tile(strip, [&](std::int64_t row, Range keys, std::int64_t column) {
             const Number* gradients = scratch.cells + row * sizes_.cells_row + column;
             add(scratch.finite_keys, scratch.query_gradient + row * width, width,
-                Strided<Number>{gradients, sizes_.cells_row, 1}, key + column * width, width, columns,
-                width);
+                Strided<Number>{gradients, sizes_.cells_row, 1}, scratch.key + keys.start * width,
+                width, keys.size(), width);
         });
     }
 
     void add_key_gradients(const Strip& strip, Scratch& scratch) const {
         const std::int64_t width = sizes_.width, value_width = sizes_.value_width;
-        for (std::int64_t column = 0; column < strip.columns(); column += tile_rows) {
-            const std::int64_t key = strip.keys.start + column;
-            add(scratch.finite_output_gradient, scratch.value_gradient + key * value_width,
-                value_width, Strided<Number>{scratch.weights.cells + column, 1, sizes_.cells_row},
-                scratch.output_gradient, value_width, strip.rows(), value_width);
-            if (is_additive()) continue;
-            add(scratch.weights.finite_query, scratch.key_gradient + key * width, width,
-                Strided<Number>{scratch.cells + column, 1, sizes_.cells_row}, scratch.weights.query,
-                width, strip.rows(), width);
-        }
+        strip.for_each_keys([&](Range keys, std::int64_t column) {
+            add_transposed(scratch.finite_output_gradient,
+                           scratch.value_gradient + keys.start * value_width,
+                           scratch.weights.cells + column, sizes_.cells_row, keys.size(),
+                           scratch.output_gradient, strip.rows(), value_width);
+            if (is_additive()) return;
+            add_transposed(scratch.weights.finite_query,
+                           scratch.key_gradient + keys.start * width, scratch.cells + column,
+                           sizes_.cells_row, keys.size(), scratch.weights.query, strip.rows(),
+                           width);
+        });
     }
 
     void write_query_gradient(const Strip& strip, const Scratch& scratch) const {

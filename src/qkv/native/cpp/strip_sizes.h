@@ -6,13 +6,41 @@
 
 namespace qkv::QKV_ISA {
 
-// Cell (i, j) of a strip is query queries.start + i and key keys.start + j. Keys are whole panels,
-// counted from key 0; there may be some beyond the last, which nobody sees.
+// Row i of a strip is query queries.start + i; its columns are the keys one behind the other, without
+// those between their ranges. Keys are whole panels, counted from key 0; there may be some beyond the
+// last, which nobody sees.
 struct Strip {
+    Strip(Lead lead, Range queries, const Ranges& keys)
+        : lead(lead), queries(queries), keys(keys), columns_(keys.size()) {}
+
+    std::int64_t rows() const { return queries.size(); }
+    std::int64_t columns() const { return columns_; }
+
+    // Calls work(keys, column) for neighbouring keys, at most `step` at a time, of which the first has
+    // this column.
+    template <class Work>
+    void for_each_keys(std::int64_t step, Work work) const {
+        std::int64_t column = 0;
+        for (const Range& range : keys)
+            for (std::int64_t key = range.start; key < range.stop; key += step) {
+                const Range some = {key, smaller(key + step, range.stop)};
+                work(some, column);
+                column += some.size();
+            }
+    }
+
+    // For all neighbours at a time.
+    template <class Work>
+    void for_each_keys(Work work) const {
+        for_each_keys(larger<std::int64_t>(columns_, 1), work);
+    }
+
     Lead lead;
-    Range queries, keys;
-    std::int64_t rows() const { return queries.stop - queries.start; }
-    std::int64_t columns() const { return keys.stop - keys.start; }
+    Range queries;
+    Ranges keys;
+
+   private:
+    std::int64_t columns_;
 };
 
 // How a request is cut. A task is a part of the queries of one key head, for each member of its group:
@@ -26,19 +54,19 @@ struct StripSizes {
     StripSizes(const Request& request, int cells_alive, bool joins_heads = false)
         : width(rounded_up(request.width, lanes<Number>)),
           value_width(rounded_up(request.value_width, lanes<Number>)),
-          keys(rounded_up(request.keys, panel_width<Number>)),
-          // Rows a power of two apart would compete for the same places of the cache; and products
-          // with keys as rows read up to a whole register tile.
-          cells_row(keys + 16),
-          few(keys / 8) {
+          keys(rounded_up(request.keys, panel_width<Number>)) {
         constexpr std::int64_t cache = 192 * 1024 / sizeof(Number);
-        const std::int64_t fit = cache / (cells_alive * widest(request)) / tile_rows * tile_rows;
+        const std::int64_t fit = cache / (cells_alive * widest_tile(request)) / tile_rows * tile_rows;
         const std::int64_t rows_there = rounded_up(request.queries, tile_rows);
         rows = smaller(smaller(larger<std::int64_t>(fit, tile_rows), most_rows), rows_there);
         strips = (request.queries + rows - 1) / rows;
         const std::int64_t heads = joins_heads ? 1 : request.batch * request.heads;
         const std::int64_t wanted = request.threads == 1 ? 1 : 2 * request.threads / heads + 1;
         parts = heads % request.threads == 0 ? 1 : smaller(wanted, strips);
+        columns = widest_strip(request);
+        // Rows a power of two apart would compete for the same places of the cache.
+        cells_row = columns + 16;
+        few = columns / 8;
     }
 
     // Calls work(strip) for the strips of one part of a key head, of which the lead is that of its
@@ -49,18 +77,15 @@ struct StripSizes {
             const Visible visible(request, lead);
             for (std::int64_t i = part; i < strips; i += parts) {
                 const Range queries = {i * rows, smaller((i + 1) * rows, request.queries)};
-                work(Strip{lead, queries, panels_of(visible.span(queries.start, queries.stop))});
+                work(Strip(lead, queries, visible.keys_of(queries, panel_width<Number>)));
             }
         }
     }
 
     // The keys that the strips of one part see, in whole panels.
-    Range keys_of(const Request& request, Lead lead, std::int64_t part) const {
-        Range found = {INT64_MAX, 0};
-        for_each_strip(request, lead, part, [&](const Strip& strip) {
-            if (strip.keys.empty()) return;
-            found = {smaller(found.start, strip.keys.start), larger(found.stop, strip.keys.stop)};
-        });
+    Ranges keys_of(const Request& request, Lead lead, std::int64_t part) const {
+        Ranges found;
+        for_each_strip(request, lead, part, [&](const Strip& strip) { found.add(strip.keys); });
         return found;
     }
 
@@ -68,26 +93,37 @@ struct StripSizes {
 
     std::int64_t width, value_width;  // padded to whole vectors
     std::int64_t keys;                // padded to whole panels
+    std::int64_t columns;             // the most that a strip has
     std::int64_t cells_row;           // from one row of a strip to the next
     std::int64_t few;                 // so many weights other than 0 are better taken one by one
     std::int64_t rows;                // of a strip, in whole register tiles
     std::int64_t strips, parts;       // of a head; into which they are split
 
    private:
-    static Range panels_of(Range keys) {
-        constexpr std::int64_t panel = panel_width<Number>;
-        if (keys.empty()) return {0, 0};
-        return {keys.start / panel * panel, rounded_up(keys.stop, panel)};
+    // The most keys that a register tile's queries see, of the first head.
+    static std::int64_t widest_tile(const Request& request) {
+        return widest(request, Lead{0, 0, 0}, tile_rows);
     }
 
-    // The most keys that a register tile's queries see, of the first head.
-    static std::int64_t widest(const Request& request) {
-        const Visible visible(request, Lead{0, 0, 0});
+    // The most keys that a strip's queries see, of any head.
+    std::int64_t widest_strip(const Request& request) const {
+        const Intervals& intervals = request.intervals;
+        const std::int64_t batch = intervals.batch == 0 ? 1 : request.batch;
+        const std::int64_t heads = intervals.head == 0 ? 1 : request.heads;
+        const std::int64_t members = intervals.group == 0 ? 1 : request.group;
+        std::int64_t most = 0;
+        for (std::int64_t i = 0; i < batch * heads * members; ++i)
+            most = larger(most, widest(request, Lead{i / members / heads, i / members % heads,
+                                                     i % members}, rows));
+        return most;
+    }
+
+    static std::int64_t widest(const Request& request, Lead lead, std::int64_t rows) {
+        const Visible visible(request, lead);
         std::int64_t most = panel_width<Number>;
-        for (std::int64_t query = 0; query < request.queries; query += tile_rows) {
-            const Range seen =
-                visible.span(query, smaller(query + tile_rows, request.queries));
-            if (!seen.empty()) most = larger(most, seen.stop - seen.start);
+        for (std::int64_t query = 0; query < request.queries; query += rows) {
+            const Range queries = {query, smaller(query + rows, request.queries)};
+            most = larger(most, visible.keys_of(queries, panel_width<Number>).size());
         }
         return most;
     }

@@ -22,15 +22,15 @@ class StripWeights {
         : scores(request, sizes.rows, sizes.keys, pieces), request_(request), sizes_(sizes) {
         query = scores.query;
         cells = pieces.take(sizes.rows * sizes.cells_row);
-        candidates_.values = pieces.take(sizes.keys + lanes<Number>);
-        candidates_.places = places(pieces.take(sizes.keys + lanes<Number>));
-        spare_ = pieces.take(sizes.keys + lanes<Number>);
+        candidates_.values = pieces.take(sizes.columns + lanes<Number>);
+        candidates_.places = places(pieces.take(sizes.columns + lanes<Number>));
+        spare_ = pieces.take(sizes.columns + lanes<Number>);
         if (Normalizer<Number>::is_sparse(request.normalizer))
-            listed_ = places(pieces.take(sizes.rows * sizes.keys));
+            listed_ = places(pieces.take(sizes.rows * sizes.columns));
     }
 
     // Reads the keys of the strips to come: whole panels that hold all of theirs.
-    void take_keys(Lead lead, Range keys) { scores.take_keys(lead, keys); }
+    void take_keys(Lead lead, const Ranges& keys) { scores.take_keys(lead, keys); }
 
     // Fills `cells`, `query`, `notes` and what they list. Dropout is left to others. Where `slopes`
     // are given they take those of the soft caps, of each as many as a strip has cells.
@@ -40,10 +40,10 @@ class StripWeights {
         finite_query = scores.finite_query;
         const Visible visible(request_, strip.lead);
         const Biases<Number> biases(request_, strip.lead);
-        for (std::int64_t column = 0; column < strip.columns(); column += tile_columns)
+        strip.for_each_keys(tile_columns, [&](Range keys, std::int64_t column) {
             for (std::int64_t row = 0; row < rows; row += tile_rows)
-                run_tile(strip, visible, biases, row,
-                         {column, smaller(column + tile_columns, strip.columns())}, slopes);
+                run_tile(strip, visible, biases, row, keys, column, slopes);
+        });
         const Normalizer<Number> normalizer(request_, strip.lead);
         is_sparse = Normalizer<Number>::is_sparse(request_.normalizer);
         for (std::int64_t row = 0; row < rows; ++row) {
@@ -53,9 +53,9 @@ class StripWeights {
         }
     }
 
-    // Where the weights of a row stand that are not 0, notes[row].support of them, if the strip
+    // The columns of the weights of a row that are not 0, notes[row].support of them, if the strip
     // is sparse.
-    const std::int32_t* listed(std::int64_t row) const { return listed_ + row * sizes_.keys; }
+    const std::int32_t* listed(std::int64_t row) const { return listed_ + row * sizes_.columns; }
 
     static constexpr std::int64_t tile_columns = 256;
 
@@ -68,11 +68,10 @@ class StripWeights {
    private:
     static std::int32_t* places(Number* piece) { return reinterpret_cast<std::int32_t*>(piece); }
 
-    // The scores of a register tile's queries against some columns.
+    // The scores of a register tile's queries against some keys, the first of which has this column.
     void run_tile(const Strip& strip, const Visible& visible, const Biases<Number>& biases,
-                  std::int64_t row, Range columns, Number* slopes) {
-        const std::int64_t place = row * sizes_.cells_row + columns.start;
-        const Range keys = {strip.keys.start + columns.start, strip.keys.start + columns.stop};
+                  std::int64_t row, Range keys, std::int64_t column, Number* slopes) {
+        const std::int64_t place = row * sizes_.cells_row + column;
         const std::int64_t first = strip.queries.start + row;
         const Range queries = {first, smaller(first + tile_rows, strip.queries.stop)};
         scores.compute(row, keys, cells + place, sizes_.cells_row);
@@ -88,7 +87,7 @@ class StripWeights {
         // What happens to a strip must not depend on a query that is not a number.
         if (found < 0 || (found > sizes_.few && !notes[row].broken)) is_sparse = false;
         if (!is_sparse) return;
-        std::int32_t* to = listed_ + row * sizes_.keys;
+        std::int32_t* to = listed_ + row * sizes_.columns;
         for (std::int64_t i = 0; i < found; ++i) to[i] = candidates_.places[i];
     }
 

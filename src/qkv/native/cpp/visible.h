@@ -2,8 +2,8 @@
 // those whose bit is set.
 #pragma once
 
+#include "ranges.h"
 #include "request.h"
-#include "vector.h"
 
 namespace qkv::QKV_ISA {
 
@@ -11,15 +11,6 @@ namespace qkv::QKV_ISA {
 struct Lead {
     std::int64_t batch, head, member;
 };
-
-struct Range {
-    std::int64_t start, stop;
-    bool empty() const { return start >= stop; }
-};
-
-QKV_INLINE Range intersection(Range a, Range b) {
-    return {larger(a.start, b.start), smaller(a.stop, b.stop)};
-}
 
 class Visible {
    public:
@@ -33,16 +24,42 @@ class Visible {
         if (bits_) bits_ += offset(request.bits, lead);
     }
 
-    // The range of keys outside of which none of these queries sees anything.
-    QKV_INLINE Range span(std::int64_t first, std::int64_t last) const {
-        if (row_ == 0) last = smaller(last, first + 1);
+    // The part of these keys outside of which none of these queries sees any of them.
+    QKV_INLINE Range span(Range queries, Range keys) const {
+        queries = distinct(queries);
         Range found = {INT64_MAX, 0};
-        for (std::int64_t query = first; query < last; ++query)
+        for (std::int64_t query = queries.start; query < queries.stop; ++query)
             for (int i = 0; i < count_; ++i) {
-                Range one = interval(query, i);
+                const Range one = intersection(interval(query, i), keys);
                 if (one.empty()) continue;
                 found = {smaller(found.start, one.start), larger(found.stop, one.stop)};
             }
+        return found;
+    }
+
+    // Keys outside of which none of these queries sees anything: ranges that begin and end at
+    // multiples of `step`.
+    Ranges keys_of(Range queries, std::int64_t step) const {
+        Ranges found;
+        const auto add = [&](Range range) {
+            if (range.empty()) return;
+            found.add({range.start / step * step, rounded_up(range.stop, step)});
+        };
+        queries = distinct(queries);
+        for (int i = 0; i < count_; ++i) {
+            Range run = {0, 0};  // of neighbours, which see about the same
+            for (std::int64_t query = queries.start; query < queries.stop; ++query) {
+                const Range one = interval(query, i);
+                if (one.empty()) continue;
+                if (one.start <= run.stop && run.start <= one.stop) {
+                    run = {smaller(run.start, one.start), larger(run.stop, one.stop)};
+                } else {
+                    add(run);
+                    run = one;
+                }
+            }
+            add(run);
+        }
         return found;
     }
 
@@ -68,6 +85,12 @@ class Visible {
     }
 
    private:
+    // Those of the queries that have intervals of their own.
+    QKV_INLINE Range distinct(Range queries) const {
+        if (row_ == 0) queries.stop = smaller(queries.stop, queries.start + 1);
+        return queries;
+    }
+
     // Whether one interval of the query holds all of these keys.
     QKV_INLINE bool covers(std::int64_t query, Range keys) const {
         for (int i = 0; i < count_; ++i) {

@@ -2,6 +2,7 @@
 // whose weights it holds the maximum or the sum. What a query does not see is 0.
 #pragma once
 
+#include "../strip_sizes.h"
 #include "row.h"
 #include "wanted.h"
 
@@ -19,12 +20,13 @@ struct PoolFold {
     }
 };
 
-// The map of one head. The rows of one share are first folded into a row of as many numbers as there
-// are keys, which is cheap, and that into the map once.
+// The map of one head. The rows of one share are first folded into a row of a strip's columns, which
+// is cheap, and that into the map once. How many cells of the matrix each cell of the map has had is
+// counted: to a maximum the others count as 0.
 template <class Number>
 class Pool {
    public:
-    // `folded`: a number for each key, and whole vectors beyond the last.
+    // `folded`: a number for each column of a strip.
     Pool(const Wanted& wanted, std::int64_t queries, std::int64_t keys, Number* folded)
         : fold_{wanted.pool_maximum},
           rows_(wanted.pool_rows),
@@ -36,43 +38,56 @@ class Pool {
     // The share that a query belongs to: a row of the map.
     std::int64_t share(std::int64_t query) const { return query * rows_ / queries_; }
 
-    void begin() const {
-        for (std::int64_t j = 0; j < keys_; ++j) folded_[j] = fold_.start();
+    void begin(const Strip& strip) {
+        for (std::int64_t j = 0; j < strip.columns(); ++j) folded_[j] = fold_.start();
+        added_ = 0;
     }
 
-    void add(Row<Number> row) const {
+    void add(Row<Number> row) {
+        ++added_;
         if (!fold_.maximum) return add_row(row, folded_);
-        add_unseen(0, row.first);
-        Number* to = folded_ + row.first;
         for (std::int64_t j = 0; j < row.count; j += lanes<Number>) {
-            const Vector<Number> before = load(to + j), next = load(row.weights + j);
+            const Vector<Number> before = load(folded_ + j), next = load(row.weights + j);
             const Vector<Number> top = before >= next ? before : next;
-            store(to + j, before == before ? top : before);
+            store(folded_ + j, before == before ? top : before);
         }
-        add_unseen(row.first + row.count, keys_);
     }
 
-    void end(Number* map_row) const {
-        for (std::int64_t column = 0; column < columns_; ++column) {
-            Number found = map_row[column];
-            for (std::int64_t j = start_of(column); j < start_of(column + 1); ++j)
-                found = fold_.joined(found, folded_[j]);
-            map_row[column] = found;
-        }
+    // Into the numbers and counts of a row of the map.
+    void end(const Strip& strip, Number* map_row, std::int64_t* counts) const {
+        strip.for_each_keys([&](Range keys, std::int64_t column) {
+            const Number* folded = folded_ + column - keys.start;
+            const std::int64_t last = smaller(keys.stop, keys_);
+            for (std::int64_t key = keys.start; key < last;) {
+                const std::int64_t share = key * columns_ / keys_;
+                const std::int64_t stop = smaller(start_of(share + 1), last);
+                counts[share] += (stop - key) * added_;
+                Number found = map_row[share];
+                for (; key < stop; ++key) found = fold_.joined(found, folded[key]);
+                map_row[share] = found;
+            }
+        });
+    }
+
+    // What a cell of the map is that has had so many cells of the matrix.
+    Number finished(std::int64_t row, std::int64_t column, Number found, std::int64_t count) const {
+        const std::int64_t queries = first(row + 1, rows_, queries_) - first(row, rows_, queries_);
+        const bool is_whole = count == queries * (start_of(column + 1) - start_of(column));
+        return is_whole ? found : fold_.joined(found, 0);
     }
 
    private:
-    // The first key of a column of the map, the least j with j * columns / keys >= column.
-    std::int64_t start_of(std::int64_t column) const {
-        return (column * keys_ + columns_ - 1) / columns_;
-    }
+    // The first key of a column of the map.
+    std::int64_t start_of(std::int64_t column) const { return first(column, columns_, keys_); }
 
-    void add_unseen(std::int64_t start, std::int64_t stop) const {
-        for (std::int64_t j = start; j < stop; ++j) folded_[j] = fold_.joined(folded_[j], 0);
+    // The first place of a share, the least i with i * shares / places >= share.
+    static std::int64_t first(std::int64_t share, std::int64_t shares, std::int64_t places) {
+        return (share * places + shares - 1) / shares;
     }
 
     PoolFold<Number> fold_;
     std::int64_t rows_, columns_, queries_, keys_;
+    std::int64_t added_ = 0;  // rows
     Number* folded_;
 };
 

@@ -5,12 +5,12 @@
 
 namespace qkv::QKV_ISA {
 
-// The weights of one query: `count` of them, a multiple of the lanes, from key `first` on. All other
-// weights of the row are 0, and so are those beyond the last key.
+// Weights of one query: `count` of them, a multiple of the lanes. All other weights of the row are 0,
+// and so are those beyond the last key.
 template <class Number>
 struct Row {
     const Number* weights;
-    std::int64_t first, count;
+    std::int64_t count;
 };
 
 // The sum over the row of term(weights, j) for the weights from the j-th on.
@@ -34,10 +34,9 @@ QKV_INLINE Vector<Number> counting_from(Number start) {
     return numbers;
 }
 
-// Adds the row to one number per key.
+// Adds the row to as many numbers.
 template <class Number>
-QKV_INLINE void add_row(Row<Number> row, Number* of_keys) {
-    Number* to = of_keys + row.first;
+QKV_INLINE void add_row(Row<Number> row, Number* to) {
     for (std::int64_t j = 0; j < row.count; j += lanes<Number>)
         store(to + j, load(to + j) + load(row.weights + j));
 }

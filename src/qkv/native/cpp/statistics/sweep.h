@@ -35,16 +35,16 @@ class Sweep {
     // Memory of one thread.
     struct Scratch {
         Scratch(const Sweep& of, Pieces<Number>& pieces) {
-            const std::int64_t keys = of.sizes_.keys + lanes<Number>;
-            folded = pieces.take(keys);
+            const std::int64_t columns = of.sizes_.columns + lanes<Number>;
+            folded = pieces.take(columns);
             collected_from = pieces.take(of.collected_width_ * of.sizes_.rows);
             if (!of.wanted_.top_weights.data) return;
             links = reinterpret_cast<Link<Number>*>(
                 pieces.take(of.wanted_.top * std::int64_t(sizeof(Link<Number>) / sizeof(Number))));
-            candidates.values = pieces.take(keys);
-            candidates.places = reinterpret_cast<std::int32_t*>(pieces.take(keys));
-            spare = pieces.take(keys);
-            ranks = pieces.take(keys);
+            candidates.values = pieces.take(columns);
+            candidates.places = reinterpret_cast<std::int32_t*>(pieces.take(columns));
+            spare = pieces.take(columns);
+            ranks = pieces.take(columns);
         }
         Number *folded, *collected_from;
         Link<Number>* links = nullptr;
@@ -82,7 +82,12 @@ class Sweep {
         const RowNote* notes;
 
         QKV_INLINE Row<Number> at(std::int64_t i) const {
-            return {weights + i * row, strip.keys.start, strip.columns()};
+            return {weights + i * row, strip.columns()};
+        }
+
+        // Some neighbours of it, the first of which has this column.
+        QKV_INLINE Row<Number> at(std::int64_t i, Range keys, std::int64_t column) const {
+            return {weights + i * row + column, keys.size()};
         }
     };
 
@@ -92,11 +97,15 @@ class Sweep {
             const Wanted& wanted = of.wanted_;
             Pieces<Number> pieces(begin);
             mass = pieces.take(wanted.mass.data ? of.sizes_.keys : 0);
-            pool = pieces.take(wanted.pool.data ? wanted.pool_rows * wanted.pool_columns : 0);
+            const std::int64_t map = wanted.pool.data ? wanted.pool_rows * wanted.pool_columns : 0;
+            pool = pieces.take(map);
+            pool_counts = reinterpret_cast<std::int64_t*>(
+                pieces.take(map * std::int64_t(sizeof(std::int64_t) / sizeof(Number))));
             collected = pieces.take(wanted.collected.data ? of.sizes_.keys * of.collected_width_ : 0);
             size = pieces.used();
         }
         Number *mass, *pool, *collected;
+        std::int64_t* pool_counts;
         std::int64_t size;
     };
 
@@ -114,12 +123,12 @@ class Sweep {
                 *row_of<Number>(wanted_.entropy, lead, query) = entropy_of(row, rows.notes[i]);
             if (wanted_.distance.data)
                 *row_of<Number>(wanted_.distance, lead, query) =
-                    distance(row, position(lead, query));
+                    distance_of(rows, i, position(lead, query));
             if (wanted_.support.data)
                 *row_of<std::int64_t>(wanted_.support, lead, query) = support(row);
             if (wanted_.chosen_weights.data)
-                take_chosen(row, row_of<Storage>(wanted_.chosen_weights, lead, query));
-            if (wanted_.top_weights.data) take_top(row, lead, query, scratch);
+                take_chosen(row, rows.strip.keys, row_of<Storage>(wanted_.chosen_weights, lead, query));
+            if (wanted_.top_weights.data) take_top(row, rows.strip.keys, lead, query, scratch);
         }
     }
 
@@ -130,21 +139,31 @@ class Sweep {
         return known ? Number(note.entropy) : entropy(row);
     }
 
+    Number distance_of(const Finished& rows, std::int64_t i, std::int64_t position) const {
+        Distance<Number> distance;
+        rows.strip.for_each_keys([&](Range keys, std::int64_t column) {
+            distance.add(rows.at(i, keys, column), keys.start - position);
+        });
+        return distance.mean();
+    }
+
     std::int64_t position(Lead lead, std::int64_t query) const {
         if (!request_.positions.data) return query;
         return *row_of<std::int64_t>(request_.positions, lead, query);
     }
 
-    void take_chosen(Row<Number> row, Storage* to) const {
+    void take_chosen(Row<Number> row, const Ranges& keys, Storage* to) const {
         for (std::int64_t i = 0; i < wanted_.chosen_count; ++i) {
-            const std::int64_t j = wanted_.chosen[i] - row.first;
-            narrow(j >= 0 && j < row.count ? row.weights[j] : Number(0), to + i);
+            const std::int64_t j = keys.place(wanted_.chosen[i]);
+            narrow(j >= 0 ? row.weights[j] : Number(0), to + i);
         }
     }
 
-    void take_top(Row<Number> row, Lead lead, std::int64_t query, Scratch& scratch) const {
+    void take_top(Row<Number> row, const Ranges& seen, Lead lead, std::int64_t query,
+                  Scratch& scratch) const {
         if (request_.normalizer == NormalizerKind::identity) row = ranks_of(row, scratch.ranks);
-        find_top(row, request_.keys, wanted_.top, scratch.links, scratch.candidates, scratch.spare);
+        find_top(row, seen, request_.keys, wanted_.top, scratch.links, scratch.candidates,
+                 scratch.spare);
         Number* weights = row_of<Number>(wanted_.top_weights, lead, query);
         std::int64_t* keys = row_of<std::int64_t>(wanted_.top_keys, lead, query);
         for (std::int64_t i = 0; i < wanted_.top; ++i) {
@@ -161,27 +180,28 @@ class Sweep {
             store(ranks + j, is_hidden_identity<Number>(weights) ? broadcast(-infinity<Number>)
                                                                  : weights);
         }
-        return {ranks, row.first, row.count};
+        return {ranks, row.count};
     }
 
     // First among these rows, then to the others: two levels of summation lose fewer digits.
     void take_mass(const Finished& rows, Copy copy, Scratch& scratch) const {
-        const Range keys = rows.strip.keys;
-        for (std::int64_t j = keys.start; j < keys.stop; ++j) scratch.folded[j] = 0;
+        fill(scratch.folded, rows.strip.columns(), Number(0));
         for (std::int64_t i = 0; i < rows.strip.rows(); ++i) add_row(rows.at(i), scratch.folded);
-        add_row(Row<Number>{scratch.folded + keys.start, keys.start, rows.strip.columns()},
-                copy.mass);
+        rows.strip.for_each_keys([&](Range keys, std::int64_t column) {
+            add_row(Row<Number>{scratch.folded + column, keys.size()}, copy.mass + keys.start);
+        });
     }
 
     void take_pool(const Finished& rows, Copy copy, Scratch& scratch) const {
-        const Pool<Number> pool(wanted_, request_.queries, request_.keys, scratch.folded);
+        Pool<Number> pool(wanted_, request_.queries, request_.keys, scratch.folded);
         const Range queries = rows.strip.queries;
         for (std::int64_t query = queries.start; query < queries.stop;) {
             const std::int64_t share = pool.share(query);
-            pool.begin();
+            pool.begin(rows.strip);
             for (; query < queries.stop && pool.share(query) == share; ++query)
                 pool.add(rows.at(query - queries.start));
-            pool.end(copy.pool + share * wanted_.pool_columns);
+            const std::int64_t first = share * wanted_.pool_columns;
+            pool.end(rows.strip, copy.pool + first, copy.pool_counts + first);
         }
     }
 
@@ -189,28 +209,13 @@ class Sweep {
         const Block<Storage> block(wanted_.collected_from, rows.strip.lead,
                                    rows.strip.queries.start, rows.strip.rows(),
                                    wanted_.collected_width);
-        if (pack(block, Number(1), scratch.collected_from, collected_width_, rows.strip.rows()))
-            add_collected<false>(rows, copy, scratch);
-        else
-            add_collected<true>(rows, copy, scratch);
-    }
-
-    // copy += weights^T x, for some keys at a time.
-    template <bool SkipZeros>
-    void add_collected(const Finished& rows, Copy copy, Scratch& scratch) const {
-        static constexpr Number ones[tile_rows] = {1, 1, 1, 1, 1, 1};
-        const std::int64_t depth = rows.strip.rows(), width = collected_width_;
-        const std::int64_t count = rows.strip.columns();
-        Number* to = copy.collected + rows.strip.keys.start * width;
-        std::int64_t j = 0;
-        for (; j + tile_rows <= count; j += tile_rows)
-            rescale_and_add<SkipZeros, tile_rows>(to + j * width, width, ones,
-                                                  Strided<Number>{rows.weights + j, 1, rows.row},
-                                                  scratch.collected_from, width, depth, width);
-        for (; j < count; ++j)
-            rescale_and_add<SkipZeros, 1>(to + j * width, width, ones,
-                                          Strided<Number>{rows.weights + j, 1, rows.row},
-                                          scratch.collected_from, width, depth, width);
+        const bool finite = pack(block, Number(1), scratch.collected_from, collected_width_,
+                                 rows.strip.rows());
+        rows.strip.for_each_keys([&](Range keys, std::int64_t column) {
+            add_transposed(finite, copy.collected + keys.start * collected_width_,
+                           rows.weights + column, rows.row, keys.size(), scratch.collected_from,
+                           rows.strip.rows(), collected_width_);
+        });
     }
 
     void finish(Lead lead) const {
@@ -218,7 +223,7 @@ class Sweep {
         if (wanted_.mass.data)
             for (std::int64_t j = 0; j < request_.keys; ++j)
                 row_of<Number>(wanted_.mass, lead, 0)[j] = total(first.mass + j);
-        if (wanted_.pool.data) finish_pool(lead, first);
+        if (wanted_.pool.data) finish_pool(lead);
         if (wanted_.collected.data) finish_collected(lead, first);
     }
 
@@ -229,14 +234,21 @@ class Sweep {
         return found;
     }
 
-    void finish_pool(Lead lead, Copy first) const {
+    void finish_pool(Lead lead) const {
         const PoolFold<Number> fold = {wanted_.pool_maximum};
+        const Pool<Number> pool(wanted_, request_.queries, request_.keys, nullptr);
         for (std::int64_t row = 0; row < wanted_.pool_rows; ++row)
             for (std::int64_t column = 0; column < wanted_.pool_columns; ++column) {
                 Number found = fold.start();
-                for (std::int64_t part = 0; part < sizes_.parts; ++part)
-                    found = fold.joined(found, first.pool[part * copy_ + row * wanted_.pool_columns + column]);
-                row_of<Number>(wanted_.pool, lead, row)[column] = found;
+                std::int64_t count = 0;
+                for (std::int64_t part = 0; part < sizes_.parts; ++part) {
+                    const Copy copy(*this, copies_.data() + copy_ * (index(lead, 0) + part));
+                    const std::int64_t place = row * wanted_.pool_columns + column;
+                    found = fold.joined(found, copy.pool[place]);
+                    count += copy.pool_counts[place];
+                }
+                row_of<Number>(wanted_.pool, lead, row)[column] =
+                    pool.finished(row, column, found, count);
             }
     }
 

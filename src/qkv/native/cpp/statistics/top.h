@@ -3,6 +3,7 @@
 #pragma once
 
 #include "../normalizers/topk.h"
+#include "../ranges.h"
 #include "row.h"
 
 namespace qkv::QKV_ISA {
@@ -74,22 +75,29 @@ std::int64_t find_reaching(Number bound, Row<Number> row, Candidates<Number> can
         candidates);
 }
 
-// Puts the strongest k <= keys links of a row into `links`. `candidates` and `spare` have room for a
-// row and one more. What is hidden has weight -infinity, or 0 where no weight is negative; keys that
-// are not of the row come with -infinity.
+// Puts the strongest k <= keys links of a row, whose weights are those of the keys that it sees, into
+// `links`. `candidates` and `spare` have room for a row and one more. What is hidden has weight
+// -infinity, or 0 where no weight is negative; keys that are not of the row come with -infinity.
 template <class Number>
-void find_top(Row<Number> row, std::int64_t keys, std::int64_t k, Link<Number>* links,
-              Candidates<Number> candidates, Number* spare) {
+void find_top(Row<Number> row, const Ranges& seen, std::int64_t keys, std::int64_t k,
+              Link<Number>* links, Candidates<Number> candidates, Number* spare) {
     std::int64_t found = find_reaching(bound_of_top(row.weights, row.count, k, spare), row, candidates);
     if (found < k) found = find_reaching(-infinity<Number>, row, candidates);  // NaN was in the way
+    seen.to_keys(candidates.places, found, candidates.places);
     Strongest<Number> strongest(links, k);
-    for (std::int64_t i = 0; i < found; ++i) {
-        const std::int64_t key = row.first + candidates.places[i];
-        if (key < keys) strongest.offer({candidates.values[i], key});
-    }
+    for (std::int64_t i = 0; i < found; ++i)
+        if (candidates.places[i] < keys)
+            strongest.offer({candidates.values[i], candidates.places[i]});
     // Where it has fewer than k: keys that it does not see.
-    for (std::int64_t key = 0; key < keys && !strongest.is_full(); ++key)
-        if (key < row.first || key >= row.first + row.count) strongest.offer({-infinity<Number>, key});
+    std::int64_t key = 0;
+    const auto offer_up_to = [&](std::int64_t stop) {
+        for (; key < stop && !strongest.is_full(); ++key) strongest.offer({-infinity<Number>, key});
+    };
+    for (const Range& range : seen) {
+        offer_up_to(range.start);
+        key = range.stop;
+    }
+    offer_up_to(keys);
     strongest.sort();
 }
 
