@@ -37,7 +37,7 @@ def test_flags_win_over_the_file_and_the_file_over_defaults(config, tmp_path):
     written = tomllib.loads((tmp_path / "out" / "run.toml").read_text(encoding="utf-8"))
     assert (written["width"], written["steps"]) == (12, 2)
     assert (written["encoder"], written["source_pieces"], written["average"]) == ("lstm", 300, 0.5)
-    assert (written["dropout"], written["warmup"]) == (0.1, 400)
+    assert (written["dropout"], written["learning_rate"]) == (0.1, 0.001)
     assert written["train"] == [str(tmp_path / "pairs.tsv")]
     assert "minutes" not in written
 

@@ -28,6 +28,13 @@ def test_the_rate_rises_then_falls_along_half_a_cosine():
     assert rate("cosine", 99, 0.0) == pytest.approx(0.5)  # 200 steps unless told
 
 
+@pytest.mark.parametrize("schedule", ["cosine", "inverse-square-root"])
+def test_unless_told_the_rate_is_at_its_highest_after_a_tenth_of_the_run(schedule):
+    assert rate(schedule, 3, 0.05) == pytest.approx(0.5, abs=0.01)
+    assert rate(schedule, 7, 0.1) > 0.97
+    assert rate(schedule, 7, 0.1, warmup=80) == pytest.approx(0.1, abs=0.01)  # what is told stays
+
+
 def test_the_rate_falls_as_the_inverse_square_root_whatever_the_progress():
     steps = [rate("inverse-square-root", n, 0.9, warmup=16) for n in (0, 7, 15, 63, 1599)]
     assert steps == pytest.approx([1 / 16, 1 / 2, 1, 1 / 2, 1 / 10])

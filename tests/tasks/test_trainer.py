@@ -92,6 +92,31 @@ def test_the_best_by_validation_is_kept(tmp_path):
     assert (task.figures, task.saved, figures["accuracy"]) == ([0.1, 0.5, 0.3, 0.3], 2, 0.3)
 
 
+def test_of_equally_good_models_that_of_the_smallest_loss_is_kept(tmp_path):
+    class Level(Toy):
+        def validate(self, model):
+            super().validate(model)
+            loss = {1: 4.5, 2: 0.5, 3: 0.7, 4: 0.6}[len(self.figures)]
+            return {"accuracy": 0.0, "validation_loss": loss}
+
+        def save(self, model, folder):
+            super().save(model, folder)
+            self.saved = len(self.figures)
+
+    task = Level()
+    train(task, tmp_path, settings(epochs=4), quiet=True)
+    assert task.saved == 2
+    assert torch.load(tmp_path / "training" / "last.pt")["position"]["worse"] == 2
+
+
+def test_a_folder_that_cannot_be_written_is_said_before_anything_is_learnt(tmp_path):
+    (tmp_path / "training").write_text("a file")
+    task = Toy()
+    with pytest.raises(OSError, match=f"cannot write {tmp_path}/training"):
+        train(task, tmp_path, settings(), quiet=True)
+    assert task.calls == 0
+
+
 def test_minutes_count_over_resumptions(tmp_path, monkeypatch):
     clock = iter(range(0, 10**6, 1))
     monkeypatch.setattr("time.monotonic", lambda: float(next(clock)))

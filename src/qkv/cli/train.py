@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -52,18 +54,18 @@ def translate(
     train: Pairs, out: Out, threads: Threads = None, resume: Resume = False, *, given: Given
 ) -> None:
     """Train a translator on sentence pairs of any two languages."""
-    _use(threads)
     from qkv.tasks.translation.training import train_translator
 
-    train_translator(
-        given.make(pairs.Data, train),
-        out,
-        given.make(Settings, **_limits(given)),
-        given.make(pairs.Options),
-        given.sizes(SequenceToSequenceConfig),
-        resume=resume,
-        say=_say,
-    )
+    with _training(threads):
+        train_translator(
+            given.make(pairs.Data, train),
+            out,
+            given.make(Settings, **_limits(given)),
+            given.make(pairs.Options),
+            given.sizes(SequenceToSequenceConfig),
+            resume=resume,
+            say=_say,
+        )
 
 
 @app.command()
@@ -80,18 +82,18 @@ def classify(
     train: Texts, out: Out, threads: Threads = None, resume: Resume = False, *, given: Given
 ) -> None:
     """Train a classifier of texts."""
-    _use(threads)
     from qkv.tasks.classification.text.training import train_text_classifier
 
-    train_text_classifier(
-        given.make(texts.Data, train),
-        out,
-        given.make(Settings, **_limits(given)),
-        given.make(texts.Options),
-        given.sizes(TextClassifierConfig),
-        resume=resume,
-        say=_say,
-    )
+    with _training(threads):
+        train_text_classifier(
+            given.make(texts.Data, train),
+            out,
+            given.make(Settings, **_limits(given)),
+            given.make(texts.Options),
+            given.sizes(TextClassifierConfig),
+            resume=resume,
+            say=_say,
+        )
 
 
 @app.command("classify-image")
@@ -108,25 +110,33 @@ def classify_image(
     train: Images, out: Out, threads: Threads = None, resume: Resume = False, *, given: Given
 ) -> None:
     """Train a classifier of pictures."""
-    _use(threads)
     from qkv.tasks.classification.images.training import train_image_classifier
 
-    train_image_classifier(
-        given.make(images.Data, train),
-        out,
-        given.make(Settings, **_limits(given)),
-        given.make(images.Options),
-        given.sizes(ImageClassifierConfig),
-        resume=resume,
-        say=_say,
-    )
+    with _training(threads):
+        train_image_classifier(
+            given.make(images.Data, train),
+            out,
+            given.make(Settings, **_limits(given)),
+            given.make(images.Options),
+            given.sizes(ImageClassifierConfig),
+            resume=resume,
+            say=_say,
+        )
 
 
-def _use(threads: int | None) -> None:
+@contextmanager
+def _training(threads: int | None) -> Iterator[None]:
+    """A command that trains with so many threads and, at its end, leaves the other processes."""
+    import torch
+
+    from qkv.tasks.processes import end_processes
+
     if threads is not None:
-        import torch
-
         torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        end_processes()
 
 
 def _limits(given: Given) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,14 +20,15 @@ Identity = dict[str, Any]
 class Position:
     """Where a run stands. `epoch` and `batch` are those that come next, counted from 0;
     `seconds` is the time spent training, over all resumptions; the loss is of this epoch, `figures`
-    of the last validation, after step `validated`; `worse` counts the validations since the best;
-    `logged` is the size of the log."""
+    of the last validation, after step `validated`; `best_loss` is the validation loss of the best,
+    `worse` counts the validations since it; `logged` is the size of the log."""
 
     epoch: int = 0
     batch: int = 0
     step: int = 0
     seconds: float = 0.0
     best: float | None = None
+    best_loss: float = math.inf
     worse: int = 0
     loss_total: float = 0.0
     loss_count: int = 0

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -54,14 +53,54 @@ def writing(path: Path) -> Iterator[BinaryIO]:
 
 def write_atomic(path: Path, content: bytes) -> None:
     """Write a whole file as `writing` does."""
-    with writing(path) as file, naming(path):
-        file.write(content)
+    write_together(path.parent, {path.name: content})
+
+
+def write_together(folder: Path, contents: dict[str, bytes]) -> None:
+    """Write files of a folder by name, each as `writing` does: when the content of all is on the
+    disk they are renamed, the last one first.
+
+    A full disk leaves what there was. Raises OSError naming the file that could not be written.
+    """
+    new = not folder.exists()
+    try:
+        with ExitStack() as files:  # it closes, and so renames, the last one first
+            for name, content in contents.items():
+                file = files.enter_context(writing(folder / name))
+                with naming(folder / name):
+                    file.write(content)
+                    file.flush()
+                    os.fsync(file.fileno())
+    except OSError:
+        if new and folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+        raise
+
+
+def require_writable(folder: Path) -> None:
+    """Raise OSError naming the folder where files cannot be written in it; nothing is left of the
+    attempt."""
+    made = [one for one in (folder, *folder.parents) if not one.exists()]
+    try:
+        with naming(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile(dir=folder) as file:
+                file.write(b"x")
+    finally:
+        for one in made:
+            if one.is_dir():
+                one.rmdir()
 
 
 def write_json(path: Path, value: Any) -> None:
     """Write a value as readable JSON, atomically."""
+    write_atomic(path, json_bytes(value))
+
+
+def json_bytes(value: Any) -> bytes:
+    """A value as readable JSON."""
     text = json.dumps(value, ensure_ascii=False, indent=2, sort_keys=True)
-    write_atomic(path, (text + "\n").encode())
+    return (text + "\n").encode()
 
 
 def write_model(
@@ -74,28 +113,16 @@ def write_model(
     """Write a model folder: `config.json`, `model.safetensors` and, for a model that reads text,
     `tokenizer.json`.
 
-    `dtype` is what the weights are stored in; None leaves them as they are. The files are written
-    beside the folder first, so that a full disk leaves the folder as it was; other files in it
-    stay.
+    `dtype` is what the weights are stored in; None leaves them as they are. A full disk leaves the
+    folder as it was; other files in it stay.
     """
     from qkv.tasks.optional import needed
 
     stored = {name: _stored(weight, dtype) for name, weight in weights.items()}
-    content = needed("safetensors.torch").save(stored, metadata={"format": "pt"})
-    folder = folder.resolve()
-    stage = folder.with_name(f".{folder.name}.{os.getpid()}")
-    try:
-        write_json(stage / CONFIG, config)
-        if tokenizer is not None:
-            write_json(stage / TOKENIZER, tokenizer)
-        write_atomic(stage / WEIGHTS, content)
-        with naming(folder):
-            folder.mkdir(exist_ok=True)
-            for name in (WEIGHTS, TOKENIZER, CONFIG):
-                if (stage / name).exists():
-                    os.replace(stage / name, folder / name)
-    finally:
-        shutil.rmtree(stage, ignore_errors=True)
+    contents = {WEIGHTS: needed("safetensors.torch").save(stored, metadata={"format": "pt"})}
+    if tokenizer is not None:
+        contents[TOKENIZER] = json_bytes(tokenizer)
+    write_together(folder, contents | {CONFIG: json_bytes(config)})
 
 
 def _stored(weight: Tensor, dtype: torch.dtype | None) -> Tensor:

@@ -91,6 +91,13 @@ class Processes:
         return outcome[0]
 
 
+def end_processes() -> None:
+    """Leave the group of processes: to be called where a program ends. Threads of the group that
+    live on when Python ends can abort it."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
 def _require_copies(kind: str) -> None:
     """Raise UnsupportedError where accelerate was told to share a model among processes. On
     processors it would make copies all the same, and not say so."""

@@ -6,6 +6,7 @@ import math
 
 from qkv.tasks.settings import WARMUP, Settings
 
+_WARMUP_SHARE = 0.1  # of a run, at most, where no warm-up is told
 _RISE = 0.3  # share of a one-cycle run in which the rate rises
 _START, _END = 1 / 25, 1 / 10_000  # its rates at the ends, as shares of the peak
 
@@ -13,7 +14,8 @@ _START, _END = 1 / 25, 1 / 10_000  # its rates at the ends, as shares of the pea
 def learning_rate(settings: Settings, step: int, progress: float) -> float:
     """The rate of a step, counted from 0, when `progress` (0 to 1) of the run is over.
 
-    * `cosine`: rises linearly over the warm-up, falls along half a cosine to a hundredth
+    * `cosine`: rises linearly over the warm-up, which where none is told is at most a tenth of the
+      run, falls along half a cosine to a hundredth
       (Loshchilov and Hutter 2017, without restarts).
     * `inverse-square-root`: rises likewise, then falls as 1/√step (Vaswani et al. 2017,
       section 5.3), whenever the run may end.
@@ -26,6 +28,8 @@ def learning_rate(settings: Settings, step: int, progress: float) -> float:
         return settings.learning_rate * _one_cycle(progress)
     warmup = WARMUP if settings.warmup is None else settings.warmup
     rise = min(1.0, (step + 1) / warmup) if warmup else 1.0
+    if settings.warmup is None:
+        rise = min(1.0, max(rise, progress / _WARMUP_SHARE))
     if settings.schedule == "cosine":
         return settings.learning_rate * rise * _between(1.0, 0.01, progress)
     return settings.learning_rate * rise * math.sqrt(max(warmup, 1) / max(step + 1, warmup, 1))

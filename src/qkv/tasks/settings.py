@@ -47,8 +47,8 @@ class Settings(Options):
     )  # fmt: skip
     warmup: int | None = option(
         None,
-        f"Steps to reach the highest rate, {WARMUP} where no other default is shown; one-cycle has "
-        "its own rise.",
+        f"Steps to reach the highest rate; unless told {WARMUP}, and at most a tenth of the run; "
+        "one-cycle has its own rise.",
         at_least=0,
     )
     weight_decay: float = option(

@@ -9,6 +9,8 @@ from typing import Any, Protocol, TypeVar
 from torch import Tensor, nn
 
 Model = TypeVar("Model", bound=nn.Module)
+LOSS = "validation_loss"
+"""The validation figure that decides between models that are equally good; smaller is better."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,8 @@ class Task(Protocol[Model]):
     """
 
     best: str
-    """The validation figure by which the best model is chosen; larger is better."""
+    """The validation figure by which the best model is chosen; larger is better. Of equal ones
+    that of the smallest `LOSS` is the best, where it is among the figures."""
 
     unit: str
     """What a loss counts, in the plural, for messages: `tokens`, `images`."""

@@ -17,6 +17,7 @@ FIRST = 3
 END_TEXT = "</s>"
 KINDS = ("characters", "pieces")
 UNKNOWN_TEXT = "<unk>"
+_LONG_WORD = re.compile(r"\S{500}(?=\S)")  # longer than anything that pieces are learnt from
 
 
 class Tokens:
@@ -75,10 +76,33 @@ class Tokens:
 
 
 def are_chinese(texts: Iterable[str]) -> bool:
-    """Whether most letters of the texts are Chinese ideographs."""
-    letters = [c for text in texts for c in text if c.isalpha()]
-    chinese = sum("\u3400" <= c <= "\u9fff" for c in letters)
-    return chinese * 2 > len(letters)
+    """Whether most letters of the texts are Chinese ideographs, and hardly any Japanese kana."""
+    counts, letters = _scripts(texts)
+    return counts["ideographs"] * 2 > letters and counts["kana"] * 20 <= letters
+
+
+def are_unspaced(texts: Iterable[str]) -> bool:
+    """Whether most letters of the texts are of scripts that put no space between words: Chinese,
+    Japanese, Thai, Lao, Tibetan, Burmese, Khmer."""
+    counts, letters = _scripts(texts)
+    return counts.total() * 2 > letters
+
+
+_UNSPACED = {
+    "ideographs": ("\u3400", "\u9fff"), "kana": ("\u3040", "\u30ff"), "Thai": ("\u0e00", "\u0e7f"),
+    "Lao": ("\u0e80", "\u0eff"), "Tibetan": ("\u0f00", "\u0fff"), "Burmese": ("\u1000", "\u109f"),
+    "Khmer": ("\u1780", "\u17ff"),
+}  # fmt: skip
+
+
+def _scripts(texts: Iterable[str]) -> tuple[Counter[str], int]:
+    """How many letters are of each script without spaces, and how many letters there are."""
+    characters = Counter(c for text in texts for c in text)
+    letters = Counter({c: count for c, count in characters.items() if c.isalpha()})
+    counts: Counter[str] = Counter()
+    for name, (first, last) in _UNSPACED.items():
+        counts[name] = sum(count for c, count in letters.items() if first <= c <= last)
+    return counts, letters.total()
 
 
 # As a keyboard writes what typography writes in several ways, and without marks of where a line may
@@ -110,7 +134,8 @@ def _pieces(texts: Iterable[str], size: int, lowercase: bool) -> Any:
         show_progress=False,
         initial_alphabet=level.alphabet(),
     )
-    tokenizer.train_from_iterator(texts, trainer)
+    # The trainer takes time with the square of a word's length.
+    tokenizer.train_from_iterator((_LONG_WORD.sub(r"\g<0> ", text) for text in texts), trainer)
     return tokenizer
 
 

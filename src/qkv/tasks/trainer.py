@@ -20,12 +20,13 @@ from qkv.tasks.checkpoint import (
 )
 from qkv.tasks.configuration import RUN, write_toml
 from qkv.tasks.errors import TrainingError as TrainingError
+from qkv.tasks.files import require_writable
 from qkv.tasks.learner import Learner
 from qkv.tasks.processes import Processes
 from qkv.tasks.report import Report
 from qkv.tasks.schedule import learning_rate
 from qkv.tasks.settings import Settings
-from qkv.tasks.task import Task
+from qkv.tasks.task import LOSS, Task
 
 STATE = "training"
 CHECKPOINT = "last.pt"
@@ -67,7 +68,8 @@ def start(folder: Path, settings: Settings, resume: bool) -> Processes:
 
 
 def check_folder(folder: Path, resume: bool) -> None:
-    """Raise ValueError where `folder` holds no run to resume, or anything else to overwrite."""
+    """Raise ValueError where `folder` holds no run to resume, or anything else to overwrite, and
+    OSError where it cannot be written."""
     checkpoint = folder / STATE / CHECKPOINT
     if resume:
         if not checkpoint.exists():
@@ -78,6 +80,8 @@ def check_folder(folder: Path, resume: bool) -> None:
         others := sorted(p.name for p in folder.iterdir() if p.name != STATE)
     ):
         raise ValueError(f"train: {folder} must be new or empty; it holds {others[0]}")
+    for one in (folder, folder / STATE):
+        require_writable(one)
 
 
 class _Run:
@@ -186,11 +190,15 @@ class _Run:
         """Measure the model, keep it if it is the best so far, and close a finished epoch."""
         self._require_finite_weights()
         self.at.figures, self.at.seconds = self.processes.by_main(self._measure)
-        figure = self.at.figures[self.task.best]
-        best = self.at.best is None or figure > self.at.best
+        figure, loss = self.at.figures[self.task.best], self.at.figures.get(LOSS, math.inf)
+        best = (
+            self.at.best is None
+            or figure > self.at.best
+            or (figure == self.at.best and loss < self.at.best_loss)
+        )
         self.at.validated, self.at.worse = self.at.step, 0 if best else self.at.worse + 1
         if best:
-            self.at.best = figure
+            self.at.best, self.at.best_loss = figure, loss
             self.processes.by_main(self._keep)
         self.report.validation(self.at, best)
         if self.settings.patience is not None and self.at.worse >= self.settings.patience:

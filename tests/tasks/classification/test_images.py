@@ -179,6 +179,14 @@ def test_a_file_or_folder_that_is_none_is_refused(tmp_path):
         read_pictures(tmp_path / "empty")
 
 
+def test_what_is_hidden_is_no_class_and_no_picture(tmp_path):
+    for name in ("cat/a.png", "dog/b.png"):
+        write(tmp_path / name, GREY)
+    for name in (".ipynb_checkpoints/a.png", "__MACOSX/b.png", "cat/._a.png", "dog/.thumbs/b.png"):
+        write(tmp_path / name, GREY)
+    assert read_pictures(tmp_path).labels == ["cat", "dog"]
+
+
 def test_pictures_of_different_sizes_need_one(tmp_path):
     write(tmp_path / "a" / "one.png", GREY)
     write(tmp_path / "b" / "two.png", GREY[:, :6])
@@ -315,6 +323,16 @@ def test_a_picture_alone_gets_the_answer_that_it_gets_among_others(learnt):
         assert alone.probability == pytest.approx(one.probability, abs=1e-5)
     with pytest.raises(ValueError, match=r"must be \[N, 3, 16, 16\]; got \[3, 3, 16, 15\]"):
         labeller.classify(images[..., :15], "abc")
+
+
+def test_files_may_come_one_by_one(learnt, tmp_path):
+    labeller = ImageLabeller.load(learnt)
+    files = [write(tmp_path / name, GREY) for name in ("a.png", "b.png")]
+    found = labeller.classify_files(file for file in files)
+    assert [one.input for one in found] == [str(file) for file in files]
+    assert labeller.classify_files([]) == []
+    with pytest.raises(TypeError, match="files must be a list of paths; got one path"):
+        labeller.classify_files(str(files[0]))
 
 
 def test_a_classifier_that_looks_both_ways_knows_no_left_and_right(learnt):

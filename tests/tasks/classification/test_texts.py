@@ -14,6 +14,7 @@ from small import GOOD, LINES, TEXT_SIZES, train_texts, write_texts
 
 from qkv.tasks.classification import TextLabeller
 from qkv.tasks.classification.accuracy import Accuracy
+from qkv.tasks.classification.labels import counted, numbered
 from qkv.tasks.classification.text.options import Data, Options
 from qkv.tasks.classification.text.reading import LabelledText, read_texts, split_texts
 from qkv.tasks.classification.text.task import TextTask
@@ -65,6 +66,28 @@ def test_lines_that_are_no_labelled_text_are_refused(tmp_path, content, message)
     path.write_bytes(content)
     with pytest.raises(ValueError, match=message):
         read_texts(path)
+
+
+def test_swapped_columns_are_said_briefly(tmp_path):
+    path = write_texts(tmp_path / "a.tsv", [f"{'long ' * 99}{n}\t{n % 2}" for n in range(99)])
+    with pytest.raises(ValueError, match="the columns seem swapped: there are 99 ") as caught:
+        read_texts(path)
+    assert len(str(caught.value)) < 400
+
+
+def test_labels_are_counted_before_training(tmp_path):
+    path = write_texts(tmp_path / "data.tsv", ["label\ttext", *LINES])
+    said = []
+    train_texts(path, tmp_path / "out", steps=1, say=said.append)
+    assert "labels: pos 18, neg 18, label 1" in said or "labels: neg 18, pos 18, label 1" in said
+
+
+def test_an_unknown_label_is_told_with_some_of_those_known():
+    with pytest.raises(ValueError, match=r"label 'x' is not among .*: 0, 1, .* and 980 more$"):
+        numbered(["x"], [str(n) for n in range(1000)], "data")
+    many = counted(str(n) for n in range(1000))
+    assert "... 980 more ..." in many
+    assert len(many) < 300
 
 
 def test_a_few_empty_reviews_are_skipped_and_said(tmp_path):
@@ -151,6 +174,13 @@ def test_many_texts_keep_their_order_and_equal_single_ones(labeller):
     assert (together[1].label, together[1].probability, together[1].weights) == (None, None, None)
     assert len(together[4].words) == 1400
     assert labeller.classify([]) == []
+
+
+def test_texts_may_come_one_by_one(labeller):
+    texts = ["A lovely film.", "awful"]
+    assert labeller.classify(text for text in texts) == labeller.classify(texts)
+    with pytest.raises(TypeError, match="texts must be a list of str; got int"):
+        labeller.classify(3)
 
 
 def test_what_is_no_list_of_texts_is_refused(labeller):

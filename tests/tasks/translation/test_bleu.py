@@ -37,6 +37,29 @@ def test_the_interval_holds_the_score_and_repeats():
     assert f"[{first.low:.1f}, {first.high:.1f}] on 20 sentences" in str(first)
 
 
+def test_the_interval_stays_within_the_range_of_scores():
+    outputs = ["我们明天去看朋友。", "他"] * 3
+    references = [["我们明天去看朋友。"], ["他们正在家里睡觉。"]] * 3
+    found = bleu(outputs, references, bootstrap=200)
+    assert 0 <= found.low < found.score < found.high <= 100
+
+
+@pytest.mark.parametrize("text", ["私は猫がとても好きです。", "ผมชอบแมวมาก"])
+def test_other_scripts_without_spaces_are_measured_in_characters_too(text):
+    result = bleu([text], [[text]])
+    assert result.score == pytest.approx(100)
+    assert "tok:char" in result.signature
+    assert result.chrf is None
+
+
+def test_where_references_are_too_short_for_bleu_chrf_is_told_too():
+    found = bleu(["好", "你好", "猫"], [["好"], ["你好", "您好"], ["猫"]])
+    assert found.score == 0
+    assert found.chrf.score == pytest.approx(100)
+    assert "most references are too short for BLEU" in str(found)
+    assert "chrF 100.0 (nrefs:var" in str(found)
+
+
 def test_two_translators_are_compared_on_the_same_sentences():
     references = [[f"我们明天去第{n}个城市看朋友。", f"明天我们去{n}城。"] for n in range(30)]
     right = [texts[0] for texts in references]

@@ -48,6 +48,18 @@ def test_files_that_hold_no_pairs_are_refused(tmp_path):
         read_pairs(tmp_path / "absent.tsv")
 
 
+def test_a_lone_carriage_return_ends_no_line(tmp_path):
+    read = read_pairs(write(tmp_path, "one\rtwo\teins\rzwei\r\nthree\tdrei\n"))
+    assert read.pairs == [Pair("one\rtwo", "eins\rzwei"), Pair("three", "drei")]
+
+
+def test_labels_are_no_sentences(tmp_path):
+    lines = "".join(f"{label}\tText number {n}.\n" for n in range(9) for label in ("pos", "neg"))
+    with pytest.raises(ValueError, match=r"look like label<TAB>text: 2 different sources, such as"):
+        read_pairs(write(tmp_path, lines))
+    assert len(read_pairs(write(tmp_path, lines.replace("pos", "I see"))).pairs) == 18
+
+
 def test_the_share_of_a_sentence_is_its_words_and_evenly_spread():
     assert sentence_share("I see.") == sentence_share("i SEE!")
     assert sentence_share("I see.") != sentence_share("I saw.")

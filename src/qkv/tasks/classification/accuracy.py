@@ -31,11 +31,12 @@ class Accuracy:
     @property
     def interval(self) -> tuple[float, float]:
         """The 95 % interval of the share of right answers (Wilson 1927)."""
-        share, z = self.right / self.count, _NORMAL_95**2 / self.count
-        middle = share + z / 2
-        spread = math.sqrt(z * share * (1 - share) + z * z / 4)
-        low, high = (middle - spread) / (1 + z), (middle + spread) / (1 + z)
-        return max(0.0, low), min(1.0, high)  # rounding would lead out of [0, 1]
+        right, wrong = self.right / self.count, (self.count - self.right) / self.count
+        z = _NORMAL_95**2 / self.count
+        spread = math.sqrt(z * right * wrong + z * z / 4)
+        # Not (right + z / 2 - spread) / (1 + z): that cancels, and rounding leads out of [0, 1].
+        low, high = (share * share / (share + z / 2 + spread) for share in (right, wrong))
+        return low, 1 - high
 
     def __str__(self) -> str:
         low, high = (100 * bound for bound in self.interval)

@@ -9,7 +9,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from qkv.tasks.task import Loss
+from qkv.tasks.task import LOSS, Loss
 
 
 @dataclass(frozen=True)
@@ -47,20 +47,4 @@ def validated(model: nn.Module, batches: Iterable[Examples]) -> dict[str, float]
         total += float(F.cross_entropy(logits, batch.classes, reduction="sum"))
         right += int((logits.argmax(-1) == batch.classes).sum())
         count += len(batch.classes)
-    return {"validation_loss": total / count, "accuracy": 100 * right / count}
-
-
-def numbered(labels: Iterable[str], known: list[str], origin: Any) -> list[int]:
-    """The classes of labels, as places in the `known` ones.
-
-    Raises ValueError naming `origin` and the first label that is not known.
-    """
-    places = {label: place for place, label in enumerate(known)}
-    found = []
-    for label in labels:
-        if label not in places:
-            raise ValueError(
-                f"{origin}: the label {label!r} is not among those trained on: {', '.join(known)}"
-            )
-        found.append(places[label])
-    return found
+    return {LOSS: total / count, "accuracy": 100 * right / count}

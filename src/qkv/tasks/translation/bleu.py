@@ -1,4 +1,4 @@
-"""BLEU by sacrebleu (Papineni et al. 2002; Post 2018)."""
+"""BLEU and chrF by sacrebleu (Papineni et al. 2002; Popović 2015; Post 2018)."""
 
 from __future__ import annotations
 
@@ -10,26 +10,41 @@ import torch
 from torch import Tensor
 
 from qkv.tasks.optional import needed
-from qkv.tasks.tokens import are_chinese
+from qkv.tasks.tokens import are_chinese, are_unspaced
 from qkv.tasks.translation.pairs import Pair
 
 _SEED = 12345
+TOO_SHORT = "most references are too short for BLEU, which counts four tokens in a row"
+
+
+@dataclass(frozen=True)
+class Chrf:
+    """A score from 0 to 100; `signature` says how sacrebleu computed it."""
+
+    score: float
+    signature: str
+
+    def __str__(self) -> str:
+        return f"chrF {self.score:.1f} ({self.signature})"
 
 
 @dataclass(frozen=True)
 class Bleu:
-    """A score from 0 to 100; `low` and `high` bound its 95 % bootstrap interval, None where none
-    was asked for. `signature` says how sacrebleu computed it."""
+    """A score from 0 to 100; `low` and `high` bound its 95 % interval, None where none was asked
+    for. `signature` says how sacrebleu computed it. `chrf` is there where most references are too
+    short for BLEU (see `are_long_enough`)."""
 
     score: float
     low: float | None
     high: float | None
     signature: str
     sentences: int
+    chrf: Chrf | None = None
 
     def __str__(self) -> str:
         interval = "" if self.low is None else f" [{self.low:.1f}, {self.high:.1f}]"
-        return f"BLEU {self.score:.1f}{interval} on {self.sentences} sentences ({self.signature})"
+        told = f"BLEU {self.score:.1f}{interval} on {self.sentences} sentences ({self.signature})"
+        return told if self.chrf is None else f"{told}; {TOO_SHORT}: {self.chrf}"
 
 
 @dataclass(frozen=True)
@@ -61,15 +76,35 @@ def by_source(pairs: list[Pair]) -> dict[str, list[str]]:
 def bleu(outputs: list[str], references: list[list[str]], *, bootstrap: int = 0) -> Bleu:
     """Corpus BLEU of one output a sentence against that sentence's references.
 
-    Chinese is cut into characters (sacrebleu's `zh`), everything else as `13a` does. `bootstrap`
-    resamples the sentences so many times for the interval.
+    Chinese is cut into characters (sacrebleu's `zh`), and so are other scripts without spaces
+    (`char`); everything else as `13a` does. The interval is from the 2.5th to the 97.5th percentile
+    of the scores of `bootstrap` resamplings of the sentences (Koehn 2004), so it never leaves the
+    range of scores.
     """
     metric = _metric(references)
-    result = metric.corpus_score(outputs, _columns(references), n_bootstrap=bootstrap or 1)
+    score = metric.corpus_score(outputs, _columns(references)).score
     low = high = None
     if bootstrap:
-        low, high = result._mean - result._ci, result._mean + result._ci
-    return Bleu(result.score, low, high, str(metric.get_signature()), len(outputs))
+        metric.n_bootstrap, metric.seed = bootstrap, _SEED  # what the signature says of it
+        [scores] = _resampled(metric, [_counts(metric, outputs, references)], bootstrap)
+        low, high = _interval(scores)
+    short = None if are_long_enough(references) else chrf(outputs, references)
+    return Bleu(score, low, high, str(metric.get_signature()), len(outputs), short)
+
+
+def chrf(outputs: list[str], references: list[list[str]]) -> Chrf:
+    """Corpus chrF, the F-score of runs of up to six characters (Popović 2015), of one output a
+    sentence against that sentence's references."""
+    metric = needed("sacrebleu.metrics").CHRF()
+    score = metric.corpus_score(outputs, _columns(references)).score
+    return Chrf(score, str(metric.get_signature()))
+
+
+def are_long_enough(references: list[list[str]]) -> bool:
+    """Whether BLEU has something to count in at least half of the sentences: four tokens. Where it
+    has not, it is 0 or says little, however good the outputs are."""
+    counts = _counts(_metric(references), [texts[0] for texts in references], references)
+    return int((counts[:, -1] > 0).sum()) * 2 >= len(counts)
 
 
 def compare(
@@ -81,13 +116,22 @@ def compare(
     score, other = (bleu(texts, references, bootstrap=bootstrap) for texts in (outputs, others))
     metric = _metric(references)
     ones, twos = (_counts(metric, texts, references) for texts in (outputs, others))
-    generator = torch.Generator().manual_seed(_SEED)
-    differences = []
-    for _ in range(bootstrap):
-        rows = torch.randint(len(ones), (len(ones),), generator=generator)
-        differences.append(_score(metric, ones[rows]) - _score(metric, twos[rows]))
-    low, high = torch.tensor(differences).quantile(torch.tensor([0.025, 0.975])).tolist()
+    first, second = _resampled(metric, [ones, twos], bootstrap)
+    low, high = _interval(first - second)
     return Comparison(score, other, low, high)
+
+
+def _resampled(metric: Any, counts: list[Tensor], bootstrap: int) -> Tensor:
+    """The scores `[len(counts), bootstrap]` of resamplings of the sentences, the same for all."""
+    generator = torch.Generator().manual_seed(_SEED)
+    sentences = len(counts[0])
+    draws = (torch.randint(sentences, (sentences,), generator=generator) for _ in range(bootstrap))
+    return torch.tensor([[_score(metric, some[rows]) for some in counts] for rows in draws]).mT
+
+
+def _interval(scores: Tensor) -> list[float]:
+    """From the 2.5th to the 97.5th percentile."""
+    return scores.quantile(torch.tensor([0.025, 0.975], dtype=scores.dtype)).tolist()
 
 
 def _counts(metric: Any, outputs: list[str], references: list[list[str]]) -> Tensor:
@@ -109,7 +153,8 @@ def _score(metric: Any, counts: Tensor) -> float:
 
 
 def _metric(references: list[list[str]]) -> Any:
-    tokenize = "zh" if are_chinese(text for texts in references for text in texts) else "13a"
+    every = [text for texts in references for text in texts]
+    tokenize = "zh" if are_chinese(every) else "char" if are_unspaced(every) else "13a"
     return needed("sacrebleu.metrics").BLEU(tokenize=tokenize)
 
 

@@ -11,7 +11,7 @@ from qkv._options import option
 from qkv.tasks.tokens import KINDS
 
 # Where they differ from those of all tasks.
-DEFAULTS: dict[str, Any] = {"learning_rate": 1e-3, "warmup": 400, "average": 0.998}
+DEFAULTS: dict[str, Any] = {"learning_rate": 1e-3, "average": 0.998}
 
 
 @dataclass(frozen=True)

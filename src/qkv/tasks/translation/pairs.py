@@ -6,9 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from qkv.tasks.lines import read_lines
 from qkv.tasks.shares import sentence_key, sentence_share
 
 BAD_SHARE = 0.01
+MOST_LABELS, MOST_TRANSLATIONS = 100, 4  # beyond which single words are no sentences to translate
 
 
 class Pair(NamedTuple):
@@ -29,22 +31,15 @@ class PairFile:
 
 
 def read_pairs(path: Path) -> PairFile:
-    """Read lines of `source<TAB>target`, UTF-8.
+    """Read lines of `source<TAB>target`, UTF-8, also gzipped (`.gz`).
 
     A line with no or several tabs, or with an empty side, is skipped and counted; where more
     than one line in a hundred is, the file is taken for another kind and refused. Empty lines
-    are passed over. Raises ValueError naming the file and the first bad line; OSError where the
-    file cannot be read.
+    are passed over. Raises ValueError naming the file and the first bad line, or where the sources
+    are labels; OSError where the file cannot be read.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not UTF-8 text (byte {error.start})") from error
     pairs, bad, lines = [], [], 0
-    # Not splitlines: a sentence may hold characters that it takes for line ends.
-    for number, line in enumerate(text.split("\n"), 1):
-        if not line.strip():
-            continue
+    for number, line in read_lines(path):
         lines += 1
         sides = [side.strip() for side in line.split("\t")]
         if len(sides) == 2 and all(sides):
@@ -57,7 +52,20 @@ def read_pairs(path: Path) -> PairFile:
         )
     if not pairs:
         raise ValueError(f"{path}: no sentence pairs")
+    _require_sentences(path, pairs)
     return PairFile(path, pairs, len(bad), bad[0] if bad else None)
+
+
+def _require_sentences(path: Path, pairs: list[Pair]) -> None:
+    """Raise ValueError where the sources are labels: few, single words, with many targets each."""
+    sources = {pair.source for pair in pairs}
+    if any(" " in source for source in sources) or len(sources) > MOST_LABELS:
+        return
+    if len(set(pairs)) > MOST_TRANSLATIONS * len(sources):
+        raise ValueError(
+            f"{path}: lines must be source<TAB>target; these look like label<TAB>text: "
+            f"{len(sources)} different sources, such as {pairs[0].source!r}, for {len(pairs)} lines"
+        )
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from functools import partial
@@ -44,7 +45,8 @@ def most_repeats(tokens: Sequence[int]) -> int:
 def rank(log_probability: float, tokens: int, source_tokens: int, length_penalty: float) -> float:
     """By what a hypothesis of so many tokens is compared with others of its sentence, more: better.
 
-    log-probability / tokens ** `length_penalty` (Wu et al. 2016, "Google's Neural Machine
+    As log-probability / tokens ** `length_penalty` does it, whose power may be too large for a
+    number: this is minus the logarithm of its opposite (Wu et al. 2016, "Google's Neural Machine
     Translation System", section 7, in its plain form). A power beyond 1, the mean, rewards every
     token, so that an endless loop would win over any sentence: for tokens beyond the source's
     and `REWARDED` the mean alone counts. Source: the bound on a reward for words of Yang, Huang and
@@ -52,7 +54,10 @@ def rank(log_probability: float, tokens: int, source_tokens: int, length_penalty
     """
     beyond = max(length_penalty - 1, 0)
     rewarded = min(tokens, source_tokens + REWARDED)
-    return log_probability / (tokens ** min(length_penalty, 1) * rewarded**beyond)
+    if log_probability >= 0:
+        return math.inf
+    length = min(length_penalty, 1) * math.log(tokens) + beyond * math.log(rewarded)
+    return length - math.log(-log_probability)
 
 
 def beam_search(

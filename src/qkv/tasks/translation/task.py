@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,10 @@ import torch.nn.functional as F
 
 from qkv.models import SequenceToSequence, SequenceToSequenceConfig
 from qkv.tasks.starting import require_defaults, sizes_of, take_over
-from qkv.tasks.task import Loss
+from qkv.tasks.task import LOSS, Loss
 from qkv.tasks.tokens import PADDING, Tokens, are_chinese
 from qkv.tasks.translation.batches import Batch, EncodedPair, bucketed, make_batch
-from qkv.tasks.translation.bleu import bleu, by_source
+from qkv.tasks.translation.bleu import are_long_enough, bleu, by_source
 from qkv.tasks.translation.options import Options
 from qkv.tasks.translation.pairs import Pair
 from qkv.tasks.translation.translator import Translator
@@ -37,13 +38,13 @@ class _Batches:
 
 
 class TranslationTask:
-    """Learns a `SequenceToSequence` from sentence pairs; the best is that of highest BLEU.
+    """Learns a `SequenceToSequence` from sentence pairs; the best is that of highest BLEU, or of
+    highest chrF where most of the references are too short for BLEU.
 
     A `trained` translator is gone on from: with its weights, tokens and sizes, of which `sizes` may
     change the dropout alone.
     """
 
-    best = "bleu"
     unit = "tokens"
 
     def __init__(
@@ -69,6 +70,7 @@ class TranslationTask:
         if not self.train:
             raise ValueError(f"translation: no pair has at most {options.longest} tokens a side")
         self.validation = validation
+        self.best = "bleu" if are_long_enough(list(self._measured().values())) else "chrf"
         self.data = hashlib.sha256(json.dumps([train, validation]).encode()).hexdigest()
 
     def identity(self) -> dict[str, Any]:
@@ -94,13 +96,19 @@ class TranslationTask:
         groups = bucketed(encoded, self.options.batch_tokens, None)
         losses = [self._loss(model, batch, 0.0) for batch in _Batches(encoded, groups)]
         total = sum(float(loss.total) for loss in losses)
-        figures["validation_loss"] = total / sum(loss.count for loss in losses)
-        sources = by_source(self.validation)
-        chosen = list(sources)[: self.options.validation_sentences]
-        outputs = [t.text for t in self._translator(model).translate(chosen, beam=1)]
-        score = bleu(outputs, [sources[source] for source in chosen])
+        figures[LOSS] = total / sum(loss.count for loss in losses)
+        chosen = self._measured()
+        outputs = [t.text for t in self._translator(model).translate(list(chosen), beam=1)]
+        score = bleu(outputs, list(chosen.values()))
         figures["bleu"] = score.score
+        if score.chrf is not None:
+            figures["chrf"] = score.chrf.score
         return figures
+
+    def _measured(self) -> dict[str, list[str]]:
+        """The validation sentences that are translated after each epoch, with their references."""
+        sources = by_source(self.validation)
+        return dict(islice(sources.items(), self.options.validation_sentences))
 
     def save(self, model: SequenceToSequence, folder: Path) -> None:
         self._translator(model).save(folder)

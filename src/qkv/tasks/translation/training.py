@@ -10,7 +10,7 @@ from qkv.tasks.configuration import merged
 from qkv.tasks.files import write_atomic
 from qkv.tasks.settings import Settings
 from qkv.tasks.trainer import STATE, start, train
-from qkv.tasks.translation.bleu import Bleu, Comparison, bleu, by_source, compare
+from qkv.tasks.translation.bleu import TOO_SHORT, Bleu, Comparison, bleu, by_source, compare
 from qkv.tasks.translation.options import Data, Options
 from qkv.tasks.translation.pairs import Pair, Split, read_pairs, split_pairs
 from qkv.tasks.translation.task import TranslationTask
@@ -59,6 +59,8 @@ def train_translator(
         )
     )
     say(f"{task.source.size} source tokens, {task.target.size} target tokens ({task.target.kind})")
+    if task.best == "chrf":
+        say(f"{TOO_SHORT}: chrF chooses the model")
     configuration = merged(data, settings, options, task.sizes)
     return train(task, folder, settings, configuration=configuration, resume=resume)
 

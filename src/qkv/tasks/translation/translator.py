@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,7 @@ from qkv.models import (
 )
 from qkv.tasks.buckets import padded
 from qkv.tasks.files import MODELS, fill, loading, model_folder, read_model, write_model
+from qkv.tasks.texts import listed
 from qkv.tasks.tokens import END_TEXT, START, Tokens, words
 from qkv.tasks.translation.doubt import doubts
 from qkv.tasks.translation.search import Hypothesis, beam_search
@@ -109,7 +110,7 @@ class Translator:
     @torch.no_grad()
     def translate(
         self,
-        texts: Sequence[str],
+        texts: Iterable[str],
         beam: int = 5,
         *,
         length_penalty: float | None = None,
@@ -124,7 +125,8 @@ class Translator:
         at once. A text is translated sentence by sentence, and line breaks stay where they are. An
         empty text gives an empty translation.
         """
-        _check(texts, beam, batch)
+        texts = listed("Translator.translate", texts)
+        _check(beam, batch)
         if length_penalty is None:
             length_penalty = self.length_penalty
         _check_penalty("Translator.translate", length_penalty)
@@ -217,14 +219,8 @@ def _whole(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
-def _check(texts: Sequence[str], beam: int, batch: int) -> None:
-    """Raise TypeError or ValueError for arguments that `translate` cannot take."""
-    rule = "Translator.translate: texts must be a list of str"
-    if isinstance(texts, str):
-        raise TypeError(f"{rule}; got one str")
-    for text in texts:
-        if not isinstance(text, str):
-            raise TypeError(f"{rule}; got {type(text).__name__} in it")
+def _check(beam: int, batch: int) -> None:
+    """Raise ValueError for arguments that `translate` cannot take."""
     for name, value in (("beam", beam), ("batch", batch)):
         if type(value) is not int or value < 1:
             raise ValueError(f"Translator.translate: {name} must be an int >= 1; got {value}")

@@ -29,7 +29,7 @@ class Pictures:
 
 
 def read_pictures(path: Path, size: tuple[int, int] | None = None) -> Pictures:
-    """Read a folder `class/file.png`, or an `.npz` file.
+    """Read a folder `class/file.png`, hidden ones apart, or an `.npz` file.
 
     The file holds `labels` `[N]`, their names in `classes`, or else numbers, and either `images`
     (`[N, H, W, 3]`, `[N, 3, H, W]` or grey `[N, H, W]`, unsigned 8 bits) or picture files one
@@ -53,7 +53,7 @@ Found = Iterator[tuple[Tensor, str, str]]
 
 
 def _in_folder(path: Path, size: tuple[int, int] | None) -> Found:
-    for folder in sorted(entry for entry in path.iterdir() if entry.is_dir()):
+    for folder in sorted(one for one in path.iterdir() if one.is_dir() and not _unseen(one.name)):
         files = picture_files(folder)
         if not files:
             raise ValueError(f"{folder}: no pictures of this class")
@@ -62,10 +62,20 @@ def _in_folder(path: Path, size: tuple[int, int] | None) -> Found:
 
 
 def picture_files(folder: Path) -> list[Path]:
-    """The picture files in a folder and below, in order of their names."""
+    """The picture files in a folder and below, in order of their names, but for what is hidden."""
     return sorted(
-        file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file()
+        file
+        for file in folder.rglob("*")
+        if file.suffix.lower() in SUFFIXES
+        and not any(map(_unseen, file.relative_to(folder).parts))
+        and file.is_file()
     )
+
+
+def _unseen(name: str) -> bool:
+    """Whether a file or folder is one that programs keep for themselves: hidden, such as
+    `.ipynb_checkpoints` or `._cat.png`, or what archives made on a Mac bring along."""
+    return name.startswith(".") or name == "__MACOSX"
 
 
 def _in_file(path: Path, size: tuple[int, int] | None) -> Found:

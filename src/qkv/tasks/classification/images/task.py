@@ -15,10 +15,10 @@ from qkv.tasks.classification.images.augmentation import cut_out, mirrored, shif
 from qkv.tasks.classification.images.classifier import ImageLabeller
 from qkv.tasks.classification.images.data import Pictures
 from qkv.tasks.classification.images.options import Options
+from qkv.tasks.classification.labels import numbered
 from qkv.tasks.classification.learning import (
     Examples,
     classification_loss,
-    numbered,
     validated,
 )
 from qkv.tasks.starting import sizes_of, take_over

@@ -11,7 +11,7 @@ from qkv.tasks.classification.images.classifier import ImageLabeller
 from qkv.tasks.classification.images.data import read_pictures, split_pictures
 from qkv.tasks.classification.images.options import Data, Options
 from qkv.tasks.classification.images.task import ImageTask
-from qkv.tasks.classification.learning import numbered
+from qkv.tasks.classification.labels import counted, numbered
 from qkv.tasks.configuration import merged
 from qkv.tasks.settings import Settings
 from qkv.tasks.trainer import start, train
@@ -45,6 +45,7 @@ def train_image_classifier(
             f"{len(learnt.labels):,} training pictures, {len(held.labels):,} for validation, "
             f"{len(task.labels)} labels, {width}×{height} pixels"
         )
+        say(counted([*learnt.labels, *held.labels]))
     configuration = merged(data, settings, options, task.sizes)
     return train(task, folder, settings, configuration=configuration, resume=resume)
 

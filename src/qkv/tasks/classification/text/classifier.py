@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from html import escape
 from pathlib import Path
@@ -15,6 +15,7 @@ from qkv.models import TextClassifier, TextClassifierConfig
 from qkv.tasks.buckets import bucket, padded
 from qkv.tasks.classification.answers import answer, by_label
 from qkv.tasks.files import MODELS, fill, loading, model_folder, read_model, write_model
+from qkv.tasks.texts import listed
 from qkv.tasks.tokens import Tokens, word_numbers
 
 FORMAT = "qkv text classifier 1"
@@ -109,11 +110,10 @@ class TextLabeller:
         write_model(Path(path), config, tokenizer, self.model.state_dict(), dtype)
 
     @torch.no_grad()
-    def classify(self, texts: Sequence[str]) -> list[ClassifiedText]:
+    def classify(self, texts: Iterable[str]) -> list[ClassifiedText]:
         """Classify texts; the order is kept, and a text alone gets the answer that it gets among
         others. A text without words gets no label."""
-        if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
-            raise TypeError("TextLabeller.classify: texts must be a list of str")
+        texts = listed("TextLabeller.classify", texts)
         # Half of a surrogate pair, as undecodable bytes of standard input become, is no character.
         whole = [text.encode("utf-8", "replace").decode() for text in texts]
         read = [first_words(text, self.longest) for text in whole]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import gzip
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from qkv.tasks.classification.labels import shortened
+from qkv.tasks.lines import read_lines
 from qkv.tasks.shares import sentence_key, sentence_share
 
 BAD_SHARE = 0.01
@@ -35,14 +35,11 @@ def read_texts(path: Path) -> TextFile:
 
     The first line that is not empty says which of the two. A line of another form, or without a
     label or a text, is skipped and counted; where more than one in a hundred is, the file is
-    refused. Raises ValueError naming the file and the first bad line; OSError where the file
-    cannot be read.
+    refused. Raises ValueError naming the file and the first bad line, or where there are more
+    different labels than texts; OSError where the file cannot be read.
     """
     texts, bad, lines, fields = [], [], 0, 0
-    # Not splitlines: a text may hold characters that it takes for line ends.
-    for number, line in enumerate(_content(path).split("\n"), 1):
-        if not line.strip():
-            continue
+    for number, line in read_lines(path):
         lines += 1
         parts = [part.strip() for part in line.split("\t")]
         fields = fields or min(max(len(parts), 2), 3)
@@ -58,20 +55,14 @@ def read_texts(path: Path) -> TextFile:
         )
     if not texts:
         raise ValueError(f"{path}: no labelled texts")
+    labels, different = ({part[side] for part in texts} for side in (0, 1))
+    if len(labels) > len(different):
+        raise ValueError(
+            f"{path}: lines must be label<TAB>text; the columns seem swapped: there are "
+            f"{len(labels)} different labels, such as {shortened(texts[0].label)}, and "
+            f"{len(different)} different texts"
+        )
     return TextFile(path, texts, len(bad), bad[0] if bad else None)
-
-
-def _content(path: Path) -> str:
-    content = path.read_bytes()
-    if path.suffix == ".gz":
-        try:
-            content = gzip.decompress(content)
-        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-            raise ValueError(f"{path}: cannot be decompressed: {error}") from error
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not UTF-8 text (byte {error.start})") from error
 
 
 def split_texts(

@@ -12,10 +12,10 @@ import torch
 
 from qkv.models import TextClassifier, TextClassifierConfig
 from qkv.tasks.buckets import bucket, padded
+from qkv.tasks.classification.labels import numbered
 from qkv.tasks.classification.learning import (
     Examples,
     classification_loss,
-    numbered,
     validated,
 )
 from qkv.tasks.classification.text.classifier import TextLabeller, first_words

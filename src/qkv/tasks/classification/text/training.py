@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from qkv.tasks.classification.accuracy import Accuracy
-from qkv.tasks.classification.learning import numbered
+from qkv.tasks.classification.labels import counted, numbered
 from qkv.tasks.classification.text.classifier import TextLabeller
 from qkv.tasks.classification.text.options import Data, Options
 from qkv.tasks.classification.text.reading import read_texts, split_texts
@@ -47,6 +47,7 @@ def train_text_classifier(
             f"{len(split[0]):,} training texts, {len(split[1]):,} for validation, "
             f"{len(task.labels)} labels, {task.tokens.size:,} tokens"
         )
+        say(counted(one.label for part in split for one in part))
         if task.cut:
             say(f"of {task.cut:,} training texts the first {options.longest} words are read")
     configuration = merged(data, settings, options, task.sizes)

@@ -1,0 +1,29 @@
+"""The lines of a text file, as they stand."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+
+def read_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """The lines of UTF-8 text that are not empty, each with its number, counted from 1; also
+    gzipped (`.gz`).
+
+    A line ends with a line feed and with nothing else: a sentence may hold whatever else ends lines
+    somewhere, such as a lone carriage return. Raises ValueError naming the file where it is no such
+    text, OSError where it cannot be read.
+    """
+    content = path.read_bytes()
+    if path.suffix == ".gz":
+        try:
+            content = gzip.decompress(content)
+        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+            raise ValueError(f"{path}: cannot be decompressed: {error}") from error
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not UTF-8 text (byte {error.start})") from error
+    return ((number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip())

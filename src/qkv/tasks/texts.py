@@ -1,0 +1,21 @@
+"""Texts that a model is asked about."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+def listed(function: str, texts: Iterable[str]) -> list[str]:
+    """The texts, which may come one by one (a generator, an open file), as a list.
+
+    Raises TypeError naming `function` where they are one text or hold something else.
+    """
+    rule = f"{function}: texts must be a list of str"
+    if isinstance(texts, str) or not isinstance(texts, Iterable):
+        got = "one str" if isinstance(texts, str) else type(texts).__name__
+        raise TypeError(f"{rule}; got {got}")
+    found = list(texts)
+    for text in found:
+        if not isinstance(text, str):
+            raise TypeError(f"{rule}; got {type(text).__name__} in it")
+    return found
