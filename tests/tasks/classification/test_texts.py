@@ -29,7 +29,7 @@ def learnt(tmp_path_factory):
     torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("learnt")
     path = write_texts(folder / "data.tsv")
-    train_texts(path, folder / "model", epochs=15, learning_rate=0.02, warmup=5)
+    train_texts(path, folder / "model", epochs=9, learning_rate=0.02, warmup=5)
     return folder / "model"
 
 
