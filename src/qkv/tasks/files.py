@@ -119,10 +119,11 @@ def write_model(
     from qkv.tasks.optional import needed
 
     stored = {name: _stored(weight, dtype) for name, weight in weights.items()}
-    contents = {WEIGHTS: needed("safetensors.torch").save(stored, metadata={"format": "pt"})}
+    content = needed("safetensors.torch").save(stored, metadata={"format": "pt"})
+    contents = {CONFIG: json_bytes(config)}
     if tokenizer is not None:
         contents[TOKENIZER] = json_bytes(tokenizer)
-    write_together(folder, contents | {CONFIG: json_bytes(config)})
+    write_together(folder, contents | {WEIGHTS: content})  # the config appears last
 
 
 def _stored(weight: Tensor, dtype: torch.dtype | None) -> Tensor:

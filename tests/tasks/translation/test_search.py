@@ -207,8 +207,9 @@ def test_a_power_beyond_the_mean_counts_up_to_a_length_by_the_source():
     assert ranks[:bound] == sorted(ranks[:bound])
     assert ranks[0] < ranks[bound - 1]
     assert ranks[bound:] == pytest.approx([ranks[bound - 1]] * len(ranks[bound:]))
-    assert search.rank(-6.0, 3, 10, 0.5) == pytest.approx(-6 / 3**0.5)
-    assert search.rank(-6.0, 3, 10, 2.0) == pytest.approx(-6 / 9)
+    assert -math.exp(-search.rank(-6.0, 3, 10, 0.5)) == pytest.approx(-6 / 3**0.5)
+    assert -math.exp(-search.rank(-6.0, 3, 10, 2.0)) == pytest.approx(-6 / 9)
+    assert search.rank(-6.0, 30, 30, 400.0) > search.rank(-6.0, 29, 30, 400.0)
 
 
 def test_a_translation_has_a_length_by_its_source():
