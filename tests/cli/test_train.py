@@ -77,7 +77,7 @@ def test_the_transformer_is_what_is_trained_and_then_evaluated_and_shown(data, t
     shown = ["--model", str(out), "--beam", "1", "--show", "--picture", str(picture)]
     assert run(["translate", *shown, "We sleep."]) == 0
     first, header, *_ = capsys.readouterr().out.splitlines()
-    assert header.split() == ["We", "sleep", ".", "</s>"], first
+    assert header.split() == ["We", "sleep", ".", "(end)"], first
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 

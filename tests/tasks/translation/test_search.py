@@ -1,6 +1,7 @@
 """Beam search against greedy search and against trying everything."""
 
 import itertools
+import math
 
 import pytest
 import torch
