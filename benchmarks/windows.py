@@ -5,7 +5,8 @@
 A window of 256 keys, causal and centred, against full attention by the same engine and by torch's
 kernels, and against torch's kernels with the window as a mask. One head of width 64, float32. The
 window is checked against the float64 oracle on some queries first; then all are timed in turn in
-one process, and medians are compared. The figures are written to docs/windows.md.
+one process, and medians are compared. Then every operation and derivative of a window of 101 keys
+at three lengths. The figures are written to docs/windows.md.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from common import ROOT, interleaved, machine, save
 from torch import Tensor
+from window_costs import table
 
 import qkv
 
@@ -93,9 +95,11 @@ def rows(length: int, rounds: int) -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--lengths", type=int, nargs="+", default=[8192, 32768])
+    parser.add_argument("--long", type=int, nargs="+", default=[2**16, 2**18, 2**20])
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     lines = [line for length in options.lengths for line in rows(length, options.rounds)]
+    costs = "\n".join(table(options.long, options.rounds))
     where, body = machine(), "\n".join(lines)
     save(
         TABLE,
@@ -107,6 +111,12 @@ What a window of 256 keys costs beside full attention: one head of width 64, flo
 | length | what | forward | | with backward | |
 |---:|---|---:|---:|---:|---:|
 {body}
+
+What `Window(100, 0)` costs by length: one head of width 16, float32, the least of {options.rounds}
+calls, and the exponent of the length that fits them best; 1 is a cost that grows with what is
+shown, 2 one that grows with the square. A backward is one with its forward.
+
+{costs}
 
 Made by `python benchmarks/windows.py` on {where["processor"]}, {where["threads"]} threads, torch
 {where["torch"]}, Python {where["python"]}, commit {where["commit"]}.

@@ -17,6 +17,11 @@ MASKS = {
     "window": (qkv.Window(255, 0), 256 * LENGTH),
     "causal window": (qkv.Causal() & qkv.Window(255, 255), 256 * LENGTH),
     "window and first keys": (qkv.Window(127, 128) & ~qkv.Prefix(16), 256 * LENGTH),
+    "window or first keys": (qkv.Window(127, 0) | qkv.Prefix(64), 192 * LENGTH),
+    "two windows far apart": (
+        qkv.Window(255, 0) | (qkv.Window(4351, 0) & ~qkv.Window(4095, 0)),
+        256 * (LENGTH + LENGTH - 4096),
+    ),
     "documents": (qkv.Documents(lengths=DOCUMENTS), int(DOCUMENTS.square().sum())),
     "documents by id": (
         qkv.Documents(ids=torch.arange(LENGTH) // 200),
@@ -60,6 +65,40 @@ def test_a_long_sequence_costs_the_pairs_that_it_shows(name) -> None:
     assert pairs <= cost * 1.02, "what is shown is computed (a document more or less at the end)"
     assert cost < 1.8 * pairs
     assert plan.blocks < 1500
+
+
+@pytest.mark.parametrize("length", [2048, 8192])
+@pytest.mark.parametrize("name", ["value", "transposed", "mass", "entropy", "pool", "logsumexp"])
+def test_every_derivative_visits_the_cells_that_are_shown(name, length) -> None:
+    """A score that counts the cells it is asked for tells how often each pair was computed."""
+    visited = 0
+
+    def score(query, key, cells):
+        nonlocal visited
+        visited += query.shape[-2] * key.shape[-2]
+        return query @ key.mT
+
+    operations = {
+        "value": lambda matrix: matrix @ query,
+        "transposed": lambda matrix: matrix.mT @ query,
+        "mass": lambda matrix: matrix.mass().square(),
+        "entropy": lambda matrix: matrix.entropy(),
+        "pool": lambda matrix: matrix.pool(4, 4, "sum").square(),
+        "logsumexp": lambda matrix: matrix.logsumexp(),
+    }
+    query = torch.randn(length, WIDTH, requires_grad=True)
+    mask = qkv.Window(63, 0) | qkv.Prefix(64)
+    matrix = qkv.attention(query, query, score=score, mask=mask, impl="tiled", memory=2**22)
+    result = operations[name](matrix)
+    forward, visited = visited, 0
+    (gradient,) = torch.autograd.grad(result.sum(), query, create_graph=True)
+    backward, visited = visited, 0
+    torch.autograd.grad(gradient.square().sum(), query)
+    pairs = 128 * length
+    assert pairs < 1.05 * forward, "what is shown is computed"
+    assert forward < 4 * pairs
+    assert backward < 4 * pairs
+    assert visited < 8 * pairs
 
 
 def test_a_block_that_turns_out_too_big_is_cut_again() -> None:
