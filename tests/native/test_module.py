@@ -111,10 +111,22 @@ def test_an_instruction_set_by_environment(name: str) -> None:
     assert in_a_new_process(code, QKV_ISA=name) == name
 
 
-def test_absence_says_why() -> None:
-    code = """
+NOT_BUILT = "the native kernels were not built for this Python"
+BROKEN = "the native kernels cannot be loaded (undefined symbol: nobody)"
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [("ModuleNotFoundError()", NOT_BUILT), ("ImportError('undefined symbol: nobody')", BROKEN)],
+)
+def test_absence_says_why(error: str, says: str) -> None:
+    code = f"""
 import sys
-sys.modules["qkv.native._kernels"] = None
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name == "qkv.native._kernels":
+            raise {error}
+sys.meta_path.insert(0, Absent())
 import torch, qkv
 from qkv import native
 print(native.unavailable_reason())
@@ -124,7 +136,7 @@ except qkv.UnsupportedError as error:
     print(error)
 """
     reason, error = in_a_new_process(code).splitlines()
-    assert "not built or cannot be loaded" in reason
+    assert reason.startswith(says)
     assert error == f"native: {reason}"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from functools import cache
+from importlib import import_module
 from typing import Any
 
 from .._errors import UnsupportedError
@@ -13,9 +14,14 @@ from .._errors import UnsupportedError
 def _load() -> tuple[Any, str | None]:
     """The compiled module, or None and why it is absent."""
     try:
-        from . import _kernels  # pyright: ignore[reportAttributeAccessIssue]
+        _kernels = import_module("._kernels", __package__)
+    except ModuleNotFoundError:
+        return None, (
+            "the native kernels were not built for this Python, as where no compiler is found; "
+            "install GCC or Clang, then qkv anew"
+        )
     except ImportError as error:
-        return None, f"the native kernels were not built or cannot be loaded ({error})"
+        return None, f"the native kernels cannot be loaded ({error})"
     wanted = os.environ.get("QKV_ISA")
     if wanted:
         try:
