@@ -1,4 +1,5 @@
-"""The pointing game: does a classifier of pictures look at the object? Needs `qkv[tasks]`.
+"""The pointing game: does a classifier of pictures look at the object?
+Needs what `.[tasks]` brings.
 
     python benchmarks/pointing.py make PICTURES OUT.npz [--pictures N] [--edge 96] [--seed 0]
     python benchmarks/pointing.py score MODEL PASTED.npz [--json FILE]

@@ -1,5 +1,5 @@
 """Does attention help a small CNN? The network with it, and without it but with as many parameters,
-are trained for the same time from several seeds. Needs `qkv[tasks]`.
+are trained for the same time from several seeds. Needs what `.[tasks]` brings.
 
     python benchmarks/with_and_without.py TRAIN TEST RUNS [--seeds 3] [--minutes 20] [--threads N]
 
