@@ -16,20 +16,26 @@ from qkv._options import Rule, options_of, problem_with, smallest
 
 T = TypeVar("T")
 
+_BY_SIZE = "the size of the data decides unless told."
 _CONFIG = "TOML file with any of these settings; what is given here wins over the file."
 
 
 class Given:
-    """What the command was given for declared settings."""
+    """What the command was given for declared settings; `left_open` are the names of those that it
+    was not and that have no default of their own, so that the data decide them."""
 
-    def __init__(self, values: Mapping[str, Any]) -> None:
+    def __init__(self, values: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
         self._values = {name: _plain(value) for name, value in values.items()}
+        self.left_open = {
+            name for name in defaults if defaults[name] is None and self._values[name] is None
+        }
 
     def of(self, group: type) -> dict[str, Any]:
-        """The values of a group's options, by name."""
-        given = {name: self._values[name] for name, _, _ in options_of(group)}
-        # A list that is not given is None here, and empty there.
-        return {k: v for k, v in given.items() if v is not None or _default(group, k) is None}
+        """The values of a group's options, by name; of what is not given the group's default."""
+        return {
+            name: _default(group, name) if self._values[name] is None else self._values[name]
+            for name, _, _ in options_of(group)
+        }
 
     def make(self, group: type[T], *first: Any, **changed: Any) -> T:
         """A group of its options, after its `first` fields; what does not go together is a mistake
@@ -52,7 +58,8 @@ def declared(
     """Give a command an option for each option of these dataclasses, and `--config`; the help lists
     them under the groups' titles.
 
-    The command's last parameter, `given`, takes the values. `defaults` are this command's own.
+    The command's last parameter, `given`, takes the values. `defaults` are this command's own; what
+    is None among them is left to the data.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
@@ -63,7 +70,7 @@ def declared(
         def run(**values: Any) -> None:
             values.pop("config")
             direct = {p.name: values.pop(p.name) for p in own}
-            command(**direct, given=Given(values))
+            command(**direct, given=Given(values, defaults or {}))
 
         parameters = [*own, *made, _config()]
         run.__name__, run.__doc__ = command.__name__, command.__doc__
@@ -86,9 +93,11 @@ def _parameter(
     name: str, kind: Any, rule: Rule, group: type, defaults: Mapping[str, Any], title: str
 ) -> inspect.Parameter:
     default = defaults.get(name, _default(group, name))
+    by_size = name in defaults and default is None
+    kind = kind | None if by_size else kind
     whole = kind in (int, int | None) and rule.at_least is not None
     option = typer.Option(
-        help=rule.help,
+        help=f"{rule.help.rstrip('.')}; {_BY_SIZE}" if by_size else rule.help,
         rich_help_panel=title,
         min=int(rule.at_least or 0) if whole else None,
         callback=_check(kind, rule),

@@ -18,8 +18,6 @@ from qkv.tasks.translation import options as pairs
 
 app = typer.Typer(help="Train a model.")
 
-_EPOCHS = 20  # where no limit is given
-
 Out = Annotated[Path, typer.Option(help="Folder for the model, its logs and checkpoints.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; default: torch's choice.")]
 Resume = Annotated[
@@ -63,6 +61,7 @@ def translate(
             given.make(Settings, **_limits(given)),
             given.make(pairs.Options),
             given.sizes(SequenceToSequenceConfig),
+            left_open=_left_open(given),
             resume=resume,
             say=_say,
         )
@@ -91,6 +90,7 @@ def classify(
             given.make(Settings, **_limits(given)),
             given.make(texts.Options),
             given.sizes(TextClassifierConfig),
+            left_open=_left_open(given),
             resume=resume,
             say=_say,
         )
@@ -119,6 +119,7 @@ def classify_image(
             given.make(Settings, **_limits(given)),
             given.make(images.Options),
             given.sizes(ImageClassifierConfig),
+            left_open=_left_open(given),
             resume=resume,
             say=_say,
         )
@@ -139,10 +140,19 @@ def _training(threads: int | None) -> Iterator[None]:
         end_processes()
 
 
+def _left_open(given: Given) -> set[str]:
+    """What the size of the data decides; a limit of the run that is given is enough."""
+    return given.left_open - ({"epochs"} if _is_limited(given) else set())
+
+
 def _limits(given: Given) -> dict[str, Any]:
-    """The limit of a run that is given none."""
+    """The limit of a run that is given none, until the size of the data decides it."""
+    return {} if _is_limited(given) else {"epochs": 1}
+
+
+def _is_limited(given: Given) -> bool:
     settings = given.of(Settings)
-    return {"epochs": _EPOCHS} if all(settings[name] is None for name in LIMITS) else {}
+    return any(settings[name] is not None for name in LIMITS)
 
 
 def _say(line: str) -> None:

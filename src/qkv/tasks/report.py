@@ -6,7 +6,10 @@ from pathlib import Path
 
 from qkv.tasks.checkpoint import Position
 from qkv.tasks.logs import Display, Logs
+from qkv.tasks.schedule import rise
 from qkv.tasks.settings import Settings
+
+FEW_STEPS = 100  # below which a run says that they are
 
 
 class Report:
@@ -30,6 +33,12 @@ class Report:
     def size(self) -> int:
         """How many bytes of records there are."""
         return 0 if self.logs is None else self.logs.size
+
+    def planned(self, steps: int) -> None:
+        """How many steps there will be at most, and how many of them the rate rises."""
+        few = ": few to learn anything in" if steps < FEW_STEPS else ""
+        warmup = f"the rate rises over {rise(self.settings, steps):,}"
+        self.display.say(f"{steps:,} steps at most, {warmup}{few}")
 
     def step(self, at: Position, loss: float, count: int, rate: float, done: float) -> None:
         """A step over `count` items of this mean loss; a share `done` of the run is over."""

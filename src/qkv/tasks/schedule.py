@@ -35,6 +35,15 @@ def learning_rate(settings: Settings, step: int, progress: float) -> float:
     return settings.learning_rate * rise * math.sqrt(max(warmup, 1) / max(step + 1, warmup, 1))
 
 
+def rise(settings: Settings, steps: int) -> int:
+    """The steps over which the rate of a run of so many rises."""
+    if settings.schedule == "one-cycle":
+        return round(_RISE * steps)
+    if settings.warmup is None:
+        return min(WARMUP, round(_WARMUP_SHARE * steps))
+    return settings.warmup
+
+
 def _one_cycle(progress: float) -> float:
     if progress < _RISE:
         return _START + (1 - _START) * progress / _RISE

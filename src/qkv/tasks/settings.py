@@ -84,6 +84,21 @@ class Settings(Options):
         done = zip((epochs, steps, minutes), limits, strict=True)
         return min(1.0, max(now / limit for now, limit in done if limit is not None))
 
+    def planned(self, batches: int, processes: int = 1) -> int | None:
+        """The steps of a run whose epochs have so many batches; None where the time alone ends it.
+
+        Raises ValueError where the warm-up that is told is longer.
+        """
+        limits = [] if self.steps is None else [self.steps]
+        if self.epochs is not None:
+            limits.append(self.epochs * -(-batches // (self.accumulate * processes)))
+        steps = min(limits, default=None)
+        if steps is not None and (self.warmup or 0) > steps:
+            raise ValueError(
+                f"train: warmup must end within the run, which has {steps} steps; got {self.warmup}"
+            )
+        return steps
+
     def identity(self) -> dict[str, Any]:
         """What must not change when a run is resumed: all but limits and reporting."""
         return {

@@ -104,10 +104,13 @@ class _Run:
         self.at = Position()
         if resume:
             self._restore()
+        self.batches = task.batches(self.at.epoch)
+        planned = settings.planned(len(self.batches), processes.count)
         self.report = Report(
             folder / STATE, self.at, settings, task.unit, main=processes.main, quiet=quiet
         )
-        self.batches = task.batches(self.at.epoch)
+        if self.at.step == 0 and planned is not None:
+            self.report.planned(planned)
         self.mark = time.monotonic()
 
     def go(self) -> dict[str, float]:

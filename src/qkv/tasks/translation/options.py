@@ -10,8 +10,11 @@ from qkv._options import Options as Checked
 from qkv._options import option
 from qkv.tasks.tokens import KINDS
 
-# Where they differ from those of all tasks.
-DEFAULTS: dict[str, Any] = {"learning_rate": 1e-3, "average": 0.998}
+# Where they differ from those of all tasks; what is None the size of the data decides.
+DEFAULTS: dict[str, Any] = {
+    "average": 0.998, "learning_rate": None, "epochs": None, "validation_share": None,
+    "batch_tokens": None, "width": None, "encoder_layers": None, "decoder_layers": None,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)

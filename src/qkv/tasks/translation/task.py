@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict
+from collections.abc import Collection
+from dataclasses import asdict, fields
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import torch.nn.functional as F
 
 from qkv.models import SequenceToSequence, SequenceToSequenceConfig
+from qkv.tasks import by_size
 from qkv.tasks.starting import require_defaults, sizes_of, take_over
 from qkv.tasks.task import LOSS, Loss
 from qkv.tasks.tokens import PADDING, Tokens, are_chinese
@@ -42,7 +44,8 @@ class TranslationTask:
     highest chrF where most of the references are too short for BLEU.
 
     A `trained` translator is gone on from: with its weights, tokens and sizes, of which `sizes` may
-    change the dropout alone.
+    change the dropout alone. `chosen` is what the size of the data decided of what was `left_open`;
+    of it `options` and `sizes` have theirs.
     """
 
     unit = "tokens"
@@ -55,6 +58,7 @@ class TranslationTask:
         sizes: dict[str, Any],
         seed: int = 0,
         trained: Translator | None = None,
+        left_open: Collection[str] = (),
     ) -> None:
         self.options, self.seed, self.trained = options, seed, trained
         if not train or not validation:
@@ -69,9 +73,23 @@ class TranslationTask:
         self.train, self.too_long = self._encode(train)
         if not self.train:
             raise ValueError(f"translation: no pair has at most {options.longest} tokens a side")
+        self.chosen = self._chosen(left_open)
+        self.options = by_size.filled(options, self.chosen)
+        self.sizes = {**self.sizes, **_sizes(self.chosen)}
         self.validation = validation
         self.best = "bleu" if are_long_enough(list(self._measured().values())) else "chrf"
         self.data = hashlib.sha256(json.dumps([train, validation]).encode()).hexdigest()
+
+    def _chosen(self, left_open: Collection[str]) -> dict[str, Any]:
+        if self.trained is not None:  # its sizes are the model's
+            left_open = set(left_open) - set(self.sizes)
+        chosen = by_size.pairs(
+            sum(len(target) for _, target in self.train),
+            None if "batch_tokens" in left_open else self.options.batch_tokens,
+            None if "width" in left_open else self.sizes.get("width"),
+            limited="epochs" not in left_open,
+        )
+        return by_size.unsaid(chosen, left_open)
 
     def identity(self) -> dict[str, Any]:
         return {"data": self.data, **asdict(self.options), **self.sizes}
@@ -145,6 +163,10 @@ def _tokens(pairs: list[Pair], options: Options) -> tuple[Tokens, Tokens]:
         kind = "characters" if are_chinese(targets) else "pieces"
     source = Tokens.train("pieces", sources, options.source_pieces, lowercase=True)
     return source, Tokens.train(kind, targets, options.target_pieces, lowercase=False)
+
+
+def _sizes(chosen: dict[str, Any]) -> dict[str, Any]:
+    return by_size.unsaid(chosen, {one.name for one in fields(SequenceToSequenceConfig)})
 
 
 def _config(trained: Translator) -> SequenceToSequenceConfig:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from qkv.tasks import by_size
 from qkv.tasks.configuration import merged
 from qkv.tasks.files import write_atomic
 from qkv.tasks.settings import Settings
@@ -26,6 +28,7 @@ def train_translator(
     options: Options,
     sizes: dict[str, Any],
     *,
+    left_open: Collection[str] = (),
     resume: bool = False,
     say: Callable[[str], None] = print,
 ) -> dict[str, float]:
@@ -33,8 +36,9 @@ def train_translator(
 
     `sizes` are fields of `SequenceToSequenceConfig`; with `settings.start_from` those of that
     model are taken, but for dropout. The held-out pairs are written to
-    `folder/training/held-out`, a file for each kind and file of origin. `say` gets what there is
-    to say about the data.
+    `folder/training/held-out`, a file for each kind and file of origin. `left_open` are the names
+    of settings, options and sizes that the size of the data decides, whatever they are here (see
+    `qkv.tasks.by_size`). `say` gets what there is to say about the data, and what was decided.
     """
     processes = start(folder, settings, resume)
     trained = None if settings.start_from is None else Translator.load(settings.start_from)
@@ -46,10 +50,15 @@ def train_translator(
         if file.skipped:
             count = "1 line is" if file.skipped == 1 else f"{file.skipped} lines are"
             say(f"{file.path}: {count} no pair, the first is {file.first_skipped}")
+    if "validation_share" in left_open and not validation:
+        share = by_size.held_out(sum(len(file.pairs) for file in files), 0.02)
+        data = replace(data, validation_share=share * (1 - data.test_share))
     split = split_pairs(files, validation, test, data.validation_share, data.test_share)
     task = TranslationTask(
-        split.train, interleave(split.validation), options, sizes, settings.seed, trained
-    )
+        split.train, interleave(split.validation), options, sizes, settings.seed, trained,
+        left_open,
+    )  # fmt: skip
+    settings = by_size.filled(settings, task.chosen)
     if processes.main and not resume:
         write_held_out(folder / STATE / HELD_OUT, split)
     held = (sum(map(len, files.values())) for files in (split.validation, split.test))
@@ -59,9 +68,11 @@ def train_translator(
         )
     )
     say(f"{task.source.size} source tokens, {task.target.size} target tokens ({task.target.kind})")
+    if task.chosen:
+        say(by_size.told(task.chosen))
     if task.best == "chrf":
         say(f"{TOO_SHORT}: chrF chooses the model")
-    configuration = merged(data, settings, options, task.sizes)
+    configuration = merged(data, settings, task.options, task.sizes)
     return train(task, folder, settings, configuration=configuration, resume=resume)
 
 

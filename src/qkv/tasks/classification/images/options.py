@@ -9,10 +9,10 @@ from typing import Any
 from qkv._options import Options as Checked
 from qkv._options import option
 
-# Where they differ from those of all tasks.
+# Where they differ from those of all tasks; what is None the size of the data decides.
 DEFAULTS: dict[str, Any] = {
     "optimizer": "muon", "learning_rate": 4e-3, "schedule": "one-cycle", "weight_decay": 0.8,
-    "average": 0.99,
+    "average": 0.99, "epochs": None, "validation_share": None, "batch": None, "channels": None,
 }  # fmt: skip
 
 
@@ -27,7 +27,7 @@ class Data(Checked):
     train: Path
     validation: Path | None = option(None, "Folder or .npz file of pictures to validate on.")
     validation_share: float | None = option(
-        None, "Share of pictures to validate on; 0.1 unless told, or pictures are given.",
+        None, "Share of pictures to validate on; none where pictures are given.",
         at_least=0, below=1,
     )  # fmt: skip
     size: int | None = option(
@@ -42,7 +42,7 @@ class Data(Checked):
 
     @property
     def share(self) -> float:
-        """The share of pictures that is validated on."""
+        """The share of pictures that is validated on: a tenth unless told."""
         if self.validation_share is None:
             return 0.0 if self.validation else 0.1
         return self.validation_share

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 
 from qkv.models import ImageClassifier, ImageClassifierConfig
+from qkv.tasks import by_size
 from qkv.tasks.classification.images.augmentation import cut_out, mirrored, shifted
 from qkv.tasks.classification.images.classifier import ImageLabeller
 from qkv.tasks.classification.images.data import Pictures
@@ -61,7 +63,9 @@ class ImageTask:
     """Learns an `ImageClassifier` from labelled pictures; the best is that of highest accuracy.
 
     A `trained` classifier is gone on from: with its weights and sizes, of which `sizes` may change
-    the dropout alone; its output layer is kept where the labels are the same.
+    the dropout alone; its output layer is kept where the labels are the same. `chosen` is
+    what the size of the data decided of what was `left_open`; of it `options` and `sizes` have
+    theirs.
     """
 
     best = "accuracy"
@@ -75,6 +79,7 @@ class ImageTask:
         sizes: dict[str, Any],
         seed: int = 0,
         trained: ImageLabeller | None = None,
+        left_open: Collection[str] = (),
     ) -> None:
         self.options, self.seed, self.trained = options, seed, trained
         self.sizes = sizes if trained is None else sizes_of(trained.model.config, sizes)
@@ -95,12 +100,26 @@ class ImageTask:
                 f"was made for, {list(trained.size)}; got {list(train.images.shape[2:])}"
             )
         self.train, self.validation = train.images, validation.images
+        self.chosen = self._chosen(left_open)
+        self.options = by_size.filled(options, self.chosen)
+        self.sizes = {**self.sizes, **by_size.unsaid(self.chosen, {"channels"})}
         self.classes = torch.tensor(numbered(train.labels, self.labels, "train"))
         self.held = torch.tensor(numbered(validation.labels, self.labels, "validation"))
         digest = hashlib.sha256(repr((train.labels, validation.labels)).encode())
         for images in (self.train, self.validation):
             digest.update(images.numpy().data)
         self.data = digest.hexdigest()
+
+    def _chosen(self, left_open: Collection[str]) -> dict[str, Any]:
+        if self.trained is not None:  # its sizes are the model's
+            left_open = set(left_open) - set(self.sizes)
+        chosen = by_size.pictures(
+            len(self.train),
+            None if "batch" in left_open else self.options.batch,
+            limited="epochs" not in left_open,
+            convolutional=self.sizes.get("architecture") != "vit",
+        )
+        return by_size.unsaid(chosen, left_open)
 
     def identity(self) -> dict[str, Any]:
         return {"data": self.data, **asdict(self.options), **self.sizes}

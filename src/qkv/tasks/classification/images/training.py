@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from qkv.tasks import by_size
 from qkv.tasks.classification.accuracy import Accuracy
 from qkv.tasks.classification.images.classifier import ImageLabeller
 from qkv.tasks.classification.images.data import read_pictures, split_pictures
@@ -24,21 +26,28 @@ def train_image_classifier(
     options: Options,
     sizes: dict[str, Any],
     *,
+    left_open: Collection[str] = (),
     resume: bool = False,
     say: Callable[[str], None] = print,
 ) -> dict[str, float]:
     """Train a classifier of pictures into `folder` and return the last validation's figures.
 
     `sizes` are fields of `ImageClassifierConfig`; with `settings.start_from` those of that model
-    are taken, but for dropout. `say` gets what there is to say about the data.
+    are taken, but for dropout. `left_open` are the names of settings, options and sizes
+    that the size of the data decides, whatever they are here (see `qkv.tasks.by_size`). `say` gets
+    what there is to say about the data, and what was decided.
     """
     processes = start(folder, settings, resume)
     trained = None if settings.start_from is None else ImageLabeller.load(settings.start_from)
     size = None if data.size is None else (data.size, data.size)
-    learnt, held = split_pictures(read_pictures(data.train, size), data.share)
+    pictures = read_pictures(data.train, size)
+    if "validation_share" in left_open and data.validation is None:
+        data = replace(data, validation_share=by_size.held_out(len(pictures.labels), 0.1))
+    learnt, held = split_pictures(pictures, data.share)
     if data.validation is not None:
         held = read_pictures(data.validation, size)
-    task = ImageTask(learnt, held, options, sizes, settings.seed, trained)
+    task = ImageTask(learnt, held, options, sizes, settings.seed, trained, left_open)
+    settings = by_size.filled(settings, task.chosen)
     if processes.main:
         height, width = task.train.shape[2:]
         say(
@@ -46,7 +55,9 @@ def train_image_classifier(
             f"{len(task.labels)} labels, {width}×{height} pixels"
         )
         say(counted([*learnt.labels, *held.labels]))
-    configuration = merged(data, settings, options, task.sizes)
+        if task.chosen:
+            say(by_size.told(task.chosen))
+    configuration = merged(data, settings, task.options, task.sizes)
     return train(task, folder, settings, configuration=configuration, resume=resume)
 
 

@@ -9,8 +9,10 @@ from typing import Any
 from qkv._options import Options as Checked
 from qkv._options import option
 
-# Where they differ from those of all tasks.
-DEFAULTS: dict[str, Any] = {"learning_rate": 1e-3}
+# Where they differ from those of all tasks; what is None the size of the data decides.
+DEFAULTS: dict[str, Any] = {
+    "learning_rate": 1e-3, "epochs": None, "validation_share": None, "batch_tokens": None,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -24,13 +26,13 @@ class Data(Checked):
     train: list[Path]
     validation: list[Path] = option(list, "File of labelled texts to validate on; may be repeated.")
     validation_share: float | None = option(
-        None, "Share of texts to validate on; 0.1 unless told, or files are given.",
+        None, "Share of texts to validate on; none where files are given.",
         at_least=0, below=1,
     )  # fmt: skip
 
     @property
     def share(self) -> float:
-        """The share of texts that is validated on."""
+        """The share of texts that is validated on: a tenth unless told."""
         if self.validation_share is None:
             return 0.0 if self.validation else 0.1
         return self.validation_share

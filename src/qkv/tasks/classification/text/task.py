@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Collection
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import torch
 
 from qkv.models import TextClassifier, TextClassifierConfig
+from qkv.tasks import by_size
 from qkv.tasks.buckets import bucket, padded
 from qkv.tasks.classification.labels import numbered
 from qkv.tasks.classification.learning import (
@@ -47,7 +49,8 @@ class TextTask:
 
     `cut` counts the training texts that are longer than `options.longest` words. A `trained`
     classifier is gone on from: with its weights, tokens and sizes, of which `sizes` may change the
-    dropout alone; its output layer is kept where the labels are the same.
+    dropout alone; its output layer is kept where the labels are the same. `chosen` is
+    what the size of the data decided of what was `left_open`; of it `options` have theirs.
     """
 
     best = "accuracy"
@@ -61,6 +64,7 @@ class TextTask:
         sizes: dict[str, Any],
         seed: int = 0,
         trained: TextLabeller | None = None,
+        left_open: Collection[str] = (),
     ) -> None:
         self.options, self.seed, self.trained = options, seed, trained
         if not train or not validation:
@@ -81,6 +85,14 @@ class TextTask:
             require_defaults(options, "pieces")
             self.sizes, self.tokens = sizes_of(trained.model.config, sizes), trained.tokens
         self.train = self.tokens.encode(texts)
+        chosen = by_size.texts(
+            len(texts),
+            sum(map(len, self.train)),
+            None if "batch_tokens" in left_open else options.batch_tokens,
+            limited="epochs" not in left_open,
+        )
+        self.chosen = by_size.unsaid(chosen, left_open)
+        self.options = by_size.filled(options, self.chosen)
         self.classes = numbered((one.label for one in train), self.labels, "train")
         held = [" ".join(first_words(one.text, options.longest)) for one in validation]
         self.held = self.tokens.encode(held)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from qkv.tasks import by_size
 from qkv.tasks.classification.accuracy import Accuracy
 from qkv.tasks.classification.labels import counted, numbered
 from qkv.tasks.classification.text.classifier import TextLabeller
@@ -24,21 +26,28 @@ def train_text_classifier(
     options: Options,
     sizes: dict[str, Any],
     *,
+    left_open: Collection[str] = (),
     resume: bool = False,
     say: Callable[[str], None] = print,
 ) -> dict[str, float]:
     """Train a classifier of texts into `folder` and return the last validation's figures.
 
     `sizes` are fields of `TextClassifierConfig`; with `settings.start_from` those of that model
-    are taken, but for dropout. `say` gets what there is to say about the data.
+    are taken, but for dropout. `left_open` are the names of settings, options and sizes
+    that the size of the data decides, whatever they are here (see `qkv.tasks.by_size`). `say` gets
+    what there is to say about the data, and what was decided.
     """
     processes = start(folder, settings, resume)
     trained = None if settings.start_from is None else TextLabeller.load(settings.start_from)
     files, validation = (
         [read_texts(path) for path in paths] for paths in (data.train, data.validation)
     )
+    if "validation_share" in left_open and not validation:
+        share = by_size.held_out(sum(len(file.texts) for file in files), 0.1)
+        data = replace(data, validation_share=share)
     split = split_texts(files, validation, data.share)
-    task = TextTask(*split, options, sizes, settings.seed, trained)
+    task = TextTask(*split, options, sizes, settings.seed, trained, left_open)
+    settings = by_size.filled(settings, task.chosen)
     if processes.main:
         for file in [*files, *validation]:
             if file.skipped:
@@ -48,9 +57,11 @@ def train_text_classifier(
             f"{len(task.labels)} labels, {task.tokens.size:,} tokens"
         )
         say(counted(one.label for part in split for one in part))
+        if task.chosen:
+            say(by_size.told(task.chosen))
         if task.cut:
             say(f"of {task.cut:,} training texts the first {options.longest} words are read")
-    configuration = merged(data, settings, options, task.sizes)
+    configuration = merged(data, settings, task.options, task.sizes)
     return train(task, folder, settings, configuration=configuration, resume=resume)
 
 

@@ -1,0 +1,153 @@
+"""What the size of the data decides, and that what is told wins."""
+
+import json
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from qkv.cli.run import run
+from qkv.tasks import by_size
+from qkv.tasks.settings import Settings
+
+sys.path.insert(0, str(Path(__file__).parent / "classification"))
+from small import write_pictures
+
+SOURCES = [f"The {noun} is {word}." for noun in ("dog", "cat", "tree", "house", "car")
+           for word in ("red", "old", "big", "new", "good", "here", "gone", "mine")]  # fmt: skip
+SUBJECTS = ("film", "story", "actor", "song", "scene", "ending", "plot", "cast", "end", "start")
+WORDS = {"pos": ("lovely", "brilliant", "moving"), "neg": ("awful", "dreadful", "boring")}
+
+
+def steps(chosen, size, batch="batch_tokens"):
+    return chosen["epochs"] * size / chosen[batch]
+
+
+@pytest.mark.parametrize("tokens", [3_300, 16_500, 330_000])
+def test_a_few_pairs_make_a_run_of_several_hundred_steps_with_a_small_model(tokens):
+    chosen = by_size.pairs(tokens, None, None, limited=False)
+    assert 700 <= steps(chosen, tokens) <= 1_200
+    assert (chosen["width"], chosen["encoder_layers"], chosen["decoder_layers"]) == (128, 1, 1)
+    assert chosen["learning_rate"] == 3e-3
+
+
+def test_many_pairs_are_seen_three_times_by_the_large_model():
+    chosen = by_size.pairs(20_000_000, None, None, limited=False)
+    assert chosen == {
+        "batch_tokens": 4096, "epochs": 3, "width": 256, "encoder_layers": 3, "decoder_layers": 3,
+        "learning_rate": 1e-3,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("count", "tokens"), [(200, 55_000), (2_000, 560_000), (150, 1_500)])
+def test_texts_make_a_run_of_some_hundred_steps(count, tokens):
+    chosen = by_size.texts(count, tokens, None, limited=False)
+    assert 300 <= steps(chosen, tokens) <= 700
+    assert chosen["batch_tokens"] >= 7 * tokens / count
+
+
+@pytest.mark.parametrize("count", [80, 4_500])
+def test_pictures_make_a_run_of_some_hundred_steps_with_few_channels(count):
+    chosen = by_size.pictures(count, None, limited=False, convolutional=True)
+    assert 400 <= steps(chosen, count, "batch") <= 1_000
+    assert chosen["channels"] == 16
+    assert "channels" not in by_size.pictures(count, None, limited=False, convolutional=False)
+
+
+def test_epochs_follow_the_batch_that_is_told():
+    small = by_size.texts(2_000, 560_000, 2_000, limited=False)
+    large = by_size.texts(2_000, 560_000, 16_000, limited=False)
+    assert (small["batch_tokens"], large["batch_tokens"]) == (2_000, 16_000)
+    assert small["epochs"] < large["epochs"]
+    assert by_size.pairs(330_000, None, 256, limited=False)["learning_rate"] == 1e-3
+
+
+def test_of_few_more_is_held_out():
+    shares = [by_size.held_out(count, 0.02) for count in (100, 1_000, 100_000)]
+    assert shares == [0.2, 0.1, 0.02]
+
+
+def written(folder):
+    return tomllib.loads((folder / "run.toml").read_text(encoding="utf-8"))
+
+
+def write_pairs(path):
+    lines = (f"{source}\t{source.swapcase()}\n" for source in SOURCES)
+    path.write_text("".join(lines), encoding="utf-8")
+    return path
+
+
+def test_what_is_told_wins_and_what_was_chosen_is_said_and_written(tmp_path, capsys):
+    data, out = write_pairs(tmp_path / "pairs.tsv"), tmp_path / "out"
+    told = ["--width", "8", "--epochs", "1", "--source-pieces", "300", "--target-pieces", "300"]
+    assert run(["train", "translate", str(data), "--out", str(out), *told]) == 0
+    assert "by the size of the data: batch-tokens 256, learning-rate 0.001\n" in (
+        capsys.readouterr().err
+    )
+    values = written(out)
+    assert (values["width"], values["encoder_layers"], values["epochs"]) == (8, 3, 1)
+    assert (values["batch_tokens"], values["validation_share"]) == (256, 0.2)
+    model = json.loads((out / "config.json").read_text())["model"]
+    assert (model["width"], model["encoder_layers"]) == (8, 3)
+
+
+def test_pictures_say_what_was_chosen(tmp_path, capsys):
+    data, out = write_pictures(tmp_path / "pictures.npz"), tmp_path / "out"
+    told = ["--channels", "4", "--batch", "30", "--steps", "2", "--validation-share", "0.3"]
+    assert run(["train", "classify-image", str(data), "--out", str(out), *told]) == 0
+    shown = capsys.readouterr().err
+    assert "by the size" not in shown
+    assert "2 steps at most, the rate rises over 1: few to learn anything in\n" in shown
+    assert (written(out)["batch"], written(out)["channels"]) == (30, 4)
+
+
+def test_a_trained_model_keeps_its_sizes(tmp_path):
+    data, first, second = tmp_path / "pictures.npz", tmp_path / "first", tmp_path / "second"
+    write_pictures(data)
+    command = ["train", "classify-image", str(data), "--out"]
+    assert run([*command, str(first), "--channels", "4", "--steps", "1"]) == 0
+    assert run([*command, str(second), "--start-from", str(first), "--batch", "512"]) == 0
+    assert written(second)["channels"] == 4
+    assert written(second)["epochs"] == 100
+
+
+def test_a_warmup_longer_than_the_run_is_told_before_it_starts(tmp_path, capsys):
+    data, out = write_pairs(tmp_path / "pairs.tsv"), tmp_path / "out"
+    told = ["--steps", "20", "--warmup", "30"]
+    assert run(["train", "translate", str(data), "--out", str(out), *told]) == 1
+    [line] = capsys.readouterr().err.splitlines()[-1:]
+    assert line == "qkv: train: warmup must end within the run, which has 20 steps; got 30"
+    assert not (out / "training" / "last.pt").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "batches", "processes", "expected"),
+    [
+        ({"epochs": 3}, 10, 1, 30),
+        ({"epochs": 3, "accumulate": 2}, 10, 2, 9),
+        ({"epochs": 3, "steps": 7}, 10, 1, 7),
+        ({"minutes": 1.0, "warmup": 999}, 10, 1, None),
+    ],
+)
+def test_the_steps_of_a_run_are_known_before_it_unless_time_ends_it(
+    settings, batches, processes, expected
+):
+    assert Settings(**settings).planned(batches, processes) == expected
+
+
+def test_separable_texts_are_learnt_by_the_defaults(tmp_path):
+    data, out = tmp_path / "texts.tsv", tmp_path / "out"
+    lines = [
+        f"{label}\tThe {subject} number {number} was {word}\n"
+        for number in range(4)
+        for subject in SUBJECTS
+        for label, words in WORDS.items()
+        for word in words
+    ]
+    data.write_text("".join(lines), encoding="utf-8")
+    assert run(["train", "classify", str(data), "--out", str(out)]) == 0
+    values = written(out)
+    assert (values["epochs"], values["batch_tokens"]) == (60, 256)
+    found = [json.loads(line) for line in (out / "training" / "log.jsonl").read_text().splitlines()]
+    assert max(one.get("accuracy", 0) for one in found) >= 95
