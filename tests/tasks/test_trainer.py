@@ -201,7 +201,8 @@ def test_learning_goes_down_and_tensorboard_gets_the_figures(tmp_path):
 
 def test_off_a_terminal_progress_is_plain_lines(tmp_path, capsys):
     train(Toy(), tmp_path, settings(epochs=1))
-    shown = capsys.readouterr().err.splitlines()
+    planned, *shown = capsys.readouterr().err.splitlines()
+    assert planned == "4 steps at most, the rate rises over 2: few to learn anything in"
     assert shown[0].startswith("epoch 1  step 1  loss ")
     assert "points/s  25% done, " in shown[0]
     assert shown[-1].startswith("epoch 1, step 4, ")
