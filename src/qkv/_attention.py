@@ -10,6 +10,7 @@ from torch import Tensor
 
 from . import _dispatch, _native_plain
 from ._autocast import cast_for_autocast
+from ._jit import with_plain_sizes
 from ._matrix import AttentionMatrix
 from ._prepare import PreparedKey
 from ._stage import given
@@ -42,6 +43,7 @@ _STAGES = ("score", "bias", "mask", "normalizer", "query_offset", "memory")
 _UNSAID = {"impl": "auto", **dict.fromkeys(_STAGES)}  # options as if they were not given
 
 
+@with_plain_sizes
 def attention(
     query: Tensor,
     key: Tensor | PreparedKey,

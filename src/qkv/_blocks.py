@@ -14,12 +14,14 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+from torch._C._functorch import TransformType, get_interpreter_stack
 from torch.autograd import forward_ad
 from torch.utils.checkpoint import checkpoint
 
 from ._autocast import autocast_off
+from ._batches import over_batches
 from ._errors import UnsupportedError
-from ._tensors import accumulation_dtype, inside_transform, is_concrete
+from ._tensors import accumulation_dtype, inside_transform, is_concrete, is_jit_traced
 from ._tiling import Axes, Block, Tiling
 
 # How much more room a block needs when it is also differentiated.
@@ -75,7 +77,7 @@ class BlockMap:
         """Differentiable to any order, in forward mode too, and under `vmap`.
 
         While `torch.compile` traces, the blocks are checkpointed instead: the compiler then
-        recomputes them in its own backward.
+        recomputes them in its own backward. `torch.jit.trace` sees every block's operations.
         """
         if torch.compiler.is_compiling():
             if inside_transform():
@@ -83,15 +85,17 @@ class BlockMap:
                     "attention: a torch.func transform of a matrix that is cut into blocks cannot "
                     "be traced by torch.compile; transform outside of the compiled function"
                 )
-            return self.run(tensors, traced=True)
+            return self.run(tensors, checkpointed=True)
+        if is_jit_traced():
+            return self.run(tensors)
         return _Differentiable.apply(self, *tensors)
 
-    def run(self, tensors: tuple[Tensor, ...], traced: bool = False) -> tuple[Tensor, ...]:
+    def run(self, tensors: tuple[Tensor, ...], checkpointed: bool = False) -> tuple[Tensor, ...]:
         device = tensors[0].device
         totals = [out.total(device) for out in self.outputs]
         for block in self.tiling:
             pieces = [block.take(t, axes) for t, axes in zip(tensors, self.inputs, strict=True)]
-            if traced:
+            if checkpointed:
                 results = checkpoint(self.function, block, *pieces, use_reentrant=False)
             else:
                 results = self.function(block, *pieces)
@@ -183,6 +187,7 @@ class _Differentiable(torch.autograd.Function):
         ctx.mark_non_differentiable(*(t for t, out in whole if not out.differentiable))
 
     @staticmethod
+    @over_batches
     def backward(ctx, *gradients: Tensor | None):
         tensors, blocks = ctx.saved_tensors, ctx.blocks
         wanted = [i for i in range(len(tensors)) if ctx.needs_input_grad[i + 1]]
@@ -201,6 +206,7 @@ class _Differentiable(torch.autograd.Function):
         return None, *result
 
     @staticmethod
+    @over_batches
     def jvp(ctx, _, *tangents: Tensor | None):
         tensors, blocks = ctx.saved_tensors, ctx.blocks
         moved = [i for i, tangent in enumerate(tangents) if tangent is not None]
@@ -253,10 +259,12 @@ def _pushed(
     primal: BlockFunction, points: tuple[Tensor, ...], tangents: tuple[Tensor, ...]
 ) -> tuple[Tensor, ...]:
     """The Jacobian-vector product of a function of one block."""
-    if forward_ad._current_level < 0 or inside_transform():
+    pushing = any(i.key() == TransformType.Jvp for i in get_interpreter_stack() or ())
+    if forward_ad._current_level < 0 or pushing:
         return torch.func.jvp(primal, points, tangents)[1]
-    # Inside `forward_ad.dual_level` torch refuses a second level. The vector-Jacobian product is
-    # linear in its seeds, and the transpose of a linear map's transpose is the map itself.
+    # Inside `forward_ad.dual_level`, another thread's too, torch refuses a second level. The
+    # vector-Jacobian product is linear in its seeds, and the transpose of a linear map's transpose
+    # is the map itself.
     results, pull = torch.func.vjp(primal, *points)[:2]
     seeds = tuple(torch.zeros_like(result) for result in results)
     return torch.func.vjp(pull, seeds)[1](tangents)[0]

@@ -97,7 +97,7 @@ def _require_all_found(
 ) -> None:
     copies = [t.detach().requires_grad_(t.requires_grad) for t in captured]
     with torch.enable_grad(), _Substitution(captured, copies, what):
-        marker = torch.zeros((), requires_grad=True).clone().grad_fn
+        marker = torch.zeros((), requires_grad=True, device="cpu").clone().grad_fn
         result = function(*given)
     ours = {id(tensor) for tensor in copies}
     pending = [tensor.grad_fn for tensor in _tensors_in(result) if tensor.grad_fn is not None]

@@ -13,6 +13,7 @@ from torch.autograd import forward_ad
 from . import _traced
 from ._autocast import autocast_off
 from ._errors import UnsupportedError
+from ._jit import with_plain_sizes
 from ._problem import build
 from ._sweep import bytes_per_cell, tiling
 from .impl import native, reference, sdpa, tiled
@@ -52,6 +53,7 @@ class Plan:
         )
 
 
+@with_plain_sizes
 def run(matrix: AttentionMatrix, *measures: Measure) -> list[Any]:
     """The results of the measures, from the implementation that the matrix asks for."""
     if torch.compiler.is_compiling() and forward_ad._current_level >= 0:

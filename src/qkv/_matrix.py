@@ -14,6 +14,7 @@ from . import _dispatch
 from ._autocast import cast_for_autocast
 from ._dropout import Dropout
 from ._explain import Explanation, explain
+from ._jit import with_plain_sizes
 from ._leading import Entry, Leading, kept, then
 from ._notebook import html_of
 from ._picture import draw
@@ -158,6 +159,7 @@ class AttentionMatrix(_MatrixProduct):
         """
         return _dispatch.run(self, LogSumExp())[0]
 
+    @with_plain_sizes
     def __getitem__(self, index: Any) -> Any:
         """The weights of a region, dense: `A[..., rows, cols]`; or, where leading dimensions alone
         are indexed, a matrix that is as lazy as this one: `A[batch, head]`.
@@ -187,6 +189,7 @@ class AttentionMatrix(_MatrixProduct):
             entries = then(self.leading, entries)
         return replace(self, leading=entries)
 
+    @with_plain_sizes
     def dense(self, max_bytes: int = 2**30) -> Tensor:
         """The whole matrix as a tensor, `[B..., H, Lq, Lk]`.
 
@@ -203,6 +206,7 @@ class AttentionMatrix(_MatrixProduct):
             )
         return self[..., :, :]
 
+    @with_plain_sizes
     def scores(
         self, rows: Any = slice(None), cols: Any = slice(None), biased: bool = False
     ) -> Tensor:
@@ -214,6 +218,7 @@ class AttentionMatrix(_MatrixProduct):
         """
         return Region.of(rows, cols, self.shape, self.device).scores(self, biased)
 
+    @with_plain_sizes
     def explain(
         self, row: int, value: Tensor | None = None, at: tuple[int, ...] | None = None
     ) -> Explanation:

@@ -12,9 +12,10 @@ from torch import Tensor
 
 from . import native
 from ._autocast import autocast_off
+from ._batches import over_batches
 from ._native_request import WIDEST, too_many_keys
 from ._plain import is_plain
-from ._tensors import is_strided, is_tensor, is_tracked, is_transformed
+from ._tensors import is_strided, is_tensor, is_tracked, kernel_obstacle
 from .measures.base import Measure
 from .measures.product import Product
 from .scores.dot import Dot
@@ -22,7 +23,8 @@ from .scores.dot import Dot
 if TYPE_CHECKING:
     from ._matrix import AttentionMatrix
 
-Again = Callable[[Tensor, Tensor, Tensor], Tensor]
+# The gradients of those of query, key and value that are wanted, differentiable to any order.
+Again = Callable[[Sequence[Tensor], Tensor, list[int]], Sequence[Tensor]]
 
 _DOT = Dot()
 
@@ -30,7 +32,10 @@ _DOT = Dot()
 def serves(matrix: AttentionMatrix, measures: tuple[Measure, ...]) -> bool:
     """Whether this is plain attention whose tensors are as they most often are: `[H, L, D]` or
     `[B, H, L, D]`, nothing broadcast, nothing empty."""
-    return is_plain(matrix, measures) and _fit(*_inputs(matrix, measures))
+    if not is_plain(matrix, measures):
+        return False
+    inputs = _inputs(matrix, measures)
+    return kernel_obstacle(*inputs) is None and _fit(*inputs)
 
 
 def _fit(query: Tensor, key: Tensor, value: Tensor) -> bool:
@@ -47,7 +52,6 @@ def _fit(query: Tensor, key: Tensor, value: Tensor) -> bool:
         and not too_many_keys(asked[-2])
         and query.is_cpu
         and query.dtype in native.TYPES
-        and not is_transformed(query, key, value)
     )
 
 
@@ -65,6 +69,7 @@ def at_once(query: Tensor, key: Tensor, value: Tensor) -> Tensor | None:
         and query.dtype == key.dtype == value.dtype
         and key.is_cpu
         and value.is_cpu
+        and kernel_obstacle(query, key, value) is None
         and _fit(query, key, value)
         and query.shape[-3] % key.shape[-3] == 0
         and native.unavailable_reason() is None
@@ -77,7 +82,7 @@ def at_once(query: Tensor, key: Tensor, value: Tensor) -> Tensor | None:
 
 
 def attend(matrix: AttentionMatrix, measures: tuple[Measure, ...], again: Again) -> Tensor:
-    """The product. `again` computes it in a way that has derivatives of every order."""
+    """The product. `again` computes its gradients in a way that has derivatives of every order."""
     inputs = _inputs(matrix, measures)
     if is_tracked(*inputs):
         return _Attend.apply(matrix, again, *inputs)  # type: ignore[no-any-return]
@@ -124,7 +129,7 @@ def _intervals(matrix: AttentionMatrix) -> Tensor | None:
 @lru_cache(maxsize=8)
 def _up_to_position(queries: int, keys: int, offset: int) -> Tensor:
     """The keys up to each query's position, int32 `[1, 1, 1, Lq, 1, 2]`."""
-    stop = torch.arange(offset + 1, offset + 1 + queries).clamp(0, keys)
+    stop = torch.arange(offset + 1, offset + 1 + queries, device="cpu").clamp(0, keys)
     bounds = torch.stack([torch.zeros_like(stop), stop], -1).to(torch.int32)
     return bounds.reshape(1, 1, 1, queries, 1, 2)
 
@@ -140,14 +145,13 @@ class _Attend(torch.autograd.Function):
         return wide.to(matrix.dtype)
 
     @staticmethod
+    @over_batches
     def backward(ctx, gradient: Tensor):
         *inputs, wide, logsumexp = ctx.saved_tensors
-        if torch.is_grad_enabled():
+        if torch.is_grad_enabled() or kernel_obstacle(gradient) is not None:
             wanted = [i for i in range(3) if ctx.needs_input_grad[2 + i]]
-            points = [inputs[i] for i in wanted]
             with autocast_off(gradient.device):
-                output = ctx.again(*inputs)
-                found = torch.autograd.grad(output, points, gradient, create_graph=True)
+                found = ctx.again(inputs, gradient, wanted)
             placed: list[Tensor | None] = [None] * 3
             for index, part in zip(wanted, found, strict=True):
                 placed[index] = part

@@ -104,7 +104,7 @@ def reason(problem: Problem, pieces: Pieces) -> str | None:
         return f"its kernels know no {type(problem.normalizer).__name__} normalizer"
     if isinstance(problem.normalizer, Entmax):
         alpha = next(iter(pieces["normalizer"]), problem.normalizer.alpha)
-        if bool((torch.as_tensor(alpha) > STEEPEST).any()):
+        if bool((torch.as_tensor(alpha, device="cpu") > STEEPEST).any()):
             return f"its kernels take alpha of Entmax up to {STEEPEST:g}"
     mask = problem.mask
     if mask is not None and not mask.stored and _intervals(problem, pieces) is None:
@@ -230,7 +230,7 @@ def _normalizer(problem: Problem, pieces: Pieces, layout: Layout) -> tuple[str, 
     elif isinstance(normalizer, Softmax):
         number = normalizer.sink
     if given is None and number is not None:
-        given = torch.tensor(float(number), dtype=torch.float64)
+        given = problem.query.new_tensor(float(number), dtype=torch.float64)
     if given is None:
         return name, None
     return name, one_batch(given, layout).squeeze(-1).to(torch.float64)
@@ -254,7 +254,9 @@ def _intervals(problem: Problem, pieces: Pieces) -> Tensor | None:
     found = problem.mask.intervals(problem.cells(_whole(layout), pieces), *pieces["mask"])
     if found is None:
         return None
-    bounds = [torch.as_tensor(bound) for interval in found for bound in interval]
+    bounds = [
+        torch.as_tensor(bound, device=problem.device) for interval in found for bound in interval
+    ]
     bounds = [of_rank(bound.clamp(0, layout.keys), len(layout.lead) + 2) for bound in bounds]
     ranges = torch.cat(torch.broadcast_tensors(*bounds), -1)  # [batch..., Hk, G, Lq, 2n]
     return one_batch(ranges, layout).unflatten(-1, (-1, 2))

@@ -12,13 +12,16 @@ import torch
 from torch import Tensor
 
 from ._autocast import autocast_off
-from ._tensors import is_hollow
+from ._batches import over_batches
+from ._tensors import is_hollow, is_jit_traced, is_traced
 
 
 def weighted_sum(weights: Tensor, value: Tensor, *, finite: bool) -> Tensor:
     """`[..., r, c] x [..., c, d] -> [..., r, d]`, where a zero weight annihilates its value."""
     if finite:
         return _matmul(weights, value)
+    if is_jit_traced():
+        return torch.ops.qkv.weighted_sum(weights, value)
     if torch.compiler.is_compiling():
         return _TracedWeightedSum.apply(weights, value)
     return _WeightedSum.apply(weights, value)
@@ -28,6 +31,8 @@ def inner_products(left: Tensor, right: Tensor, *, finite: bool) -> Tensor:
     """`[..., r, d] x [..., c, d] -> [..., r, c]`, with a derivative in which zeros annihilate."""
     if finite:
         return _matmul(left, right.mT)
+    if is_jit_traced():
+        return torch.ops.qkv.inner_products(left, right)
     if torch.compiler.is_compiling():
         return _TracedInnerProducts.apply(left, right)
     return _InnerProducts.apply(left, right)
@@ -59,18 +64,53 @@ def _annihilating_matmul(weights: Tensor, value: Tensor) -> Tensor:
 
 
 @torch.library.custom_op("qkv::weighted_sum", mutates_args=())
-def _traced_weighted_sum(weights: Tensor, value: Tensor) -> Tensor:
+def _weighted_sum(weights: Tensor, value: Tensor) -> Tensor:
     return _annihilating_matmul(weights, value)
 
 
-@_traced_weighted_sum.register_fake
+@_weighted_sum.register_fake
 def _(weights: Tensor, value: Tensor) -> Tensor:
     return _matmul(weights, value)
 
 
-@_traced_weighted_sum.register_vmap
+@_weighted_sum.register_vmap
 def _(info, in_dims, weights: Tensor, value: Tensor):
     return _bilinear_vmap(torch.ops.qkv.weighted_sum, in_dims, weights, value)
+
+
+@torch.library.custom_op("qkv::inner_products", mutates_args=())
+def _inner_products(left: Tensor, right: Tensor) -> Tensor:
+    return _matmul(left, right.mT)
+
+
+@_inner_products.register_fake
+def _(left: Tensor, right: Tensor) -> Tensor:
+    return _matmul(left, right.mT)
+
+
+def _save(ctx, inputs, output):
+    ctx.save_for_backward(*inputs)
+
+
+def _weighted_sum_backward(ctx, gradient: Tensor):
+    weights, value = ctx.saved_tensors
+    with autocast_off(value.device):
+        for_weights = inner_products(gradient, value, finite=False)
+        for_value = weighted_sum(weights.mT, gradient, finite=False)
+    return _summed(for_weights, weights), _summed(for_value, value)
+
+
+def _inner_products_backward(ctx, gradient: Tensor):
+    left, right = ctx.saved_tensors
+    with autocast_off(right.device):
+        for_left = weighted_sum(gradient, right, finite=False)
+        for_right = weighted_sum(gradient.mT, left, finite=False)
+    return _summed(for_left, left), _summed(for_right, right)
+
+
+# For `torch.jit.trace`, which knows no Function.
+_weighted_sum.register_autograd(over_batches(_weighted_sum_backward), setup_context=_save)
+_inner_products.register_autograd(over_batches(_inner_products_backward), setup_context=_save)
 
 
 class _TracedWeightedSum(torch.autograd.Function):
@@ -78,21 +118,17 @@ class _TracedWeightedSum(torch.autograd.Function):
 
     @staticmethod
     def forward(weights: Tensor, value: Tensor) -> Tensor:
-        if torch.compiler.is_compiling():
+        if is_traced():  # which products are needed depends on the values
             return torch.ops.qkv.weighted_sum(weights, value)
         return _annihilating_matmul(weights, value)
 
     @staticmethod
     def setup_context(ctx, inputs, output):
-        ctx.save_for_backward(*inputs)
+        _save(ctx, inputs, output)
 
     @staticmethod
     def backward(ctx, gradient: Tensor):
-        weights, value = ctx.saved_tensors
-        with autocast_off(value.device):
-            for_weights = inner_products(gradient, value, finite=False)
-            for_value = weighted_sum(weights.mT, gradient, finite=False)
-        return _summed(for_weights, weights), _summed(for_value, value)
+        return _weighted_sum_backward(ctx, gradient)
 
 
 class _TracedInnerProducts(torch.autograd.Function):
@@ -104,15 +140,11 @@ class _TracedInnerProducts(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx, inputs, output):
-        ctx.save_for_backward(*inputs)
+        _save(ctx, inputs, output)
 
     @staticmethod
     def backward(ctx, gradient: Tensor):
-        left, right = ctx.saved_tensors
-        with autocast_off(right.device):
-            for_left = weighted_sum(gradient, right, finite=False)
-            for_right = weighted_sum(gradient.mT, left, finite=False)
-        return _summed(for_left, left), _summed(for_right, right)
+        return _inner_products_backward(ctx, gradient)
 
 
 def _summed(gradient: Tensor, like: Tensor) -> Tensor:
@@ -142,13 +174,17 @@ def _bilinear_vmap(function, in_dims, left, right):
     return function(prepared(left, in_dims[0]), prepared(right, in_dims[1])), 0
 
 
+def _save_for_both(ctx, inputs, output):
+    ctx.save_for_backward(*inputs)
+    ctx.save_for_forward(*inputs)
+
+
 class _WeightedSum(_TracedWeightedSum):
-    @staticmethod
-    def setup_context(ctx, inputs, output):
-        ctx.save_for_backward(*inputs)
-        ctx.save_for_forward(*inputs)
+    setup_context = staticmethod(_save_for_both)
+    backward = staticmethod(over_batches(_weighted_sum_backward))
 
     @staticmethod
+    @over_batches
     def jvp(ctx, weights_tangent, value_tangent):
         return _bilinear_jvp(weighted_sum, ctx, weights_tangent, value_tangent)
 
@@ -158,12 +194,11 @@ class _WeightedSum(_TracedWeightedSum):
 
 
 class _InnerProducts(_TracedInnerProducts):
-    @staticmethod
-    def setup_context(ctx, inputs, output):
-        ctx.save_for_backward(*inputs)
-        ctx.save_for_forward(*inputs)
+    setup_context = staticmethod(_save_for_both)
+    backward = staticmethod(over_batches(_inner_products_backward))
 
     @staticmethod
+    @over_batches
     def jvp(ctx, left_tangent, right_tangent):
         return _bilinear_jvp(inner_products, ctx, left_tangent, right_tangent)
 

@@ -12,8 +12,16 @@ from torch import Tensor
 from . import _dispatch
 from ._autocast import autocast_off
 from ._cells import Cells
+from ._errors import UnsupportedError
 from ._problem import Problem, build
-from ._tensors import accumulation_dtype, check_integers, holds_integers, integer, is_tensor
+from ._tensors import (
+    accumulation_dtype,
+    check_integers,
+    holds_integers,
+    integer,
+    is_concrete,
+    is_tensor,
+)
 from ._tiling import Axes, Block
 from .measures.cells import Columns
 from .scores.base import Tile
@@ -117,6 +125,11 @@ def indices(index: Any, size: int, what: str, device: torch.device) -> tuple[Ten
     if isinstance(index, slice):
         return torch.arange(*index.indices(size), device=device), False
     if is_tensor(index) and index.dtype == torch.bool and index.shape == (size,):
+        if not is_concrete(index):
+            raise UnsupportedError(
+                f"A[..., rows, cols]: {what} must not be a bool tensor where a program is traced, "
+                "for how many it chooses depends on its values; give an index tensor"
+            )
         return index.nonzero().flatten().to(device), False
     single = not isinstance(index, (list, range)) and (not is_tensor(index) or index.ndim == 0)
     if not is_tensor(index):
@@ -129,7 +142,7 @@ def indices(index: Any, size: int, what: str, device: torch.device) -> tuple[Ten
             f"got {index.dtype} of shape {list(index.shape)}"
         )
     positions = index.reshape(-1).to(device, torch.int64)
-    if positions.numel() and not bool(((positions >= -size) & (positions < size)).all()):
+    if is_concrete(positions) and not bool(((positions >= -size) & (positions < size)).all()):
         raise _outside(positions.tolist(), size, what)
     return torch.where(positions < 0, positions + size, positions), single
 

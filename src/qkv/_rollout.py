@@ -8,10 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ._jit import with_plain_sizes
 from ._matrix import AttentionMatrix
 from ._region import indices
 
 
+@with_plain_sizes
 def rollout(matrices: Sequence[AttentionMatrix], rows: Any, residual: float = 0.5) -> Tensor:
     """Rows of the product of all layers' matrices, without building any of them.
 

@@ -8,10 +8,19 @@ from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor
-from torch._C import _get_dispatch_mode, _TorchDispatchModeKey
+from torch._C import (
+    _get_dispatch_mode,
+    _get_function_stack_at,
+    _is_tracing,
+    _len_torch_dispatch_stack,
+    _len_torch_function_stack,
+    _TorchDispatchModeKey,
+)
 from torch._C._functorch import is_functorch_wrapped_tensor, peek_interpreter_stack
+from torch._ops import _get_dispatch_mode_pre_dispatch
 from torch._subclasses.fake_tensor import is_fake
 from torch.autograd import forward_ad
+from torch.utils._device import DeviceContext
 
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 INTEGERS = (
@@ -26,8 +35,9 @@ INTEGERS = (
     torch.int64,
 )
 
-_FAKE_MODE = _TorchDispatchModeKey.FAKE
+_FAKE, _PROXY = _TorchDispatchModeKey.FAKE, _TorchDispatchModeKey.PROXY
 _OF_ITS_OWN = Tensor.__torch_dispatch__  # pyright: ignore[reportAttributeAccessIssue]
+_ORDINARY = (Tensor, torch.nn.Parameter)
 
 
 def is_hollow(tensor: Tensor) -> bool:
@@ -35,16 +45,43 @@ def is_hollow(tensor: Tensor) -> bool:
     return tensor.is_meta or is_fake(tensor)
 
 
+def is_jit_traced() -> bool:
+    """Whether `torch.jit.trace` is at work."""
+    return not torch.compiler.is_compiling() and _is_tracing()
+
+
+def is_traced() -> bool:
+    """Whether a program is being made of torch's operations, to be run with other numbers: by the
+    compiler, `torch.jit.trace` or `make_fx`; or whether numbers are left out altogether, as where
+    tensors are fake."""
+    if torch.compiler.is_compiling() or _is_tracing():
+        return True
+    if _len_torch_dispatch_stack() and (_get_dispatch_mode(_PROXY) or _get_dispatch_mode(_FAKE)):
+        return True
+    # In its early stage make_fx works by a function mode.
+    return _len_torch_function_stack() > 0 and _get_dispatch_mode_pre_dispatch(_PROXY) is not None
+
+
+def is_recorded() -> bool:
+    """Whether a tracer or another mode is told of every operation of torch: it does not see what
+    kernels of our own write. A default device is a mode too, which only says where tensors are
+    made."""
+    if torch.compiler.is_compiling() or _is_tracing() or _len_torch_dispatch_stack():
+        return True
+    modes = (_get_function_stack_at(place) for place in range(_len_torch_function_stack()))
+    return any(type(mode) is not DeviceContext for mode in modes)
+
+
 def is_concrete(*tensors: Tensor) -> bool:
-    """Whether values may be read: not while compiling, not under a `torch.func` transform, not on
-    the meta device, not of what stands for tensors elsewhere (fake and distributed ones)."""
-    if torch.compiler.is_compiling() or _get_dispatch_mode(_FAKE_MODE) is not None:
+    """Whether values may be read: not where a program is traced, not under a `torch.func`
+    transform, not on the meta device, not of what stands for tensors elsewhere (fake and
+    distributed ones)."""
+    if is_traced():
         return False
     for tensor in tensors:
         if tensor.is_meta or is_functorch_wrapped_tensor(tensor):
             return False
-        handles = type(tensor).__torch_dispatch__  # pyright: ignore[reportAttributeAccessIssue]
-        if handles is not _OF_ITS_OWN:
+        if type(tensor) not in _ORDINARY and type(tensor).__torch_dispatch__ is not _OF_ITS_OWN:  # pyright: ignore
             return False
     return True
 
@@ -55,11 +92,21 @@ def inside_transform() -> bool:
     return peek_interpreter_stack() is not None
 
 
-def is_transformed(*tensors: Tensor) -> bool:
-    """Whether a `torch.func` transform, forward-mode AD or the compiler is at work on them."""
-    if not is_concrete(*tensors):
-        return True
-    return forward_ad._current_level >= 0
+def kernel_obstacle(*tensors: Tensor) -> str | None:
+    """Why kernels that torch does not know cannot be given the memory of these, or None."""
+    if is_recorded():
+        return "operations of torch are being traced or recorded, and its kernels are none"
+    if not is_concrete(*tensors) or peek_interpreter_stack() is not None or is_dual(*tensors):
+        return "its kernels have first derivatives alone, and transforms may ask for others"
+    return None
+
+
+def is_dual(*tensors: Tensor) -> bool:
+    """Whether forward-mode AD follows one of them. Its level is one for all threads, so where
+    there is one the tensors themselves are asked."""
+    if forward_ad._current_level < 0:
+        return False
+    return any(torch._VF._unpack_dual(tensor, level=0)[1] is not None for tensor in tensors)  # pyright: ignore
 
 
 def is_tracked(*tensors: Tensor) -> bool:

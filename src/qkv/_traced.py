@@ -1,4 +1,5 @@
-"""Plain softmax attention while `torch.compile` or `torch.export` traces.
+"""Plain softmax attention where a program is traced: by `torch.compile`, `torch.export`, `make_fx`
+or `torch.jit.trace`.
 
 The eager engine itself is one opaque operator there: it keeps its checks for values that are not
 finite, which depend on data and cannot be traced. Its backward is a second operator.
@@ -13,8 +14,9 @@ import torch
 from torch import Tensor
 
 from ._autocast import autocast_off
+from ._batches import over_batches
 from ._plain import is_plain
-from ._tensors import inside_transform
+from ._tensors import inside_transform, is_dual, is_traced
 from .impl import native, sdpa, tiled
 from .masks.causal import Causal
 from .measures.product import Product
@@ -27,12 +29,13 @@ if TYPE_CHECKING:
 
 def serves(matrix: AttentionMatrix, measures: tuple[Measure, ...]) -> bool:
     """Whether this request is traced as one operator."""
-    return (
-        torch.compiler.is_compiling()
-        and not inside_transform()
-        and matrix.impl in ("auto", "torch")
-        and is_plain(matrix, measures)
-    )
+    if not (is_traced() and matrix.impl in ("auto", "torch") and is_plain(matrix, measures)):
+        return False
+    if inside_transform():
+        return False
+    (product,) = measures
+    assert isinstance(product, Product)
+    return torch.compiler.is_compiling() or not is_dual(matrix.query, matrix.key, product.value)
 
 
 def attend(matrix: AttentionMatrix, measures: tuple[Measure, ...]) -> Tensor:
@@ -42,22 +45,7 @@ def attend(matrix: AttentionMatrix, measures: tuple[Measure, ...]) -> Tensor:
     assert isinstance(product, Product)
     scale = matrix.score.factor(matrix.query.shape[-1])
     arguments = (scale, matrix.mask is not None, matrix.offset or 0, matrix.memory)
-    return _Traced.apply(matrix.query, matrix.key, product.value, *arguments)
-
-
-class _Traced(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, query, key, value, *arguments):
-        ctx.save_for_backward(query, key, value)
-        ctx.arguments = arguments
-        return torch.ops.qkv.attend(query, key, value, *arguments)
-
-    @staticmethod
-    def backward(ctx, gradient):
-        inputs = ctx.saved_tensors
-        with autocast_off(gradient.device):
-            gradients = torch.ops.qkv.attend_backward(gradient, *inputs, *ctx.arguments)
-        return (*gradients, None, None, None, None)
+    return torch.ops.qkv.attend(matrix.query, matrix.key, product.value, *arguments)
 
 
 def _matrix(
@@ -115,3 +103,19 @@ def _attend_backward(
 @_attend_backward.register_fake
 def _(gradient, query, key, value, scale, causal, offset, memory):
     return tuple(tensor.new_empty(tensor.shape) for tensor in (query, key, value))
+
+
+def _save(ctx, inputs, output):
+    *tensors, scale, causal, offset, memory = inputs
+    ctx.save_for_backward(*tensors)
+    ctx.arguments = scale, causal, offset, memory
+
+
+@over_batches
+def _backward(ctx, gradient: Tensor):
+    with autocast_off(gradient.device):
+        gradients = torch.ops.qkv.attend_backward(gradient, *ctx.saved_tensors, *ctx.arguments)
+    return (*gradients, None, None, None, None)
+
+
+_attend.register_autograd(_backward, setup_context=_save)

@@ -16,12 +16,13 @@ from torch import Tensor
 
 from .. import _native_measures, _native_plain, _native_request, native
 from .._autocast import autocast_off
+from .._batches import over_batches
 from .._layout import Layout
 from .._native_request import Asked, Pieces
 from .._problem import Problem, build, named_pieces
 from .._stage import Lifted
 from .._sweep import block_map, finished, outputs_of, parts_of, tensors_of
-from .._tensors import is_tracked, is_transformed
+from .._tensors import is_tracked, kernel_obstacle
 from ..measures.base import Measure
 from ..measures.product import Product
 from ..native.request import Bias
@@ -57,8 +58,9 @@ def request_reason(matrix: AttentionMatrix, measures: tuple[Measure, ...]) -> st
         return f"its kernels take up to {_native_request.MOST_KEYS:,} keys"
     call = _Call(problem, measures, parts_of(problem, measures), matrix.dtype)
     tensors = tensors_of(call.parts)
-    if is_transformed(*tensors):
-        return "its kernels have first derivatives alone, and transforms may ask for others"
+    obstacle = kernel_obstacle(*tensors)
+    if obstacle is not None:
+        return obstacle
     pieces = call.pieces(tensors)
     return _native_request.reason(problem, pieces) or _native_measures.reason(measures, pieces)
 
@@ -78,11 +80,17 @@ def run_plain(matrix: AttentionMatrix, measures: tuple[Measure, ...]) -> list[An
     return None
 
 
-def _differentiable(matrix: AttentionMatrix):
-    """The product with derivatives of every order."""
+def _differentiable(matrix: AttentionMatrix) -> _native_plain.Again:
+    """The gradients of the product by the map over blocks."""
 
-    def again(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        return run(replace(matrix, query=query, key=key), (Product(value),))[0]
+    def again(inputs: Sequence[Tensor], gradient: Tensor, wanted: list[int]) -> list[Tensor]:
+        query, key, value = inputs
+        call, tensors = _call(replace(matrix, query=query, key=key), (Product(value),))
+        places = (0, 1, len(tensors) - 1)
+        seeds = call.placed((gradient,))
+        found = call.again(tensors, seeds, [places[index] for index in wanted])
+        pairs = zip(wanted, found, strict=True)
+        return [part.reshape(inputs[index].shape) for index, part in pairs]
 
     return again
 
@@ -145,9 +153,9 @@ class _Call:
         asked = self.asked(detached)
         if _is_product(self.measures):
             kept = _product(asked)
-            return self._placed(kept[:1]), kept
+            return self.placed(kept[:1]), kept
         found = _native_measures.sweep(asked, self.measures, self.pieces(detached), self.layout)
-        return self._placed(found), ()
+        return self.placed(found), ()
 
     def backward(
         self,
@@ -191,7 +199,7 @@ class _Call:
     def pieces(self, tensors: tuple[Tensor, ...] | list[Tensor]) -> Pieces:
         return named_pieces(self.parts, tuple(tensors))
 
-    def _placed(self, found: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    def placed(self, found: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Results in the shapes and types that the measures expect."""
         pairs = zip(found, outputs_of(self.problem, self.measures, self.dtype), strict=True)
         return tuple(result.reshape(out.shape).to(out.dtype) for result, out in pairs)
@@ -214,6 +222,7 @@ class _Kernel(torch.autograd.Function):
         return results
 
     @staticmethod
+    @over_batches
     def backward(ctx, *gradients: Tensor | None):
         call: _Call = ctx.call
         saved = ctx.saved_tensors  # a checkpoint hands them out once
@@ -222,9 +231,11 @@ class _Kernel(torch.autograd.Function):
         placed: list[Tensor | None] = [None] * ctx.count
         if all(gradient is None for gradient in gradients):
             return None, *placed
+        first = gradients[0]
+        later = torch.is_grad_enabled() or not kept or first is None
         with autocast_off(tensors[0].device):
-            if kept and gradients[0] is not None and not torch.is_grad_enabled():
-                found = call.backward(tensors, kept, gradients[0], wanted)
+            if not later and kernel_obstacle(first) is None:
+                found = call.backward(tensors, kept, first, wanted)
             else:
                 found = call.again(tensors, gradients, wanted)
         for index, gradient in zip(wanted, found, strict=True):

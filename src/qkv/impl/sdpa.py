@@ -15,9 +15,17 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .._autocast import autocast_off
+from .._batches import over_batches
 from .._problem import layout_of
 from .._stage import Stage
-from .._tensors import is_tracked, is_transformed, sums_are_finite
+from .._tensors import (
+    inside_transform,
+    is_concrete,
+    is_dual,
+    is_traced,
+    is_tracked,
+    sums_are_finite,
+)
 from ..biases.tensor import TensorBias
 from ..masks.causal import Causal
 from ..masks.dense import Dense
@@ -53,9 +61,21 @@ def unsupported_reason(matrix: AttentionMatrix, measures: tuple[Measure, ...]) -
     reason = _mask_reason(matrix) or _shapes_reason(matrix.query, matrix.key, value)
     if reason is None:
         _check_shapes(matrix, measures[0])
-    if reason is None and is_transformed(matrix.query, matrix.key, value):
+    return reason or _state_reason(matrix, value)
+
+
+def _state_reason(matrix: AttentionMatrix, value: Tensor) -> str | None:
+    mask, tensors = matrix.mask, [matrix.query, matrix.key, value]
+    tensors += [bias.values for bias in matrix.bias if isinstance(bias, TensorBias)]
+    tensors += [mask.lengths] if isinstance(mask, Padding) else []
+    tensors += [mask.allowed] if isinstance(mask, Dense) else []
+    if is_traced():
+        return "its result is checked for values that are not finite, which cannot be traced"
+    if inside_transform() or is_dual(*tensors):
         return "its fused kernels have no second derivative, which transforms may ask for"
-    return reason
+    if not is_concrete(*tensors):
+        return "its result is checked for values that are not finite, and here are none to read"
+    return None
 
 
 def _mask_reason(matrix: AttentionMatrix) -> str | None:
@@ -188,10 +208,11 @@ class _Fused(torch.autograd.Function):
         return output.detach()
 
     @staticmethod
+    @over_batches
     def backward(ctx, gradient: Tensor):
         wanted = [i for i in range(3) if ctx.needs_input_grad[3 + i]]
         found = None
-        if not torch.is_grad_enabled():
+        if not torch.is_grad_enabled() and is_concrete(gradient):
             copies = [ctx.copies[i] for i in wanted]
             with autocast_off(gradient.device):
                 found = torch.autograd.grad(ctx.output, copies, gradient, retain_graph=True)

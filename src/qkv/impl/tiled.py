@@ -15,6 +15,7 @@ from .. import _strip
 from .._autocast import must_recompute
 from .._problem import Problem, build
 from .._sweep import block_map, bytes_per_cell, finished, parts_of, tensors_of
+from .._tensors import is_jit_traced
 from ..measures.base import Measure
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def run(matrix: AttentionMatrix, measures: tuple[Measure, ...]) -> list[Any]:
     for measure in measures:
         measure.check(problem)
     small = at_once(problem, measures) and not must_recompute(matrix.dtype)
-    if not small and not torch.compiler.is_compiling():
+    if not small and not torch.compiler.is_compiling() and not is_jit_traced():
         problem = build(matrix, measures, capture=True)
     parts = parts_of(problem, measures)
     blocks, tensors = block_map(problem, measures, matrix.dtype, parts), tensors_of(parts)

@@ -36,7 +36,7 @@ def bits(visible: Tensor) -> Tensor:
     """A mask, bool `[batch, Hk, G, Lq, Lk]` with 1 where it is shared (not over keys), as bits:
     uint8 `[batch, Hk, G, Lq, ceil(Lk / 8)]`, key j in bit `j % 8` of byte `j // 8`."""
     padded = torch.nn.functional.pad(visible, (0, -visible.shape[-1] % 8)).unflatten(-1, (-1, 8))
-    weight = 2 ** torch.arange(8, dtype=torch.uint8)
+    weight = 2 ** torch.arange(8, dtype=torch.uint8, device=visible.device)
     return (padded * weight).sum(-1, dtype=torch.uint8)
 
 

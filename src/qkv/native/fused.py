@@ -51,7 +51,7 @@ def forward(
     """
     lead = lead_of("forward", query, key, value, intervals)
     output = query.new_empty(*lead, value.shape[-1], dtype=accumulation_dtype(query.dtype))
-    logsumexp = torch.empty(lead, dtype=torch.float64)
+    logsumexp = query.new_empty(lead, dtype=torch.float64)
     if 0 in (*lead, key.shape[-2]):
         return output.zero_(), logsumexp.fill_(-torch.inf)
     asked = request_of(lead, query, key, value, scale, intervals)
@@ -89,7 +89,7 @@ def plain_forward(
     """
     lead = query.shape[:-1]
     output = query.new_empty(*lead, value.shape[-1], dtype=accumulation_dtype(query.dtype))
-    logsumexp = torch.empty(lead, dtype=torch.float64) if with_logsumexp else None
+    logsumexp = query.new_empty(lead, dtype=torch.float64) if with_logsumexp else None
 
     def run(value: Tensor) -> bool:
         return kernels().plain_forward(

@@ -141,4 +141,4 @@ def _bounds(intervals: Tensor, keys: int) -> Tensor:
 @lru_cache(maxsize=64)
 def every_key(keys: int) -> Tensor:
     """Intervals of queries that see all keys."""
-    return torch.tensor([0, keys], dtype=torch.int32).reshape(1, 1, 1, 1, 1, 2)
+    return torch.tensor([0, keys], dtype=torch.int32, device="cpu").reshape(1, 1, 1, 1, 1, 2)

@@ -64,7 +64,7 @@ def strip_forward(
     output = query.new_empty(*lead, value.shape[-1], dtype=accumulation_dtype(query.dtype))
     logsumexp = None
     if stages.normalizer == "softmax":
-        logsumexp = torch.full(lead, -torch.inf, dtype=torch.float64)
+        logsumexp = query.new_full(lead, -torch.inf, dtype=torch.float64)
     if 0 in (*lead, key.shape[-2]):
         return output.zero_(), logsumexp
     asked = _staged("strip_forward", lead, query, key, value, scale, stages)
@@ -108,7 +108,7 @@ def strip_backward(
     check_saved("strip_backward", "output_gradient", output_gradient, wide, query.dtype)
     of_weight = None if stages.additive_weight is None else torch.zeros_like(stages.additive_weight)
     of_parameter = (
-        None if stages.parameter is None else torch.zeros(*lead[:3], 1, dtype=torch.float64)
+        None if stages.parameter is None else query.new_zeros(*lead[:3], 1, dtype=torch.float64)
     )
     if 0 in (*lead, key.shape[-2]):
         gradients = torch.zeros_like(query), torch.zeros_like(key), torch.zeros_like(value)

@@ -77,30 +77,31 @@ def _room(asked: Request, wanted: Wanted) -> Found:
     lead, heads, keys = asked.lead, asked.lead[:3], asked.key.shape[-2]
     storage = TYPES[asked.type]
     number = accumulation_dtype(storage)
+    empty = asked.query.new_empty  # where the query is, whatever the default device
     found = Found()
     if wanted.logsumexp:
-        found.logsumexp = torch.empty(lead, dtype=torch.float64)
+        found.logsumexp = empty(lead, dtype=torch.float64)
     if wanted.entropy:
-        found.entropy = torch.empty(lead, dtype=number)
+        found.entropy = empty(lead, dtype=number)
     if wanted.distance:
-        found.distance = torch.empty(lead, dtype=number)
+        found.distance = empty(lead, dtype=number)
     if wanted.support:
-        found.support = torch.empty(lead, dtype=torch.int64)
+        found.support = empty(lead, dtype=torch.int64)
     if wanted.mass:
-        found.mass = torch.empty(*heads, keys, dtype=number)
+        found.mass = empty(*heads, keys, dtype=number)
     if wanted.top:
-        found.top_weights = torch.empty(*lead, wanted.top, dtype=number)
-        found.top_keys = torch.empty(*lead, wanted.top, dtype=torch.int64)
+        found.top_weights = empty(*lead, wanted.top, dtype=number)
+        found.top_keys = empty(*lead, wanted.top, dtype=torch.int64)
     if wanted.pool is not None:
         rows, columns, how = wanted.pool
-        found.pool = torch.empty(*heads, rows, columns, dtype=number)
+        found.pool = empty(*heads, rows, columns, dtype=number)
         found.pool_maximum = how == "max"
     if wanted.columns is not None:
         found.chosen = wanted.columns.to(torch.int64).contiguous()
-        found.chosen_weights = torch.empty(*lead, found.chosen.numel(), dtype=storage)
+        found.chosen_weights = empty(*lead, found.chosen.numel(), dtype=storage)
     if wanted.collected is not None:
         found.collected_from = dense(wanted.collected)
-        found.collected = torch.empty(*heads, keys, wanted.collected.shape[-1], dtype=storage)
+        found.collected = empty(*heads, keys, wanted.collected.shape[-1], dtype=storage)
     return found
 
 
