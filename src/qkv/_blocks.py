@@ -212,6 +212,8 @@ class _Differentiable(torch.autograd.Function):
         moved = [i for i, tangent in enumerate(tangents) if tangent is not None]
         followed = [o for o, out in enumerate(blocks.outputs) if out.differentiable]
         result: list[Tensor | None] = [None] * len(blocks.outputs)
+        if not followed:
+            return tuple(result)
         with autocast_off(tensors[0].device):
             pushed = blocks.pushforward(moved, followed)(*tensors, *(tangents[i] for i in moved))
         for index, tangent in zip(followed, pushed, strict=True):

@@ -17,6 +17,7 @@ from torch import Tensor
 from .. import _native_measures, _native_plain, _native_request, native
 from .._autocast import autocast_off
 from .._batches import over_batches
+from .._blocks import Output
 from .._layout import Layout
 from .._native_request import Asked, Pieces
 from .._problem import Problem, build, named_pieces
@@ -201,8 +202,12 @@ class _Call:
 
     def placed(self, found: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Results in the shapes and types that the measures expect."""
-        pairs = zip(found, outputs_of(self.problem, self.measures, self.dtype), strict=True)
+        pairs = zip(found, self.outputs, strict=True)
         return tuple(result.reshape(out.shape).to(out.dtype) for result, out in pairs)
+
+    @property
+    def outputs(self) -> tuple[Output, ...]:
+        return outputs_of(self.problem, self.measures, self.dtype)
 
     @property
     def layout(self) -> Layout:
@@ -218,7 +223,8 @@ class _Kernel(torch.autograd.Function):
         ctx.call, ctx.count = call, len(tensors)
         ctx.save_for_backward(*tensors, *kept)
         ctx.set_materialize_grads(False)
-        ctx.mark_non_differentiable(*(r for r in results if not r.is_floating_point()))
+        pairs = zip(results, call.outputs, strict=True)
+        ctx.mark_non_differentiable(*(r for r, out in pairs if not out.differentiable))
         return results
 
     @staticmethod
