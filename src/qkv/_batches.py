@@ -41,7 +41,7 @@ def over_batches(derivative: _Derivative) -> _Derivative:
             return tuple(part for part in shape if part is not None)
 
         # Each tensor is batched, so the size that a batch would be expanded to does not matter.
-        batches = (torch._remove_batch_dim(given[place], level, -1, 0) for place in places)
+        batches = (torch._remove_batch_dim(given[place], level, -1, 0) for place in places)  # pyright: ignore
         found = iter(torch.vmap(of_one)(*batches))
         assert shape is not None
         placed = (None if p is None else torch._add_batch_dim(next(found), 0, level) for p in shape)

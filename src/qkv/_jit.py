@@ -12,7 +12,7 @@ from functools import wraps
 from typing import Any, TypeVar
 
 from torch import Tensor
-from torch._C import _get_tracing_state, _set_tracing_state
+from torch._C import _get_tracing_state, _set_tracing_state  # pyright: ignore
 from torch.overrides import TorchFunctionMode
 
 from ._tensors import is_jit_traced

@@ -238,9 +238,9 @@ class _Kernel(torch.autograd.Function):
         if all(gradient is None for gradient in gradients):
             return None, *placed
         first = gradients[0]
-        later = torch.is_grad_enabled() or not kept or first is None
+        by_kernels = bool(kept) and not torch.is_grad_enabled()
         with autocast_off(tensors[0].device):
-            if not later and kernel_obstacle(first) is None:
+            if by_kernels and first is not None and kernel_obstacle(first) is None:
                 found = call.backward(tensors, kept, first, wanted)
             else:
                 found = call.again(tensors, gradients, wanted)
