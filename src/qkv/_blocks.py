@@ -21,7 +21,14 @@ from torch.utils.checkpoint import checkpoint
 from ._autocast import autocast_off
 from ._batches import over_batches
 from ._errors import UnsupportedError
-from ._tensors import accumulation_dtype, inside_transform, is_concrete, is_jit_traced
+from ._tensors import (
+    accumulation_dtype,
+    inside_transform,
+    is_concrete,
+    is_dual,
+    is_jit_traced,
+    is_traced,
+)
 from ._tiling import Axes, Block, Tiling
 
 # How much more room a block needs when it is also differentiated.
@@ -78,6 +85,8 @@ class BlockMap:
 
         While `torch.compile` traces, the blocks are checkpointed instead: the compiler then
         recomputes them in its own backward. `torch.jit.trace` sees every block's operations.
+        `torch.func.linearize` keeps all that it records, and loses what is added in its place:
+        it is given one block.
         """
         if torch.compiler.is_compiling():
             if inside_transform():
@@ -88,6 +97,8 @@ class BlockMap:
             return self.run(tensors, checkpointed=True)
         if is_jit_traced():
             return self.run(tensors)
+        if is_traced() and is_dual(*tensors):
+            return self.at_once(*tensors)
         return _Differentiable.apply(self, *tensors)
 
     def run(self, tensors: tuple[Tensor, ...], checkpointed: bool = False) -> tuple[Tensor, ...]:

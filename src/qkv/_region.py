@@ -160,7 +160,7 @@ def _tensor_of(entries: Iterable[Any], size: int, what: str) -> Tensor:
         numbers.append(number)
     if not all(-size <= number < size for number in numbers):
         raise _outside(numbers, size, what)
-    return torch.tensor(numbers, dtype=torch.int64)
+    return torch.tensor(numbers, dtype=torch.int64, device="cpu")
 
 
 def _outside(numbers: list[int], size: int, what: str) -> IndexError:

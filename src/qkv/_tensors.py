@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 from torch._C import (
     _get_dispatch_mode,
-    _get_function_stack_at,
     _is_tracing,
     _len_torch_dispatch_stack,
     _len_torch_function_stack,
@@ -20,7 +19,6 @@ from torch._C._functorch import is_functorch_wrapped_tensor, peek_interpreter_st
 from torch._ops import _get_dispatch_mode_pre_dispatch
 from torch._subclasses.fake_tensor import is_fake
 from torch.autograd import forward_ad
-from torch.utils._device import DeviceContext
 
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 INTEGERS = (
@@ -63,13 +61,10 @@ def is_traced() -> bool:
 
 
 def is_recorded() -> bool:
-    """Whether a tracer or another mode is told of every operation of torch: it does not see what
-    kernels of our own write. A default device is a mode too, which only says where tensors are
-    made."""
-    if torch.compiler.is_compiling() or _is_tracing() or _len_torch_dispatch_stack():
-        return True
-    modes = (_get_function_stack_at(place) for place in range(_len_torch_function_stack()))
-    return any(type(mode) is not DeviceContext for mode in modes)
+    """Whether a tracer or another dispatch mode is told of every operation of torch: it does not
+    see what kernels of our own write. Function modes, as a default device is one, are told of calls
+    and make no programs of them."""
+    return is_traced() or _len_torch_dispatch_stack() > 0
 
 
 def is_concrete(*tensors: Tensor) -> bool:
