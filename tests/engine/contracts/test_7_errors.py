@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from stage_errors import STAGE_CASES
+from torch.fx.experimental.proxy_tensor import make_fx
 
 import qkv
 from qkv import attention
@@ -205,6 +206,12 @@ CASES: list[tuple[Callable[[], object], type[Exception], str]] = [
         lambda: matrix()[..., 0, torch.ones(2)],
         TypeError,
         "A[..., rows, cols]: cols must be a vector of integers; got torch.float32 of shape [2]",
+    ),
+    (
+        lambda: make_fx(lambda chosen: matrix()[..., chosen, 0])(torch.ones(3, dtype=torch.bool)),
+        qkv.UnsupportedError,
+        "A[..., rows, cols]: rows must not be a bool tensor where a program is traced, for how "
+        "many it chooses depends on its values; give an index tensor",
     ),
     (
         lambda: matrix()[..., 3, 0],
