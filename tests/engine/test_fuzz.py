@@ -254,4 +254,4 @@ def test_a_missing_package_is_named(missing, monkeypatch, capsys) -> None:
     assert fuzz.main([]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1
-    assert f"{missing.partition('.')[0]} is needed here and not installed; pip install" in error
+    assert f"{missing.partition('.')[0]} is needed here and missing: pip install" in error

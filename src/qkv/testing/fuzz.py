@@ -24,6 +24,7 @@ from typing import Any
 import torch
 
 from .._errors import UnsupportedError
+from ..tasks.optional import needed
 from .report import Case, Display, Mismatch, Report
 from .reproduction import reproduction
 from .requests import Request, assert_honoured, truths
@@ -173,7 +174,7 @@ def main(arguments: list[str] | None = None) -> int:
     heading = f"qkv.testing.fuzz --seed {seed} --processes {options.processes}"
     seconds = 60 * options.minutes
     try:
-        _check_hypothesis()
+        needed("hypothesis")
         display = Display(seconds)
         report = Report(heading, options.out)
     except (ImportError, OSError) as error:
@@ -184,14 +185,6 @@ def main(arguments: list[str] | None = None) -> int:
         Fuzzer(seed, options.processes).run(seconds, report, display)
     display.tables(report)
     return 1 if report.mismatches else 0
-
-
-def _check_hypothesis() -> None:
-    try:
-        import hypothesis  # noqa: F401
-    except ModuleNotFoundError as error:
-        text = "hypothesis is needed here and not installed; pip install hypothesis"
-        raise ImportError(text) from error
 
 
 def _parser() -> ArgumentParser:
