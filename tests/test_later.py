@@ -37,3 +37,20 @@ def test_every_public_name_is_there_and_no_other(package):
 
 def test_type_checkers_are_told_that_it_is_typed():
     assert files("qkv").joinpath("py.typed").is_file()
+
+
+def test_the_compiler_is_imported_by_who_compiles():
+    program = """
+import sys, torch
+before = "torch._dynamo" in sys.modules
+import qkv, qkv.nn, qkv.models
+x = torch.randn(1, 2, 4, 8, requires_grad=True)
+for normalizer in (qkv.Softmax(), qkv.Entmax15()):
+    matrix = qkv.attention(x, x, mask=qkv.Causal(), normalizer=normalizer)
+    (matrix @ x).sum().backward()
+    matrix.entropy()
+print(before, "torch._dynamo" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    before, after = done.stdout.split()
+    assert after == before

@@ -81,10 +81,13 @@ def is_concrete(*tensors: Tensor) -> bool:
     return True
 
 
-@torch.compiler.assume_constant_result
 def inside_transform() -> bool:
     """Whether a `torch.func` transform is at work, also while the compiler traces one."""
     return peek_interpreter_stack() is not None
+
+
+# What `torch.compiler.assume_constant_result` does, which takes a second to import the compiler.
+inside_transform._dynamo_marked_constant = True  # pyright: ignore[reportFunctionMemberAccess]
 
 
 def kernel_obstacle(*tensors: Tensor) -> str | None:
