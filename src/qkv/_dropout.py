@@ -14,7 +14,7 @@ from torch import Tensor
 from ._cells import Cells
 from ._layout import Layout
 from ._stage import Lifted
-from ._tensors import check_integers
+from ._tensors import check_integers, integer
 
 _WORD = 0xFFFFFFFF
 
@@ -37,10 +37,10 @@ class Dropout:
         if seed is None:
             seed = torch.randint(2**62, (), device=device)
         if not isinstance(seed, Tensor):
-            seed = torch.tensor(seed, dtype=torch.int64, device=device)
+            seed = torch.tensor(_word(seed), device=device)
         if not seed.is_floating_point():
             check_integers("dropout: seed", seed)
-        if seed.numel() != 1 or seed.is_floating_point():
+        if seed.numel() != 1 or seed.is_floating_point() or seed.dtype is torch.bool:
             raise ValueError(f"dropout: seed must be a single integer; got {seed!r}")
         return Dropout(float(probability), seed.reshape(()).to(torch.int64))
 
@@ -56,6 +56,16 @@ class Dropout:
         states = row_states(seed, cells.batch, cells.head, cells.row)
         kept = mixed(states ^ (cells.col & _WORD)) >= self.threshold
         return torch.where(kept, weights / (1 - self.probability), 0)
+
+
+def _word(seed: object) -> int:
+    """A seed of 64 bits, signed or not as torch's own are, as an int64 number of the same bits."""
+    number = integer(seed)
+    if number is None:
+        raise ValueError(f"dropout: seed must be a single integer; got {seed!r}")
+    if not -(2**63) <= number < 2**64:
+        raise ValueError(f"dropout: seed must be in [-2**63, 2**64); got {number}")
+    return number - 2**64 if number >= 2**63 else number
 
 
 def row_states(seed: Tensor, batch: Tensor, head: Tensor, row: Tensor) -> Tensor:

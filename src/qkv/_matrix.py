@@ -267,7 +267,7 @@ class AttentionMatrix(_MatrixProduct):
 
         Args:
             p: in [0, 1).
-            seed: an integer; None draws one from torch's generator.
+            seed: an integer of 64 bits, signed or not; None draws one from torch's generator.
         """
         return replace(self, dropped=Dropout.of(p, seed, self.device))
 

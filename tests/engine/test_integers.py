@@ -1,4 +1,5 @@
-"""Masks by integers of every type and size are the dense masks that Python's own integers make."""
+"""Integers of every type and size are Python's own: masks by them are the dense masks that those
+make, seeds drop the same, and layers read the same lengths."""
 
 from __future__ import annotations
 
@@ -9,6 +10,16 @@ import pytest
 import torch
 
 import qkv
+from qkv.nn import (
+    AttentionPooling,
+    ConvEncoder,
+    HybridEncoder,
+    MultiHeadAttention,
+    RecurrentDecoder,
+    RecurrentEncoder,
+    SelfAttentionDecoder,
+    SelfAttentionEncoder,
+)
 from qkv.testing import assert_close
 
 LENGTH = 6
@@ -210,3 +221,80 @@ def test_documents_of_negative_length(impl) -> None:
     mask = qkv.Documents(torch.tensor([4, -1, 3]))
     with pytest.raises(ValueError, match="lengths must be >= 0; got -1"):
         qkv.attend(query, query, query, mask=mask, impl=impl)
+
+
+# The seed of dropout, and the lengths that layers take.
+
+
+@pytest.mark.parametrize(
+    ("seed", "same"),
+    [
+        (Index(7), 7),
+        (torch.tensor([7], dtype=torch.uint8), 7),
+        (torch.tensor(7, dtype=torch.uint64), 7),
+        (2**64 - 1, -1),
+        (2**63, -(2**63)),
+    ],
+)
+def test_seeds_of_every_type_and_of_64_bits(seed, same) -> None:
+    query = torch.randn(LENGTH, 4)
+    matrix = qkv.attention(query, query)
+    found, right = (matrix.dropout(0.5, seed=one).dense() for one in (seed, same))
+    assert torch.equal(found, right)
+
+
+@pytest.mark.parametrize("seed", [True, 2.0, "2", [2], torch.tensor(True), 2**64, -(2**63) - 1])
+def test_what_is_no_seed_is_refused_by_name(seed) -> None:
+    matrix = qkv.attention(torch.ones(LENGTH, 4), torch.ones(LENGTH, 4))
+    with pytest.raises(ValueError, match=r"^dropout: seed must be (a single integer|in \[)"):
+        matrix.dropout(0.5, seed=seed)
+
+
+LAYERS = {
+    "attention": lambda: SelfAttentionEncoder(4, 4, 2, 1),
+    "recurrent": lambda: RecurrentEncoder(4, 4),
+    "hybrid": lambda: HybridEncoder(4, 4, 2, 1),
+    "conv": lambda: ConvEncoder(4, 4, 1),
+    "recurrent decoder": lambda: RecurrentDecoder(4, 4, 4),
+    "attention decoder": lambda: SelfAttentionDecoder(4, 4, 4, 2, 1),
+    "heads": lambda: MultiHeadAttention(4, 2),
+    "pooling": lambda: AttentionPooling(4),
+}
+
+
+def results(layer, x: torch.Tensor, lengths: torch.Tensor) -> list[torch.Tensor]:
+    """What a layer makes of sequences of these lengths."""
+    if hasattr(layer, "start"):
+        return [layer(x, layer.start(x, lengths))[0]]
+    out = layer(x, lengths=lengths)
+    if not hasattr(layer, "summary"):
+        return [out]
+    return [out, layer.summary(out, lengths), *(m.dense() for m in layer.matrices(x, lengths))]
+
+
+@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize(
+    "lengths",
+    [*(torch.tensor([2, 6, 0], dtype=dtype) for dtype in TYPES),
+     *(torch.tensor([2, most, least])
+       for most, least in ((7, -1), (2**63 - 1, -(2**63))))],
+    ids=lambda lengths: f"{lengths.dtype} {lengths.tolist()}",
+)  # fmt: skip
+def test_a_layer_takes_lengths_as_a_mask_does(name, lengths) -> None:
+    torch.manual_seed(0)
+    layer, x = LAYERS[name]().eval(), torch.randn(3, LENGTH, 4)
+    right = results(layer, x, torch.tensor([2, 6, 0]))
+    for found, expected in zip(results(layer, x, lengths), right, strict=True):
+        assert_close(found, expected)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("wrong", [torch.bool, torch.float32, torch.uint64, list], ids=str)
+def test_a_layer_refuses_other_lengths_by_name(name, wrong) -> None:
+    layer, x = LAYERS[name](), torch.ones(3, LENGTH, 4)
+    lengths = [1, 1, 1] if wrong is list else torch.ones(3, dtype=wrong)
+    with pytest.raises(TypeError, match=r"^\w+: lengths must be an integer tensor; got"):
+        results(layer, x, lengths)
+    if hasattr(layer, "summary"):
+        with pytest.raises(TypeError, match=rf"^{type(layer).__name__}: lengths must be an int"):
+            layer.summary(x, lengths)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .._tensors import check_floats, check_integers
+from .._tensors import check_floats, check_integers, holds_integers
 
 
 def check_sequences(where: str, what: str, x: Tensor, width: int) -> None:
@@ -26,11 +26,7 @@ def check_lengths(where: str, lengths: Tensor | None, x: Tensor) -> None:
     """Raises ValueError or TypeError unless `lengths` are integers `[B]`, or one for all."""
     if lengths is None:
         return
-    if (
-        not isinstance(lengths, Tensor)
-        or lengths.is_floating_point()
-        or lengths.dtype is torch.bool
-    ):
+    if not isinstance(lengths, Tensor) or not holds_integers(lengths):
         got = lengths.dtype if isinstance(lengths, Tensor) else type(lengths).__name__
         raise TypeError(f"{where}: lengths must be an integer tensor; got {got}")
     check_integers(f"{where}: lengths", lengths)
@@ -42,9 +38,14 @@ def check_lengths(where: str, lengths: Tensor | None, x: Tensor) -> None:
         )
 
 
+def real_ends(x: Tensor, lengths: Tensor) -> Tensor:
+    """int64, shaped as `lengths`: how many rows of `x` `[B..., L, width]` are real, 0 to L."""
+    return lengths.to(torch.int64).clamp(0, x.shape[-2])
+
+
 def real_rows(x: Tensor, lengths: Tensor) -> Tensor:
     """bool `[B, 1..., L, 1]`: True where a row of `x` `[B..., L, width]` is no padding."""
-    ends = lengths.reshape(-1, *(1,) * max(1, x.ndim - 1))
+    ends = real_ends(x, lengths).reshape(-1, *(1,) * max(1, x.ndim - 1))
     return torch.arange(x.shape[-2], device=x.device).unsqueeze(-1) < ends
 
 
@@ -57,4 +58,5 @@ def mean_of_real(x: Tensor, lengths: Tensor | None) -> Tensor:
     """The mean of the real rows of `x` `[B, L, width]`: `[B, width]`, zero if there are none."""
     if lengths is None:
         return x.mean(1)
-    return without_padding(x, lengths).sum(1) / lengths.reshape(-1, 1).clamp(min=1)
+    count = real_ends(x, lengths).reshape(-1, 1).clamp(min=1)
+    return without_padding(x, lengths).sum(1) / count

@@ -187,6 +187,11 @@ CASES: list[tuple[Callable[[], object], type[Exception], str]] = [
         "dropout: seed must be a single integer; got tensor([1., 1.])",
     ),
     (
+        lambda: matrix().dropout(0.5, seed=2**64),
+        ValueError,
+        "dropout: seed must be in [-2**63, 2**64); got 18446744073709551616",
+    ),
+    (
         lambda: matrix()[0, ..., 1, ...],
         IndexError,
         "A[..., rows, cols]: at most 4 indices and one ellipsis fit a matrix [2, 4, 3, 5]; "

@@ -42,6 +42,7 @@ class Encoder(nn.Module):
     def summary(self, states: Tensor, lengths: Tensor | None = None) -> Tensor:
         """The states of each sequence as one vector, `[B, width]`: their mean, or, where the
         encoder has a final state, that."""
+        check_lengths(type(self).__name__, lengths, states)
         return mean_of_real(states, lengths)
 
     def read(self, x: Tensor, lengths: Tensor | None) -> Tensor:

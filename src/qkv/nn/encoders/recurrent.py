@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from ..._autocast import cast_for_autocast
+from ..padding import check_lengths, real_ends
 from ..recurrent import CELLS, check_cell
 from .base import Encoder, check_layers
 
@@ -63,11 +64,13 @@ class RecurrentEncoder(Encoder):
 
     def summary(self, states: Tensor, lengths: Tensor | None = None) -> Tensor:
         """The state where each direction ends: the last real one, backwards the first."""
+        check_lengths("RecurrentEncoder", lengths, states)
         if lengths is None:
             last = states[:, -1]
         else:
             rows = torch.arange(len(states), device=states.device)
-            last = states[rows, lengths.expand(len(states)).clamp(min=1) - 1]
+            ends = real_ends(states, lengths).expand(len(states))
+            last = states[rows, ends.clamp(min=1) - 1]
         if not self.bidirectional:
             return last
         half = self.width // 2
@@ -79,7 +82,7 @@ def _mirror(x: Tensor, lengths: Tensor | None) -> Tensor:
     rows = torch.arange(x.shape[1], device=x.device).expand(x.shape[:2])
     if lengths is None:
         return rows.flip(1)
-    ends = lengths.reshape(-1, 1)
+    ends = real_ends(x, lengths).reshape(-1, 1)
     return torch.where(rows < ends, ends - 1 - rows, rows)
 
 
