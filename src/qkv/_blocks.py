@@ -53,7 +53,9 @@ class Output:
         """What blocks are put into."""
         start = -torch.inf if self.largest else 0
         dtype = accumulation_dtype(self.dtype)
-        if self.axes is None and dtype is torch.float32 and device.type != "mps":
+        axes = self.axes
+        few = axes is None or axes.shares is not None or (axes.row is None and axes.col is None)
+        if few and dtype is torch.float32 and device.type != "mps":
             dtype = torch.float64  # few numbers, and each is a sum over all blocks
         return torch.full(self.shape, start, dtype=dtype, device=device)
 

@@ -6,6 +6,7 @@ each, and every method that works on a tile gets the pieces of those tensors, in
 
 from __future__ import annotations
 
+import math
 from dataclasses import MISSING, fields, is_dataclass
 from typing import Self
 
@@ -45,3 +46,19 @@ def given(thing: object) -> str:
         field.default is MISSING and field.default_factory is MISSING for field in fields(thing)
     )
     return f"the class itself; write {thing.__name__}({'...' if needed else ''})"
+
+
+def check_number(
+    what: str, number: object, *, positive: bool = False, optional: bool = False
+) -> None:
+    """Raises unless a stage's parameter is a finite number; `what` names stage and parameter.
+    A tensor in its place is data, and what is not finite in it shows in the weights."""
+    if number is None and optional:
+        return
+    if isinstance(number, bool) or not isinstance(number, (int, float)):
+        wanted = "a number or None" if optional else "a number"
+        raise TypeError(f"{what} must be {wanted}; got {type(number).__name__}")
+    if positive and not number > 0:
+        raise ValueError(f"{what} must be positive; got {number}")
+    if not math.isfinite(number):
+        raise ValueError(f"{what} must be finite; got {number}")

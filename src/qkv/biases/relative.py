@@ -58,6 +58,9 @@ class RelativeBias(DistanceBias):
                 f"RelativeBias: table must have shape [H, buckets] with at least {least} buckets; "
                 f"got {shape_of(self.table)}"
             )
+        if isinstance(self.max_distance, bool) or not isinstance(self.max_distance, int):
+            got = type(self.max_distance).__name__
+            raise TypeError(f"RelativeBias: max_distance must be an int; got {got}")
         if self.max_distance <= self._sided // 2:
             raise ValueError(
                 f"RelativeBias: max_distance must be more than {self._sided // 2}, the distances "

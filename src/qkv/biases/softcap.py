@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from .._cells import Cells
+from .._stage import check_number
 from .base import Bias
 
 
@@ -19,7 +20,7 @@ class SoftCap(Bias):
     Biases apply in the order given: behind others it caps their sum.
 
     Args:
-        limit: positive, in units of the scores.
+        limit: positive and finite, in units of the scores.
 
     Example:
         A = qkv.attention(query, key, bias=qkv.SoftCap(limit=1.5))
@@ -35,10 +36,7 @@ class SoftCap(Bias):
     nonlinear = True
 
     def __post_init__(self) -> None:
-        if isinstance(self.limit, bool) or not isinstance(self.limit, (int, float)):
-            raise TypeError(f"SoftCap: limit must be a number; got {type(self.limit).__name__}")
-        if not self.limit > 0:
-            raise ValueError(f"SoftCap: limit must be positive; got {self.limit}")
+        check_number("SoftCap: limit", self.limit, positive=True)
 
     def apply(self, scores: Tensor, cells: Cells, *pieces: Tensor) -> Tensor:
         hidden = scores == -torch.inf  # by a bias before this one: it stays hidden

@@ -16,6 +16,7 @@ from .base import Measure, Rows
 if TYPE_CHECKING:
     from .._problem import Problem
 
+_TERMS = 64  # of a running sum
 _WAYS = ("max", "mean", "sum")
 
 
@@ -94,13 +95,19 @@ class Pool(Measure):
         return layout.restore(found, 2)
 
     def _folded(self, weights: Tensor, dim: int, bins: Tensor, count: int) -> Tensor:
+        """The maximum or the sum of what has the same one of `count` numbers."""
         shape = list(weights.shape)
-        shape[dim] = count
         if self.how == "max":
+            shape[dim] = count
             bins = (bins if dim == -1 else bins.unsqueeze(-1)).expand(weights.shape)
             start = weights.new_full(shape, -torch.inf)
             return start.scatter_reduce(dim, bins, weights.detach(), "amax")
-        return weights.new_zeros(shape).index_add(dim, bins, weights)
+        # `index_add` is a running sum, which loses digits where it is long: first many short ones.
+        parts = -(-bins.shape[0] // (_TERMS * count))
+        shape[dim] = count * parts
+        turns = torch.arange(bins.shape[0], device=bins.device) % parts
+        sums = weights.new_zeros(shape).index_add(dim, bins * parts + turns, weights)
+        return sums.unflatten(dim, (count, parts)).sum(dim)
 
 
 def cells_of_map(shape: tuple[int, int], queries: int, keys: int, device: torch.device) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from .._errors import UnsupportedError
-from .._stage import Stage
+from .._stage import Stage, check_number
 
 Statistic = tuple[Tensor, ...]  # each [..., r, 1]
 
@@ -54,6 +54,14 @@ class Normalizer(Stage):
         """Weights of whole rows."""
         statistic = self.statistic(scores, visible, *pieces)
         return self.weights(scores, visible, statistic, *pieces)
+
+
+def check_per_head(what: str, parameter: object) -> None:
+    """Raises unless a parameter is a finite number, or a floating tensor."""
+    if not isinstance(parameter, Tensor):
+        check_number(what, parameter)
+    elif not parameter.is_floating_point():
+        raise TypeError(f"{what} must be a floating tensor [H] or a number; got {parameter.dtype}")
 
 
 def where_visible(visible: Tensor | None, tensor: Tensor, otherwise: float | Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -9,10 +10,10 @@ from .._layout import PER_BATCH, Layout
 from .._stage import Lifted
 from .._tensors import check_floats, is_concrete, shape_of
 from .base import Normalizer, Statistic, row_maximum, where_visible
+from .entmax_rule import newton_step, weights_and_slopes
 from .softmax import Softmax
 
 _SOFTMAX = Softmax()  # alpha 1
-_HALVINGS = 60  # of an interval of length 1: down to the last bit of float64
 
 
 @dataclass(frozen=True)
@@ -20,15 +21,18 @@ class Entmax(Normalizer):
     """From softmax (alpha 1) over entmax 1.5 to sparsemax (alpha 2) and beyond:
     `max(0, (alpha - 1) s_j - tau)^(1 / (alpha - 1))`.
 
-    Its statistic is (maximum, threshold relative to it), found by halving an interval; two Newton
-    steps make it exact and carry the first and second derivatives, in alpha too.
+    Its statistic is (score of one key, weight of that key, whether it has that score alone); tau
+    follows from them. Newton's method finds the weight, and its last two steps carry the
+    derivatives, in alpha too.
 
     When to use it: How sparse a head should be is to be learnt, or set anywhere from softmax on.
-    For 1.5 and 2, `Entmax15` and `Sparsemax` give the same weights with less work.
+    For 1.5 and 2, `Entmax15` and `Sparsemax` give the same weights with less work. Beyond 2 a
+    weight rises infinitely steeply from 0: gradients grow like the smallest weight to the power
+    2 - alpha.
 
     Args:
-        alpha: a number from 1 on, or a tensor `[H]` or of a single entry, all more than 1, with
-            gradient.
+        alpha: a finite number from 1 on, or a tensor `[H]` or of a single entry, all finite and
+            more than 1, with gradient.
 
     Example:
         A = qkv.attention(query, key, normalizer=qkv.Entmax(alpha=torch.tensor([1.25])))
@@ -54,14 +58,14 @@ class Entmax(Normalizer):
                     "Entmax: a tensor alpha must be floating, [H] or a single number; "
                     f"got {alpha.dtype} of shape {shape_of(alpha)}"
                 )
-            if is_concrete(alpha) and not bool((alpha > 1).all()):
+            if is_concrete(alpha) and not bool(((alpha > 1) & (alpha < torch.inf)).all()):
                 raise ValueError(
-                    f"Entmax: a tensor alpha must be more than 1; got {alpha.tolist()}"
+                    f"Entmax: a tensor alpha must be finite and more than 1; got {alpha.tolist()}"
                 )
         elif isinstance(alpha, bool) or not isinstance(alpha, (int, float)):
             raise TypeError(f"Entmax: alpha must be a number or tensor; got {type(alpha).__name__}")
-        elif not alpha >= 1:
-            raise ValueError(f"Entmax: alpha must be at least 1; got {alpha}")
+        elif not 1 <= alpha < math.inf:
+            raise ValueError(f"Entmax: alpha must be finite and at least 1; got {alpha}")
 
     def lift(self, layout: Layout) -> Lifted:
         if not isinstance(self.alpha, Tensor):
@@ -76,49 +80,86 @@ class Entmax(Normalizer):
         if self._is_softmax:
             return _SOFTMAX.statistic(scores, visible)
         power = self._power(scores, pieces)
-        top = row_maximum(scores, visible)
-        shifted = (where_visible(visible, scores, 0) - top) * power
-        threshold = _halved(shifted.detach(), visible, _detached(power))
+        reference, alone, size = _reference(scores, visible, power)
+        scores = where_visible(visible, scores, 0)
+        found = _solved(scores.detach(), visible, _detached(power), reference.detach(), size)
         for _ in range(2):
-            above, inside = _above(shifted, threshold, visible)
-            total = torch.where(inside, above ** (1 / power), 0).sum(-1, keepdim=True)
-            slope = torch.where(inside, above ** (1 / power - 1), 0).sum(-1, keepdim=True) / power
-            threshold = threshold + (total - 1) / torch.where(slope == 0, 1, slope)
-        return top, threshold
+            terms = weights_and_slopes(scores - reference, visible, power, found, alone)
+            found = newton_step(found, *terms)
+        return reference, found, alone
 
     def weights(
         self, scores: Tensor, visible: Tensor | None, statistic: Statistic, *pieces: Tensor
     ) -> Tensor:
         if self._is_softmax:
             return _SOFTMAX.weights(scores, visible, statistic)
+        reference, weight, alone = statistic
+        difference = where_visible(visible, scores, 0) - reference
         power = self._power(scores, pieces)
-        top, threshold = statistic
-        shifted = (where_visible(visible, scores, 0) - top) * power
-        above, inside = _above(shifted, threshold, visible)
-        return torch.where(inside, above ** (1 / power), 0)
+        return weights_and_slopes(difference, visible, power, weight, alone)[0]
 
     def _power(self, scores: Tensor, pieces: tuple[Tensor, ...]) -> Tensor | float:
-        return (pieces[0].to(scores.dtype) if pieces else self.alpha) - 1
+        """alpha - 1, with the digits that it has before it takes the type of the scores."""
+        if not pieces:
+            return float(self.alpha) - 1
+        wide = torch.promote_types(pieces[0].dtype, scores.dtype)
+        return (pieces[0].to(wide) - 1).to(scores.dtype)
 
 
-def _above(shifted: Tensor, threshold: Tensor, visible: Tensor | None) -> tuple[Tensor, Tensor]:
-    """How far scores are above the threshold (1 where they are not), and which are."""
-    distance = shifted - threshold
-    inside = ~(distance <= 0)  # NaN takes part, so that it shows
-    inside = inside if visible is None else inside & visible
-    return torch.where(inside, distance, 1), inside
+def _reference(
+    scores: Tensor, visible: Tensor | None, power: Tensor | float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """`[..., r, 1]` each: the score of the key whose weight is solved for, whether no other key of
+    a support has it, and how many keys may have at most its weight, which begins the search."""
+    top = row_maximum(scores, visible)
+    one, never = torch.ones_like(top), torch.zeros_like(top, dtype=torch.bool)
+    if not isinstance(power, Tensor) and power <= 1:
+        return top, never, one
+    hidden = where_visible(visible, scores.detach(), -torch.inf)
+    place = _last_of_support(hidden, _detached(power))
+    edge = where_visible(visible, scores, 0).gather(-1, place)
+    alone = (hidden == edge).sum(-1, keepdim=True) == 1
+    size = (hidden >= edge).sum(-1, keepdim=True).clamp(min=1).to(scores.dtype)
+    if not isinstance(power, Tensor):
+        return edge, alone, size
+    steep = power > 1
+    return torch.where(steep, edge, top), alone & steep, torch.where(steep, size, one)
 
 
-def _halved(shifted: Tensor, visible: Tensor | None, power: Tensor | float) -> Tensor:
-    """The threshold of scores whose largest is 0: it lies in [-1, 0]."""
-    low = torch.full_like(shifted[..., :1], -1.0)
-    length = torch.ones_like(low)
-    for _ in range(_HALVINGS):
-        length = length / 2
-        above, inside = _above(shifted, low + length, visible)
-        total = torch.where(inside, above ** (1 / power), 0).sum(-1, keepdim=True)
-        low = torch.where(total >= 1, low + length, low)
-    return low
+def _last_of_support(hidden: Tensor, power: Tensor | float) -> Tensor:
+    """Where the smallest score with a weight stands: with a weight of 0 for itself, those above it
+    have less than 1 together. Found by halving the scores in their order."""
+    ordered, places = hidden.sort(-1, descending=True)
+    count = int(ordered.shape[-1])
+    last = torch.zeros_like(places[..., :1])
+    for bit in reversed(range(count.bit_length())):
+        further = (last + 2**bit).clamp(max=count - 1)
+        above = (power * (ordered - ordered.gather(-1, further))).clamp(min=0)
+        total = (above ** (1 / power)).sum(-1, keepdim=True)
+        last = torch.where(total < 1, further, last)
+    return places.gather(-1, last)
+
+
+def _solved(
+    scores: Tensor,
+    visible: Tensor | None,
+    power: Tensor | float,
+    reference: Tensor,
+    size: Tensor,
+) -> Tensor:
+    """The weight of the reference key, constant.
+
+    The sum of the weights is convex in it, and from above Newton's method never passes the
+    solution. Each step divides the product of what the sum is too large by and of its slope by 4 at
+    least, and slopes lie between 1 and the number of keys: so many steps always suffice.
+    """
+    limits = torch.finfo(scores.dtype)
+    steps = int(scores.shape[-1]).bit_length() + round(-math.log2(limits.eps)) // 2 + 1
+    found = most = 1 / size
+    for _ in range(steps):
+        terms = weights_and_slopes(scores - reference, visible, power, found)
+        found = torch.minimum(newton_step(found, *terms), most).clamp(min=limits.tiny)
+    return found
 
 
 def _detached(power: Tensor | float) -> Tensor | float:

@@ -8,7 +8,7 @@ from torch import Tensor
 from .._layout import PER_BATCH, Layout
 from .._stage import Lifted
 from .._tensors import check_floats
-from .base import Normalizer, Statistic, where_visible
+from .base import Normalizer, Statistic, check_per_head, where_visible
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,8 @@ class Sigmoid(Normalizer):
     there are; set the bias accordingly.
 
     Args:
-        bias: a number, or a tensor `[H]` or of a single entry, with gradient. The source starts at
-            `-log(Lk)`, so that a row's weights sum to about one.
+        bias: a finite number, or a tensor `[H]` or of a single entry, with gradient. The source
+            starts at `-log(Lk)`, so that a row's weights sum to about one.
 
     Example:
         A = qkv.attention(query, key, normalizer=qkv.Sigmoid(bias=-2.8))  # about -log(16)
@@ -39,6 +39,7 @@ class Sigmoid(Normalizer):
 
     def __post_init__(self) -> None:
         check_floats("Sigmoid: bias", self.bias)
+        check_per_head("Sigmoid: bias", self.bias)
 
     def lift(self, layout: Layout) -> Lifted:
         if not isinstance(self.bias, Tensor):

@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from .._layout import PER_BATCH, Layout
 from .._stage import Lifted
 from .._tensors import check_floats
-from .base import Normalizer, Statistic, row_maximum, where_visible
+from .base import Normalizer, Statistic, check_per_head, row_maximum, where_visible
+
+_LONG = 2**14  # keys: beyond, the running sum in torch.softmax loses digits that torch.sum keeps
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,9 @@ class Softmax(Normalizer):
 
     def __post_init__(self) -> None:
         check_floats("Softmax: sink", self.sink)
+        none = self.sink is None or (isinstance(self.sink, float) and self.sink == -math.inf)
+        if not none:
+            check_per_head("Softmax: sink", self.sink)
 
     def lift(self, layout: Layout) -> Lifted:
         if not isinstance(self.sink, Tensor):
@@ -77,7 +84,7 @@ class Softmax(Normalizer):
         return top + log_sum
 
     def normalize(self, scores: Tensor, visible: Tensor | None, *pieces: Tensor) -> Tensor:
-        if self.sink is not None:
+        if self.sink is not None or scores.shape[-1] > _LONG:
             return super().normalize(scores, visible, *pieces)
         if visible is None:
             return torch.softmax(scores, -1)
@@ -88,7 +95,9 @@ class Softmax(Normalizer):
     def _kept(self, logsumexp: Tensor, pieces: tuple[Tensor, ...]) -> Tensor:
         """The share of a row's weight that the sink leaves."""
         assert self.sink is not None
-        return torch.sigmoid(logsumexp - (pieces[0].to(logsumexp.dtype) if pieces else self.sink))
+        sink = pieces[0].to(logsumexp.dtype) if pieces else self.sink
+        # The derivative of a sigmoid that rounds to 1 would be 0.
+        return torch.exp(F.logsigmoid(logsumexp - sink))
 
 
 def _exponentials(scores: Tensor, visible: Tensor | None, top: Tensor) -> Tensor:

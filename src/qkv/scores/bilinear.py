@@ -6,7 +6,7 @@ from torch import Tensor
 
 from .._layout import WHOLE, Layout
 from .._products import inner_products
-from .._stage import Lifted
+from .._stage import Lifted, check_number
 from .._tensors import accumulation_dtype, check_floats, is_tensor, shape_of
 from .base import Score, Tile
 from .dot import Dot
@@ -23,7 +23,7 @@ class Bilinear(Score):
 
     Args:
         weight: `[D of the query, D of the key]`.
-        scale: a factor; None means 1, as in the source.
+        scale: a finite factor; None means 1, as in the source.
 
     Raises:
         TypeError: `weight` is not a tensor.
@@ -51,6 +51,7 @@ class Bilinear(Score):
         if self.weight.ndim != 2:
             got = shape_of(self.weight)
             raise ValueError(f"Bilinear: weight must have shape [Dq, Dk]; got {got}")
+        check_number("Bilinear: scale", self.scale, optional=True)
 
     def check(self, query: Tensor, key: Tensor) -> None:
         if tuple(self.weight.shape) != (query.shape[-1], key.shape[-1]):

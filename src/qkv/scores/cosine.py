@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from .._products import inner_products
+from .._stage import check_number
 from .._tensors import accumulation_dtype
 from .apart import of_rows_apart, with_broken_rows_apart
 from .base import Score, Tile
@@ -22,8 +23,8 @@ class Cosine(Score):
     are bounded by the scale, so no single key can run away with a row.
 
     Args:
-        scale: a factor. Cosines lie in [-1, 1]: a softmax over many keys needs a large one to
-            single out any (10 and more is usual).
+        scale: a finite factor. Cosines lie in [-1, 1]: a softmax over many keys needs a large one
+            to single out any (10 and more is usual).
 
     Example:
         A = qkv.attention(query, key, score=qkv.Cosine(scale=5.0))
@@ -37,8 +38,7 @@ class Cosine(Score):
     formula = "scale * <q_i, k_j> / (|q_i| |k_j|)"
 
     def __post_init__(self) -> None:
-        if isinstance(self.scale, bool) or not isinstance(self.scale, (int, float)):
-            raise TypeError(f"Cosine: scale must be a number; got {type(self.scale).__name__}")
+        check_number("Cosine: scale", self.scale)
 
     def unscaled(self) -> Cosine:
         return replace(self, scale=1.0)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from .._products import inner_products
+from .._stage import check_number
 from .base import Score, Tile
 
 
@@ -17,8 +18,8 @@ class Dot(Score):
     by every query that points its way; where that is not wanted, take `Cosine` or `Gaussian`.
 
     Args:
-        scale: a factor; None means 1/sqrt(D), which keeps the variance of a score at one, so that
-            the softmax does not saturate as D grows.
+        scale: a finite factor; None means 1/sqrt(D), which keeps the variance of a score at one, so
+            that the softmax does not saturate as D grows.
 
     Example:
         A = qkv.attention(query, key, score=qkv.Dot())
@@ -32,9 +33,7 @@ class Dot(Score):
     formula = "scale * <q_i, k_j>"
 
     def __post_init__(self) -> None:
-        if self.scale is not None and not isinstance(self.scale, (int, float)):
-            got = type(self.scale).__name__
-            raise TypeError(f"Dot: scale must be a number or None; got {got}")
+        check_number("Dot: scale", self.scale, optional=True)
 
     def factor(self, width: int) -> float:
         """The scale in force for vectors of this width."""

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from .._products import inner_products
+from .._stage import check_number
 from .._tensors import accumulation_dtype
 from .apart import of_rows_apart, with_broken_rows_apart
 from .base import Score, Tile
@@ -21,7 +22,7 @@ class Gaussian(Score):
     advantage. A small width looks at the nearest keys alone, a large one averages over all.
 
     Args:
-        width: the standard deviation of the kernel, in units of query and key.
+        width: the standard deviation of the kernel, positive and finite, in units of query and key.
 
     Example:
         A = qkv.attention(query, key, score=qkv.Gaussian(width=1.0))
@@ -36,10 +37,7 @@ class Gaussian(Score):
     formula = "-|q_i - k_j|^2 / (2 width^2)"
 
     def __post_init__(self) -> None:
-        if isinstance(self.width, bool) or not isinstance(self.width, (int, float)):
-            raise TypeError(f"Gaussian: width must be a number; got {type(self.width).__name__}")
-        if not self.width > 0:
-            raise ValueError(f"Gaussian: width must be positive; got {self.width}")
+        check_number("Gaussian: width", self.width, positive=True)
 
     def scores(self, tile: Tile, *pieces: Tensor) -> Tensor:
         return with_broken_rows_apart(tile, self._compare)

@@ -10,6 +10,7 @@ import torch
 import qkv
 
 QUERY, KEY = torch.ones(2, 4, 3, 8), torch.ones(2, 2, 5, 8)
+INF, NAN = float("inf"), float("nan")
 LONG = torch.ones(2, 3, dtype=torch.int64)
 
 
@@ -43,6 +44,23 @@ SCORE_CASES: list[Case] = [
     (lambda: qkv.Cosine("1"), TypeError, "Cosine: scale must be a number; got str"),
     (lambda: qkv.Gaussian("1"), TypeError, "Gaussian: width must be a number; got str"),
     (lambda: qkv.Gaussian(0.0), ValueError, "Gaussian: width must be positive; got 0.0"),
+    (lambda: qkv.Gaussian(INF), ValueError, "Gaussian: width must be finite; got inf"),
+    (lambda: qkv.Gaussian(NAN), ValueError, "Gaussian: width must be positive; got nan"),
+    (lambda: qkv.Cosine(NAN), ValueError, "Cosine: scale must be finite; got nan"),
+    (lambda: qkv.Cosine(-INF), ValueError, "Cosine: scale must be finite; got -inf"),
+    (lambda: qkv.Dot(True), TypeError, "Dot: scale must be a number or None; got bool"),
+    (lambda: qkv.Dot(NAN), ValueError, "Dot: scale must be finite; got nan"),
+    (lambda: qkv.Dot(INF), ValueError, "Dot: scale must be finite; got inf"),
+    (
+        lambda: qkv.Bilinear(torch.eye(8), "1"),
+        TypeError,
+        "Bilinear: scale must be a number or None; got str",
+    ),
+    (
+        lambda: qkv.Bilinear(torch.eye(8), INF),
+        ValueError,
+        "Bilinear: scale must be finite; got inf",
+    ),
 ]
 
 BIAS_CASES: list[Case] = [
@@ -75,6 +93,13 @@ BIAS_CASES: list[Case] = [
     ),
     (lambda: qkv.SoftCap("5"), TypeError, "SoftCap: limit must be a number; got str"),
     (lambda: qkv.SoftCap(0), ValueError, "SoftCap: limit must be positive; got 0"),
+    (lambda: qkv.SoftCap(INF), ValueError, "SoftCap: limit must be finite; got inf"),
+    (lambda: qkv.SoftCap(NAN), ValueError, "SoftCap: limit must be positive; got nan"),
+    (
+        lambda: qkv.RelativeBias(torch.ones(4, 8), max_distance=INF),
+        TypeError,
+        "RelativeBias: max_distance must be an int; got float",
+    ),
 ]
 
 MASK_CASES: list[Case] = [
@@ -137,13 +162,44 @@ NORMALIZER_CASES: list[Case] = [
     (
         lambda: qkv.Entmax(torch.tensor([0.5])),
         ValueError,
-        "Entmax: a tensor alpha must be more than 1; got [0.5]",
+        "Entmax: a tensor alpha must be finite and more than 1; got [0.5]",
     ),
+    (
+        lambda: qkv.Entmax(torch.tensor([1.5, INF])),
+        ValueError,
+        "Entmax: a tensor alpha must be finite and more than 1; got [1.5, inf]",
+    ),
+    (
+        lambda: qkv.Entmax(torch.tensor(NAN)),
+        ValueError,
+        "Entmax: a tensor alpha must be finite and more than 1; got nan",
+    ),
+    (
+        lambda: qkv.Entmax(INF),
+        ValueError,
+        "Entmax: alpha must be finite and at least 1; got inf",
+    ),
+    (
+        lambda: qkv.Entmax(NAN),
+        ValueError,
+        "Entmax: alpha must be finite and at least 1; got nan",
+    ),
+    (lambda: qkv.Softmax("0"), TypeError, "Softmax: sink must be a number; got str"),
+    (lambda: qkv.Softmax(INF), ValueError, "Softmax: sink must be finite; got inf"),
+    (lambda: qkv.Softmax(NAN), ValueError, "Softmax: sink must be finite; got nan"),
+    (
+        lambda: qkv.Softmax(LONG),
+        TypeError,
+        "Softmax: sink must be a floating tensor [H] or a number; got torch.int64",
+    ),
+    (lambda: qkv.Sigmoid(None), TypeError, "Sigmoid: bias must be a number; got NoneType"),
+    (lambda: qkv.Sigmoid(-INF), ValueError, "Sigmoid: bias must be finite; got -inf"),
+    (lambda: qkv.Sigmoid(NAN), ValueError, "Sigmoid: bias must be finite; got nan"),
     (lambda: qkv.Entmax("2"), TypeError, "Entmax: alpha must be a number or tensor; got str"),
     (
         lambda: qkv.Entmax(0.9),
         ValueError,
-        "Entmax: alpha must be at least 1; got 0.9",
+        "Entmax: alpha must be finite and at least 1; got 0.9",
     ),
 ]
 

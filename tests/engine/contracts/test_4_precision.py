@@ -95,3 +95,65 @@ def test_large_scores_neither_overflow_nor_lose_digits(normalizer, shift, engine
     far = qkv.attention(query, key, bias=bias + shift, **options)
     gradient = torch.autograd.grad((far @ key).square().sum(), query)[0]
     assert torch.isfinite(gradient).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("impl", ["native", "torch", "tiled", "blocks", "reference"])
+def test_gradients_of_peaked_rows(impl, dtype) -> None:
+    """Where one key has nearly all the weight, gradients of scores go to 0 and what they are
+    differences of does not: their bound counts what is added up."""
+    draw = drawing(3)
+    query = 120 * torch.rand(2, LENGTH, WIDTH, generator=torch.Generator().manual_seed(4)) - 60
+    inputs = [query.double(), *(draw(2, LENGTH, WIDTH) for _ in range(2))]
+    plain_softmax = impl == "torch"  # its kernels know no sink, and of a bias no gradient
+    if not plain_softmax:
+        inputs += [draw(LENGTH), draw(2)]
+    inputs = [tensor.to(dtype) for tensor in inputs]
+
+    def engine(query, key, value, bias=None, sink=None) -> Tensor:
+        return qkv.attend(
+            query,
+            key,
+            value,
+            bias=bias,
+            normalizer=qkv.Softmax(sink),
+            impl="tiled" if impl == "blocks" else impl,
+            memory=40_000 if impl == "blocks" else LARGE,
+        )
+
+    found = evaluated(engine, inputs, dtype)
+    right, dense = evaluated(with_sink, inputs, torch.float64), evaluated(with_sink, inputs, dtype)
+    added = [0.0, *(16 * torch.finfo(dtype).eps * sum_ for sum_ in added_up(inputs))]
+    for index, parts in enumerate(zip(found, right, dense, strict=True)):
+        assert_close(*parts, what=f"part {index} of {impl}", rounding=added[index])
+
+
+def with_sink(query, key, value, bias=None, sink=None) -> Tensor:
+    scores = query @ key.mT * WIDTH**-0.5
+    if bias is None or sink is None:
+        return torch.softmax(scores, -1) @ value
+    extra = sink.view(-1, 1, 1).expand(*scores.shape[:-1], 1)
+    return torch.softmax(torch.cat([scores + bias, extra], -1), -1)[..., :-1] @ value
+
+
+def added_up(inputs: list[Tensor]) -> list[float]:
+    """The largest sum of magnitudes in the gradient of each input."""
+    query, key, value, *rest = (tensor.double() for tensor in inputs)
+    seed = drawing(9)(*value.shape).to(torch.bfloat16).double().abs()
+    scores = query @ key.mT * WIDTH**-0.5
+    sink = torch.full((2,), -torch.inf, dtype=torch.float64)
+    if rest:
+        scores, sink = scores + rest[0], rest[1]
+    extra = sink.view(-1, 1, 1).expand(*scores.shape[:-1], 1)
+    shares = torch.softmax(torch.cat([scores, extra], -1), -1)
+    weights, gradients = shares[..., :-1], seed @ value.abs().mT
+    mean = (weights * gradients).sum(-1, keepdim=True)
+    of_scores = weights * (gradients + mean)
+    sums = [
+        of_scores @ key.abs() * WIDTH**-0.5,
+        of_scores.mT @ query.abs() * WIDTH**-0.5,
+        weights.mT @ seed,
+        of_scores.sum((0, 1)),
+        (shares[..., -1:] * mean).sum((-2, -1)),
+    ]
+    return [tensor.max().item() for tensor in sums[: len(inputs)]]

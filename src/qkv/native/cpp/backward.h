@@ -12,6 +12,7 @@
 #pragma once
 
 #include "bias_gradient.h"
+#include "long_sums.h"
 #include "row_terms.h"
 #include "seen_tiles.h"
 
@@ -133,6 +134,8 @@ class Backward {
     void run_part(Part part, Scratch scratch) const {
         for (std::int64_t i = 0; i < request_.group * padded_queries_ * width_; ++i)
             part.query_gradient[i] = 0;
+        LongSums<Number> long_sums(part.query_gradient, request_.group * padded_queries_ * width_,
+                                   (request_.keys / tile_keys_ + parts_) / parts_);
         // Every parts_-th tile, so that each part has its share of a causal mask's corner.
         for (std::int64_t key = part.task % parts_ * tile_keys_; key < request_.keys;
              key += parts_ * tile_keys_) {
@@ -146,7 +149,9 @@ class Backward {
                 member.query_gradient += padded_queries_ * width_;
             }
             finish_keys(part.lead, tile.keys, scratch);
+            long_sums.added();
         }
+        long_sums.finish();
     }
 
     void pack_keys(Lead lead, Tile& tile, Scratch scratch) const {

@@ -30,8 +30,8 @@ class Decode {
     void run() const {
         const std::int64_t heads = request_.batch * request_.heads, tasks = heads * parts_;
         Numbers<Number> scratch(scratch_size() * request_.threads);
-        Numbers<Number> output(tasks * rows_ * request_.value_width);
-        Numbers<RowState<Number>> states(tasks * rows_);
+        Numbers<double> output(tasks * rows_ * request_.value_width);
+        Numbers<RowState<double>> states(tasks * rows_);
         parallel(request_.threads, tasks, [&](std::int64_t task, int thread) {
             const std::int64_t start = task % parts_ * part_keys_;
             const Part part = {lead_of(task / parts_),
@@ -51,6 +51,7 @@ class Decode {
 
    private:
     static constexpr std::int64_t chunk = 64;  // keys whose scores are alive at a time
+    static constexpr std::int64_t chunks_in_a_row = 64;  // until sums are moved to sums in double
     static constexpr int keys_at_once = lanes<Number> / Rows;
     static constexpr std::int64_t keys_ahead = 8;  // of the one in work, memory delivers
 
@@ -59,8 +60,8 @@ class Decode {
     struct Part {
         Lead lead;
         Range keys;
-        RowState<Number>* states;
-        Number* output;
+        RowState<double>* states;
+        double* output;
     };
 
     Lead lead_of(std::int64_t head) const {
@@ -73,29 +74,42 @@ class Decode {
     }
 
     std::int64_t scratch_size() const {
-        return rounded_up(rows_ * (request_.width + chunk), 64);
+        static_assert(sizeof(RowState<Number>) == 2 * sizeof(Number));
+        return rounded_up(rows_ * (request_.width + chunk + request_.value_width + 2), 64);
     }
 
     template <bool SkipZeros>
     void run_part(Part part, Number* scratch) const {
-        Number *query = scratch, *scores = scratch + rows_ * request_.width;
+        Number *query = scratch, *scores = query + rows_ * request_.width;
+        Number* output = scores + rows_ * chunk;  // of a stretch, as the states
+        auto* states = reinterpret_cast<RowState<Number>*>(output + rows_ * request_.value_width);
         for (std::int64_t row = 0; row < rows_; ++row) {
-            part.states[row] = RowState<Number>{};
+            part.states[row] = {};
+            states[row] = {};
             const std::int64_t known = smaller(row, queries_ - 1);  // padding repeats the last one
             pack(Block<Storage>{request_.query, lead_of(part.lead, known), known % request_.queries,
                                 1, request_.width},
                  Number(request_.scale * log2_of_e), query + row * request_.width, request_.width, 1);
         }
-        for (std::int64_t i = 0; i < rows_ * request_.value_width; ++i) part.output[i] = 0;
+        for (std::int64_t i = 0; i < rows_ * request_.value_width; ++i) part.output[i] = output[i] = 0;
+        std::int64_t chunks = 0;
         for (const Range& seen : keys_of(part.lead)) {
             const Range range = intersection(seen, part.keys);
             for (std::int64_t key = range.start; key < range.stop; key += chunk) {
                 const Range keys = {key, smaller(key + chunk, range.stop)};
                 score(part.lead, keys, query, scores);
                 hide(part.lead, keys, scores);
-                add_values<SkipZeros>(part, keys, scores);
+                add_values<SkipZeros>(part.lead, keys, scores, states, output);
+                if (++chunks % chunks_in_a_row == 0) move_rows(part, states, output);
             }
         }
+        move_rows(part, states, output);
+    }
+
+    void move_rows(const Part& part, RowState<Number>* states, Number* output) const {
+        for (std::int64_t row = 0; row < rows_; ++row)
+            move_to(part.states[row], part.output + row * request_.value_width, states[row],
+                    output + row * request_.value_width, request_.value_width);
     }
 
     // What the queries of a group see, in whole chunks.
@@ -167,12 +181,13 @@ class Decode {
     }
 
     template <bool SkipZeros>
-    void add_values(Part part, Range keys, Number* scores) const {
-        const Storage* value = row_of<Storage>(request_.value, part.lead, keys.start);
+    void add_values(Lead lead, Range keys, Number* scores, RowState<Number>* states,
+                    Number* output) const {
+        const Storage* value = row_of<Storage>(request_.value, lead, keys.start);
         for (std::int64_t row = 0; row < rows_; row += Rows) {
             Number factors[Rows];
-            weigh<Rows>(scores + row * chunk, chunk, chunk, part.states + row, factors);
-            rescale_and_add<SkipZeros, Rows>(part.output + row * request_.value_width,
+            weigh<Rows>(scores + row * chunk, chunk, chunk, states + row, factors);
+            rescale_and_add<SkipZeros, Rows>(output + row * request_.value_width,
                                              request_.value_width, factors,
                                              Strided<Number>{scores + row * chunk, chunk, 1}, value,
                                              request_.value.row, keys.stop - keys.start,
@@ -182,33 +197,33 @@ class Decode {
 
     // Whether the sums are finite. If not, a value that is not may have met a weight of 0.
     bool is_finite(Part part) const {
-        Number probe = 0;
+        double probe = 0;
         for (std::int64_t i = 0; i < queries_ * request_.value_width; ++i)
             probe += part.output[i] * 0;
         return probe == 0;
     }
 
     // The parts of one row, in their order.
-    void merge(Lead lead, std::int64_t row, const RowState<Number>* states,
-               const Number* output) const {
-        RowState<Number> whole;
+    void merge(Lead lead, std::int64_t row, const RowState<double>* states,
+               const double* output) const {
+        RowState<double> whole;
         for (std::int64_t part = 0; part < parts_; ++part)
             whole.raise(states[part * rows_].maximum);
-        Numbers<Number> factors(parts_);
+        Numbers<double> factors(parts_);
         for (std::int64_t part = 0; part < parts_; ++part) {
-            const RowState<Number>& state = states[part * rows_];
+            const RowState<double>& state = states[part * rows_];
             factors.data()[part] = exp2_of(state.maximum - whole.shift());
             whole.total += factors.data()[part] * state.total;
         }
         const Lead own = lead_of(lead, row);
         Number* to = row_of<Number>(request_.output, own, row % request_.queries);
         for (std::int64_t j = 0; j < request_.value_width; ++j) {
-            Number found = 0;
+            double found = 0;
             for (std::int64_t part = 0; part < parts_; ++part) {
-                const Number factor = factors.data()[part];
+                const double factor = factors.data()[part];
                 if (factor != 0) found += factor * output[part * rows_ * request_.value_width + j];
             }
-            to[j] = found * whole.inverse();
+            to[j] = Number(found * whole.inverse());
         }
         if (request_.logsumexp.data)
             *row_of<double>(request_.logsumexp, own, row % request_.queries) = whole.logsumexp();

@@ -18,6 +18,7 @@ class Forward {
     using Number = Real<Storage>;
     static constexpr std::int64_t tile_keys = 256;
     static constexpr std::int64_t most_rows = 768;
+    static constexpr std::int64_t tiles_in_a_row = 64;  // until sums are moved to sums in double
 
     explicit Forward(const Request& request)
         : request_(request),
@@ -58,13 +59,24 @@ class Forward {
             output = pieces.take(of.rows_ * of.value_width_);
             static_assert(sizeof(RowState<Number>) == 2 * sizeof(Number));
             states = reinterpret_cast<RowState<Number>*>(pieces.take(of.rows_ * 2));
+            if (of.is_long()) {
+                constexpr std::int64_t numbers = sizeof(double) / sizeof(Number);
+                long_output = reinterpret_cast<double*>(
+                    pieces.take(numbers * of.rows_ * of.value_width_));
+                long_states = reinterpret_cast<RowState<double>*>(pieces.take(numbers * of.rows_ * 2));
+            }
             size = pieces.used();
         }
         Number *query, *key, *value, *scores;
         Number* output;             // the sums so far
         RowState<Number>* states;   // of each row
+        // Where there are many keys, the same of all but the last tiles.
+        double* long_output = nullptr;
+        RowState<double>* long_states = nullptr;
         std::int64_t size;
     };
+
+    bool is_long() const { return request_.keys > tiles_in_a_row * tile_; }
 
     std::int64_t blocks() const { return (request_.queries + rows_ - 1) / rows_; }
 
@@ -76,16 +88,27 @@ class Forward {
              Number(request_.scale * (biases.empty() ? log2_of_e : 1)), scratch.query, width_, padded);
         for (std::int64_t i = 0; i < padded; ++i) scratch.states[i] = {};
         for (std::int64_t i = 0; i < padded * value_width_; ++i) scratch.output[i] = 0;
+        if (is_long()) {
+            for (std::int64_t i = 0; i < padded; ++i) scratch.long_states[i] = {};
+            for (std::int64_t i = 0; i < padded * value_width_; ++i) scratch.long_output[i] = 0;
+        }
 
         const Visible visible(request_, lead);
         bool finite = true;
+        std::int64_t tiles = 0;
         // Masks in bits want the lanes of a vector in one or two whole bytes.
         for (const Range& range : visible.keys_of({first, first + rows}, panel_width<Number>))
             for (std::int64_t key = range.start; key < range.stop; key += tile_) {
                 const Range tile = {key, smaller(smaller(key + tile_, range.stop), request_.keys)};
                 run_keys(lead, visible, biases, {first, first + rows}, tile, finite, scratch);
+                if (is_long() && ++tiles % tiles_in_a_row == 0) move_rows(rows, scratch);
             }
-        finish(lead, first, rows, scratch);
+        if (is_long()) {
+            move_rows(rows, scratch);
+            finish(lead, first, rows, scratch.long_states, scratch.long_output);
+        } else {
+            finish(lead, first, rows, scratch.states, scratch.output);
+        }
     }
 
     // The queries of a block against the keys of one tile. `finite`: whether all values so far are.
@@ -142,15 +165,22 @@ class Forward {
                                              value_width_, keys, value_width_);
     }
 
-    void finish(Lead lead, std::int64_t first, std::int64_t rows, Scratch& scratch) const {
+    void move_rows(std::int64_t rows, Scratch& scratch) const {
+        for (std::int64_t i = 0; i < rows; ++i)
+            move_to(scratch.long_states[i], scratch.long_output + i * value_width_,
+                    scratch.states[i], scratch.output + i * value_width_, value_width_);
+    }
+
+    template <class Real>
+    void finish(Lead lead, std::int64_t first, std::int64_t rows, const RowState<Real>* states,
+                const Real* sums) const {
         for (std::int64_t i = 0; i < rows; ++i) {
-            const Number inverse = scratch.states[i].inverse();
+            const Real inverse = states[i].inverse();
             Number* output = row_of<Number>(request_.output, lead, first + i);
             for (std::int64_t j = 0; j < request_.value_width; ++j)
-                output[j] = scratch.output[i * value_width_ + j] * inverse;
+                output[j] = Number(sums[i * value_width_ + j] * inverse);
             if (request_.logsumexp.data)
-                *row_of<double>(request_.logsumexp, lead, first + i) =
-                    scratch.states[i].logsumexp();
+                *row_of<double>(request_.logsumexp, lead, first + i) = states[i].logsumexp();
         }
     }
 

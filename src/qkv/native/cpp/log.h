@@ -48,4 +48,12 @@ QKV_INLINE Vector<Number> log2(Vector<Number> x) {
     return n + series * t;
 }
 
+// log2(1 + x) for x > -1, however small x is: the logarithm of the rounded sum, less what rounding
+// changed (Higham, "Accuracy and Stability of Numerical Algorithms", 2002, section 1.14.1).
+template <class Number>
+QKV_INLINE Vector<Number> log2_of_1_and(Vector<Number> x) {
+    const Vector<Number> sum = 1 + x, rounded = sum - 1;
+    return rounded == 0 ? x * Number(log2_of_e) : log2<Number>(sum) * (x / rounded);
+}
+
 }  // namespace qkv::QKV_ISA

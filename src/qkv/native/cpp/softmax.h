@@ -37,6 +37,21 @@ struct RowState {
     }
 };
 
+// Moves a row's state and the sum of its values to those in double of all keys before, and begins it
+// anew. Of its score and its sum either may annihilate the other side.
+template <class Number>
+void move_to(RowState<double>& whole, double* sums, RowState<Number>& row, Number* output,
+             std::int64_t width) {
+    const double before = whole.raise(double(row.maximum));
+    const double factor = row.total == 0 ? 0 : exp2_of(double(row.maximum) - whole.shift());
+    whole.total += factor == 0 ? 0 : factor * double(row.total);
+    for (std::int64_t j = 0; j < width; ++j) {
+        sums[j] = (before == 0 ? 0 : before * sums[j]) + (factor == 0 ? 0 : factor * double(output[j]));
+        output[j] = 0;
+    }
+    row = {};
+}
+
 // The largest of each row's `count` numbers, a multiple of the lanes; rows lie `step` apart.
 template <int Rows, class Number>
 QKV_INLINE void find_largest(const Number* numbers, std::int64_t step, std::int64_t count,

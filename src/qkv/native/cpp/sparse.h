@@ -2,7 +2,7 @@
 // are read.
 #pragma once
 
-#include "matmul.h"
+#include "long_sums.h"
 
 namespace qkv::QKV_ISA {
 
@@ -18,9 +18,7 @@ struct Sparse {
 template <int Vectors, class Number>
 QKV_INLINE void add_some_columns(Number* to, Sparse<Number> row, const Number* matrix,
                                  std::int64_t width) {
-    Vector<Number> sums[Vectors];
-#pragma GCC unroll 8
-    for (int k = 0; k < Vectors; ++k) sums[k] = load(to + k * lanes<Number>);
+    Vector<Number> sums[Vectors] = {};
     for (std::int64_t i = 0; i < row.count; ++i) {
         const Number number = row.numbers[i];
         if (number == 0) continue;  // annihilates
@@ -29,16 +27,23 @@ QKV_INLINE void add_some_columns(Number* to, Sparse<Number> row, const Number* m
         for (int k = 0; k < Vectors; ++k) sums[k] += load(from + k * lanes<Number>) * number;
     }
 #pragma GCC unroll 8
-    for (int k = 0; k < Vectors; ++k) store(to + k * lanes<Number>, sums[k]);
+    for (int k = 0; k < Vectors; ++k)
+        store(to + k * lanes<Number>, load(to + k * lanes<Number>) + sums[k]);
 }
 
 // to += row matrix: the sum of numbers[i] times row places[i] of the matrix. Widths are whole vectors.
 template <class Number>
 void add_product(Number* to, Sparse<Number> row, const Number* matrix, std::int64_t width) {
-    std::int64_t j = 0;
-    for (; j + 8 * lanes<Number> <= width; j += 8 * lanes<Number>)
-        add_some_columns<8>(to + j, row, matrix + j, width);
-    for (; j < width; j += lanes<Number>) add_some_columns<1>(to + j, row, matrix + j, width);
+    constexpr std::int64_t step = 256;
+    LongSums<Number> long_sums(to, width, (row.count + step - 1) / step);
+    for (std::int64_t i = 0; i < row.count; i += step, long_sums.added()) {
+        const Sparse<Number> some = {row.numbers + i, row.places + i, smaller(row.count - i, step)};
+        std::int64_t j = 0;
+        for (; j + 8 * lanes<Number> <= width; j += 8 * lanes<Number>)
+            add_some_columns<8>(to + j, some, matrix + j, width);
+        for (; j < width; j += lanes<Number>) add_some_columns<1>(to + j, some, matrix + j, width);
+    }
+    long_sums.finish();
 }
 
 // Adds numbers[i] times a row to row places[i] of the matrix.

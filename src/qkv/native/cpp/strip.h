@@ -98,15 +98,20 @@ class StripForward {
     }
 
     void add_dense(const Strip& strip, Scratch& scratch) const {
+        constexpr std::int64_t step = StripWeights<Storage>::tile_columns;
         const std::int64_t width = sizes_.value_width;
-        strip.for_each_keys(StripWeights<Storage>::tile_columns, [&](Range keys, std::int64_t column) {
+        LongSums<Number> long_sums(scratch.output, rounded_up(strip.rows(), tile_rows) * width,
+                                   (strip.columns() + step - 1) / step);
+        strip.for_each_keys(step, [&](Range keys, std::int64_t column) {
             for (std::int64_t row = 0; row < strip.rows(); row += tile_rows) {
                 const Strided<Number> weights = {
                     scratch.weights.cells + row * sizes_.cells_row + column, sizes_.cells_row, 1};
                 add(scratch.finite, scratch.output + row * width, width, weights,
                     scratch.value + keys.start * width, width, keys.size(), width);
             }
+            long_sums.added();
         });
+        long_sums.finish();
     }
 
     // The weights of a row that are not 0, and their keys.

@@ -272,12 +272,17 @@ class StripBackward {
 
     void add_query_gradient(const Strip& strip, Scratch& scratch) const {
         const std::int64_t width = sizes_.width;
+        constexpr std::int64_t step = StripWeights<Storage>::tile_columns;
+        LongSums<Number> long_sums(scratch.query_gradient, rounded_up(strip.rows(), tile_rows) * width,
+                                   (strip.columns() + step - 1) / step);
         for_each_tile(strip, [&](std::int64_t row, Range keys, std::int64_t column) {
             const Number* gradients = scratch.cells + row * sizes_.cells_row + column;
             add(scratch.finite_keys, scratch.query_gradient + row * width, width,
                 Strided<Number>{gradients, sizes_.cells_row, 1}, scratch.key + keys.start * width,
                 width, keys.size(), width);
+            if (row + tile_rows >= strip.rows()) long_sums.added();
         });
+        long_sums.finish();
     }
 
     void add_key_gradients(const Strip& strip, Scratch& scratch) const {

@@ -52,9 +52,10 @@ template <class Number>
 class Numbers {
    public:
     explicit Numbers(std::int64_t count)
-        : data_(static_cast<Number*>(
-              std::aligned_alloc(64, std::size_t(rounded_up(count * sizeof(Number) + 1, 64))))) {
-        if (!data_) throw std::bad_alloc();
+        : data_(count == 0 ? nullptr
+                           : static_cast<Number*>(std::aligned_alloc(
+                                 64, std::size_t(rounded_up(count * sizeof(Number) + 1, 64))))) {
+        if (count != 0 && !data_) throw std::bad_alloc();
     }
     ~Numbers() { std::free(data_); }
     Numbers(const Numbers&) = delete;

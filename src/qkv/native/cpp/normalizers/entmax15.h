@@ -7,11 +7,14 @@ namespace qkv::QKV_ISA {
 
 template <class Number>
 struct Second {
-    static constexpr bool is_convex() { return true; }
-    QKV_INLINE Vector<Number> of(Vector<Number> above) const { return above * above; }
-    QKV_INLINE Vector<Number> slope(Vector<Number> above, Vector<Number>) const {
-        return above + above;
+    static Second at(Number t) { return {t}; }
+    QKV_INLINE Vector<Number> of(Vector<Number> value) const {
+        return (value - edge) * (value - edge);
     }
+    QKV_INLINE Vector<Number> slope(Vector<Number> value, Vector<Number>) const {
+        return 2 * (value - edge);
+    }
+    Number edge;
 };
 
 template <class Number>

@@ -9,7 +9,7 @@
 #endif
 
 #include "../exp.h"
-#include "../matmul.h"
+#include "../long_sums.h"
 
 namespace qkv::QKV_ISA {
 
@@ -70,19 +70,6 @@ QKV_INLINE Extremes<Number> extremes(const Number* row, std::int64_t count,
     return {largest<Number>(top[0]), bits_of<Number>(broken) != 0};
 }
 
-// Replaces the numbers of a row one vector at a time and returns the sum of what `of` gives.
-template <class Number, class Of>
-QKV_INLINE Number sum_over(std::int64_t count, Of of) {
-    Vector<Number> even = {}, odd = {};
-    std::int64_t j = 0;
-    for (; j + 2 * lanes<Number> <= count; j += 2 * lanes<Number>) {
-        even += of(j);
-        odd += of(j + lanes<Number>);
-    }
-    for (; j < count; j += lanes<Number>) even += of(j);
-    return sum<Number>(even + odd);
-}
-
 // Numbers taken out of a row, and where they stood, in their order.
 template <class Number>
 struct Candidates {
@@ -130,22 +117,26 @@ std::int64_t break_row(Number* row, std::int64_t count, std::int32_t* places) {
     return found;
 }
 
-// gradients = rates * (gradients - mean of the gradients weighted by the rates): the derivative of
-// whatever normalises a row to a sum that does not change. A rate of 0 annihilates.
-// Returns that mean.
+// The mean of the gradients weighted by the rates. A rate of 0 annihilates.
 template <class Number, class Rates>
-QKV_INLINE Number differentiate_normalised(std::int64_t count, Number* gradients, Rates rates) {
-    const Number total = sum_over<Number>(count, rates);
-    const Number sum = sum_over<Number>(count, [&](std::int64_t j) {
+QKV_INLINE Number weighted_mean(std::int64_t count, const Number* gradients, Rates rates) {
+    const double total = sum_over<Number>(count, rates);
+    const double sum = sum_over<Number>(count, [&](std::int64_t j) {
         const Vector<Number> rate = rates(j), product = rate * load(gradients + j);
         return rate == 0 ? Vector<Number>{} : product;
     });
-    const Number mean = total == 0 ? 0 : sum / total;
+    return total == 0 ? 0 : Number(sum / total);
+}
+
+// gradients = rates * (gradients - their weighted mean): the derivative of whatever normalises a row to
+// a sum that does not change.
+template <class Number, class Rates>
+QKV_INLINE void differentiate_normalised(std::int64_t count, Number* gradients, Rates rates) {
+    const Number mean = weighted_mean(count, gradients, rates);
     for (std::int64_t j = 0; j < count; j += lanes<Number>) {
         const Vector<Number> rate = rates(j), product = rate * (load(gradients + j) - mean);
         store(gradients + j, rate == 0 ? Vector<Number>{} : product);
     }
-    return mean;
 }
 
 }  // namespace qkv::QKV_ISA

@@ -13,23 +13,28 @@ RowNote softmax(Number* row, std::int64_t count, double sink) {
     const Number top = extremes(row, count).top;
     const Number shift = top == -infinity<Number> ? 0 : top;
     constexpr Number lowest = Exponent<Number>::lowest;
-    Vector<Number> moments = {};  // of the exponents by their powers
-    const Number total = sum_over<Number>(count, [&](std::int64_t j) {
-        const Vector<Number> exponent = (load(row + j) - shift) * Number(log2_of_e);
-        const Vector<Number> power = exp2<Number>(exponent);
-        store(row + j, power);
-        // A power of 0 annihilates: its exponent may be -infinity.
-        moments += power * (exponent < lowest ? broadcast(lowest) : exponent);
-        return power;
-    });
+    double total = 0, moment = 0;  // of the powers; of their exponents by them
+    for (std::int64_t start = 0; start < count; start += stretch<Number>) {
+        Vector<Number> moments = {};
+        const auto power_at = [&](std::int64_t j) {
+            const Vector<Number> exponent = (load(row + j) - shift) * Number(log2_of_e);
+            const Vector<Number> power = exp2<Number>(exponent);
+            store(row + j, power);
+            // A power of 0 annihilates: its exponent may be -infinity.
+            moments += power * (exponent < lowest ? broadcast(lowest) : exponent);
+            return power;
+        };
+        total += double(sum_of_stretch<Number>(start, smaller(start + stretch<Number>, count), power_at));
+        moment += double(sum<Number>(moments));
+    }
     RowNote note;
     if (total == 0) return note;
-    note.logsumexp = double(shift) + __builtin_log2(double(total)) * log_of_2;
+    note.logsumexp = double(shift) + __builtin_log2(total) * log_of_2;
     note.sink = 1 / (1 + natural_exp(note.logsumexp - sink));
-    const Number inverse = Number((1 - note.sink) / double(total));
+    const Number inverse = Number((1 - note.sink) / total);
     // With w = 2^t inverse: -sum w log(w) = -inverse log(2) sum 2^t t - log(inverse) sum w.
-    note.entropy = -double(inverse) * log_of_2 * (double(sum<Number>(moments)) +
-                                                  __builtin_log2(double(inverse)) * double(total));
+    note.entropy = -double(inverse) * log_of_2 *
+                   (moment + __builtin_log2(double(inverse)) * total);
     for (std::int64_t j = 0; j < count; j += lanes<Number>) {
         const Vector<Number> power = load(row + j);
         // 0 times NaN, the inverse of a broken row, stays 0: it may be hidden.
@@ -42,10 +47,10 @@ RowNote softmax(Number* row, std::int64_t count, double sink) {
 template <class Number>
 double differentiate_softmax(const RowNote& note, const Number* weights, Number* gradients,
                              std::int64_t count) {
-    const Number sum = sum_over<Number>(count, [&](std::int64_t j) {
+    const Number sum = Number(sum_over<Number>(count, [&](std::int64_t j) {
         const Vector<Number> weight = load(weights + j), product = weight * load(gradients + j);
         return weight == 0 ? Vector<Number>{} : product;
-    });
+    }));
     for (std::int64_t j = 0; j < count; j += lanes<Number>) {
         const Vector<Number> weight = load(weights + j);
         const Vector<Number> gradient = weight * (load(gradients + j) - sum);

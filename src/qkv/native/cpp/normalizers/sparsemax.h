@@ -5,13 +5,16 @@
 
 namespace qkv::QKV_ISA {
 
+// A rule at its t: which numbers have weights (those above `edge`), the weights, and by how much they
+// fall as t rises.
 template <class Number>
 struct First {
-    static constexpr bool is_convex() { return true; }
-    QKV_INLINE Vector<Number> of(Vector<Number> above) const { return above; }
+    static First at(Number t) { return {t}; }
+    QKV_INLINE Vector<Number> of(Vector<Number> value) const { return value - edge; }
     QKV_INLINE Vector<Number> slope(Vector<Number>, Vector<Number>) const {
         return broadcast(Number(1));
     }
+    Number edge;
 };
 
 template <class Number>

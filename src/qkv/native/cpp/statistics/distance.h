@@ -12,19 +12,17 @@ class Distance {
     // Weights of neighbouring keys, the first of which is so many positions ahead of the query.
     void add(Row<Number> row, std::int64_t ahead) {
         const Vector<Number> from_first = counting_from(Number(ahead));
-        Vector<Number> totals = {};
         reach_ += row_sum(row, [&](Vector<Number> weights, std::int64_t j) {
             const Vector<Number> steps = from_first + Number(j);
-            totals += weights;
             return weights * (steps < 0 ? -steps : steps);
         });
-        total_ += sum<Number>(totals);
+        total_ += row_sum(row, [](Vector<Number> weights, std::int64_t) { return weights; });
     }
 
-    Number mean() const { return reach_ / (total_ == 0 ? 1 : total_); }
+    Number mean() const { return Number(reach_ / (total_ == 0 ? 1 : total_)); }
 
    private:
-    Number reach_ = 0, total_ = 0;
+    double reach_ = 0, total_ = 0;
 };
 
 }  // namespace qkv::QKV_ISA

@@ -8,11 +8,11 @@ namespace qkv::QKV_ISA {
 
 template <class Number>
 Number entropy(Row<Number> row) {
-    const Number sum = row_sum(row, [](Vector<Number> weights, std::int64_t) {
+    const double sum = row_sum(row, [](Vector<Number> weights, std::int64_t) {
         const Vector<Number> terms = weights * log2<Number>(weights);
         return weights == 0 ? Vector<Number>{} : terms;
     });
-    return -sum * Number(log_of_2);
+    return Number(-sum * log_of_2);
 }
 
 }  // namespace qkv::QKV_ISA

@@ -54,7 +54,8 @@ class Pool {
     }
 
     // Into the numbers and counts of a row of the map.
-    void end(const Strip& strip, Number* map_row, std::int64_t* counts) const {
+    void end(const Strip& strip, double* map_row, std::int64_t* counts) const {
+        const PoolFold<double> fold = {fold_.maximum};
         strip.for_each_keys([&](Range keys, std::int64_t column) {
             const Number* folded = folded_ + column - keys.start;
             const std::int64_t last = smaller(keys.stop, keys_);
@@ -62,18 +63,18 @@ class Pool {
                 const std::int64_t share = key * columns_ / keys_;
                 const std::int64_t stop = smaller(start_of(share + 1), last);
                 counts[share] += (stop - key) * added_;
-                Number found = map_row[share];
-                for (; key < stop; ++key) found = fold_.joined(found, folded[key]);
+                double found = map_row[share];
+                for (; key < stop; ++key) found = fold.joined(found, double(folded[key]));
                 map_row[share] = found;
             }
         });
     }
 
     // What a cell of the map is that has had so many cells of the matrix.
-    Number finished(std::int64_t row, std::int64_t column, Number found, std::int64_t count) const {
+    double finished(std::int64_t row, std::int64_t column, double found, std::int64_t count) const {
         const std::int64_t queries = first(row + 1, rows_, queries_) - first(row, rows_, queries_);
         const bool is_whole = count == queries * (start_of(column + 1) - start_of(column));
-        return is_whole ? found : fold_.joined(found, 0);
+        return is_whole ? found : PoolFold<double>{fold_.maximum}.joined(found, 0);
     }
 
    private:

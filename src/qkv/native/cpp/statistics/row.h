@@ -1,7 +1,7 @@
 // A finished row of weights, as statistics read it, and what several of them are made of.
 #pragma once
 
-#include "../vector.h"
+#include "../long_sums.h"
 
 namespace qkv::QKV_ISA {
 
@@ -15,15 +15,9 @@ struct Row {
 
 // The sum over the row of term(weights, j) for the weights from the j-th on.
 template <class Number, class Term>
-QKV_INLINE Number row_sum(Row<Number> row, Term term) {
-    Vector<Number> sums[2] = {};  // two, as the next addition need not wait for the last
-    std::int64_t j = 0;
-    for (; j + 2 * lanes<Number> <= row.count; j += 2 * lanes<Number>) {
-        sums[0] += term(load(row.weights + j), j);
-        sums[1] += term(load(row.weights + j + lanes<Number>), j + lanes<Number>);
-    }
-    if (j < row.count) sums[0] += term(load(row.weights + j), j);
-    return sum<Number>(sums[0] + sums[1]);
+QKV_INLINE double row_sum(Row<Number> row, Term term) {
+    return sum_over<Number>(row.count,
+                            [&](std::int64_t j) { return term(load(row.weights + j), j); });
 }
 
 // The number of a row's first weights: start, start + 1, ...

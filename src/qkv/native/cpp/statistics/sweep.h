@@ -27,8 +27,9 @@ class Sweep {
           wanted_(request.wanted),
           sizes_(sizes),
           collected_width_(rounded_up(wanted_.collected_width, lanes<Number>)),
-          copy_(Copy(*this, nullptr).size),
-          copies_(copy_ * sizes.parts * request.batch * request.heads * request.group) {
+          copy_(Copy(*this, nullptr, nullptr)),
+          copies_(copy_.collected_size * copies()),
+          wide_copies_(copy_.wide_size * copies()) {
         clear_copies();
     }
 
@@ -58,7 +59,7 @@ class Sweep {
               Scratch& scratch) const {
         const Finished rows = {strip, weights.cells, sizes_.cells_row, weights.notes};
         take_queries(rows, scratch);
-        const Copy copy(*this, copies_.data() + copy_ * index(strip.lead, part));
+        const Copy copy = copy_of(index(strip.lead, part));
         if (wanted_.mass.data) take_mass(rows, copy, scratch);
         if (wanted_.pool.data) take_pool(rows, copy, scratch);
         if (wanted_.collected.data) take_collected(rows, copy, scratch);
@@ -66,7 +67,7 @@ class Sweep {
 
     // Ends what is summed over queries.
     void finish() const {
-        if (copy_ == 0) return;
+        if (copy_.wide_size + copy_.collected_size == 0) return;
         const std::int64_t heads = request_.batch * request_.heads * request_.group;
         parallel(request_.threads, heads, [&](std::int64_t head, int) {
             const std::int64_t key_head = head / request_.group;
@@ -93,21 +94,32 @@ class Sweep {
 
     // What is summed over the queries of one head in one part.
     struct Copy {
-        Copy(const Sweep& of, Number* begin) {
+        Copy(const Sweep& of, Number* begin, double* wide_begin) {
             const Wanted& wanted = of.wanted_;
             Pieces<Number> pieces(begin);
-            mass = pieces.take(wanted.mass.data ? of.sizes_.keys : 0);
+            Pieces<double> wide(wide_begin);
+            mass = wide.take(wanted.mass.data ? of.sizes_.keys : 0);
             const std::int64_t map = wanted.pool.data ? wanted.pool_rows * wanted.pool_columns : 0;
-            pool = pieces.take(map);
-            pool_counts = reinterpret_cast<std::int64_t*>(
-                pieces.take(map * std::int64_t(sizeof(std::int64_t) / sizeof(Number))));
+            pool = wide.take(map);
+            static_assert(sizeof(std::int64_t) == sizeof(double));
+            pool_counts = reinterpret_cast<std::int64_t*>(wide.take(map));
             collected = pieces.take(wanted.collected.data ? of.sizes_.keys * of.collected_width_ : 0);
-            size = pieces.used();
+            collected_size = pieces.used(), wide_size = wide.used();
         }
-        Number *mass, *pool, *collected;
+        double *mass, *pool;
         std::int64_t* pool_counts;
-        std::int64_t size;
+        Number* collected;
+        std::int64_t collected_size, wide_size;
     };
+
+    std::int64_t copies() const {
+        return sizes_.parts * request_.batch * request_.heads * request_.group;
+    }
+
+    Copy copy_of(std::int64_t index) const {
+        return {*this, copies_.data() + copy_.collected_size * index,
+                wide_copies_.data() + copy_.wide_size * index};
+    }
 
     std::int64_t index(Lead lead, std::int64_t part) const {
         const std::int64_t head = (lead.batch * request_.heads + lead.head) * request_.group;
@@ -188,7 +200,8 @@ class Sweep {
         fill(scratch.folded, rows.strip.columns(), Number(0));
         for (std::int64_t i = 0; i < rows.strip.rows(); ++i) add_row(rows.at(i), scratch.folded);
         rows.strip.for_each_keys([&](Range keys, std::int64_t column) {
-            add_row(Row<Number>{scratch.folded + column, keys.size()}, copy.mass + keys.start);
+            const Number* folded = scratch.folded + column - keys.start;
+            for (std::int64_t j = keys.start; j < keys.stop; ++j) copy.mass[j] += double(folded[j]);
         });
     }
 
@@ -219,52 +232,53 @@ class Sweep {
     }
 
     void finish(Lead lead) const {
-        const Copy first(*this, copies_.data() + copy_ * index(lead, 0));
+        const Copy first = copy_of(index(lead, 0));
         if (wanted_.mass.data)
             for (std::int64_t j = 0; j < request_.keys; ++j)
-                row_of<Number>(wanted_.mass, lead, 0)[j] = total(first.mass + j);
+                row_of<Number>(wanted_.mass, lead, 0)[j] = total(first.mass + j, copy_.wide_size);
         if (wanted_.pool.data) finish_pool(lead);
         if (wanted_.collected.data) finish_collected(lead, first);
     }
 
-    // The sum over the parts of what lies there in the first of them.
-    Number total(const Number* first) const {
-        Number found = 0;
-        for (std::int64_t part = 0; part < sizes_.parts; ++part) found += first[part * copy_];
-        return found;
+    // The sum over the parts, `step` apart, of what lies there in the first of them.
+    template <class Real>
+    Number total(const Real* first, std::int64_t step) const {
+        double found = 0;
+        for (std::int64_t part = 0; part < sizes_.parts; ++part) found += double(first[part * step]);
+        return Number(found);
     }
 
     void finish_pool(Lead lead) const {
-        const PoolFold<Number> fold = {wanted_.pool_maximum};
+        const PoolFold<double> fold = {wanted_.pool_maximum};
         const Pool<Number> pool(wanted_, request_.queries, request_.keys, nullptr);
         for (std::int64_t row = 0; row < wanted_.pool_rows; ++row)
             for (std::int64_t column = 0; column < wanted_.pool_columns; ++column) {
-                Number found = fold.start();
+                double found = fold.start();
                 std::int64_t count = 0;
                 for (std::int64_t part = 0; part < sizes_.parts; ++part) {
-                    const Copy copy(*this, copies_.data() + copy_ * (index(lead, 0) + part));
+                    const Copy copy = copy_of(index(lead, 0) + part);
                     const std::int64_t place = row * wanted_.pool_columns + column;
                     found = fold.joined(found, copy.pool[place]);
                     count += copy.pool_counts[place];
                 }
                 row_of<Number>(wanted_.pool, lead, row)[column] =
-                    pool.finished(row, column, found, count);
+                    Number(pool.finished(row, column, found, count));
             }
     }
 
     void finish_collected(Lead lead, Copy first) const {
         for (std::int64_t key = 0; key < request_.keys; ++key)
             for (std::int64_t j = 0; j < wanted_.collected_width; ++j)
-                narrow(total(first.collected + key * collected_width_ + j),
+                narrow(total(first.collected + key * collected_width_ + j, copy_.collected_size),
                        row_of<Storage>(wanted_.collected, lead, key) + j);
     }
 
     void clear_copies() const {
-        const PoolFold<Number> fold = {wanted_.pool_maximum};
-        const std::int64_t count = request_.batch * request_.heads * request_.group * sizes_.parts;
-        for (std::int64_t i = 0; i < count; ++i) {
-            const Copy copy(*this, copies_.data() + copy_ * i);
-            for (std::int64_t j = 0; j < copy.size; ++j) copies_.data()[copy_ * i + j] = 0;
+        const PoolFold<double> fold = {wanted_.pool_maximum};
+        for (std::int64_t i = 0; i < copy_.collected_size * copies(); ++i) copies_.data()[i] = 0;
+        for (std::int64_t i = 0; i < copy_.wide_size * copies(); ++i) wide_copies_.data()[i] = 0;
+        for (std::int64_t i = 0; i < copies(); ++i) {
+            const Copy copy = copy_of(i);
             if (!wanted_.pool.data) continue;
             for (std::int64_t j = 0; j < wanted_.pool_rows * wanted_.pool_columns; ++j)
                 copy.pool[j] = fold.start();
@@ -275,8 +289,9 @@ class Sweep {
     const Wanted& wanted_;
     const StripSizes<Number>& sizes_;
     std::int64_t collected_width_;  // padded to whole vectors
-    std::int64_t copy_;             // the size of one
+    Copy copy_;                     // only its sizes
     Numbers<Number> copies_;
+    Numbers<double> wide_copies_;
 };
 
 }  // namespace qkv::QKV_ISA
