@@ -61,7 +61,10 @@ def test_products_and_gradients(impl: str, keys, width: int) -> None:
         products(key.to(dtype), value.to(dtype), how)
         for dtype, how in ((torch.float64, "tiled"), (torch.float32, impl))
     )
-    assert_close(found[0], right[0], what="output", rounding=rounding(right[0]))
+    # The kernels' own sums are held to more than those of torch's matrix products.
+    scores = torch.full((1, width), 1.3) @ key.mT
+    dense = torch.softmax(scores, -1) @ value if impl == "tiled" else None
+    assert_close(found[0], right[0], dense, what="output", rounding=rounding(right[0]))
     # A gradient of scores is w (g - mean of g): so large are the terms that are added up.
     added = 2 * right[0].sum().item() * key.abs().max().item()
     bound = 16 * torch.finfo(torch.float32).eps * added
