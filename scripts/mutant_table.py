@@ -416,11 +416,19 @@ MUTANTS = (
         STAGES,
     ),
     Mutant(
-        "entmax: the threshold gets no Newton step",
+        "entmax: the weight found carries no derivatives",
         "gradients",
         "normalizers/entmax.py",
-        "        for _ in range(2):\n",
-        "        for _ in range(0):\n",
+        "        for _ in range(2):\n            terms",
+        "        for _ in range(0):\n            terms",
+        STAGES,
+    ),
+    Mutant(
+        "entmax: beyond 2 the best key is solved for",
+        "value",
+        "normalizers/entmax.py",
+        "power <= 1:\n",
+        "power <= 100:\n",
         STAGES,
     ),
     Mutant(

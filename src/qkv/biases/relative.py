@@ -8,7 +8,7 @@ from torch import Tensor
 
 from .._layout import Layout
 from .._stage import Lifted
-from .._tensors import check_floats, is_tensor, shape_of
+from .._tensors import check_floats, hold_as_int, integer, is_tensor, shape_of
 from .._tiling import Axes
 from .base import DistanceBias
 
@@ -58,9 +58,10 @@ class RelativeBias(DistanceBias):
                 f"RelativeBias: table must have shape [H, buckets] with at least {least} buckets; "
                 f"got {shape_of(self.table)}"
             )
-        if isinstance(self.max_distance, bool) or not isinstance(self.max_distance, int):
+        if integer(self.max_distance) is None:
             got = type(self.max_distance).__name__
             raise TypeError(f"RelativeBias: max_distance must be an int; got {got}")
+        hold_as_int(self, "max_distance")
         if self.max_distance <= self._sided // 2:
             raise ValueError(
                 f"RelativeBias: max_distance must be more than {self._sided // 2}, the distances "

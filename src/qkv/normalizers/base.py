@@ -7,6 +7,7 @@ from torch import Tensor
 
 from .._errors import UnsupportedError
 from .._stage import Stage, check_number
+from .._tensors import check_floats
 
 Statistic = tuple[Tensor, ...]  # each [..., r, 1]
 
@@ -58,10 +59,10 @@ class Normalizer(Stage):
 
 def check_per_head(what: str, parameter: object) -> None:
     """Raises unless a parameter is a finite number, or a floating tensor."""
-    if not isinstance(parameter, Tensor):
+    if isinstance(parameter, Tensor):
+        check_floats(what, parameter)
+    else:
         check_number(what, parameter)
-    elif not parameter.is_floating_point():
-        raise TypeError(f"{what} must be a floating tensor [H] or a number; got {parameter.dtype}")
 
 
 def where_visible(visible: Tensor | None, tensor: Tensor, otherwise: float | Tensor) -> Tensor:

@@ -51,12 +51,11 @@ class Entmax(Normalizer):
     def __post_init__(self) -> None:
         alpha = self.alpha
         if isinstance(alpha, Tensor):
-            if alpha.is_floating_point():
-                check_floats("Entmax: alpha", alpha)
-            if not alpha.is_floating_point() or alpha.ndim > 1:
+            check_floats("Entmax: alpha", alpha)
+            if alpha.ndim > 1:
                 raise ValueError(
-                    "Entmax: a tensor alpha must be floating, [H] or a single number; "
-                    f"got {alpha.dtype} of shape {shape_of(alpha)}"
+                    "Entmax: a tensor alpha must have shape [H] or be a single number; "
+                    f"got {shape_of(alpha)}"
                 )
             if is_concrete(alpha) and not bool(((alpha > 1) & (alpha < torch.inf)).all()):
                 raise ValueError(

@@ -7,7 +7,6 @@ from torch import Tensor
 
 from .._layout import PER_BATCH, Layout
 from .._stage import Lifted
-from .._tensors import check_floats
 from .base import Normalizer, Statistic, check_per_head, where_visible
 
 
@@ -38,7 +37,6 @@ class Sigmoid(Normalizer):
     distribution = False
 
     def __post_init__(self) -> None:
-        check_floats("Sigmoid: bias", self.bias)
         check_per_head("Sigmoid: bias", self.bias)
 
     def lift(self, layout: Layout) -> Lifted:

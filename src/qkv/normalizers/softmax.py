@@ -9,7 +9,6 @@ from torch import Tensor
 
 from .._layout import PER_BATCH, Layout
 from .._stage import Lifted
-from .._tensors import check_floats
 from .base import Normalizer, Statistic, check_per_head, row_maximum, where_visible
 
 _LONG = 2**14  # keys: beyond, the running sum in torch.softmax loses digits that torch.sum keeps
@@ -46,7 +45,6 @@ class Softmax(Normalizer):
     formula = "w_j = exp(s_j) / sum_k exp(s_k)"
 
     def __post_init__(self) -> None:
-        check_floats("Softmax: sink", self.sink)
         none = self.sink is None or (isinstance(self.sink, float) and self.sink == -math.inf)
         if not none:
             check_per_head("Softmax: sink", self.sink)

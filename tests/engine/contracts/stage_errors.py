@@ -155,9 +155,14 @@ NORMALIZER_CASES: list[Case] = [
     (lambda: qkv.TopK(0), ValueError, "TopK: k must be positive; got 0"),
     (
         lambda: qkv.Entmax(LONG),
+        TypeError,
+        "Entmax: alpha must be a strided tensor of float16, bfloat16, float32 or float64; "
+        "got dtype torch.int64",
+    ),
+    (
+        lambda: qkv.Entmax(torch.full((2, 3), 1.5)),
         ValueError,
-        "Entmax: a tensor alpha must be floating, [H] or a single number; "
-        "got torch.int64 of shape [2, 3]",
+        "Entmax: a tensor alpha must have shape [H] or be a single number; got [2, 3]",
     ),
     (
         lambda: qkv.Entmax(torch.tensor([0.5])),
@@ -190,7 +195,8 @@ NORMALIZER_CASES: list[Case] = [
     (
         lambda: qkv.Softmax(LONG),
         TypeError,
-        "Softmax: sink must be a floating tensor [H] or a number; got torch.int64",
+        "Softmax: sink must be a strided tensor of float16, bfloat16, float32 or float64; "
+        "got dtype torch.int64",
     ),
     (lambda: qkv.Sigmoid(None), TypeError, "Sigmoid: bias must be a number; got NoneType"),
     (lambda: qkv.Sigmoid(-INF), ValueError, "Sigmoid: bias must be finite; got -inf"),
