@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,6 +13,7 @@ from torch import Tensor
 import qkv
 
 WIDTH = 16
+ENOUGH = 5.0  # seconds
 WINDOW = qkv.Window(100, 0)
 IMPLEMENTATIONS = ("native", "tiled")
 
@@ -20,8 +22,8 @@ def operations(inputs: tuple[Tensor, Tensor, Tensor], impl: str) -> dict[str, Ca
     """Every operation by name, on tensors that want gradients."""
     query, key, value = inputs
 
-    def matrix() -> qkv.AttentionMatrix:
-        return qkv.attention(query, key, mask=WINDOW, impl=impl)
+    def matrix(**stages: Any) -> qkv.AttentionMatrix:
+        return qkv.attention(query, key, impl=impl, **({"mask": WINDOW} | stages))
 
     def quiet(call: Callable) -> Callable:
         return torch.no_grad()(call)
@@ -37,6 +39,9 @@ def operations(inputs: tuple[Tensor, Tensor, Tensor], impl: str) -> dict[str, Ca
         return torch.autograd.grad(total, inputs)
 
     length = query.shape[-2]
+    documents = qkv.Documents(ids=torch.arange(length) // 100)
+    additive = qkv.Additive(torch.ones(WIDTH))
+    pair = query.expand(1, 2, length, WIDTH)
     return {
         "A @ v": quiet(lambda: matrix() @ value),
         "A @ v, backward": lambda: gradients(matrix() @ value),
@@ -48,18 +53,28 @@ def operations(inputs: tuple[Tensor, Tensor, Tensor], impl: str) -> dict[str, Ca
         "entropy": quiet(lambda: matrix().entropy()),
         "entropy, backward": lambda: gradients(matrix().entropy()),
         "logsumexp": quiet(lambda: matrix().logsumexp()),
+        "mass, entropy and distance in one pass": quiet(
+            lambda: matrix().measure(qkv.Mass(), qkv.Entropy(), qkv.Distance())
+        ),
         "top(4)": quiet(lambda: matrix().top(4)),
         "pool(16, 16)": quiet(lambda: matrix().pool(16, 16)),
         "16 rows, 16 columns": quiet(
             lambda: matrix()[..., length - 16 :, torch.arange(length - 16, length)]
         ),
+        "explain one row": quiet(lambda: matrix().explain(length // 2)),
+        "documents of 100, backward": lambda: gradients(matrix(mask=documents) @ value),
+        "sparsemax, backward": lambda: gradients(matrix(normalizer=qkv.Sparsemax()) @ value),
+        "additive score, backward": lambda: gradients(matrix(score=additive) @ value),
+        "two heads on one key, backward": lambda: gradients(
+            qkv.attention(pair, key, mask=WINDOW, impl=impl) @ value
+        ),
     }
 
 
 def seconds(call: Callable[[], object], rounds: int) -> float:
-    """The least of some calls: what disturbs only adds to it."""
-    times = []
-    for _ in range(rounds):
+    """The least of some calls, of fewer where they are long: what disturbs only adds to it."""
+    times: list[float] = []
+    while len(times) < rounds and sum(times) < ENOUGH:
         start = time.perf_counter()
         call()
         times.append(time.perf_counter() - start)
