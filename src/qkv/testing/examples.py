@@ -168,7 +168,7 @@ def _relative(sizes: Sizes, draw: Draw) -> list[Any]:
 def _documents(sizes: Sizes, draw: Draw) -> list[Any]:
     keys = sizes.keys
     return [
-        Documents(lengths=torch.tensor([1, 0, max(0, keys - 3)])),
+        Documents(lengths=torch.tensor([min(1, keys), 0, max(0, keys - 3)])),
         Documents(ids=torch.arange(keys) // 2),
         Documents(ids=torch.arange(sizes.first * keys).view(sizes.first, keys) % 3),
     ]
