@@ -37,6 +37,7 @@ from .scores.additive import Additive
 
 WIDEST = 256  # of queries, keys and values
 MOST_KEYS = 2**31 - 1  # intervals of keys are told in 32 bits
+MOST_APART = 2**20  # query offsets: a bias by distance is told for all distances between them
 
 _NORMALIZERS: dict[type[Normalizer], str] = {
     Softmax: "softmax",
@@ -95,6 +96,10 @@ def reason(problem: Problem, pieces: Pieces) -> str | None:
         known = isinstance(bias, (TensorBias, DistanceBias, SoftCap))
         if not known and not any(bias is one for one in folded):
             return f"its kernels know no {type(bias).__name__} bias here"
+        if isinstance(bias, DistanceBias) and isinstance(problem.offset, Tensor):
+            apart = int(problem.offset.max()) - int(problem.offset.min())
+            if apart > max(MOST_APART, problem.layout.queries + problem.layout.keys):
+                return f"with {type(bias).__name__} its kernels take query offsets less far apart"
     width += sum(bias.rank(problem.layout.keys) for bias in folded)
     if width > WIDEST:
         return f"its kernels take widths up to {WIDEST}"

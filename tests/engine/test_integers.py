@@ -136,6 +136,20 @@ def test_offsets_of_every_type(dtype) -> None:
         )
 
 
+def test_offsets_far_apart_beside_a_bias_by_distance() -> None:
+    """The kernels take a number for every distance between them: nobody has memory for these."""
+    query, table = torch.randn(2, LENGTH, 4), torch.randn(1, 8)
+    options = {
+        "bias": qkv.RelativeBias(table, max_distance=16),
+        "query_offset": torch.tensor([0, 2**40]),
+    }
+    right = qkv.attend(*[query.double()] * 3, impl="reference", **options)
+    for impl in ("auto", "tiled"):
+        assert_close(qkv.attend(query, query, query, impl=impl, **options), right)
+    with pytest.raises(qkv.UnsupportedError, match="RelativeBias its kernels take query offsets"):
+        qkv.attend(query, query, query, impl="native", **options)
+
+
 @pytest.mark.parametrize("of", [Index, torch.tensor, lambda n: torch.tensor(n, dtype=torch.int32)])
 def test_single_integers_of_another_type_are_the_same(of) -> None:
     query = torch.randn(LENGTH, 4)
@@ -143,6 +157,7 @@ def test_single_integers_of_another_type_are_the_same(of) -> None:
     assert qkv.Prefix(of(3)) == qkv.Prefix(3)
     assert qkv.TopK(of(3)) == qkv.TopK(3)
     assert qkv.Top(of(3)) == qkv.Top(3)
+    assert type(qkv.RelativeBias(torch.ones(1, 8), max_distance=of(16)).max_distance) is int
     assert qkv.Pool(of(3), of(2)) == qkv.Pool(3, 2)
     matrix = qkv.attention(query, query, query_offset=of(1), memory=of(2**20), mask=qkv.Causal())
     same = qkv.attention(query, query, query_offset=1, mask=qkv.Causal())
