@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from typing import Any, get_type_hints
 
+MOST = 2**31  # below it an integer that has no other bound must be: libraries take no larger ones
+
 
 @dataclass(frozen=True)
 class Rule:
@@ -101,6 +103,8 @@ def problem_with(value: Any, kind: Any, rule: Rule) -> str:
         if value is None and kind == (kind | None):
             return ""
         if kind in (int, int | None):
+            if type(value) is int and rule.below == math.inf and value >= MOST:
+                return f"an int below {MOST}"
             return "" if type(value) is int and rule.allows(value) else f"an int {rule}"
         if kind in (float, float | None) and type(value) not in (int, float):
             return f"a number, {rule}"

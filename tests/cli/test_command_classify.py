@@ -231,6 +231,7 @@ def test_a_shipped_model_that_is_gone_is_named(classify, monkeypatch, tmp_path):
         (["--model", "{models}/images", "{models}/images"], 1, "holds no picture files"),
         (["--model", "{models}/images", "--text", "x"], 2, "images is a classifier of pictures"),
         (["--model", "{models}/texts", "{models}"], 2, "is a folder; with --text it is a text"),
+        (["some.npz"], 2, "some.npz: an .npz file of pictures is measured as a whole, by qkv eval"),
     ],
 )
 def test_a_mistake_is_one_line(classify, models, arguments, status, message):
@@ -252,6 +253,15 @@ def test_a_model_without_attention_has_nothing_to_show(classify, models, tmp_pat
         1,
         "qkv: classify: this model has no attention, so there is nothing to show\n",
     )
+
+
+@pytest.mark.parametrize("name", ["some.npz", "folder"])
+def test_pictures_without_a_model_to_measure_are_told_of_it(capsys, tmp_path, name):
+    (tmp_path / "folder").mkdir()
+    assert run(["evaluate", str(tmp_path / name)]) == 2
+    shown = capsys.readouterr().err
+    assert shown.count("\n") == 1
+    assert f"{name}: pictures are for a classifier, which --model names" in shown
 
 
 @pytest.mark.parametrize(("kind", "data"), [("texts", "texts.tsv"), ("images", "pictures")])

@@ -155,11 +155,24 @@ def test_a_finished_run_that_is_resumed_says_so(data, tmp_path, capsys):
 @pytest.mark.parametrize(
     "options",
     [["--minutes", "-1"], ["--heads", "0"], ["--dropout", "1"], ["--score", "dot"],
-     ["--test-share", "0.99"], ["--length-penalty", "-1"]],
+     ["--test-share", "0.99"], ["--length-penalty", "-1"], ["--learning-rate", "nan"],
+     ["--longest", "1" + 30 * "0"], ["--epochs", str(2**31)], ["--threads", "1025"]],
 )  # fmt: skip
 def test_a_bad_value_is_told_before_the_data_are_read(tmp_path, capsys, options):
     assert train(tmp_path / "absent.tsv", "--out", tmp_path / "out", *options) == 2
     assert options[0] in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "options",
+    [["--beam", "0"], ["--beam", "-1"], ["--beam", "101"], ["--beam", "1" + 30 * "0"],
+     ["--bootstrap", "-1"], ["--bootstrap", "1" + 30 * "0"], ["--length-penalty", "inf"],
+     ["--length-penalty", "nan"]],
+)  # fmt: skip
+def test_so_it_is_in_evaluating(tmp_path, capsys, options):
+    assert run(["evaluate", str(tmp_path / "absent.tsv"), *options]) == 2
+    shown = capsys.readouterr().err
+    assert (shown.count("\n"), options[0] in shown) == (1, True)
 
 
 @pytest.mark.parametrize("command", ["translate", "classify", "classify-image"])

@@ -85,6 +85,11 @@ class _Labellers:
 
     def pictures(self, argument: str) -> list[str]:
         """The names of the picture files that an argument stands for; none for texts."""
+        if argument.lower().endswith(".npz"):
+            raise typer.BadParameter(
+                f"{argument}: an .npz file of pictures is measured as a whole, by qkv evaluate "
+                f"{argument} --model DIR; here give picture files, or folders of them"
+            )
         if self.reads == "texts" or not is_folder(argument):
             return [argument] if self.is_picture(argument) else []
         from qkv.tasks.classification.images.data import picture_files

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from qkv.cli.translate import LENGTH
+from qkv.cli.translate import WIDEST, LengthPenalty
 
 if TYPE_CHECKING:
     from qkv.tasks.classification.accuracy import Accuracy
@@ -18,7 +18,7 @@ _DATA = (
 )
 _MODEL = "Folder of a trained model, or name of one that `qkv doctor` lists; default: en-zh."
 _AGAINST = "Another translator, a folder or a name, to compare it with."
-_BEAM, _BOOTSTRAP = 5, 1000
+_BEAM, _BOOTSTRAP, _MOST = 5, 1000, 100_000
 
 
 def evaluate(
@@ -27,14 +27,17 @@ def evaluate(
     beam: Annotated[
         int | None,
         typer.Option(
-            min=1, help=f"Hypotheses kept in translating, {_BEAM} unless told; 1: greedy."
+            min=1,
+            max=WIDEST,
+            help=f"Hypotheses kept in translating, {_BEAM} unless told; 1: greedy.",
         ),
     ] = None,
-    length_penalty: Annotated[float | None, typer.Option(min=0, help=LENGTH)] = None,
+    length_penalty: LengthPenalty = None,
     bootstrap: Annotated[
         int | None,
         typer.Option(
             min=0,
+            max=_MOST,
             help=f"Resamplings for BLEU's 95 % interval, {_BOOTSTRAP} unless told; 0: no interval.",
         ),
     ] = None,
@@ -49,6 +52,11 @@ def evaluate(
     from qkv.tasks.translation.training import evaluate as measure
     from qkv.tasks.translation.translator import FORMAT
 
+    if model is None and (data.suffix.lower() == ".npz" or data.is_dir()):
+        raise typer.BadParameter(
+            f"{data}: pictures are for a classifier, which --model names; without it the "
+            "translator en-zh is measured"
+        )
     if model is not None and read_format(model) != FORMAT:
         if any(one is not None for one in (beam, length_penalty, bootstrap, against)):
             raise typer.BadParameter(

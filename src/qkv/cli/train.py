@@ -19,7 +19,9 @@ from qkv.tasks.translation import options as pairs
 app = typer.Typer(help="Train a model.")
 
 Out = Annotated[Path, typer.Option(help="Folder for the model, its logs and checkpoints.")]
-Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; default: torch's choice.")]
+Threads = Annotated[
+    int | None, typer.Option(min=1, max=1024, help="CPU threads; default: torch's choice.")
+]
 Resume = Annotated[
     bool, typer.Option("--resume", help="Continue the run in the output folder, exactly.")
 ]

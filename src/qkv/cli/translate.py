@@ -34,7 +34,9 @@ _MODEL = (
     "Folder of a trained model, or a name that `qkv doctor` lists; default: en-zh, which ships."
 )
 _BEAM = "How many candidate translations the search keeps."
-LENGTH = "Power of the length by which candidates are compared; more: longer. Default: the model's."
+_LENGTH = (
+    "Power of the length by which candidates are compared; more: longer. Default: the model's."
+)
 _BATCH = (
     "How many texts, and sentences, are translated at once: faster, but lines are answered so many "
     "at a time. Default: 1, with --out 32."
@@ -47,6 +49,8 @@ _JSON = (
     "Print one JSON object a line: source, text, score, doubt and sentences, each with "
     "source_tokens, tokens and alignment as well."
 )
+WIDEST = 100  # candidates; more cost time and change nothing
+LengthPenalty = Annotated[float | None, typer.Option(min=0, max=100, help=_LENGTH)]
 _TOGETHER = 32  # texts where nobody waits for each
 _MOST_SENTENCES = 10  # of one text; more maps than that nobody reads
 _MOST_CHARACTERS = 60  # of a doubtful sentence
@@ -55,8 +59,8 @@ _MOST_CHARACTERS = 60  # of a doubtful sentence
 def translate(
     texts: Annotated[list[str] | None, typer.Argument(metavar="TEXT", help=_INPUT)] = None,
     model: Annotated[Path | None, typer.Option(metavar="DIR", help=_MODEL)] = None,
-    beam: Annotated[int, typer.Option(min=1, max=100, help=_BEAM)] = 5,
-    length_penalty: Annotated[float | None, typer.Option(min=0, help=LENGTH)] = None,
+    beam: Annotated[int, typer.Option(min=1, max=WIDEST, help=_BEAM)] = 5,
+    length_penalty: LengthPenalty = None,
     batch: Annotated[int | None, typer.Option(min=1, max=1000, help=_BATCH)] = None,
     show: Annotated[bool, typer.Option("--show", help=_SHOW)] = False,
     picture: Annotated[Path | None, typer.Option(metavar="FILE", help=_PICTURE)] = None,
