@@ -26,17 +26,18 @@ def steps(chosen, size, batch="batch_tokens"):
 
 @pytest.mark.parametrize("tokens", [3_300, 16_500, 330_000])
 def test_a_few_pairs_make_a_run_of_several_hundred_steps_with_a_small_model(tokens):
-    chosen = by_size.pairs(tokens, None, None, limited=False)
-    assert 700 <= steps(chosen, tokens) <= 1_200
+    chosen = by_size.pairs(tokens, None, None, limited=False, attending=True)
+    assert 700 <= steps(chosen, tokens) <= 1_300
     assert (chosen["width"], chosen["encoder_layers"], chosen["decoder_layers"]) == (128, 1, 1)
-    assert chosen["learning_rate"] == 3e-3
+    assert (chosen["feedforward"], chosen["learning_rate"]) == (512, 3e-3)
+    assert "feedforward" not in by_size.pairs(tokens, None, None, limited=False, attending=False)
 
 
 def test_many_pairs_are_seen_three_times_by_the_large_model():
-    chosen = by_size.pairs(20_000_000, None, None, limited=False)
+    chosen = by_size.pairs(20_000_000, None, None, limited=False, attending=True)
     assert chosen == {
-        "batch_tokens": 4096, "epochs": 3, "width": 256, "encoder_layers": 3, "decoder_layers": 3,
-        "learning_rate": 1e-3,
+        "batch_tokens": 4096, "epochs": 3, "width": 256, "feedforward": 1024, "encoder_layers": 3,
+        "decoder_layers": 3, "learning_rate": 1e-3,
     }  # fmt: skip
 
 
@@ -60,7 +61,8 @@ def test_epochs_follow_the_batch_that_is_told():
     large = by_size.texts(2_000, 560_000, 16_000, limited=False)
     assert (small["batch_tokens"], large["batch_tokens"]) == (2_000, 16_000)
     assert small["epochs"] < large["epochs"]
-    assert by_size.pairs(330_000, None, 256, limited=False)["learning_rate"] == 1e-3
+    wide = by_size.pairs(330_000, None, 256, limited=False, attending=True)
+    assert (wide["feedforward"], wide["learning_rate"]) == (1024, 1e-3)
 
 
 def test_of_few_more_is_held_out():
@@ -151,3 +153,29 @@ def test_separable_texts_are_learnt_by_the_defaults(tmp_path):
     assert (values["epochs"], values["batch_tokens"]) == (60, 256)
     found = [json.loads(line) for line in (out / "training" / "log.jsonl").read_text().splitlines()]
     assert max(one.get("accuracy", 0) for one in found) >= 95
+
+
+def test_templated_pairs_are_learnt_by_the_defaults(tmp_path, capsys):
+    data, out = tmp_path / "pairs.tsv", tmp_path / "out"
+    pairs = [
+        f"{who} {verb} the {kind} {thing}.\t{one}{does}{like}{it}。\n"
+        for who, one in {"I": "我", "You": "你", "They": "他们"}.items()
+        for verb, does in {"see": "看见", "sell": "卖", "lose": "丢掉"}.items()
+        for kind, like in {"red": "红色的", "old": "旧的", "big": "大的"}.items()
+        for thing, it in {"book": "书", "hat": "帽子", "car": "车", "cup": "杯子"}.items()
+    ]
+    data.write_text("".join(pairs), encoding="utf-8")
+    assert run(["train", "translate", str(data), "--out", str(out)]) == 0
+    assert "by the size of the data: feedforward 512, batch-tokens 256, epochs 60, width 128, " in (
+        capsys.readouterr().err
+    )
+    [held] = (out / "training" / "held-out").glob("validation.*.tsv")
+    assert run(["evaluate", str(held), "--model", str(out), "--bootstrap", "0"]) == 0
+    assert float(capsys.readouterr().out.split()[1]) >= 90
+
+
+def test_a_recurrent_translator_is_left_without_what_only_self_attention_has(tmp_path):
+    data, out = write_pairs(tmp_path / "pairs.tsv"), tmp_path / "out"
+    told = ["--encoder", "gru", "--decoder", "gru", "--feeding", "none", "--patience", "1"]
+    assert run(["train", "translate", str(data), "--out", str(out), *told]) == 0
+    assert (written(out)["width"], "feedforward" in written(out)) == (128, False)

@@ -35,7 +35,7 @@ class SequenceToSequenceConfig(Options):
     decoder_layers: int = option(3, "Layers of the decoder.", at_least=1)
     heads: int | None = option(None, f"Heads of self-attention; {HEADS} unless told.", at_least=1)
     feedforward: int | None = option(
-        None, f"Width inside of self-attention's layers; {FEEDFORWARD} unless told.", at_least=1
+        None, f"Width inside of self-attention's layers ({FEEDFORWARD} unless told).", at_least=1
     )
     score: str | None = option(
         None,
@@ -52,11 +52,16 @@ class SequenceToSequenceConfig(Options):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.encoder not in ATTENDING and self.decoder not in ATTENDING:
+        if not self.attends:
             parts = f"the encoder {self.encoder} and the decoder {self.decoder}"
             self._refuse(("heads", "feedforward"), parts)
         if self.decoder in ATTENDING:
             self._refuse(("score", "feeding"), f"the decoder {self.decoder}")
+
+    @property
+    def attends(self) -> bool:
+        """Whether a side has layers of self-attention."""
+        return self.encoder in ATTENDING or self.decoder in ATTENDING
 
     def _refuse(self, names: tuple[str, ...], parts: str) -> None:
         for name in names:

@@ -20,17 +20,20 @@ _MANY_PAIRS, _MANY_PICTURES = 1_000_000, 20_000  # target tokens; from them on m
 _SMALL = 128  # width of a translator's small model; up to it the higher rate is stable
 
 
-def pairs(tokens: int, batch: int | None, width: int | None, *, limited: bool) -> dict[str, Any]:
-    """For pairs with so many target tokens, in batches and with a model as they are told, or
-    None."""
+def pairs(
+    tokens: int, batch: int | None, width: int | None, *, limited: bool, attending: bool
+) -> dict[str, Any]:
+    """For pairs with so many target tokens, in batches and with a model as they are told, or None;
+    `attending` where a side of it has layers of self-attention."""
     batch = batch or _power_of_two(tokens / 300, 256, 4096)
     if limited:
         return {"batch_tokens": batch, "learning_rate": 1e-3}
     small = tokens < _MANY_PAIRS
     width = width or (_SMALL if small else 256)
-    return {
+    inside = {"feedforward": 4 * width} if attending else {}
+    return inside | {
         "batch_tokens": batch,
-        "epochs": _epochs(1_000, batch, tokens, 3, 60),
+        "epochs": _epochs(1_300, batch, tokens, 3, 60),
         "width": width,
         "encoder_layers": 1 if small else 3,
         "decoder_layers": 1 if small else 3,

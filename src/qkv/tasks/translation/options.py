@@ -13,7 +13,8 @@ from qkv.tasks.tokens import KINDS
 # Where they differ from those of all tasks; what is None the size of the data decides.
 DEFAULTS: dict[str, Any] = {
     "average": 0.998, "learning_rate": None, "epochs": None, "validation_share": None,
-    "batch_tokens": None, "width": None, "encoder_layers": None, "decoder_layers": None,
+    "batch_tokens": None, "width": None, "feedforward": None, "encoder_layers": None,
+    "decoder_layers": None,
 }  # fmt: skip
 
 

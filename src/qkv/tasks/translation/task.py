@@ -88,15 +88,18 @@ class TranslationTask:
             None if "batch_tokens" in left_open else self.options.batch_tokens,
             None if "width" in left_open else self.sizes.get("width"),
             limited="epochs" not in left_open,
+            attending=self._configured().attends,
         )
         return by_size.unsaid(chosen, left_open)
+
+    def _configured(self) -> SequenceToSequenceConfig:
+        return SequenceToSequenceConfig(self.source.size, self.target.size, **self.sizes)
 
     def identity(self) -> dict[str, Any]:
         return {"data": self.data, **asdict(self.options), **self.sizes}
 
     def model(self) -> SequenceToSequence:
-        config = SequenceToSequenceConfig(self.source.size, self.target.size, **self.sizes)
-        model = SequenceToSequence(config)
+        model = SequenceToSequence(self._configured())
         if self.trained is not None:
             take_over(model, self.trained.model)
         return model
