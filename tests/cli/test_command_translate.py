@@ -237,6 +237,19 @@ def test_a_file_is_translated_into_a_file_and_what_is_doubtful_counted(qkv, tmp_
     assert json.loads(out.read_text(encoding="utf-8"))["text"] == "爱"
 
 
+def test_a_file_that_is_read_is_not_replaced(qkv, tmp_path, monkeypatch):
+    book, link = tmp_path / "book.txt", tmp_path / "link.txt"
+    book.write_text("love\n")
+    link.symlink_to(book)
+    monkeypatch.chdir(tmp_path)
+    for out in (book, "book.txt", link):
+        status, output, errors = qkv("love", book, "--out", out)
+        assert (status, output) == (2, "")
+        assert f"--out: {out} is read too; give another file" in errors
+    assert book.read_text() == "love\n"
+    assert qkv("--text", "book.txt", "--out", "book.txt")[0] == 0  # a text, so nothing is read
+
+
 def test_a_translation_that_is_broken_off_leaves_the_older_file(qkv, tmp_path):
     out = tmp_path / "out.txt"
     out.write_text("older")

@@ -90,6 +90,11 @@ def is_folder(argument: str) -> bool:
     return _is(argument, Path.is_dir)
 
 
+def is_same_file(argument: str, path: Path) -> bool:
+    """Whether an argument is a name of the file at `path`."""
+    return _is(argument, lambda given: given.exists() and path.exists() and given.samefile(path))
+
+
 def _is(argument: str, test: Callable[[Path], bool]) -> bool:
     try:
         return bool(argument.strip()) and test(Path(argument))

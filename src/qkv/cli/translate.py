@@ -82,9 +82,9 @@ def translate(
         raise typer.BadParameter("--merge-words needs --show, --picture or --json")
     if picture is not None:
         check_picture(picture)
-    if out is not None:
-        check_output(out)
     arguments = texts or [STANDARD_INPUT]
+    if out is not None:
+        check_output(out, () if text else arguments)
     given = texts_of(arguments, "translate", literal=text)
     from qkv.tasks.translation import Translator
 
