@@ -143,7 +143,7 @@ class Tiling:
         lead = []
         for extent in reversed(self.lead):
             taken = max(1, min(extent, room))
-            room = room // taken if taken == extent else 1
+            room = room // taken if taken >= extent else 1
             lead.append(taken)
         return tuple(reversed(lead)), rows, cols
 

@@ -56,6 +56,12 @@ def test_every_query_is_in_one_block(cells, seen) -> None:
     assert torch.equal(covered, torch.ones_like(covered))
 
 
+@pytest.mark.parametrize("lead", [(2, 0, 1), (0, 2), (3, 0)])
+def test_a_matrix_without_heads_is_one_block(lead) -> None:
+    tiling = Tiling(lead, 5, 4, 2**62)
+    assert list(tiling) == [tiling.whole]
+
+
 @pytest.mark.parametrize("name", MASKS)
 def test_a_long_sequence_costs_the_pairs_that_it_shows(name) -> None:
     mask, pairs = MASKS[name]

@@ -202,6 +202,24 @@ def test_top_where_the_first_keys_are_out_of_sight(k, memory) -> None:
     assert torch.equal(weights, matrix.dense().sort(-1, descending=True).values[..., :k])
 
 
+@pytest.mark.parametrize("impl", ["native", "tiled"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_top_of_weights_that_may_be_negative(impl, dtype) -> None:
+    """What is dropped is seen and has weight 0; what is hidden comes last."""
+    draw = drawing(0)
+    query, key = draw(2, 7, 3).to(dtype), draw(2, 11, 3).to(dtype)
+    options = {"mask": ~qkv.Causal(), "query_offset": 2, "normalizer": qkv.Identity()}
+    for probability in (0.0, 0.4):
+        links, right = (
+            qkv.attention(query, key, impl=way, **options).dropout(probability, seed=0).top(11)
+            for way in (impl, "reference")
+        )
+        assert_close(links.weights, right.weights)
+        for row in range(7):
+            keys = links.indices[:, row, : 8 - row].sort(-1).values
+            assert torch.equal(keys, torch.arange(row + 3, 11).expand_as(keys))
+
+
 # The grid would notice.
 
 

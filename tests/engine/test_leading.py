@@ -157,3 +157,13 @@ def test_values_of_a_larger_batch(score) -> None:
         return torch.autograd.grad(output.square().sum(), query)[0]
 
     assert_close(gradient("tiled"), gradient("reference"))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("impl", ["auto", "tiled", "reference"])
+def test_no_head_is_chosen(impl, dtype) -> None:
+    query = torch.randn(2, 1, 3, 4, dtype=dtype)
+    matrix = qkv.attention(query, query, impl=impl)[:, torch.tensor([], dtype=torch.int64)]
+    value = torch.randn(2, 0, 3, 1, dtype=dtype)
+    assert (matrix @ value).shape == (matrix.mT @ value).shape == (2, 0, 3, 1)
+    assert matrix.mass().shape == (2, 0, 3)

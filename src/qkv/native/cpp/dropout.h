@@ -51,7 +51,9 @@ class RowDropout {
         for (std::int64_t j = 0; j < count; j += lanes<Number>, column += lanes<Number>) {
             const auto kept = __builtin_convertvector(mixed(column ^ state_) >= threshold_,
                                                       Mask<Number>);
-            store(cells + j, kept ? load(cells + j) * factor_ : Vector<Number>{});
+            const Vector<Number> cell = load(cells + j), zero = {};
+            // Of zeros the sign stays: it tells what is hidden of an identity.
+            store(cells + j, kept ? cell * factor_ : cell == 0 ? cell : zero);
         }
     }
 
