@@ -6,6 +6,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+import torch
 
 from qkv.cli.run import run
 
@@ -84,6 +85,15 @@ def test_a_slip_is_one_line_and_status_2(capsys, arguments, slip, hint):
     assert slip in errors
     assert errors.endswith(f"{hint}\n")
     assert errors.count("\n") == 1
+
+
+@pytest.mark.parametrize("shape", [(2**50,), (2**31, 2**40)])
+def test_too_little_memory_is_one_line(monkeypatch, capsys, shape):
+    monkeypatch.setattr("qkv.cli.doctor._versions", lambda: torch.empty(shape))
+    assert run(["doctor"]) == 1
+    shown = capsys.readouterr().err
+    assert shown.startswith("qkv: there is not enough memory")
+    assert shown.count("\n") == 1
 
 
 def test_an_error_that_is_no_users_mistake_is_not_hidden(monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 from collections.abc import Sequence
@@ -44,6 +45,10 @@ def run(arguments: Sequence[str]) -> int:
         return _fail(str(error), FAILED)
     except ImportError as error:
         return _fail(_what_to_install(error), FAILED)
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        return _fail(_wanted(error), FAILED)
 
 
 def _invoke(arguments: Sequence[str]) -> int:
@@ -87,6 +92,23 @@ def _describe(error: OSError) -> str:
     if error.strerror is None:
         return str(error)
     return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Whether memory was asked for that there is not. Of torch's errors on a processor the words
+    alone say so."""
+    words = ("can't allocate memory", "Storage size calculation overflowed")
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or any(one in str(error) for one in words)
+    )
+
+
+def _wanted(error: Exception) -> str:
+    found = re.search(r"allocate (\d+) bytes", str(error))
+    wanted = f": {int(found[1]):,} bytes were asked for at once" if found else ""
+    return f"there is not enough memory{wanted}; smaller sizes or batches need less"
 
 
 def _what_to_install(error: ImportError) -> str:
