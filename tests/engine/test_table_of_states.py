@@ -346,16 +346,41 @@ def by_make_fx(mode: str, **options: Any) -> Callable[[Function], Tensor]:
     return lambda function: make_fx(function, tracing_mode=mode, **options)(*inputs(0))(*inputs(1))
 
 
+def compiled(function: Function) -> Tensor:
+    torch.compiler.reset()
+    program = torch.compile(function, fullgraph=True, backend="aot_eager")
+    program(*inputs(0))
+    return program(*inputs(1))
+
+
+class Exported(torch.nn.Module):
+    def __init__(self, function: Function) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        return self.function(query, key, value)
+
+
+def exported(function: Function) -> Tensor:
+    return torch.export.export(Exported(function), inputs(0)).module()(*inputs(1))
+
+
 def stacked() -> tuple[Tensor, ...]:
     return tuple(torch.stack(pair) for pair in zip(inputs(0), inputs(1), strict=True))
 
 
 Apply = Callable[[Function], Any]
+COMPILED, EXPORTED = "`torch.compile(fullgraph=True)`", "`torch.export`"
 # What each state of the page is; for those that make a program, what it is to give.
 VALUES: dict[str, Apply | tuple[Apply, Apply]] = {
     "eager": lambda f: f(*inputs(0)),
     "`torch.no_grad`": under(torch.no_grad),
     "`torch.inference_mode`": under(torch.inference_mode),
+    "`torch.autocast`, which leaves float64 as it is": under(
+        lambda: torch.autocast("cpu", torch.bfloat16)
+    ),
+    "another thread": lambda f: in_a_thread(lambda: f(*inputs(0))),
     "`torch.func.vmap`": lambda f: vmap(f)(*stacked()),
     "another thread in forward mode": (beside_forward_mode, lambda f: f(*inputs(0))),
     "a default device that is not the tensors'": (
@@ -369,6 +394,8 @@ VALUES: dict[str, Apply | tuple[Apply, Apply]] = {
     '`make_fx(tracing_mode="fake")`': (by_make_fx("fake"), of_others),
     '`make_fx(tracing_mode="symbolic")`': (by_make_fx("symbolic"), of_others),
     "`make_fx(pre_dispatch=True)`": (by_make_fx("real", pre_dispatch=True), of_others),
+    COMPILED: (compiled, of_others),
+    EXPORTED: (exported, of_others),
 }
 DERIVATIVES: dict[str, Apply | tuple[Apply, Apply]] = {
     "backward": backward,
@@ -394,6 +421,8 @@ DERIVATIVES: dict[str, Apply | tuple[Apply, Apply]] = {
 
 
 STATES = VALUES | DERIVATIVES
+# The compiler hands errors on as one of its own, with their text.
+REFUSED = (qkv.UnsupportedError, torch._dynamo.exc.Unsupported)
 REGIMES = {"at once": None, "blocks": CUT}
 
 
@@ -432,12 +461,12 @@ def qkv_names() -> tuple[str, ...]:
 
 
 def is_tracing(state: str) -> bool:
-    return "make_fx" in state or "jit" in state
+    return "make_fx" in state or "jit" in state or state in (COMPILED, EXPORTED)
 
 
 def operations_of(state: str, impl: str) -> list[str]:
     names = list(OPERATIONS)
-    if is_tracing(state) and impl != "auto":
+    if state in (COMPILED, EXPORTED) or (is_tracing(state) and impl != "auto"):
         names = list(SHORT)
     if any(f'"{mode}"' in state for mode in NO_PARAMETERS):
         names = [name for name in names if "layer" not in name]
@@ -464,7 +493,7 @@ def test_what_the_table_says_is_what_happens(state: str, impl: str, cell: str) -
             elif cell == "yes":
                 assert_same(apply(ours), right(theirs))
             elif impl != "auto" and "layer" not in name:
-                with pytest.raises(qkv.UnsupportedError, match=refusal(impl, cell)):
+                with pytest.raises(REFUSED, match=refusal(impl, cell)):
                     apply(ours)
 
 
@@ -500,3 +529,14 @@ def test_a_traced_program_follows_lengths(trace: str, memory: int | None) -> Non
     else:
         program = make_fx(attended, tracing_mode=trace)(*inputs(0), given)
     assert_same(program(*inputs(1), other), attended(*inputs(1), other))
+
+
+def test_compiling_beside_another_thread_in_forward_mode_is_refused() -> None:
+    def product(*given: Tensor) -> Tensor:
+        return Way("auto", None).matrix(*given[:2]) @ given[2]
+
+    with (
+        forward_ad.dual_level(),
+        pytest.raises(REFUSED, match="forward-mode AD cannot be traced"),
+    ):
+        in_a_thread(lambda: compiled(product))
