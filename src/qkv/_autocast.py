@@ -11,12 +11,15 @@ from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor
+from torch._C import _is_any_autocast_enabled
 
 from ._tensors import is_half
 
 
 def cast_for_autocast(tensor: Tensor) -> Tensor:
     """What autocast does to the inputs of an attention kernel: float32 becomes its dtype."""
+    if not _is_any_autocast_enabled():  # the name of a device takes longer to ask for
+        return tensor
     kind = tensor.device.type
     if tensor.dtype is torch.float64 or tensor.is_meta or not torch.is_autocast_enabled(kind):
         return tensor
@@ -25,6 +28,8 @@ def cast_for_autocast(tensor: Tensor) -> Tensor:
 
 def autocast_off(device: torch.device) -> AbstractContextManager[object]:
     """A context in which autocast does nothing to what is computed on a device."""
+    if not _is_any_autocast_enabled():
+        return nullcontext()
     if device.type == "meta" or not torch.is_autocast_enabled(device.type):
         return nullcontext()
     return torch.autocast(device.type, enabled=False)

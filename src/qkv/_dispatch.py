@@ -56,7 +56,7 @@ class Plan:
 @with_plain_sizes
 def run(matrix: AttentionMatrix, *measures: Measure) -> list[Any]:
     """The results of the measures, from the implementation that the matrix asks for."""
-    if torch.compiler.is_compiling() and forward_ad._current_level >= 0:
+    if forward_ad._current_level >= 0 and torch.compiler.is_compiling():
         raise UnsupportedError(
             "attention: forward-mode AD cannot be traced by torch.compile (its tangents would be "
             "silently zero); take the derivative outside of the compiled function"

@@ -69,16 +69,22 @@ def at_once(query: Tensor, key: Tensor, value: Tensor) -> Tensor | None:
         and query.dtype == key.dtype == value.dtype
         and key.is_cpu
         and value.is_cpu
+        and not is_tracked(query, key, value)
+        and not torch.is_autocast_enabled("cpu")
         and kernel_obstacle(query, key, value) is None
         and _fit(query, key, value)
         and query.shape[-3] % key.shape[-3] == 0
         and native.unavailable_reason() is None
     ):
         return None
-    if torch.is_autocast_enabled("cpu") or is_tracked(query, key, value):
-        return None
     wide, _ = native.plain_forward(query, key, value, _DOT.factor(query.shape[-1]), None, False)
-    return wide.to(query.dtype)
+    return _rounded(wide, query.dtype)
+
+
+def _rounded(wide: Tensor, dtype: torch.dtype) -> Tensor:
+    """The product as it is handed out; `to` takes as long to find that there is nothing to do as to
+    make a tensor."""
+    return wide if wide.dtype is dtype else wide.to(dtype)
 
 
 def attend(matrix: AttentionMatrix, measures: tuple[Measure, ...], again: Again) -> Tensor:
@@ -86,7 +92,7 @@ def attend(matrix: AttentionMatrix, measures: tuple[Measure, ...], again: Again)
     inputs = _inputs(matrix, measures)
     if is_tracked(*inputs):
         return _Attend.apply(matrix, again, *inputs)  # type: ignore[no-any-return]
-    return _forward(matrix, inputs, with_logsumexp=False)[0].to(matrix.dtype)
+    return _rounded(_forward(matrix, inputs, with_logsumexp=False)[0], matrix.dtype)
 
 
 def _inputs(

@@ -71,8 +71,11 @@ def is_concrete(*tensors: Tensor) -> bool:
     """Whether values may be read: not where a program is traced, not under a `torch.func`
     transform, not on the meta device, not of what stands for tensors elsewhere (fake and
     distributed ones)."""
-    if is_traced():
-        return False
+    return not is_traced() and _hold_values(*tensors)
+
+
+def _hold_values(*tensors: Tensor) -> bool:
+    """The same where it is known that no program is traced."""
     for tensor in tensors:
         if tensor.is_meta or is_functorch_wrapped_tensor(tensor):
             return False
@@ -94,7 +97,7 @@ def kernel_obstacle(*tensors: Tensor) -> str | None:
     """Why kernels that torch does not know cannot be given the memory of these, or None."""
     if is_recorded():
         return "operations of torch are being traced or recorded, and its kernels are none"
-    if not is_concrete(*tensors) or peek_interpreter_stack() is not None or is_dual(*tensors):
+    if peek_interpreter_stack() is not None or not _hold_values(*tensors) or is_dual(*tensors):
         return "its kernels have first derivatives alone, and transforms may ask for others"
     return None
 
@@ -145,7 +148,7 @@ def check_integers(what: str, thing: object) -> None:
 
 
 def _check_kind(what: str, thing: object, dtypes: tuple[torch.dtype, ...], named: str) -> None:
-    if not is_tensor(thing) or (is_strided(thing) and thing.dtype in dtypes):
+    if not is_tensor(thing) or (thing.dtype in dtypes and is_strided(thing)):
         return
     if thing.is_nested:
         got = "a nested tensor"

@@ -34,7 +34,8 @@ class Product(Measure):
     formula = "output_i = sum_j w_ij value_j"
 
     def ready(self, operand: Callable[[Tensor, str], Tensor]) -> Product:
-        return Product(operand(self.value, "A @ value: value"))
+        value = operand(self.value, "A @ value: value")
+        return self if value is self.value else Product(value)
 
     @property
     def batch(self) -> tuple[int, ...]:
@@ -79,7 +80,8 @@ class Collected(Measure):
     formula = "collected_j = sum_i w_ij x_i"
 
     def ready(self, operand: Callable[[Tensor, str], Tensor]) -> Collected:
-        return Collected(operand(self.x, "A.mT @ x: x"))
+        x = operand(self.x, "A.mT @ x: x")
+        return self if x is self.x else Collected(x)
 
     @property
     def batch(self) -> tuple[int, ...]:

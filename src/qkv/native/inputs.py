@@ -99,7 +99,9 @@ def check_saved(
 
 def dense(tensor: Tensor) -> Tensor:
     """With columns side by side, as the kernels read them."""
-    return tensor if tensor.stride(-1) == 1 or tensor.shape[-1] < 2 else tensor.contiguous()
+    if tensor.is_contiguous() or tensor.stride(-1) == 1 or tensor.shape[-1] < 2:
+        return tensor
+    return tensor.contiguous()
 
 
 def _broadcast(function: str, tensors: tuple[Tensor, ...]) -> tuple[int, ...]:

@@ -1,44 +1,31 @@
 // Whether a pass wrote numbers alone.
 #pragma once
 
-#include <cstdint>
-#include <cstring>
-
 #include "request.h"
+#include "vector.h"
 
-namespace qkv {
+namespace qkv::QKV_ISA {
 
 // Whether none of these is infinite or NaN: the bits of an exponent are then not all set. Words, for a
 // sum of numbers would not be vectorised.
 template <class Word>
-bool all_finite(const Word* numbers, std::int64_t count, Word exponent) {
+bool all_finite(const void* numbers, std::int64_t count, Word exponent) {
+    const Word* words = static_cast<const Word*>(numbers);
     Word found = 0;
     for (std::int64_t i = 0; i < count; ++i)
-        found |= static_cast<Word>((numbers[i] & exponent) == exponent);
+        found |= static_cast<Word>((words[i] & exponent) == exponent);
     return !found;
 }
 
-template <class Word>
-bool all_finite(const Request& request, Word exponent) {
-    const Tensor& output = request.output;
-    const Word* data = static_cast<const Word*>(output.data);
-    for (std::int64_t b = 0; b < request.batch; ++b)
-        for (std::int64_t h = 0; h < request.heads; ++h)
-            for (std::int64_t g = 0; g < request.group; ++g)
-                for (std::int64_t row = 0; row < request.queries; ++row) {
-                    const Word* numbers = data + b * output.batch + h * output.head +
-                                          g * output.group + row * output.row;
-                    if (!all_finite(numbers, request.value_width, exponent)) return false;
-                }
-    return true;
-}
-
-// Whether the output, if there is one, has neither infinities nor NaN.
+// Whether the output, if there is one, has neither infinities nor NaN. It is dense.
 inline bool output_is_finite(const Request& request) {
-    if (!request.output.data) return true;
+    const void* output = request.output.data;
+    if (!output) return true;
+    const std::int64_t rows = request.batch * request.heads * request.group * request.queries;
+    const std::int64_t count = rows * request.value_width;
     if (request.type == Type::float64)
-        return all_finite<std::uint64_t>(request, 0x7ff0000000000000u);
-    return all_finite<std::uint32_t>(request, 0x7f800000u);
+        return all_finite<std::uint64_t>(output, count, 0x7ff0000000000000u);
+    return all_finite<std::uint32_t>(output, count, 0x7f800000u);
 }
 
-}  // namespace qkv
+}  // namespace qkv::QKV_ISA

@@ -1,6 +1,7 @@
 // The kernels of one instruction set, QKV_ISA. The build compiles this file once for each.
 #include "backward.h"
 #include "decode.h"
+#include "finite.h"
 #include "forward.h"
 #include "request.h"
 #include "strip.h"
@@ -41,6 +42,6 @@ void strip_backward(const Request& request) { run<StripBackward>(request); }
 }  // namespace
 
 extern const Kernels kernels = {QKV_ISA_NAME, forward, decode, backward,
-                                strip_forward, strip_backward};
+                                strip_forward, strip_backward, output_is_finite};
 
 }  // namespace qkv::QKV_ISA

@@ -12,7 +12,6 @@
 
 #include "instruction_sets.h"  // made by the build: QKV_FOR_EACH_ISA(of) calls of(isa) for each
 #include "calls.h"
-#include "finite.h"
 #include "parse.h"
 
 namespace qkv {
@@ -83,11 +82,15 @@ bool is_decode(const Request& request) {
            request.bias_count == 0 && !request.bits.data;
 }
 
-// Passes forward tell whether all of the output is finite.
+// Runs a pass forward and tells whether all of the output is finite.
+bool run(void (*pass)(const Request&), const Request& request) {
+    call(pass, request);
+    return chosen.load()->output_is_finite(request);
+}
+
 bool run_forward(const Request& request) {
     const Kernels* kernels = chosen;
-    call(is_decode(request) ? kernels->decode : kernels->forward, request);
-    return output_is_finite(request);
+    return run(is_decode(request) ? kernels->decode : kernels->forward, request);
 }
 
 bool forward(nb::handle asked) { return run_forward(runnable(parse(asked))); }
@@ -99,9 +102,7 @@ bool plain_forward(nb::handle query, nb::handle key, nb::handle value, nb::handl
 }
 
 bool strip_forward(nb::handle asked) {
-    const Request request = runnable(parse(asked));
-    call(chosen.load()->strip_forward, request);
-    return output_is_finite(request);
+    return run(chosen.load()->strip_forward, runnable(parse(asked)));
 }
 
 // A pass of the chosen kernels on a Python request.

@@ -80,7 +80,7 @@ struct Request {
     std::uint32_t dropout_threshold;
     double dropout_factor;
 
-    Tensor output;     // [batch, heads, group, queries, value_width], in the type of the arithmetic
+    Tensor output;  // [batch, heads, group, queries, value_width], dense, in the type of the arithmetic
     // [batch, heads, group, queries], natural logarithm, float64; absent: not asked for.
     Tensor logsumexp;
 
@@ -101,6 +101,7 @@ struct Kernels {
     // Of any request.
     void (*strip_forward)(const Request&);  // output, logsumexp: those that are there
     void (*strip_backward)(const Request&);  // the same as backward, and further gradients asked for
+    bool (*output_is_finite)(const Request&);
 };
 
 }  // namespace qkv
