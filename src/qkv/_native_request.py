@@ -108,8 +108,8 @@ def reason(problem: Problem, pieces: Pieces) -> str | None:
     if type(problem.normalizer) not in _NORMALIZERS:
         return f"its kernels know no {type(problem.normalizer).__name__} normalizer"
     if isinstance(problem.normalizer, Entmax):
-        alpha = next(iter(pieces["normalizer"]), problem.normalizer.alpha)
-        if bool((torch.as_tensor(alpha, device="cpu") > STEEPEST).any()):
+        (alpha,) = pieces["normalizer"] or (problem.normalizer.alpha,)
+        if bool((alpha > STEEPEST).any() if isinstance(alpha, Tensor) else alpha > STEEPEST):
             return f"its kernels take alpha of Entmax up to {STEEPEST:g}"
     mask = problem.mask
     if mask is not None and not mask.stored and _intervals(problem, pieces) is None:

@@ -60,5 +60,14 @@ def check_number(
         raise TypeError(f"{what} must be {wanted}; got {type(number).__name__}")
     if positive and not number > 0:
         raise ValueError(f"{what} must be positive; got {number}")
-    if not math.isfinite(number):
-        raise ValueError(f"{what} must be finite; got {number}")
+    if not is_finite(number):
+        got = number if isinstance(number, float) else "an int beyond what a float can be"
+        raise ValueError(f"{what} must be finite; got {got}")
+
+
+def is_finite(number: float) -> bool:
+    """Whether it is a finite number as a float, which an int may be too large for."""
+    try:
+        return math.isfinite(number)
+    except OverflowError:
+        return False

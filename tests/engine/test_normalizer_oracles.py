@@ -147,6 +147,24 @@ def test_the_others_are_found_by_another_algorithm_too(case, name: str) -> None:
         assert_close(weights, right, what=f"{impl}, {name}", rounding=rounding)
 
 
+@pytest.mark.parametrize("impl", ["auto", "tiled", "reference"])
+@pytest.mark.parametrize("dtype", [*DTYPES, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("alpha", [1e6, 3e38, 1e39, 10**300], ids="{:.0e}".format)
+def test_an_alpha_of_any_size(alpha: float, dtype: torch.dtype, impl: str) -> None:
+    """The largest scores share the weight, also where alpha is no number of the scores' type."""
+    scores = torch.tensor([[1.0, 1.0, 1.0, 0.75]], dtype=dtype)
+    for given_alpha in (alpha, torch.tensor([float(alpha)], dtype=torch.float64)):
+        matrix = matrix_of(scores, torch.ones(1, 4).bool(), qkv.Entmax(given_alpha), impl)
+        assert_close(matrix.dense(), torch.tensor([[1.0, 1.0, 1.0, 0.0]]).double() / 3)
+
+
+@pytest.mark.parametrize("impl", ["native", "tiled", "reference"])
+def test_what_is_hidden_stays_so_beside_an_infinite_bias(impl: str) -> None:
+    bias, seen = torch.tensor([torch.inf]), torch.tensor([[True, False, True]])
+    matrix = matrix_of(torch.tensor([[1.0, 2.0, -3.0]]), seen, qkv.Sigmoid(bias), impl)
+    assert torch.equal(matrix @ torch.eye(3), torch.tensor([[1.0, 0.0, 1.0]]))
+
+
 def slack(tensor: Tensor) -> float:
     return 4 * torch.finfo(tensor.dtype).eps
 

@@ -25,6 +25,17 @@ def test_a_missing_folder_and_a_folder_in_the_way_are_named(tmp_path):
     (tmp_path / "map.png").mkdir()
     with pytest.raises(IsADirectoryError, match=r"map\.png' is a folder"):
         check_picture_path(tmp_path / "map.png")
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(FileExistsError, match=r"pipe\.png' is no file that can be replaced"):
+        check_picture_path(tmp_path / "pipe.png")
+
+
+def test_a_link_stays_and_the_picture_is_where_it_points(tmp_path, figure):
+    (tmp_path / "below").mkdir()
+    (tmp_path / "map.png").symlink_to(tmp_path / "below" / "real")
+    save_picture(figure, tmp_path / "map.png")
+    assert (tmp_path / "map.png").is_symlink()
+    assert (tmp_path / "below" / "real").read_bytes().startswith(b"\x89PNG")
 
 
 def test_capital_suffixes_are_welcome(tmp_path, figure):

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from .._layout import PER_BATCH, Layout
-from .._stage import Lifted
+from .._stage import Lifted, is_finite
 from .._tensors import check_floats, is_concrete, shape_of
 from .base import Normalizer, Statistic, row_maximum, where_visible
 from .entmax_rule import newton_step, weights_and_slopes
@@ -63,7 +63,7 @@ class Entmax(Normalizer):
                 )
         elif isinstance(alpha, bool) or not isinstance(alpha, (int, float)):
             raise TypeError(f"Entmax: alpha must be a number or tensor; got {type(alpha).__name__}")
-        elif not 1 <= alpha < math.inf:
+        elif not (is_finite(alpha) and alpha >= 1):
             raise ValueError(f"Entmax: alpha must be finite and at least 1; got {alpha}")
 
     def lift(self, layout: Layout) -> Lifted:
@@ -98,11 +98,13 @@ class Entmax(Normalizer):
         return weights_and_slopes(difference, visible, power, weight, alone)[0]
 
     def _power(self, scores: Tensor, pieces: tuple[Tensor, ...]) -> Tensor | float:
-        """alpha - 1, with the digits that it has before it takes the type of the scores."""
+        """alpha - 1, with the digits that it has before it takes the type of the scores, and at
+        most the largest number of that type: nothing changes long before."""
+        most = torch.finfo(scores.dtype).max
         if not pieces:
-            return float(self.alpha) - 1
+            return min(float(self.alpha) - 1, most)
         wide = torch.promote_types(pieces[0].dtype, scores.dtype)
-        return (pieces[0].to(wide) - 1).to(scores.dtype)
+        return (pieces[0].to(wide) - 1).clamp(max=most).to(scores.dtype)
 
 
 def _reference(

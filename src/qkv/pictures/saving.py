@@ -29,7 +29,8 @@ def check_picture_path(path: str | os.PathLike[str]) -> Path:
     """The path, or an error if a picture cannot be written there: ask before long work.
 
     Raises ValueError for a suffix other than `PICTURE_SUFFIXES`, FileNotFoundError when the
-    folder does not exist, IsADirectoryError when the path is a folder.
+    folder does not exist, IsADirectoryError when the path is a folder, FileExistsError when
+    something stands there that is no file, such as a pipe.
     """
     path = Path(path)
     if path.suffix.lower() not in PICTURE_SUFFIXES:
@@ -40,6 +41,8 @@ def check_picture_path(path: str | os.PathLike[str]) -> Path:
         raise IsADirectoryError(f"picture: {str(path)!r} is a folder")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"picture: there is no folder {str(path.parent)!r}")
+    if path.exists() and not path.is_file():
+        raise FileExistsError(f"picture: {str(path)!r} is no file that can be replaced")
     return path
 
 
@@ -54,12 +57,13 @@ def numbered(path: str | os.PathLike[str]) -> Iterator[Path]:
 def save_picture(figure: Figure, path: str | os.PathLike[str]) -> None:
     """Write a figure as PNG, SVG or PDF, after the path's suffix.
 
-    The file appears when it is complete; an error leaves an older one as it was. Raises what
-    `check_picture_path` raises, and OSError when the file cannot be written.
+    The file appears when it is complete; an error leaves an older one as it was. Where the path is
+    a link, the file is where it points. Raises what `check_picture_path` raises, and OSError when
+    the file cannot be written.
     """
     path = check_picture_path(path)
     try:
-        _write(figure, path)
+        _write(figure, Path(os.path.realpath(path)), path.suffix.lower())
     except OSError as error:  # it names the temporary file, which tells a user nothing
         raise OSError(error.errno, error.strerror, str(path)) from error
 
@@ -71,8 +75,7 @@ def picture_bytes(figure: Figure) -> bytes:
     return written.getvalue()
 
 
-def _write(figure: Figure, path: Path) -> None:
-    suffix = path.suffix.lower()
+def _write(figure: Figure, path: Path, suffix: str) -> None:
     dpi = min(_DPI, _MOST_PIXELS / max(figure.get_size_inches()))
     file, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     os.close(file)

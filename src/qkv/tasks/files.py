@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -29,26 +30,45 @@ def naming(path: Path) -> Iterator[None]:
 @contextmanager
 def writing(path: Path) -> Iterator[BinaryIO]:
     """A file to write, under a temporary name beside `path`; flushed to the disk and renamed at the
-    end.
+    end. Where `path` is a link, that is done where it points; what is no file, as a pipe or a
+    device, is written into.
 
     A reader sees the old file or the new one, never a part, and a full disk or any other error
     leaves the old one. Raises OSError naming `path`.
     """
     with naming(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        place = Path(os.path.realpath(path))
+        whole = not place.exists() or place.is_file()
+    if not whole:
+        with naming(path):
+            stream = place.open("wb")
+        try:
+            yield stream
+        finally:
+            with naming(path):
+                stream.close()
+        return
+    with naming(path):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{place.name}.", dir=place.parent)
     try:
         with os.fdopen(handle, "wb") as file:
             yield file
             with naming(path):
-                file.flush()
-                os.fsync(file.fileno())
+                _flush(file)
         with naming(path):
             os.chmod(name, 0o644)  # mkstemp gives a file to its owner alone
-            os.replace(name, path)
+            os.replace(name, place)
     except BaseException:
         os.unlink(name)
         raise
+
+
+def _flush(file: BinaryIO) -> None:
+    """To the disk, where it is a file."""
+    file.flush()
+    if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        os.fsync(file.fileno())
 
 
 def write_atomic(path: Path, content: bytes) -> None:
@@ -69,8 +89,7 @@ def write_together(folder: Path, contents: dict[str, bytes]) -> None:
                 file = files.enter_context(writing(folder / name))
                 with naming(folder / name):
                     file.write(content)
-                    file.flush()
-                    os.fsync(file.fileno())
+                    _flush(file)
     except OSError:
         if new and folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()

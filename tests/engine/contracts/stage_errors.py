@@ -93,6 +93,11 @@ BIAS_CASES: list[Case] = [
     ),
     (lambda: qkv.SoftCap("5"), TypeError, "SoftCap: limit must be a number; got str"),
     (lambda: qkv.SoftCap(0), ValueError, "SoftCap: limit must be positive; got 0"),
+    (
+        lambda: qkv.SoftCap(10**400),
+        ValueError,
+        "SoftCap: limit must be finite; got an int beyond what a float can be",
+    ),
     (lambda: qkv.SoftCap(INF), ValueError, "SoftCap: limit must be finite; got inf"),
     (lambda: qkv.SoftCap(NAN), ValueError, "SoftCap: limit must be positive; got nan"),
     (
@@ -201,6 +206,11 @@ NORMALIZER_CASES: list[Case] = [
     (lambda: qkv.Sigmoid(None), TypeError, "Sigmoid: bias must be a number; got NoneType"),
     (lambda: qkv.Sigmoid(-INF), ValueError, "Sigmoid: bias must be finite; got -inf"),
     (lambda: qkv.Sigmoid(NAN), ValueError, "Sigmoid: bias must be finite; got nan"),
+    (
+        lambda: qkv.Entmax(10**400),
+        ValueError,
+        f"Entmax: alpha must be finite and at least 1; got {10**400}",
+    ),
     (lambda: qkv.Entmax("2"), TypeError, "Entmax: alpha must be a number or tensor; got str"),
     (
         lambda: qkv.Entmax(0.9),
