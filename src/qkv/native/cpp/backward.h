@@ -135,7 +135,8 @@ class Backward {
         for (std::int64_t i = 0; i < request_.group * padded_queries_ * width_; ++i)
             part.query_gradient[i] = 0;
         LongSums<Number> long_sums(part.query_gradient, request_.group * padded_queries_ * width_,
-                                   (request_.keys / tile_keys_ + parts_) / parts_);
+                                   (request_.keys / tile_keys_ + parts_) / parts_,
+                                   request_.group * query_tiles());
         // Every parts_-th tile, so that each part has its share of a causal mask's corner.
         for (std::int64_t key = part.task % parts_ * tile_keys_; key < request_.keys;
              key += parts_ * tile_keys_) {
@@ -144,14 +145,31 @@ class Backward {
             pack_keys(part.lead, tile, scratch);
             Part member = part;
             for (; member.lead.member < request_.group; ++member.lead.member) {
-                run_queries(member, tile, scratch);
+                run_queries(member, tile, long_sums, scratch);
                 member.terms += padded_queries_;
                 member.query_gradient += padded_queries_ * width_;
             }
             finish_keys(part.lead, tile.keys, scratch);
-            long_sums.added();
         }
-        long_sums.finish();
+        for (std::int64_t member = 0; member < request_.group; ++member)
+            for (std::int64_t query = 0; query < padded_queries_; query += tile_queries_)
+                long_sums.finish(query_tile(member, query), query_numbers(member, query));
+    }
+
+    std::int64_t query_tiles() const {
+        return (padded_queries_ + tile_queries_ - 1) / tile_queries_;
+    }
+
+    // The number of a tile of queries among those of a group of heads, by its first query.
+    std::int64_t query_tile(std::int64_t member, std::int64_t query) const {
+        return member * query_tiles() + query / tile_queries_;
+    }
+
+    // Its numbers among the gradients of queries.
+    Range query_numbers(std::int64_t member, std::int64_t query) const {
+        const std::int64_t first = member * padded_queries_ + query;
+        const std::int64_t rows = smaller(tile_queries_, padded_queries_ - query);
+        return {first * width_, (first + rows) * width_};
     }
 
     void pack_keys(Lead lead, Tile& tile, Scratch scratch) const {
@@ -166,7 +184,7 @@ class Backward {
     }
 
     // The queries of one head that may see any of them against one tile of keys.
-    void run_queries(Part part, Tile& tile, Scratch scratch) const {
+    void run_queries(Part part, Tile& tile, LongSums<Number>& long_sums, Scratch scratch) const {
         const Visible visible(request_, part.lead);
         const Biases<Number> biases(request_, part.lead);
         part.seen_tiles.for_each(part.lead, tile.keys.start, [&](Range queries) {
@@ -176,6 +194,8 @@ class Backward {
             for (std::int64_t row = 0; row < queries.size(); row += tile_rows)
                 run_cells(visible, biases, part, tile, row, scratch);
             add_query_gradient(tile, part.query_gradient + queries.start * width_, scratch);
+            const std::int64_t member = part.lead.member;
+            long_sums.added(query_tile(member, queries.start), query_numbers(member, queries.start));
             add_key_gradients(tile, scratch);
         });
     }

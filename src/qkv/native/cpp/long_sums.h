@@ -3,6 +3,7 @@
 #pragma once
 
 #include "matmul.h"
+#include "ranges.h"
 #include "threads.h"
 
 namespace qkv::QKV_ISA {
@@ -34,34 +35,47 @@ QKV_INLINE double sum_over(std::int64_t count, Of of) {
 }
 
 // Numbers that something is added to again and again. Where that is often they are moved to sums in
-// double every now and then, and come back in the end.
+// double every now and then, and come back in the end. Of several groups each is moved when it was
+// added to so often, so that a pass costs what it adds.
 template <class Number>
 class LongSums {
    public:
-    LongSums(Number* sums, std::int64_t count, std::int64_t additions)
+    // `additions` is how many a group may get.
+    LongSums(Number* sums, std::int64_t count, std::int64_t additions, std::int64_t groups = 1)
         : sums_(sums),
           count_(sizeof(Number) < sizeof(double) && additions > additions_in_a_row ? count : 0),
-          wide_(count_) {
-        for (std::int64_t i = 0; i < count_; ++i) wide_.data()[i] = 0;
+          wide_(count_),
+          additions_(count_ == 0 ? 0 : groups) {
+        for (std::int64_t i = 0; count_ != 0 && i < groups; ++i) additions_.data()[i] = 0;
     }
 
-    void added() {
-        if (count_ == 0 || ++additions_ % additions_in_a_row != 0) return;
-        for (std::int64_t i = 0; i < count_; ++i) {
-            wide_.data()[i] += double(sums_[i]);
+    void added() { added(0, {0, count_}); }
+
+    // To each of these numbers, which are a group.
+    void added(std::int64_t group, Range numbers) {
+        if (count_ == 0) return;
+        const std::int64_t additions = ++additions_.data()[group];
+        if (additions % additions_in_a_row != 0) return;
+        const bool moved_before = additions > additions_in_a_row;
+        for (std::int64_t i = numbers.start; i < numbers.stop; ++i) {
+            wide_.data()[i] = (moved_before ? wide_.data()[i] : 0) + double(sums_[i]);
             sums_[i] = 0;
         }
     }
 
-    void finish() {
-        for (std::int64_t i = 0; i < count_; ++i)
+    void finish() { finish(0, {0, count_}); }
+
+    void finish(std::int64_t group, Range numbers) {
+        if (count_ == 0 || additions_.data()[group] < additions_in_a_row) return;
+        for (std::int64_t i = numbers.start; i < numbers.stop; ++i)
             sums_[i] = Number(wide_.data()[i] + double(sums_[i]));
     }
 
    private:
     Number* sums_;
-    std::int64_t count_, additions_ = 0;
+    std::int64_t count_;
     Numbers<double> wide_;
+    Numbers<std::int64_t> additions_;  // of each group
 };
 
 }  // namespace qkv::QKV_ISA
