@@ -3,6 +3,7 @@
 // group of heads; and the keys are split into parts, so that all threads read.
 #pragma once
 
+#include "long_sums.h"
 #include "pack.h"
 #include "softmax.h"
 #include "threads.h"
@@ -51,7 +52,6 @@ class Decode {
 
    private:
     static constexpr std::int64_t chunk = 64;  // keys whose scores are alive at a time
-    static constexpr std::int64_t chunks_in_a_row = 64;  // until sums are moved to sums in double
     static constexpr int keys_at_once = lanes<Number> / Rows;
     static constexpr std::int64_t keys_ahead = 8;  // of the one in work, memory delivers
 
@@ -100,7 +100,7 @@ class Decode {
                 score(part.lead, keys, query, scores);
                 hide(part.lead, keys, scores);
                 add_values<SkipZeros>(part.lead, keys, scores, states, output);
-                if (++chunks % chunks_in_a_row == 0) move_rows(part, states, output);
+                if (++chunks % additions_in_a_row == 0) move_rows(part, states, output);
             }
         }
         move_rows(part, states, output);

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "bias.h"
+#include "long_sums.h"
 #include "pack.h"
 #include "softmax.h"
 #include "threads.h"
@@ -18,7 +19,6 @@ class Forward {
     using Number = Real<Storage>;
     static constexpr std::int64_t tile_keys = 256;
     static constexpr std::int64_t most_rows = 768;
-    static constexpr std::int64_t tiles_in_a_row = 64;  // until sums are moved to sums in double
 
     explicit Forward(const Request& request)
         : request_(request),
@@ -76,7 +76,7 @@ class Forward {
         std::int64_t size;
     };
 
-    bool is_long() const { return request_.keys > tiles_in_a_row * tile_; }
+    bool is_long() const { return request_.keys > additions_in_a_row * tile_; }
 
     std::int64_t blocks() const { return (request_.queries + rows_ - 1) / rows_; }
 
@@ -101,7 +101,7 @@ class Forward {
             for (std::int64_t key = range.start; key < range.stop; key += tile_) {
                 const Range tile = {key, smaller(smaller(key + tile_, range.stop), request_.keys)};
                 run_keys(lead, visible, biases, {first, first + rows}, tile, finite, scratch);
-                if (is_long() && ++tiles % tiles_in_a_row == 0) move_rows(rows, scratch);
+                if (is_long() && ++tiles % additions_in_a_row == 0) move_rows(rows, scratch);
             }
         if (is_long()) {
             move_rows(rows, scratch);
