@@ -181,6 +181,16 @@ def hold_as_int(stage: object, name: str) -> None:
         object.__setattr__(stage, name, integer(asked))
 
 
+def hold_int(stage: object, name: str, otherwise: str = "") -> int:
+    """The same, for one that nothing has been checked of: raises TypeError where it is none."""
+    asked = getattr(stage, name)
+    if integer(asked) is None:
+        got = type(asked).__name__
+        raise TypeError(f"{type(stage).__name__}: {name} must be an int{otherwise}; got {got}")
+    hold_as_int(stage, name)
+    return getattr(stage, name)
+
+
 def holds_integers(tensor: Tensor) -> bool:
     """Whether it holds integers that all are int64 numbers as well: any but uint64 and bool."""
     return tensor.dtype in INTEGERS and tensor.dtype not in (torch.bool, torch.uint64)

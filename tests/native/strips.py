@@ -155,7 +155,7 @@ def added_up(given: Case, alpha: Tensor, dropped: Dropped | None) -> dict[str, f
     seen = visible(given.intervals, scores.shape[-1]).expand(scores.shape)
     piece = alpha.unsqueeze(-1)
     weights, of_alpha = torch.func.jvp(
-        lambda a: qkv.Entmax(_NONE + 2).normalize(scores, seen, a),
+        lambda a: qkv.Entmax(2.0).normalize(scores, seen, a),  # alpha is the piece
         (piece,),
         (torch.ones_like(piece),),
     )

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from .._layout import Layout
 from .._stage import Lifted
-from .._tensors import check_floats, hold_as_int, integer, is_tensor, shape_of
+from .._tensors import check_floats, hold_int, is_tensor, shape_of
 from .._tiling import Axes
 from .base import DistanceBias
 
@@ -58,11 +58,7 @@ class RelativeBias(DistanceBias):
                 f"RelativeBias: table must have shape [H, buckets] with at least {least} buckets; "
                 f"got {shape_of(self.table)}"
             )
-        if integer(self.max_distance) is None:
-            got = type(self.max_distance).__name__
-            raise TypeError(f"RelativeBias: max_distance must be an int; got {got}")
-        hold_as_int(self, "max_distance")
-        if self.max_distance <= self._sided // 2:
+        if hold_int(self, "max_distance") <= self._sided // 2:
             raise ValueError(
                 f"RelativeBias: max_distance must be more than {self._sided // 2}, the distances "
                 f"that have a bucket each; got {self.max_distance}"

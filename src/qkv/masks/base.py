@@ -18,7 +18,7 @@ from .._cells import Cells
 from .._layout import Layout
 from .._ranges import Range, Ranges, common, joined
 from .._stage import Lifted, Stage, given
-from .._tensors import hold_as_int, integer, is_concrete
+from .._tensors import hold_int, is_concrete
 
 Bound = Tensor | int
 Intervals = list[tuple[Bound, Bound]]  # the union of [start, stop)
@@ -107,13 +107,9 @@ def _union(start: Bound, stop: Bound, keys: int) -> list[Range]:
 
 def check_size(mask: Mask, name: str, otherwise: str = "") -> None:
     """Makes an int of an attribute that is a number of keys."""
-    asked = getattr(mask, name)
-    size, what = integer(asked), f"{type(mask).__name__}: {name}"
-    if size is None:
-        raise TypeError(f"{what} must be an int{otherwise}; got {type(asked).__name__}")
+    size = hold_int(mask, name, otherwise)
     if size < 0:
-        raise ValueError(f"{what} must be >= 0; got {size}")
-    hold_as_int(mask, name)
+        raise ValueError(f"{type(mask).__name__}: {name} must be >= 0; got {size}")
 
 
 def _checked(other: object, sign: str) -> Mask:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .._tensors import hold_as_int, integer
+from .._tensors import hold_int
 from .base import Normalizer, Statistic, row_maximum, where_visible
 
 
@@ -38,12 +38,8 @@ class TopK(Normalizer):
     formula = "softmax over the k largest s_j"
 
     def __post_init__(self) -> None:
-        k = integer(self.k)
-        if k is None:
-            raise TypeError(f"TopK: k must be an int; got {type(self.k).__name__}")
-        if k < 1:
-            raise ValueError(f"TopK: k must be positive; got {k}")
-        hold_as_int(self, "k")
+        if hold_int(self, "k") < 1:
+            raise ValueError(f"TopK: k must be positive; got {self.k}")
 
     def statistic(self, scores: Tensor, visible: Tensor | None, *pieces: Tensor) -> Statistic:
         count = min(self.k, scores.shape[-1])
