@@ -28,8 +28,10 @@ def steps(chosen, size, batch="batch_tokens"):
 def test_a_few_pairs_make_a_run_of_several_hundred_steps_with_a_small_model(tokens):
     chosen = by_size.pairs(tokens, None, None, limited=False, attending=True)
     assert 700 <= steps(chosen, tokens) <= 1_300
+    assert chosen["epochs"] * tokens <= 1_000_000  # two minutes
     assert (chosen["width"], chosen["encoder_layers"], chosen["decoder_layers"]) == (128, 1, 1)
     assert (chosen["feedforward"], chosen["learning_rate"]) == (512, 3e-3)
+    assert chosen["dropout"] == (0.0 if tokens == 330_000 else 0.1)
     assert "feedforward" not in by_size.pairs(tokens, None, None, limited=False, attending=False)
 
 
@@ -37,7 +39,7 @@ def test_many_pairs_are_seen_three_times_by_the_large_model():
     chosen = by_size.pairs(20_000_000, None, None, limited=False, attending=True)
     assert chosen == {
         "batch_tokens": 4096, "epochs": 3, "width": 256, "feedforward": 1024, "encoder_layers": 3,
-        "decoder_layers": 3, "learning_rate": 1e-3,
+        "decoder_layers": 3, "learning_rate": 1e-3, "dropout": 0.1,
     }  # fmt: skip
 
 

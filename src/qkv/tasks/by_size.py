@@ -18,6 +18,7 @@ Group = TypeVar("Group")
 
 _MANY_PAIRS, _MANY_PICTURES = 1_000_000, 20_000  # target tokens; from them on models are large
 _SMALL = 128  # width of a translator's small model; up to it the higher rate is stable
+_FEW_EPOCHS = 4  # in so many a small model learns nothing by heart
 
 
 def pairs(
@@ -30,14 +31,17 @@ def pairs(
         return {"batch_tokens": batch, "learning_rate": 1e-3}
     small = tokens < _MANY_PAIRS
     width = width or (_SMALL if small else 256)
+    steps = min(1_300, 950_000 // batch)  # two minutes
+    epochs = _epochs(steps, batch, tokens, 2 if small else 3, 60)
     inside = {"feedforward": 4 * width} if attending else {}
     return inside | {
         "batch_tokens": batch,
-        "epochs": _epochs(1_300, batch, tokens, 3, 60),
+        "epochs": epochs,
         "width": width,
         "encoder_layers": 1 if small else 3,
         "decoder_layers": 1 if small else 3,
         "learning_rate": 3e-3 if width <= _SMALL else 1e-3,
+        "dropout": 0.0 if small and epochs <= _FEW_EPOCHS else 0.1,
     }
 
 

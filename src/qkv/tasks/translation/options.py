@@ -14,7 +14,7 @@ from qkv.tasks.tokens import KINDS
 DEFAULTS: dict[str, Any] = {
     "average": 0.998, "learning_rate": None, "epochs": None, "validation_share": None,
     "batch_tokens": None, "width": None, "feedforward": None, "encoder_layers": None,
-    "decoder_layers": None,
+    "decoder_layers": None, "dropout": None,
 }  # fmt: skip
 
 
