@@ -15,12 +15,15 @@ import qkv
 WIDTH = 16
 ENOUGH = 5.0  # seconds
 WINDOW = qkv.Window(100, 0)
-IMPLEMENTATIONS = ("native", "tiled")
+IMPLEMENTATIONS = ("native", "tiled", "torch")
 
 
 def operations(inputs: tuple[Tensor, Tensor, Tensor], impl: str) -> dict[str, Callable]:
     """Every operation by name, on tensors that want gradients."""
     query, key, value = inputs
+    if impl == "torch":
+        name = "softmax(query * key) * value, backward"
+        return {name: lambda: gradients(torch.softmax(query * key, -1) * value, inputs)}
 
     def matrix(**stages: Any) -> qkv.AttentionMatrix:
         return qkv.attention(query, key, impl=impl, **({"mask": WINDOW} | stages))
@@ -28,30 +31,20 @@ def operations(inputs: tuple[Tensor, Tensor, Tensor], impl: str) -> dict[str, Ca
     def quiet(call: Callable) -> Callable:
         return torch.no_grad()(call)
 
-    def gradients(result: Tensor, again: bool = False) -> tuple[Tensor, ...]:
-        """Those of the sum of squares, and where asked those of their sum of squares."""
-        found = torch.autograd.grad(
-            result.square().sum(), inputs, create_graph=again, allow_unused=True
-        )
-        if not again:
-            return found
-        total = sum((g.square().sum() for g in found if g is not None), torch.zeros(()))
-        return torch.autograd.grad(total, inputs)
-
     length = query.shape[-2]
     documents = qkv.Documents(ids=torch.arange(length) // 100)
     additive = qkv.Additive(torch.ones(WIDTH))
     pair = query.expand(1, 2, length, WIDTH)
     return {
         "A @ v": quiet(lambda: matrix() @ value),
-        "A @ v, backward": lambda: gradients(matrix() @ value),
-        "A @ v, second derivative": lambda: gradients(matrix() @ value, again=True),
+        "A @ v, backward": lambda: gradients(matrix() @ value, inputs),
+        "A @ v, second derivative": lambda: gradients(matrix() @ value, inputs, again=True),
         "A.mT @ x": quiet(lambda: matrix().mT @ value),
-        "A.mT @ x, backward": lambda: gradients(matrix().mT @ value),
-        "dropout, backward": lambda: gradients(matrix().dropout(0.1, seed=1) @ value),
+        "A.mT @ x, backward": lambda: gradients(matrix().mT @ value, inputs),
+        "dropout, backward": lambda: gradients(matrix().dropout(0.1, seed=1) @ value, inputs),
         "mass": quiet(lambda: matrix().mass()),
         "entropy": quiet(lambda: matrix().entropy()),
-        "entropy, backward": lambda: gradients(matrix().entropy()),
+        "entropy, backward": lambda: gradients(matrix().entropy(), inputs),
         "logsumexp": quiet(lambda: matrix().logsumexp()),
         "mass, entropy and distance in one pass": quiet(
             lambda: matrix().measure(qkv.Mass(), qkv.Entropy(), qkv.Distance())
@@ -62,13 +55,28 @@ def operations(inputs: tuple[Tensor, Tensor, Tensor], impl: str) -> dict[str, Ca
             lambda: matrix()[..., length - 16 :, torch.arange(length - 16, length)]
         ),
         "explain one row": quiet(lambda: matrix().explain(length // 2)),
-        "documents of 100, backward": lambda: gradients(matrix(mask=documents) @ value),
-        "sparsemax, backward": lambda: gradients(matrix(normalizer=qkv.Sparsemax()) @ value),
-        "additive score, backward": lambda: gradients(matrix(score=additive) @ value),
+        "documents of 100, backward": lambda: gradients(matrix(mask=documents) @ value, inputs),
+        "sparsemax, backward": lambda: gradients(
+            matrix(normalizer=qkv.Sparsemax()) @ value, inputs
+        ),
+        "additive score, backward": lambda: gradients(matrix(score=additive) @ value, inputs),
         "two heads on one key, backward": lambda: gradients(
-            qkv.attention(pair, key, mask=WINDOW, impl=impl) @ value
+            qkv.attention(pair, key, mask=WINDOW, impl=impl) @ value, inputs
         ),
     }
+
+
+def gradients(
+    result: Tensor, inputs: tuple[Tensor, ...], again: bool = False
+) -> tuple[Tensor, ...]:
+    """Those of the sum of squares, and where asked those of their sum of squares."""
+    found = torch.autograd.grad(
+        result.square().sum(), inputs, create_graph=again, allow_unused=True
+    )
+    if not again:
+        return found
+    total = sum((g.square().sum() for g in found if g is not None), torch.zeros(()))
+    return torch.autograd.grad(total, inputs)
 
 
 def seconds(call: Callable[[], object], rounds: int) -> float:

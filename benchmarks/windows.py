@@ -115,7 +115,9 @@ What a window of 256 keys costs beside full attention: one head of width 64, flo
 What `Window(100, 0)` costs by length: one head of width 16, float32, the least of up to
 {options.rounds} calls, and the exponent of the length that fits them best; 1 is a cost that grows
 with what is shown, 2 one that grows with the square. A backward is one with its forward. Documents
-are masks of their own, of 100 keys each.
+are masks of their own, of 100 keys each. At 65,536 everything fits into the processor's caches, at
+1,048,576 nothing does, and the system hands out its memory anew for each call: the row of torch,
+cell by cell and so linear by construction, says what exponent this alone makes.
 
 {costs}
 

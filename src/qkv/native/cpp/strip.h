@@ -49,7 +49,9 @@ class StripForward {
     };
 
     void run_task(Lead lead, std::int64_t part, Scratch& scratch) const {
-        pack_keys(lead, sizes_.keys_of(request_, lead, part), scratch);
+        const Ranges keys = sizes_.keys_of(request_, lead, part);
+        sweep_.begin(lead, part, keys);
+        pack_keys(lead, keys, scratch);
         sizes_.for_each_strip(request_, lead, part, [&](const Strip& strip) {
             scratch.weights.compute(strip);
             drop(strip, scratch);

@@ -114,10 +114,10 @@ class StripBackward {
     }
 
     void run_part(Lead lead, std::int64_t part, Scratch& scratch) const {
-        for (std::int64_t i = 0; i < key_numbers_; ++i) scratch.key_gradient[i] = 0;
-        for (std::int64_t i = 0; i < value_numbers_; ++i) scratch.value_gradient[i] = 0;
         for (std::int64_t i = 0; i < request_.group; ++i) scratch.parameters[i] = 0;
         const Ranges keys = sizes_.keys_of(request_, lead, part);
+        clear_keys(scratch.key_gradient, keys, sizes_.width);
+        clear_keys(scratch.value_gradient, keys, sizes_.value_width);
         pack_keys(lead, keys, scratch);
         if (is_additive()) scratch.additive.begin(lead, keys, scratch.weight_sums);
         sizes_.for_each_strip(request_, lead, part, [&](const Strip& strip) {
@@ -324,7 +324,7 @@ class StripBackward {
         }
     }
 
-    // Adds the copies of one key head's parts, `step` apart, in the order of the parts.
+    // Adds the copies of one key head's parts, `step` apart.
     void write_key_gradients(Lead lead, const Number* copies, std::int64_t step) const {
         const auto one = [](std::int64_t) { return Number(1); };
         const auto factor = [&](std::int64_t d) { return additive_factor(d); };
@@ -339,15 +339,12 @@ class StripBackward {
     template <class Factor>
     void write_sums(const Tensor& tensor, Lead lead, std::int64_t width, const Number* copies,
                     std::int64_t row, std::int64_t step, Factor factor) const {
-        for (std::int64_t key = 0; key < request_.keys; ++key) {
-            Storage* to = row_of<Storage>(tensor, lead, key);
-            for (std::int64_t j = 0; j < width; ++j) {
-                Number total = copies[key * row + j];
-                for (std::int64_t part = 1; part < sizes_.parts; ++part)
-                    total += copies[part * step + key * row + j];
-                narrow(total * factor(j), to + j);
-            }
-        }
+        sizes_.add_parts(request_, lead, [&](std::int64_t part) { return copies + part * step; }, width,
+                         row, [&](std::int64_t key, const double* sums) {
+                             Storage* to = row_of<Storage>(tensor, lead, key);
+                             for (std::int64_t j = 0; j < width; ++j)
+                                 narrow(Number(sums[j]) * factor(j), to + j);
+                         });
     }
 
     void write_parameters(Lead lead, const double* parts) const {

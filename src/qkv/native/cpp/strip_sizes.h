@@ -1,6 +1,9 @@
 // Strips, and how a request is cut into them.
 #pragma once
 
+#include <algorithm>
+#include <vector>
+
 #include "matmul.h"
 #include "visible.h"
 
@@ -43,8 +46,16 @@ struct Strip {
     std::int64_t columns_;
 };
 
+// Puts 0 into the rows of these keys.
+template <class Number>
+void clear_keys(Number* numbers, const Ranges& keys, std::int64_t row) {
+    for (const Range& range : keys)
+        std::fill(numbers + range.start * row, numbers + range.stop * row, Number(0));
+}
+
 // How a request is cut. A task is a part of the queries of one key head, for each member of its group:
-// every `parts`-th strip, so that each part has its share of a causal mask's corner.
+// neighbouring strips, which see few keys where a mask shows few, and so many of them that each part
+// has its share of the cells that the first head shows.
 template <class Number>
 struct StripSizes {
     static constexpr std::int64_t most_rows = 8 * tile_rows;
@@ -63,6 +74,7 @@ struct StripSizes {
         const std::int64_t heads = joins_heads ? 1 : request.batch * request.heads;
         const std::int64_t wanted = request.threads == 1 ? 1 : 2 * request.threads / heads + 1;
         parts = heads % request.threads == 0 ? 1 : smaller(wanted, strips);
+        find_parts(request);
         columns = widest_strip(request);
         // Rows a power of two apart would compete for the same places of the cache.
         cells_row = columns + 16;
@@ -75,8 +87,8 @@ struct StripSizes {
     void for_each_strip(const Request& request, Lead lead, std::int64_t part, Work work) const {
         for (; lead.member < request.group; ++lead.member) {
             const Visible visible(request, lead);
-            for (std::int64_t i = part; i < strips; i += parts) {
-                const Range queries = {i * rows, smaller((i + 1) * rows, request.queries)};
+            for (std::int64_t i = starts_[part]; i < starts_[part + 1]; ++i) {
+                const Range queries = queries_of(request, i);
                 work(Strip(lead, queries, visible.keys_of(queries, panel_width<Number>)));
             }
         }
@@ -87,6 +99,35 @@ struct StripSizes {
         Ranges found;
         for_each_strip(request, lead, part, [&](const Strip& strip) { found.add(strip.keys); });
         return found;
+    }
+
+    // Calls write(key, sums) for each key of a head: `width` sums over the parts, in their order, of
+    // what of(part) points at. There the keys that the part sees have rows of numbers, `row` apart;
+    // what lies at others is not read.
+    template <class Of, class Write>
+    void add_parts(const Request& request, Lead lead, Of of, std::int64_t width, std::int64_t row,
+                   Write write) const {
+        constexpr std::int64_t step = 256;
+        std::vector<Ranges> seen;
+        lead.member = 0;
+        for (std::int64_t part = 0; part < parts; ++part)
+            seen.push_back(keys_of(request, lead, part));
+        std::vector<double> sums(step * width);
+        for (std::int64_t start = 0; start < request.keys; start += step) {
+            const Range some = {start, smaller(start + step, request.keys)};
+            std::fill(sums.begin(), sums.end(), 0);
+            for (std::int64_t part = 0; part < parts; ++part) {
+                const auto* from = of(part);
+                for (const Range& range : seen[part]) {
+                    const Range keys = intersection(range, some);
+                    for (std::int64_t key = keys.start; key < keys.stop; ++key)
+                        for (std::int64_t j = 0; j < width; ++j)
+                            sums[(key - start) * width + j] += double(from[key * row + j]);
+                }
+            }
+            for (std::int64_t key = some.start; key < some.stop; ++key)
+                write(key, sums.data() + (key - start) * width);
+        }
     }
 
     std::int64_t cells() const { return rows * cells_row; }  // of a strip
@@ -100,6 +141,29 @@ struct StripSizes {
     std::int64_t strips, parts;       // of a head; into which they are split
 
    private:
+    Range queries_of(const Request& request, std::int64_t strip) const {
+        return {strip * rows, smaller((strip + 1) * rows, request.queries)};
+    }
+
+    // Finds the first strip of each part.
+    void find_parts(const Request& request) {
+        starts_.assign(parts + 1, 0);
+        starts_[parts] = strips;
+        if (parts == 1) return;
+        const Visible visible(request, Lead{0, 0, 0});
+        std::vector<std::int64_t> ends;  // how much is to be done up to the end of each strip
+        std::int64_t done = 0;
+        for (std::int64_t i = 0; i < strips; ++i) {
+            const std::int64_t seen = visible.keys_of(queries_of(request, i), panel_width<Number>).size();
+            ends.push_back(done += seen + panel_width<Number>);
+        }
+        for (std::int64_t part = 1; part < parts; ++part) {
+            std::int64_t start = starts_[part - 1];
+            while (ends[start] * parts < done * part) ++start;
+            starts_[part] = start;
+        }
+    }
+
     // The most keys that a register tile's queries see, of the first head.
     static std::int64_t widest_tile(const Request& request) {
         return widest(request, Lead{0, 0, 0}, tile_rows);
@@ -127,6 +191,8 @@ struct StripSizes {
         }
         return most;
     }
+
+    std::vector<std::int64_t> starts_;  // the first strip of each part, and the end of the last
 };
 
 }  // namespace qkv::QKV_ISA

@@ -1,9 +1,12 @@
 // All the statistics of one request, taken from rows of weights as they are finished.
 //
 // Numbers per query are written at once. What is summed over queries (mass, maps, A^T x) has a copy
-// for each part of a head's rows; the copies are added in a fixed order, so that results do not
-// depend on which thread was first.
+// for each part of a head's rows, used for the keys that the part sees; the copies are added in a
+// fixed order, so that results do not depend on which thread was first.
 #pragma once
+
+#include <algorithm>
+#include <vector>
 
 #include "../normalizers/identity.h"
 #include "../pack.h"
@@ -29,9 +32,7 @@ class Sweep {
           collected_width_(rounded_up(wanted_.collected_width, lanes<Number>)),
           copy_(Copy(*this, nullptr, nullptr)),
           copies_(copy_.collected_size * copies()),
-          wide_copies_(copy_.wide_size * copies()) {
-        clear_copies();
-    }
+          wide_copies_(copy_.wide_size * copies()) {}
 
     // Memory of one thread.
     struct Scratch {
@@ -52,6 +53,12 @@ class Sweep {
         Candidates<Number> candidates = {};
         Number *spare = nullptr, *ranks = nullptr;
     };
+
+    // Before the strips of a part of a key head, which sees these keys.
+    void begin(Lead lead, std::int64_t part, const Ranges& keys) const {
+        for (lead.member = 0; lead.member < request_.group; ++lead.member)
+            clear(copy_of(index(lead, part)), keys);
+    }
 
     // A strip of part `part` of a key head, as its normalizer and dropout have left it. Every query
     // is taken once, those that see nothing too.
@@ -232,20 +239,21 @@ class Sweep {
     }
 
     void finish(Lead lead) const {
-        const Copy first = copy_of(index(lead, 0));
-        if (wanted_.mass.data)
-            for (std::int64_t j = 0; j < request_.keys; ++j)
-                row_of<Number>(wanted_.mass, lead, 0)[j] = total(first.mass + j, copy_.wide_size);
+        const auto of = [&](auto numbers) {
+            return [=, this](std::int64_t part) { return copy_of(index(lead, part)).*numbers; };
+        };
         if (wanted_.pool.data) finish_pool(lead);
-        if (wanted_.collected.data) finish_collected(lead, first);
-    }
-
-    // The sum over the parts, `step` apart, of what lies there in the first of them.
-    template <class Real>
-    Number total(const Real* first, std::int64_t step) const {
-        double found = 0;
-        for (std::int64_t part = 0; part < sizes_.parts; ++part) found += double(first[part * step]);
-        return Number(found);
+        if (wanted_.mass.data)
+            sizes_.add_parts(request_, lead, of(&Copy::mass), 1, 1, [&](std::int64_t key, const double* total) {
+                row_of<Number>(wanted_.mass, lead, 0)[key] = Number(*total);
+            });
+        if (!wanted_.collected.data) return;
+        const std::int64_t width = wanted_.collected_width;
+        sizes_.add_parts(request_, lead, of(&Copy::collected), width, collected_width_,
+                         [&](std::int64_t key, const double* total) {
+                             Storage* to = row_of<Storage>(wanted_.collected, lead, key);
+                             for (std::int64_t j = 0; j < width; ++j) narrow(Number(total[j]), to + j);
+                         });
     }
 
     void finish_pool(Lead lead) const {
@@ -266,23 +274,13 @@ class Sweep {
             }
     }
 
-    void finish_collected(Lead lead, Copy first) const {
-        for (std::int64_t key = 0; key < request_.keys; ++key)
-            for (std::int64_t j = 0; j < wanted_.collected_width; ++j)
-                narrow(total(first.collected + key * collected_width_ + j, copy_.collected_size),
-                       row_of<Storage>(wanted_.collected, lead, key) + j);
-    }
-
-    void clear_copies() const {
-        const PoolFold<double> fold = {wanted_.pool_maximum};
-        for (std::int64_t i = 0; i < copy_.collected_size * copies(); ++i) copies_.data()[i] = 0;
-        for (std::int64_t i = 0; i < copy_.wide_size * copies(); ++i) wide_copies_.data()[i] = 0;
-        for (std::int64_t i = 0; i < copies(); ++i) {
-            const Copy copy = copy_of(i);
-            if (!wanted_.pool.data) continue;
-            for (std::int64_t j = 0; j < wanted_.pool_rows * wanted_.pool_columns; ++j)
-                copy.pool[j] = fold.start();
-        }
+    void clear(const Copy& copy, const Ranges& keys) const {
+        if (wanted_.mass.data) clear_keys(copy.mass, keys, 1);
+        if (wanted_.collected.data) clear_keys(copy.collected, keys, collected_width_);
+        if (!wanted_.pool.data) return;
+        const std::int64_t map = wanted_.pool_rows * wanted_.pool_columns;
+        std::fill_n(copy.pool, map, PoolFold<double>{wanted_.pool_maximum}.start());
+        std::fill_n(copy.pool_counts, map, 0);
     }
 
     const Request& request_;
