@@ -15,7 +15,7 @@ import qkv
 WIDTH = 16
 ENOUGH = 5.0  # seconds
 WINDOW = qkv.Window(100, 0)
-IMPLEMENTATIONS = ("native", "tiled", "torch")
+IMPLEMENTATIONS = ("torch", "native", "tiled")  # the smallest first
 
 
 def operations(inputs: tuple[Tensor, Tensor, Tensor], impl: str) -> dict[str, Callable]:
