@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 import qkv
-from qkv import _dispatch
+from qkv import _choose
 from qkv._custom import Custom
 from qkv.impl import native
 from qkv.masks.base import Mask
@@ -116,13 +116,12 @@ def _serves(measure: Measure, normalizer: Any) -> bool:
 def _served(matrix: qkv.AttentionMatrix, measure: Measure) -> str:
     """Which implementations take the example."""
     able, unable = [], []
-    for implementation in _dispatch.IMPLEMENTATIONS:
-        ask = (
-            native.request_reason if implementation is native else implementation.unsupported_reason
-        )
-        reason = ask(matrix, (measure,))  # the pages do not depend on what was built here
-        if reason is None:
-            able.append(f"`{implementation.NAME}`")
+    for implementation in _choose.IMPLEMENTATIONS:
+        # The pages do not depend on what was built here.
+        ask = native.prepare if implementation is native else implementation.accept
+        answer = ask(matrix, (measure,))
+        if isinstance(answer, str):
+            unable.append(f"; not `{implementation.NAME}`: {answer}")
         else:
-            unable.append(f"; not `{implementation.NAME}`: {reason}")
+            able.append(f"`{implementation.NAME}`")
     return f"Implementations of the example: {', '.join(able)}{''.join(unable)}."

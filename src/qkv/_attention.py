@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from . import _dispatch, _native_plain
+from . import _choose, _dispatch
 from ._autocast import cast_for_autocast
 from ._jit import with_plain_sizes
 from ._matrix import AttentionMatrix
@@ -100,8 +100,8 @@ def attention(
         raise TypeError(f"attention: normalizer must be a qkv normalizer or a callable; got {got}")
     asking = next((s for s in (score, *biases, mask) if s is not None and s.needs_positions), None)
     offset = _offset(query_offset, query, key, asking)
-    if impl not in _dispatch.NAMES:
-        known = ", ".join(_dispatch.NAMES)
+    if impl not in _choose.NAMES:
+        known = ", ".join(_choose.NAMES)
         raise ValueError(f"attention: impl must be one of {known}; got {impl!r}")
     budget = DEFAULT_MEMORY if memory is None else integer(memory)
     if budget is None or budget < 1:
@@ -124,7 +124,7 @@ def attend(
     """
     unsaid = all(name in _UNSAID and given is _UNSAID[name] for name, given in options.items())
     if unsaid and not dropout and not isinstance(key, PreparedKey):
-        output = _native_plain.at_once(query, key, value)
+        output = _dispatch.at_once(query, key, value)
         if output is not None:
             return output
     matrix = attention(query, key, **options)

@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 from ._attention import attend, attention
-from ._dispatch import Plan, implementations
+from ._choose import implementations
+from ._dispatch import Plan
 from ._errors import UnsupportedError
 from ._explain import Explanation
 from ._matrix import AttentionMatrix

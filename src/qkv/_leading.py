@@ -87,12 +87,12 @@ def chosen_of(tensor: Tensor, axes: Axes | None, whole: Layout, leading: Leading
     return tensor.flatten(dim, dim + 1).index_select(dim, place).unsqueeze(dim + 1)
 
 
-def places_of_chosen(whole: Layout, leading: Leading, device: torch.device) -> dict[str, Lifted]:
+def places_of_chosen(
+    whole: Layout, leading: Leading, device: torch.device
+) -> tuple[Lifted, Lifted]:
     """The true batch and head of every chosen entry, as parts of a problem."""
     block = Block(tuple((0, size) for size in whole.lead), (0, 0), ((0, 0),))
     cells = Cells(whole, block, device)
-    true = {"batch": cells.batch, "head": of_rank(cells.head, len(whole.lead) + 2)}
-    return {
-        part: [(chosen_of(index, PER_BATCH, whole, leading), PER_BATCH)]
-        for part, index in true.items()
-    }
+    true = cells.batch, of_rank(cells.head, len(whole.lead) + 2)
+    batch, head = (chosen_of(index, PER_BATCH, whole, leading) for index in true)
+    return [(batch, PER_BATCH)], [(head, PER_BATCH)]

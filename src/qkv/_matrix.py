@@ -12,24 +12,21 @@ from torch import Tensor
 
 from . import _dispatch
 from ._autocast import cast_for_autocast
+from ._description import Description
 from ._dropout import Dropout
 from ._explain import Explanation, explain
 from ._jit import with_plain_sizes
-from ._leading import Entry, Leading, kept, then
+from ._leading import Entry, Leading, then
 from ._notebook import html_of
 from ._picture import draw
 from ._region import Region, indices, split
 from ._stage import given
 from ._tensors import check_floats, is_tensor, shape_of
-from .biases.base import Bias
-from .masks.base import Mask
 from .measures.base import Measure
 from .measures.cells import Columns, Links, Top
 from .measures.pool import Pool
 from .measures.product import Collected, Product
 from .measures.statistics import Distance, Entropy, LogSumExp, Mass, Support
-from .normalizers.base import Normalizer
-from .scores.base import Score
 
 
 class _MatrixProduct:
@@ -54,54 +51,13 @@ class _MatrixProduct:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class AttentionMatrix(_MatrixProduct):
+class AttentionMatrix(_MatrixProduct, Description):
     """The weights with which queries look at keys, `[B..., H, Lq, Lk]`, never built.
 
     Made by `qkv.attention`, which checks its arguments. Multiply by it (`A @ value`,
     `A.mT @ x`), look into it (`A[..., rows, cols]`, `A.top(8)`, `A.entropy()`, ...), differentiate
     through all of it. Everything takes memory linear in the lengths unless it says otherwise.
     """
-
-    query: Tensor
-    key: Tensor
-    score: Score
-    bias: tuple[Bias, ...]
-    mask: Mask | None
-    normalizer: Normalizer
-    offset: int | Tensor | None  # None: not given where Lq != Lk
-    impl: str
-    memory: int
-    dropped: Dropout | None = None
-    rows: Tensor | None = None  # the queries that were chosen of a longer matrix
-    leading: Leading | None = None  # the entries that were chosen of its leading dimensions
-
-    @property
-    def shape(self) -> torch.Size:
-        """`[B..., H, Lq, Lk]`, or `[Lq, Lk]` where query and key have no head dimension."""
-        query, key = self.query.shape, self.key.shape
-        batch = query[:-3]
-        if batch != key[:-3]:
-            batch = torch.broadcast_shapes(batch, key[:-3])
-        lead = (*batch, *(query[-3:-2] or key[-3:-2]))
-        if self.leading is not None:
-            lead = kept(lead, self.leading)
-        queries = query[-2] if self.rows is None else self.rows.shape[0]
-        return torch.Size((*lead, queries, key[-2]))
-
-    @property
-    def ndim(self) -> int:
-        """The number of dimensions."""
-        return len(self.shape)
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """The dtype of query and key."""
-        return self.query.dtype
-
-    @property
-    def device(self) -> torch.device:
-        """The device of query and key."""
-        return self.query.device
 
     @property
     def mT(self) -> TransposedMatrix:  # noqa: N802

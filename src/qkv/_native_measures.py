@@ -7,7 +7,8 @@ from typing import Any
 from torch import Tensor
 
 from ._layout import Layout
-from ._native_request import WIDEST, Asked, Pieces, one_batch
+from ._native_request import WIDEST, Asked, one_batch
+from ._parts import Pieces
 from .measures.base import Measure
 from .measures.cells import Columns, Top
 from .measures.pool import Pool, cells_of_map
@@ -23,23 +24,23 @@ _KNOWN = (*_NUMBERS, Product, Collected, Top, Pool, Columns)
 def reason(measures: tuple[Measure, ...], pieces: Pieces) -> str | None:
     """Why the kernels do not take these measures, or None."""
     kinds = [type(measure) for measure in measures]
-    for index, kind in enumerate(kinds):
+    for kind, own in zip(kinds, pieces.measures, strict=True):
         if kind not in _KNOWN:
             return f"its kernels do not compute {kind.__name__}"
         if kinds.count(kind) > 1:
             return f"its kernels compute one {kind.__name__} at a time"
-        if kind in (Product, Collected) and pieces[f"measure {index}"][0].shape[-1] > WIDEST:
+        if kind in (Product, Collected) and own[0].shape[-1] > WIDEST:
             return f"its kernels take widths up to {WIDEST}"
-        if kind is Product and pieces[f"measure {index}"][0].shape[-3] != 1:
+        if kind is Product and own[0].shape[-3] != 1:
             return "its kernels take one value for all heads of a group"
     return None
 
 
 def value(measures: tuple[Measure, ...], pieces: Pieces) -> Tensor | None:
     """What the matrix is to be multiplied by, in canonical form."""
-    for index, measure in enumerate(measures):
+    for measure, own in zip(measures, pieces.measures, strict=True):
         if isinstance(measure, Product):
-            return pieces[f"measure {index}"][0]
+            return own[0]
     return None
 
 
@@ -64,8 +65,7 @@ def sweep(
 
 def _wanted(asked: Asked, measures: tuple[Measure, ...], pieces: Pieces, layout: Layout) -> Wanted:
     named: dict[str, Any] = {}
-    for index, measure in enumerate(measures):
-        own = pieces[f"measure {index}"]
+    for measure, own in zip(measures, pieces.measures, strict=True):
         if isinstance(measure, _NUMBERS):
             named[measure.name] = True
         elif isinstance(measure, Top):

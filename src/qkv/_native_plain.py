@@ -3,16 +3,18 @@ cost little more than their work."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from math import prod
 
 import torch
 from torch import Tensor
 
 from . import native
-from ._autocast import autocast_off
-from ._batches import over_batches
+from ._accepted import Accepted
+from ._call import product_pullback
+from ._derivative import with_derivative
+from ._description import Description
 from ._native_request import WIDEST, too_many_keys
 from ._plain import is_plain
 from ._tensors import is_strided, is_tensor, is_tracked, kernel_obstacle
@@ -20,22 +22,16 @@ from .measures.base import Measure
 from .measures.product import Product
 from .scores.dot import Dot
 
-if TYPE_CHECKING:
-    from ._matrix import AttentionMatrix
-
-# The gradients of those of query, key and value that are wanted, differentiable to any order.
-Again = Callable[[Sequence[Tensor], Tensor, list[int]], Sequence[Tensor]]
-
 _DOT = Dot()
 
 
-def serves(matrix: AttentionMatrix, measures: tuple[Measure, ...]) -> bool:
+def serves(description: Description, measures: tuple[Measure, ...]) -> bool:
     """Whether this is plain attention whose tensors are as they most often are: `[H, L, D]` or
     `[B, H, L, D]`, nothing broadcast, nothing empty."""
-    if not is_plain(matrix, measures):
+    if not is_plain(description, measures):
         return False
-    inputs = _inputs(matrix, measures)
-    return kernel_obstacle(*inputs) is None and _fit(*inputs)
+    vectors = _vectors(description, measures)
+    return kernel_obstacle(*vectors) is None and _fit(*vectors)
 
 
 def _fit(query: Tensor, key: Tensor, value: Tensor) -> bool:
@@ -87,29 +83,71 @@ def _rounded(wide: Tensor, dtype: torch.dtype) -> Tensor:
     return wide if wide.dtype is dtype else wide.to(dtype)
 
 
-def attend(matrix: AttentionMatrix, measures: tuple[Measure, ...], again: Again) -> Tensor:
-    """The product. `again` computes its gradients in a way that has derivatives of every order."""
-    inputs = _inputs(matrix, measures)
-    if is_tracked(*inputs):
-        return _Attend.apply(matrix, again, *inputs)  # type: ignore[no-any-return]
-    return _rounded(_forward(matrix, inputs, with_logsumexp=False)[0], matrix.dtype)
+class Plain(Accepted):
+    """A product by the shortest way. The logsumexp is computed where gradients may be asked for."""
+
+    constant = ()
+
+    def __init__(self, description: Description, measures: tuple[Measure, ...]) -> None:
+        assert isinstance(description.score, Dot)
+        self.description = description
+        self.vectors = _vectors(description, measures)
+        self.scale = description.score.factor(description.query.shape[-1])
+        self.intervals: Tensor | None = None
+        if description.mask is not None:
+            assert isinstance(description.offset, int)
+            queries, keys = description.query.shape[-2], description.key.shape[-2]
+            self.intervals = _up_to_position(queries, keys, description.offset)
+
+    @property
+    def blocks(self) -> list[int]:
+        return [prod(self.description.shape)]
+
+    def run(self) -> list[Tensor]:
+        dtype = self.description.dtype
+        if not is_tracked(*self.vectors):
+            wide, _ = native.plain_forward(*self.vectors, self.scale, self.intervals, False)
+            return [_rounded(wide, dtype)]
+        kept = self._forward()
+        return list(with_derivative(self, (_rounded(kept[0], dtype),), kept, self.vectors))
+
+    def backward(self, row, kept, gradients, wanted: list[int]) -> Sequence[Tensor] | None:
+        (gradient,) = gradients
+        if kernel_obstacle(gradient) is not None:
+            return None
+        found = self._gradients(row, kept, gradient)
+        return [found[i] for i in wanted]
+
+    def fallback(self, row, gradients, wanted: list[int]) -> Sequence[Tensor]:
+        return product_pullback(self.description, row, gradients[0], wanted)
+
+    def gradients(self, gradient: Tensor) -> Sequence[Tensor]:
+        return self._gradients(self.vectors, self._forward(), gradient)
+
+    @torch.no_grad()
+    def _forward(self) -> tuple[Tensor, Tensor]:
+        """The product before it is rounded, and the logsumexp."""
+        wide, logsumexp = native.plain_forward(*self.vectors, self.scale, self.intervals, True)
+        assert logsumexp is not None
+        return wide, logsumexp
+
+    def _gradients(
+        self, row: tuple[Tensor, ...], kept: tuple[Tensor, ...], gradient: Tensor
+    ) -> list[Tensor]:
+        wide, logsumexp = kept
+        vectors = _canonical(*row)
+        rows = vectors[0].shape[:-1]
+        saved = (wide.view(*rows, -1), logsumexp.view(rows), gradient.reshape(*rows, -1))
+        found = native.backward(*vectors, self.scale, *saved, self.intervals)
+        return [part.view(tensor.shape) for part, tensor in zip(found, row, strict=True)]
 
 
-def _inputs(
-    matrix: AttentionMatrix, measures: tuple[Measure, ...]
+def _vectors(
+    description: Description, measures: tuple[Measure, ...]
 ) -> tuple[Tensor, Tensor, Tensor]:
     (product,) = measures
     assert isinstance(product, Product)
-    return matrix.query, matrix.key, product.value
-
-
-def _forward(
-    matrix: AttentionMatrix, inputs: Sequence[Tensor], with_logsumexp: bool
-) -> tuple[Tensor, Tensor | None]:
-    """The product before it is rounded, and the logsumexp where it is wanted."""
-    query, key, value = inputs
-    asked = (_scale(matrix), _intervals(matrix), with_logsumexp)
-    return native.plain_forward(query, key, value, *asked)
+    return description.query, description.key, product.value
 
 
 def _canonical(*inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -120,51 +158,9 @@ def _canonical(*inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return query, key.unsqueeze(2), value.unsqueeze(2)
 
 
-def _scale(matrix: AttentionMatrix) -> float:
-    assert isinstance(matrix.score, Dot)
-    return matrix.score.factor(matrix.query.shape[-1])
-
-
-def _intervals(matrix: AttentionMatrix) -> Tensor | None:
-    if matrix.mask is None:
-        return None
-    assert isinstance(matrix.offset, int)
-    return _up_to_position(matrix.query.shape[-2], matrix.key.shape[-2], matrix.offset)
-
-
 @lru_cache(maxsize=8)
 def _up_to_position(queries: int, keys: int, offset: int) -> Tensor:
     """The keys up to each query's position, int32 `[1, 1, 1, Lq, 1, 2]`."""
     stop = torch.arange(offset + 1, offset + 1 + queries, device="cpu").clamp(0, keys)
     bounds = torch.stack([torch.zeros_like(stop), stop], -1).to(torch.int32)
     return bounds.reshape(1, 1, 1, queries, 1, 2)
-
-
-class _Attend(torch.autograd.Function):
-    """The kernels with their own first derivatives; all others are those of `again`."""
-
-    @staticmethod
-    def forward(ctx, matrix: AttentionMatrix, again: Again, *inputs: Tensor) -> Tensor:
-        wide, logsumexp = _forward(matrix, inputs, with_logsumexp=True)
-        ctx.matrix, ctx.again = matrix, again
-        ctx.save_for_backward(*inputs, wide, logsumexp)
-        return wide.to(matrix.dtype)
-
-    @staticmethod
-    @over_batches
-    def backward(ctx, gradient: Tensor):
-        *inputs, wide, logsumexp = ctx.saved_tensors
-        if torch.is_grad_enabled() or kernel_obstacle(gradient) is not None:
-            wanted = [i for i in range(3) if ctx.needs_input_grad[2 + i]]
-            with autocast_off(gradient.device):
-                found = ctx.again(inputs, gradient, wanted)
-            placed: list[Tensor | None] = [None] * 3
-            for index, part in zip(wanted, found, strict=True):
-                placed[index] = part
-            return None, None, *placed
-        vectors = _canonical(*inputs)
-        rows = vectors[0].shape[:-1]
-        saved = (wide.view(*rows, -1), logsumexp.view(rows), gradient.reshape(*rows, -1))
-        found = native.backward(*vectors, _scale(ctx.matrix), *saved, _intervals(ctx.matrix))
-        pairs = zip(found, inputs, strict=True)
-        return None, None, *(part.view(tensor.shape) for part, tensor in pairs)

@@ -6,6 +6,7 @@ become gradients of what the user gave.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import takewhile
 from math import prod
@@ -13,9 +14,10 @@ from math import prod
 import torch
 from torch import Tensor
 
-from ._cells import Cells
 from ._dropout import row_states
 from ._layout import Layout
+from ._once import once
+from ._parts import Pieces, cut
 from ._problem import Problem
 from ._tensors import accumulation_dtype, of_rank
 from ._tiling import Block
@@ -50,8 +52,6 @@ _NORMALIZERS: dict[type[Normalizer], str] = {
 }
 _MASK_BLOCK = 2**22  # cells of a dense mask that become bits at a time
 
-Pieces = dict[str, tuple[Tensor, ...]]
-
 
 @dataclass(frozen=True)
 class Asked:
@@ -83,10 +83,79 @@ def too_many_keys(keys: int) -> bool:
     return keys > MOST_KEYS
 
 
-def reason(problem: Problem, pieces: Pieces) -> str | None:
+class Fixed:
+    """What the kernels are told of a problem that no gradient flows through. Each is found once,
+    for the forward pass and the backward pass alike."""
+
+    def __init__(self, problem: Problem, pieces: Pieces) -> None:
+        self.problem, self.pieces = problem, pieces
+        self.cells = problem.cells(_whole(problem.layout), pieces.places)
+
+    @once
+    def intervals(self) -> Tensor | None:
+        """What the mask shows as int32 `[batch, Hk, G, Lq, n, 2]`, or None where it is no such
+        thing."""
+        problem, layout = self.problem, self.problem.layout
+        if problem.mask is None:
+            return None
+        found = problem.mask.intervals(self.cells, *self.pieces.mask)
+        if found is None:
+            return None
+        bounds = [
+            torch.as_tensor(bound, device=problem.device)
+            for interval in found
+            for bound in interval
+        ]
+        bounds = [of_rank(bound.clamp(0, layout.keys), len(layout.lead) + 2) for bound in bounds]
+        ranges = torch.cat(torch.broadcast_tensors(*bounds), -1)  # [batch..., Hk, G, Lq, 2n]
+        return one_batch(ranges, layout).unflatten(-1, (-1, 2)).to(torch.int32)
+
+    @once
+    def bits(self) -> Tensor | None:
+        """What a mask that is no intervals shows as bits, uint8
+        `[batch, Hk, G, Lq, ceil(Lk / 8)]`."""
+        problem, layout = self.problem, self.problem.layout
+        mask = problem.mask
+        if mask is None or self.intervals is not None:
+            return None
+        step = max(1, _MASK_BLOCK // max(1, prod(layout.lead) * layout.keys))
+        parts = []
+        for start in range(0, layout.queries, step):
+            block = replace(_whole(layout), rows=(start, min(layout.queries, start + step)))
+            cells = problem.cells(block, cut(block, problem.parts.places))
+            own = [block.take(tensor.detach(), axes) for tensor, axes in problem.parts.mask]
+            visible = of_rank(mask.visible(cells, *own), len(layout.lead) + 2)
+            rows = block.rows[1] - block.rows[0]
+            parts.append(between.bits(visible.expand(*visible.shape[:-2], rows, layout.keys)))
+        return one_batch(torch.cat(parts, -2), layout)
+
+    @once
+    def positions(self) -> Tensor | None:
+        """Of the queries among the keys, `[batch, Hk, G, Lq]`; None where they are 0, 1, ... or
+        where nobody may ask."""
+        problem, layout = self.problem, self.problem.layout
+        at_start = layout == problem.whole and isinstance(problem.offset, int)
+        if problem.offset is None or (at_start and problem.offset == 0):
+            return None
+        return one_batch(self.cells.position, layout).squeeze(-1).to(torch.int64).contiguous()
+
+    @once
+    def dropout_states(self) -> Tensor | None:
+        """For each query, `[batch, Hk, G, Lq]`."""
+        if not self.pieces.dropout:
+            return None
+        layout, cells = self.problem.layout, self.cells
+        (seed,) = self.pieces.dropout
+        states = row_states(seed, cells.batch, cells.head, cells.row).squeeze(-1)
+        full = states.expand(*layout.lead, layout.queries)
+        return full.reshape(prod(layout.batch), *full.shape[-3:]).contiguous()
+
+
+def reason(fixed: Fixed) -> str | None:
     """Why the kernels do not take this matrix, or None."""
+    problem, pieces = fixed.problem, fixed.pieces
     score = problem.score
-    width = score.product_width(*pieces["query"], *pieces["key"])
+    width = score.product_width(*pieces.query, *pieces.key)
     if type(score) is Additive:
         width = problem.query.shape[-1]
     if width is None:
@@ -108,11 +177,10 @@ def reason(problem: Problem, pieces: Pieces) -> str | None:
     if type(problem.normalizer) not in _NORMALIZERS:
         return f"its kernels know no {type(problem.normalizer).__name__} normalizer"
     if isinstance(problem.normalizer, Entmax):
-        (alpha,) = pieces["normalizer"] or (problem.normalizer.alpha,)
+        (alpha,) = pieces.normalizer or (problem.normalizer.alpha,)
         if bool((alpha > STEEPEST).any() if isinstance(alpha, Tensor) else alpha > STEEPEST):
             return f"its kernels take alpha of Entmax up to {STEEPEST:g}"
-    mask = problem.mask
-    if mask is not None and not mask.stored and _intervals(problem, pieces) is None:
+    if problem.mask is not None and not problem.mask.stored and fixed.intervals is None:
         return "its kernels take masks that are intervals of keys or given as tensors"
     return None
 
@@ -125,38 +193,35 @@ def _folded(problem: Problem) -> list[ProductBias]:
     return [bias for bias in before if isinstance(bias, ProductBias)]
 
 
-def asked(problem: Problem, pieces: Pieces, value: Tensor | None) -> Asked:
+def asked(fixed: Fixed, pieces: Pieces, value: Tensor | None) -> Asked:
     """The matrix with these tensors in place of its own, and the value that it is to be multiplied
     by, if any."""
+    problem = fixed.problem
     layout, wide = problem.layout, accumulation_dtype(problem.query.dtype)
     weight = None
     if type(problem.score) is not Additive:
-        vectors = (*pieces["query"], *pieces["key"])
-        query, key, scale = problem.score.as_product(*vectors, *pieces["score"])
+        query, key, scale = problem.score.as_product(*pieces.query, *pieces.key, *pieces.score)
     else:
-        weight, *bias = (piece.to(wide) for piece in pieces["score"])
-        query, key, scale = pieces["query"][0], pieces["key"][0], 1.0
+        weight, *bias = (piece.to(wide) for piece in pieces.score)
+        query, key, scale = pieces.query[0], pieces.key[0], 1.0
         query = query.to(wide) + bias[0] if bias else query
         key = key.to(query.dtype)
-    cells = problem.cells(_whole(layout), pieces)
-    for index, bias in enumerate(problem.biases):
+    for bias, own in zip(problem.biases, pieces.biases, strict=True):
         if isinstance(bias, ProductBias):
-            left, right = bias.factors(cells, *pieces[f"bias {index}"])
+            left, right = bias.factors(fixed.cells, *own)
             query, key, scale = _beside(query * scale, left), _beside(key, right), 1.0
-    intervals = _intervals(problem, pieces)
-    positions = _positions(problem, cells)
     normalizer, parameter = _normalizer(problem, pieces, layout)
     stages = Stages(
-        intervals,
-        _bits(problem, pieces) if problem.mask is not None and intervals is None else None,
-        tuple(_biases(problem, pieces, layout, positions)),
-        positions,
+        fixed.intervals,
+        fixed.bits,
+        tuple(_biases(fixed, pieces)),
+        fixed.positions,
         weight,
         normalizer,
         parameter,
         min(problem.normalizer.k, layout.keys) if isinstance(problem.normalizer, TopK) else 0,
         0.0 if problem.dropout is None else problem.dropout.probability,
-        _dropout_states(pieces, cells, layout),
+        fixed.dropout_states,
     )
     if value is not None:
         value = one_batch(value.to(query.dtype), layout)
@@ -188,22 +253,13 @@ def _whole(layout: Layout) -> Block:
     return Block.whole(layout.lead, layout.queries, layout.keys)
 
 
-def _positions(problem: Problem, cells: Cells) -> Tensor | None:
-    """Of the queries among the keys, `[batch, Hk, G, Lq]`; None where they are 0, 1, ... or where
-    nobody may ask."""
-    offset, layout = problem.offset, problem.layout
-    if offset is None or (layout == problem.whole and isinstance(offset, int) and offset == 0):
-        return None
-    return one_batch(cells.position, layout).squeeze(-1).to(torch.int64).contiguous()
-
-
-def _biases(problem: Problem, pieces: Pieces, layout: Layout, positions: Tensor | None):
+def _biases(fixed: Fixed, pieces: Pieces) -> Iterator[NativeBias]:
+    problem = fixed.problem
     wide = accumulation_dtype(problem.query.dtype)
-    for index, bias in enumerate(problem.biases):
-        if isinstance(bias, ProductBias):
-            continue
-        own = [piece.to(wide) for piece in pieces[f"bias {index}"]]
-        yield _bias(bias, own, layout, positions)
+    for bias, own in zip(problem.biases, pieces.biases, strict=True):
+        if not isinstance(bias, ProductBias):
+            own = [piece.to(wide) for piece in own]
+            yield _bias(bias, own, problem.layout, fixed.positions)
 
 
 def _bias(bias: Bias, own: list[Tensor], layout: Layout, positions: Tensor | None) -> NativeBias:
@@ -224,7 +280,7 @@ def _bias(bias: Bias, own: list[Tensor], layout: Layout, positions: Tensor | Non
 def _normalizer(problem: Problem, pieces: Pieces, layout: Layout) -> tuple[str, Tensor | None]:
     """Its name, and its parameter as float64 `[batch, Hk, G, 1]`."""
     normalizer = problem.normalizer
-    name, given = _NORMALIZERS[type(normalizer)], next(iter(pieces["normalizer"]), None)
+    name, given = _NORMALIZERS[type(normalizer)], next(iter(pieces.normalizer), None)
     number = None
     if isinstance(normalizer, Entmax):
         number = normalizer.alpha
@@ -239,51 +295,3 @@ def _normalizer(problem: Problem, pieces: Pieces, layout: Layout) -> tuple[str, 
     if given is None:
         return name, None
     return name, one_batch(given, layout).squeeze(-1).to(torch.float64)
-
-
-def _dropout_states(pieces: Pieces, cells: Cells, layout: Layout) -> Tensor | None:
-    """For each query, `[batch, Hk, G, Lq]`."""
-    if not pieces["dropout"]:
-        return None
-    (seed,) = pieces["dropout"]
-    states = row_states(seed, cells.batch, cells.head, cells.row).squeeze(-1)
-    full = states.expand(*layout.lead, layout.queries)
-    return full.reshape(prod(layout.batch), *full.shape[-3:]).contiguous()
-
-
-def _intervals(problem: Problem, pieces: Pieces) -> Tensor | None:
-    """What the mask shows as `[batch, Hk, G, Lq, n, 2]`, or None where it is no such thing."""
-    if problem.mask is None:
-        return None
-    layout = problem.layout
-    found = problem.mask.intervals(problem.cells(_whole(layout), pieces), *pieces["mask"])
-    if found is None:
-        return None
-    bounds = [
-        torch.as_tensor(bound, device=problem.device) for interval in found for bound in interval
-    ]
-    bounds = [of_rank(bound.clamp(0, layout.keys), len(layout.lead) + 2) for bound in bounds]
-    ranges = torch.cat(torch.broadcast_tensors(*bounds), -1)  # [batch..., Hk, G, Lq, 2n]
-    return one_batch(ranges, layout).unflatten(-1, (-1, 2))
-
-
-def _bits(problem: Problem, pieces: Pieces) -> Tensor:
-    """What the mask shows as bits, uint8 `[batch, Hk, G, Lq, ceil(Lk / 8)]`."""
-    mask, layout = problem.mask, problem.layout
-    assert mask is not None
-    step = max(1, _MASK_BLOCK // max(1, prod(layout.lead) * layout.keys))
-    axes = {part: [a for _, a in entries] for part, entries in problem.parts.items()}
-    parts = []
-    for start in range(0, layout.queries, step):
-        block = replace(_whole(layout), rows=(start, min(layout.queries, start + step)))
-        cut = {
-            part: tuple(block.take(t, a) for t, a in zip(tensors, axes[part], strict=True))
-            for part, tensors in pieces.items()
-            if part in axes
-        }
-        visible = mask.visible(problem.cells(block, cut), *cut["mask"])
-        rows = block.rows[1] - block.rows[0]
-        visible = of_rank(visible, len(layout.lead) + 2)
-        visible = visible.expand(*visible.shape[:-2], rows, layout.keys)
-        parts.append(between.bits(visible))
-    return one_batch(torch.cat(parts, -2), layout)

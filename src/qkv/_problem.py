@@ -1,17 +1,19 @@
-"""A request in canonical form: its sizes, its stages and every tensor it needs."""
+"""A description in canonical form: its sizes, its stages and every tensor that it needs."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from ._cells import Cells
+from ._description import Description
 from ._dropout import Dropout
 from ._layout import KEYS, PER_BATCH, PER_QUERY, QUERIES, Layout, broadcast_batch
-from ._leading import chosen_of, layout_of_chosen, places_of_chosen
+from ._leading import Leading, chosen_of, layout_of_chosen, places_of_chosen
+from ._parts import Parts, PlacePieces, Places
 from ._stage import Lifted
 from ._tiling import Axes, Block
 from .biases.base import Bias
@@ -19,13 +21,7 @@ from .masks.base import Mask
 from .normalizers.base import Normalizer
 from .scores.base import Score
 
-if TYPE_CHECKING:
-    from ._matrix import AttentionMatrix
-    from .measures.base import Measure
-
-
-# What says where a block lies: the offset, and what was chosen of a longer matrix.
-PLACES = {"offset": PER_BATCH, "rows": PER_QUERY, "batch": PER_BATCH, "head": PER_BATCH}
+Batch = tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -42,85 +38,93 @@ class Problem:
     dropout: Dropout | None
     offset: int | Tensor | None
     memory: int  # the working budget in bytes
-    parts: dict[str, Lifted]
+    parts: Parts[Lifted]
 
     @property
     def query(self) -> Tensor:
         """`[batch..., Hk, G, Lq, D]`."""
-        return self.parts["query"][0][0]
+        return self.parts.query[0][0]
 
     @property
     def device(self) -> torch.device:
         return self.query.device
 
-    def cells(self, block: Block, pieces: dict[str, tuple[Tensor, ...]]) -> Cells:
-        """Where a block lies, given the pieces that were cut for it."""
-        offset, rows, batch, head = (next(iter(pieces[place]), None) for place in PLACES)
+    @property
+    def is_empty(self) -> bool:
+        """Whether there are no queries, keys, heads or batch entries."""
+        return 0 in (*self.layout.lead, self.layout.queries, self.layout.keys)
+
+    def cells(self, block: Block, pieces: PlacePieces) -> Cells:
+        """Where a block lies, given what was cut for it of the places."""
+        offset, rows, batch, head = (next(iter(own), None) for own in pieces.in_order)
         offset = self.offset if offset is None else offset
         return Cells(self.whole, block, self.device, offset, rows, batch, head)
 
 
 def build(
-    matrix: AttentionMatrix,
-    measures: tuple[Measure, ...],
-    *,
-    capture: bool = False,
+    description: Description, batches: Sequence[Batch] = (), *, capture: bool = False
 ) -> Problem:
-    """The canonical form of a matrix, with the batch dimensions of the measures in it.
+    """The canonical form of a description, with batch dimensions of other tensors in it.
 
     With `capture` the tensors that callables use are found and become arguments.
     """
-    query, key, leading = matrix.query, matrix.key, matrix.leading
-    layout = layout_of(query, key, () if leading else measures)
-    query = layout.canonical(query, "attention: query")
-    key = layout.canonical(key, "attention: key")
-    score, offset = matrix.score, matrix.offset
-    biases, mask, normalizer = matrix.bias, matrix.mask, matrix.normalizer
-    if capture and 0 not in (*layout.lead, layout.queries, layout.keys):
-        score = score.lifted(layout, query, key)
-        biases = tuple(bias.lifted(layout, query, key) for bias in biases)
-        mask = None if mask is None else mask.lifted(layout, query, key)
-        normalizer = normalizer.lifted(layout, query, key)
-    offset = layout.over_batch(offset) if isinstance(offset, Tensor) else offset
-    rows = matrix.rows
-    parts: dict[str, Lifted] = {
-        "query": [(query, QUERIES)],
-        "key": [(key, KEYS)],
-        "offset": [(offset, PER_BATCH)] if isinstance(offset, Tensor) else [],
-        "dropout": [] if matrix.dropped is None else matrix.dropped.lift(layout),
-        "score": score.lift(layout),
-        "mask": [] if mask is None else mask.lift(layout),
-        "normalizer": normalizer.lift(layout),
-    }
-    for index, bias in enumerate(biases):
-        parts[f"bias {index}"] = bias.lift(layout)
-    parts |= {"rows": [], "batch": [], "head": []}
-    chosen = layout
-    if rows is not None:
-        parts = {part: [_selected(*entry, rows) for entry in parts[part]] for part in parts}
-        parts["rows"] = [(rows.reshape(*(1,) * len(layout.lead), -1), PER_QUERY)]
-        chosen = replace(layout, queries=rows.numel())
+    query, key, leading = description.query, description.key, description.leading
+    whole = layout_of(query, key, () if leading else batches)
+    query = whole.canonical(query, "attention: query")
+    key = whole.canonical(key, "attention: key")
+    score, biases = description.score, description.bias
+    mask, normalizer = description.mask, description.normalizer
+    if capture and 0 not in (*whole.lead, whole.queries, whole.keys):
+        score = score.lifted(whole, query, key)
+        biases = tuple(bias.lifted(whole, query, key) for bias in biases)
+        mask = None if mask is None else mask.lifted(whole, query, key)
+        normalizer = normalizer.lifted(whole, query, key)
+    offset, dropout = description.offset, description.dropped
+    offset = whole.over_batch(offset) if isinstance(offset, Tensor) else offset
+    parts: Parts[Lifted] = Parts(
+        query=[(query, QUERIES)],
+        key=[(key, KEYS)],
+        places=Places([(offset, PER_BATCH)] if isinstance(offset, Tensor) else [], [], [], []),
+        dropout=[] if dropout is None else dropout.lift(whole),
+        score=score.lift(whole),
+        mask=[] if mask is None else mask.lift(whole),
+        normalizer=normalizer.lift(whole),
+        biases=tuple([bias.lift(whole) for bias in biases]),
+    )
+    chosen = whole
+    if description.rows is not None:
+        parts = _with_rows(parts, description.rows, len(whole.lead))
+        chosen = replace(whole, queries=description.rows.numel())
     if leading is not None:
-        for part, entries in parts.items():
-            parts[part] = [(chosen_of(t, axes, layout, leading), axes) for t, axes in entries]
-        parts |= places_of_chosen(layout, leading, query.device)
+        parts = _with_leading(parts, whole, leading)
         chosen = layout_of_chosen(chosen, leading)
-    stages = (score, biases, mask, normalizer, matrix.dropped)
-    return Problem(chosen, layout, *stages, offset, matrix.memory, parts)
+    stages = (score, biases, mask, normalizer, dropout)
+    return Problem(chosen, whole, *stages, offset, description.memory, parts)
 
 
-def layout_of(query: Tensor, key: Tensor, measures: tuple[Measure, ...]) -> Layout:
+def layout_of(query: Tensor, key: Tensor, batches: Sequence[Batch] = ()) -> Layout:
     """The sizes of a request."""
     heads = query.shape[-3] if query.ndim > 2 else 1
     key_heads = key.shape[-3] if key.ndim > 2 else 1
     return Layout(
-        broadcast_batch(query.shape[:-3], key.shape[:-3], *(m.batch for m in measures if m.batch)),
+        broadcast_batch(query.shape[:-3], key.shape[:-3], *batches),
         key_heads,
         heads // key_heads if key_heads else 1,
         query.ndim > 2 or key.ndim > 2,
         query.shape[-2],
         key.shape[-2],
     )
+
+
+def _with_rows(parts: Parts[Lifted], rows: Tensor, lead: int) -> Parts[Lifted]:
+    """What the chosen queries have of each part, and which they are."""
+
+    def selected(entries: Lifted) -> Lifted:
+        return [_selected(tensor, axes, rows) for tensor, axes in entries]
+
+    own = (rows.reshape(*(1,) * lead, -1), PER_QUERY)
+    parts = parts.each(selected)
+    return replace(parts, places=replace(parts.places, rows=[own]))
 
 
 def _selected(tensor: Tensor, axes: Axes | None, rows: Tensor) -> tuple[Tensor, Axes | None]:
@@ -130,12 +134,12 @@ def _selected(tensor: Tensor, axes: Axes | None, rows: Tensor) -> tuple[Tensor, 
     return tensor.index_select(axes.row, rows), axes
 
 
-def named_pieces(
-    parts: dict[str, Lifted], flat: tuple[Tensor, ...]
-) -> dict[str, tuple[Tensor, ...]]:
-    """Pieces in a row, by the part that each belongs to."""
-    named, start = {}, 0
-    for part, entries in parts.items():
-        named[part] = flat[start : start + len(entries)]
-        start += len(entries)
-    return named
+def _with_leading(parts: Parts[Lifted], whole: Layout, leading: Leading) -> Parts[Lifted]:
+    """What the chosen entries of the leading dimensions have of each part, and which they are."""
+
+    def chosen(entries: Lifted) -> Lifted:
+        return [(chosen_of(tensor, axes, whole, leading), axes) for tensor, axes in entries]
+
+    parts = parts.each(chosen)
+    batch, head = places_of_chosen(whole, leading, parts.query[0][0].device)
+    return replace(parts, places=replace(parts.places, batch=batch, head=head))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,7 +12,9 @@ from torch import Tensor
 from . import _dispatch
 from ._autocast import autocast_off
 from ._cells import Cells
+from ._description import Description
 from ._errors import UnsupportedError
+from ._parts import Pieces
 from ._problem import Problem, build
 from ._tensors import (
     accumulation_dtype,
@@ -25,9 +27,6 @@ from ._tensors import (
 from ._tiling import Axes, Block
 from .measures.cells import Columns
 from .scores.base import Tile
-
-if TYPE_CHECKING:
-    from ._matrix import AttentionMatrix
 
 
 @dataclass(frozen=True)
@@ -46,48 +45,47 @@ class Region:
         dropped = tuple(axis for axis, drop in ((-2, drop_row), (-1, drop_col)) if drop)
         return Region(rows, cols, dropped)
 
-    def weights(self, matrix: AttentionMatrix) -> Tensor:
+    def weights(self, matrix: Description) -> Tensor:
         """The weights of the region."""
         (weights,) = _dispatch.run(replace(matrix, rows=self._rows_of(matrix)), Columns(self.cols))
         return self._trimmed(weights)
 
-    def scores(self, matrix: AttentionMatrix, biased: bool) -> Tensor:
+    def scores(self, matrix: Description, biased: bool) -> Tensor:
         """The raw scores of the region, as if nothing were masked."""
         problem, pieces, cells = self._cut(replace(matrix, mask=None))
         wide = accumulation_dtype(matrix.dtype)
-        query, key = pieces["query"][0].to(wide), pieces["key"][0].to(wide)
+        query, key = pieces.query[0].to(wide), pieces.key[0].to(wide)
         tile = Tile(query, key, cells, None, finite=False)
         with autocast_off(matrix.device):
-            scores = problem.score.scores(tile, *pieces["score"])
-            for index, bias in enumerate(problem.biases if biased else ()):
-                scores = bias.apply(scores, cells, *pieces[f"bias {index}"])
+            scores = problem.score.scores(tile, *pieces.score)
+            for bias, own in zip(problem.biases if biased else (), pieces.biases, strict=biased):
+                scores = bias.apply(scores, cells, *own)
         return self._restored(scores, problem)
 
-    def visible(self, matrix: AttentionMatrix) -> Tensor:
+    def visible(self, matrix: Description) -> Tensor:
         """bool: what the mask of the matrix shows of the region."""
         problem, pieces, cells = self._cut(matrix)
         shown = torch.ones((1, 1), dtype=torch.bool, device=matrix.device)
         if problem.mask is not None:
-            shown = problem.mask.visible(cells, *pieces["mask"])
+            shown = problem.mask.visible(cells, *pieces.mask)
         return self._restored(shown, problem)
 
-    def _cut(self, matrix: AttentionMatrix) -> tuple[Problem, dict[str, tuple[Tensor, ...]], Cells]:
+    def _cut(self, matrix: Description) -> tuple[Problem, Pieces, Cells]:
         """The problem of the chosen rows, its tensors at the chosen columns, and their cells."""
-        problem = build(replace(matrix, rows=self._rows_of(matrix)), ())
-        pieces = {
-            part: tuple(_columns(tensor, axes, self.cols) for tensor, axes in entries)
-            for part, entries in problem.parts.items()
-        }
+        problem = build(replace(matrix, rows=self._rows_of(matrix)))
+        pieces: Pieces = problem.parts.each(
+            lambda entries: tuple(_columns(tensor, axes, self.cols) for tensor, axes in entries)
+        )
         lead = tuple((0, size) for size in problem.layout.lead)
         block = Block(lead, (0, problem.layout.queries), ((0, self.cols.numel()),))
-        return problem, pieces, replace(problem.cells(block, pieces), col_index=self.cols)
+        return problem, pieces, replace(problem.cells(block, pieces.places), col_index=self.cols)
 
     def _restored(self, cells: Tensor, problem: Problem) -> Tensor:
         layout = problem.layout
         full = cells.expand(*layout.lead, layout.queries, self.cols.numel())
         return self._trimmed(layout.restore(full, 2))
 
-    def _rows_of(self, matrix: AttentionMatrix) -> Tensor:
+    def _rows_of(self, matrix: Description) -> Tensor:
         return self.rows if matrix.rows is None else matrix.rows[self.rows]
 
     def _trimmed(self, region: Tensor) -> Tensor:

@@ -7,14 +7,15 @@ from torch import Tensor
 
 from ._blocks import BlockMap, Output
 from ._cells import Cells
-from ._layout import CELLS, KEYS, QUERIES, WHOLE
+from ._layout import CELLS, KEYS, QUERIES, WHOLE, Layout
 from ._once import once
-from ._problem import PLACES, Problem, named_pieces
+from ._parts import PLACES, Parts, Pieces, Places, axes_of, pieces_of, tensors_of
+from ._problem import Problem
 from ._products import weighted_sum
 from ._stage import Lifted
 from ._tensors import accumulation_dtype, of_rank
-from ._tiling import Block, Tiling
-from .normalizers.base import Statistic, where_visible
+from ._tiling import Axes, Block, Tiling
+from .normalizers.base import Normalizer, Statistic, where_visible
 from .scores.base import Tile
 
 # Up to this many numbers a matrix is computed at once, and all is kept for the backward pass.
@@ -33,33 +34,39 @@ class Strip:
     Rows are whole in the sense that keys outside the block are visible to none of them.
     """
 
-    def __init__(
-        self, problem: Problem, block: Block, pieces: dict[str, tuple[Tensor, ...]], finite: bool
-    ) -> None:
+    def __init__(self, problem: Problem, block: Block, pieces: Pieces, finite: bool) -> None:
         self.problem = problem
         self.block = block
         self.pieces = pieces
         self.finite = finite
 
+    @property
+    def layout(self) -> Layout:
+        return self.problem.layout
+
+    @property
+    def normalizer(self) -> Normalizer:
+        return self.problem.normalizer
+
     @once
     def cells(self) -> Cells:
-        return self.problem.cells(self.block, self.pieces)
+        return self.problem.cells(self.block, self.pieces.places)
 
     @once
     def mask(self) -> Tensor | None:
         """What the mask says, or None where it hides nothing."""
         mask = self.problem.mask
-        return None if mask is None else mask.visible(self.cells, *self.pieces["mask"])
+        return None if mask is None else mask.visible(self.cells, *self.pieces.mask)
 
     @once
     def scores(self) -> Tensor:
         """`[..., r, c]`, with the biases in them."""
         problem, mask = self.problem, self.mask
         scores = self._raw_scores()
-        for index, bias in enumerate(problem.biases):
+        for bias, own in zip(problem.biases, self.pieces.biases, strict=True):
             if bias.nonlinear or not self.finite:
                 scores = where_visible(mask, scores, 0)
-            scores = bias.apply(scores, self.cells, *self.pieces[f"bias {index}"])
+            scores = bias.apply(scores, self.cells, *own)
         return where_visible(mask, scores, 0) if not self.finite else scores
 
     @once
@@ -72,18 +79,17 @@ class Strip:
 
     @once
     def statistic(self) -> Statistic:
-        normalizer, pieces = self.problem.normalizer, self.pieces["normalizer"]
-        return normalizer.statistic(self.scores, self.visible, *pieces)
+        return self.normalizer.statistic(self.scores, self.visible, *self.pieces.normalizer)
 
     @once
     def weights(self) -> Tensor:
         """`[..., r, c]`: normalised, after dropout."""
-        if self.problem.layout.keys == 0:
+        if self.layout.keys == 0:
             return self.scores
-        normalizer, pieces = self.problem.normalizer, self.pieces["normalizer"]
-        weights = normalizer.normalize(self.scores, self.visible, *pieces)
+        own = self.pieces.normalizer
+        weights = self.normalizer.normalize(self.scores, self.visible, *own)
         if self.problem.dropout is not None:
-            weights = self.problem.dropout.apply(weights, self.cells, *self.pieces["dropout"])
+            weights = self.problem.dropout.apply(weights, self.cells, *self.pieces.dropout)
         return weights
 
     def weighted_sum(self, value: Tensor) -> Tensor:
@@ -94,7 +100,7 @@ class Strip:
 
     def _raw_scores(self) -> Tensor:
         problem = self.problem
-        (query,), (key,) = self.pieces["query"], self.pieces["key"]
+        (query,), (key,) = self.pieces.query, self.pieces.key
         dtype = accumulation_dtype(query.dtype)
         query, key = query.to(dtype), key.to(dtype)
         per_cell = problem.score.numbers_per_cell(query)
@@ -103,30 +109,45 @@ class Strip:
         room = min(_TILE_NUMBERS, problem.memory // (_TILES_ALIVE * dtype.itemsize))
         tile_cells = max(1, max(AT_ONCE, room) // per_cell)
         tiling = Tiling(lead, rows, cols, tile_cells, cut_cols=True)
-        score_pieces = self.pieces["score"]
+        own = self.pieces.score
         if per_cell == 1 or tiling.single:
             tile = Tile(query, key, self.cells, self.mask, self.finite)
-            return problem.score.scores(tile, *score_pieces)
-        lifted: dict[str, Lifted] = {
-            "query": [(query, QUERIES)],
-            "key": [(key, KEYS)],
-            "mask": [] if self.mask is None else [(of_rank(self.mask, query.ndim), CELLS)],
-            **{place: [(p, PLACES[place]) for p in self.pieces[place]] for place in PLACES},
-            "score": [(piece, WHOLE) for piece in score_pieces],
-        }
+            return problem.score.scores(tile, *own)
+        lifted: Parts[Lifted] = Parts(
+            query=[(query, QUERIES)],
+            key=[(key, KEYS)],
+            places=_with_axes(self.pieces.places),
+            dropout=[],
+            score=[(piece, WHOLE) for piece in own],
+            mask=[] if self.mask is None else [(of_rank(self.mask, query.ndim), CELLS)],
+            normalizer=[],
+        )
 
         # Not `self` inside: the strip holds the result, whose graph holds the function, and such a
         # circle would stay in memory until Python looks for circles.
         block, finite = self.block, self.finite
 
         def function(inner: Block, *flat: Tensor) -> tuple[Tensor]:
-            pieces = named_pieces(lifted, flat)
-            cells = problem.cells(inner.inside(block), pieces)
-            visible = pieces["mask"][0] if pieces["mask"] else None
-            tile = Tile(pieces["query"][0], pieces["key"][0], cells, visible, finite)
-            return (problem.score.scores(tile, *pieces["score"]),)
+            pieces = pieces_of(lifted, flat)
+            cells = problem.cells(inner.inside(block), pieces.places)
+            visible = pieces.mask[0] if pieces.mask else None
+            tile = Tile(pieces.query[0], pieces.key[0], cells, visible, finite)
+            return (problem.score.scores(tile, *pieces.score),)
 
-        entries = [entry for part in lifted.values() for entry in part]
         output = Output(CELLS, (*lead, rows, cols), dtype)
-        tiles = BlockMap(function, tuple(axes for _, axes in entries), (output,), tiling)
-        return tiles(*(tensor for tensor, _ in entries))[0]
+        tiles = BlockMap(function, axes_of(lifted), (output,), tiling)
+        return tiles(*tensors_of(lifted))[0]
+
+
+def _with_axes(pieces: Places[tuple[Tensor, ...]]) -> Places[Lifted]:
+    """Pieces that are to be cut again."""
+
+    def both(own: tuple[Tensor, ...], axes: Axes) -> Lifted:
+        return [(tensor, axes) for tensor in own]
+
+    return Places(
+        both(pieces.offset, PLACES.offset),
+        both(pieces.rows, PLACES.rows),
+        both(pieces.batch, PLACES.batch),
+        both(pieces.head, PLACES.head),
+    )

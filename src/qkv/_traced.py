@@ -8,65 +8,88 @@ finite, which depend on data and cannot be traced. Its backward is a second oper
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from math import prod
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from ._accepted import Accepted
 from ._autocast import autocast_off
 from ._batches import over_batches
+from ._choose import choose, run
+from ._description import Description
 from ._plain import is_plain
 from ._tensors import inside_transform, is_dual, is_traced
-from .impl import native, sdpa, tiled
 from .masks.causal import Causal
+from .measures.base import Measure
 from .measures.product import Product
+from .normalizers.softmax import Softmax
 from .scores.dot import Dot
 
-if TYPE_CHECKING:
-    from ._matrix import AttentionMatrix
-    from .measures.base import Measure
+NAME = "traced"
 
 
-def serves(matrix: AttentionMatrix, measures: tuple[Measure, ...]) -> bool:
-    """Whether this request is traced as one operator."""
-    if not (is_traced() and matrix.impl in ("auto", "torch") and is_plain(matrix, measures)):
-        return False
+def accept(description: Description, measures: tuple[Measure, ...]) -> Accepted | str:
+    """A request that is traced as one operator, or why it is not."""
+    if not is_traced():
+        return "no program is traced"
+    if description.impl not in ("auto", "torch"):
+        return f"{description.impl} is named"
+    if not is_plain(description, measures):
+        return "only plain softmax attention is one operator of a traced program"
+    (product,) = measures
+    assert isinstance(product, Product)
     if inside_transform():
-        return False
-    (product,) = measures
-    assert isinstance(product, Product)
-    return torch.compiler.is_compiling() or not is_dual(matrix.query, matrix.key, product.value)
+        return "a torch.func transform is traced"
+    vectors = (description.query, description.key, product.value)
+    if not torch.compiler.is_compiling() and is_dual(*vectors):
+        return "forward-mode AD is traced"
+    return _Operator(description, product.value)
 
 
-def attend(matrix: AttentionMatrix, measures: tuple[Measure, ...]) -> Tensor:
-    """The product as one traced operator."""
-    (product,) = measures
-    assert isinstance(matrix.score, Dot)
-    assert isinstance(product, Product)
-    scale = matrix.score.factor(matrix.query.shape[-1])
-    arguments = (scale, matrix.mask is not None, matrix.offset or 0, matrix.memory)
-    return torch.ops.qkv.attend(matrix.query, matrix.key, product.value, *arguments)
+class _Operator(Accepted):
+    """The product as one traced operator, which chooses again as it runs."""
+
+    def __init__(self, description: Description, value: Tensor) -> None:
+        self.description, self.value = description, value
+
+    @property
+    def blocks(self) -> list[int]:
+        return [prod(self.description.shape)]
+
+    def run(self) -> list[Any]:
+        asked = self.description
+        assert isinstance(asked.score, Dot)
+        scale = asked.score.factor(asked.query.shape[-1])
+        how = (scale, asked.mask is not None, asked.offset or 0, asked.impl, asked.memory)
+        return [torch.ops.qkv.attend(asked.query, asked.key, self.value, *how)]
 
 
-def _matrix(
-    query: Tensor, key: Tensor, scale: float, causal: bool, offset: int, memory: int
-) -> AttentionMatrix:
-    from ._attention import attention
-
+def _description(query, key, scale, causal, offset, impl, memory) -> Description:
     mask = Causal() if causal else None
-    return attention(query, key, score=Dot(scale), mask=mask, query_offset=offset, memory=memory)
+    return Description(query, key, Dot(scale), (), mask, Softmax(), offset, impl, memory)
 
 
 @torch.library.custom_op("qkv::attend", mutates_args=())
 def _attend(
-    query: Tensor, key: Tensor, value: Tensor, scale: float, causal: bool, offset: int, memory: int
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    scale: float,
+    causal: bool,
+    offset: int,
+    impl: str,
+    memory: int,
 ) -> Tensor:
+    asked = _description(query, key, scale, causal, offset, impl, memory)
     with autocast_off(query.device):
-        return (_matrix(query, key, scale, causal, offset, memory) @ value).contiguous()
+        (product,) = run(asked, (Product(value),))
+    return product.contiguous()
 
 
 @_attend.register_fake
-def _(query, key, value, scale, causal, offset, memory):
+def _(query, key, value, *how):
     batch = torch.broadcast_shapes(query.shape[:-3], key.shape[:-3], value.shape[:-3])
     heads = query.shape[-3:-2]
     return query.new_empty(*batch, *heads, query.shape[-2], value.shape[-1])
@@ -81,41 +104,40 @@ def _attend_backward(
     scale: float,
     causal: bool,
     offset: int,
+    impl: str,
     memory: int,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    matrix, product = _matrix(query, key, scale, causal, offset, memory), Product(value)
-    found = None
-    if native.unsupported_reason(matrix, (product,)) is None:
-        found = native.gradients(matrix, (product,), gradient)
-    elif sdpa.unsupported_reason(matrix, (product,)) is None:
-        found = sdpa.gradients(matrix, (product,), gradient)
+    asked = _description(query, key, scale, causal, offset, impl, memory)
+    found = choose(asked, (Product(value),)).accepted.gradients(gradient)
+    vectors = (query, key, value)
     if found is None:
 
         def again(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-            return tiled.run(replace(matrix, query=query, key=key), (Product(value),))[0]
+            tiled = replace(asked, query=query, key=key, impl="tiled")
+            return run(tiled, (Product(value),))[0]
 
         # Inside an operator autograd is off; torch.func has its own.
-        found = torch.func.vjp(again, query, key, value)[1](gradient)
-    for_query, for_key, for_value = (tensor.contiguous() for tensor in found)
+        found = torch.func.vjp(again, *vectors)[1](gradient)
+    pairs = zip(found, vectors, strict=True)
+    for_query, for_key, for_value = (part.reshape(t.shape).contiguous() for part, t in pairs)
     return for_query, for_key, for_value
 
 
 @_attend_backward.register_fake
-def _(gradient, query, key, value, scale, causal, offset, memory):
+def _(gradient, query, key, value, *how):
     return tuple(tensor.new_empty(tensor.shape) for tensor in (query, key, value))
 
 
 def _save(ctx, inputs, output):
-    *tensors, scale, causal, offset, memory = inputs
-    ctx.save_for_backward(*tensors)
-    ctx.arguments = scale, causal, offset, memory
+    query, key, value, *ctx.how = inputs
+    ctx.save_for_backward(query, key, value)
 
 
 @over_batches
 def _backward(ctx, gradient: Tensor):
     with autocast_off(gradient.device):
-        gradients = torch.ops.qkv.attend_backward(gradient, *ctx.saved_tensors, *ctx.arguments)
-    return (*gradients, None, None, None, None)
+        gradients = torch.ops.qkv.attend_backward(gradient, *ctx.saved_tensors, *ctx.how)
+    return (*gradients, *(None for _ in ctx.how))
 
 
 _attend.register_autograd(_backward, setup_context=_save)

@@ -7,58 +7,64 @@ Memory grows with Lq x Lk.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from math import prod
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from .._accepted import Accepted
 from .._autocast import must_recompute
 from .._blocks import BlockMap
-from .._layout import WHOLE
+from .._call import Call
+from .._description import Description
+from .._layout import WHOLE, Layout
 from .._once import once
-from .._problem import Problem, build, named_pieces
+from .._parts import Pieces
+from .._problem import Problem
 from .._products import weighted_sum
-from .._sweep import finished, outputs_of, parts_of, tensors_of
 from .._tensors import accumulation_dtype
 from .._tiling import Block, Tiling
 from ..measures.base import Measure
-from ..normalizers.base import Statistic
+from ..normalizers.base import Normalizer, Statistic
 from ..scores.base import Tile
-
-if TYPE_CHECKING:
-    from .._matrix import AttentionMatrix
 
 NAME = "reference"
 
 _NO_LIMIT = 2**62  # cells of a block
 
 
-def unsupported_reason(matrix: AttentionMatrix, measures: tuple[Measure, ...]) -> str | None:
-    """None: the definitions serve everything."""
-    return None
+def accept(description: Description, measures: tuple[Measure, ...]) -> Accepted | str:
+    """The definitions serve everything."""
+    apart = must_recompute(description.dtype)
+    return _ByDefinition(Call.of(description, measures, capture=apart), apart)
 
 
-def run(matrix: AttentionMatrix, measures: tuple[Measure, ...]) -> list[Any]:
-    """The results of the measures, as the user sees them."""
-    apart = must_recompute(matrix.dtype)
-    problem = build(matrix, measures, capture=apart)
-    for measure in measures:
-        measure.check(problem)
-    parts = parts_of(problem, measures)
-    tensors = tensors_of(parts)
+class _ByDefinition(Accepted):
+    """A call; `apart` where derivatives must be computed anew."""
 
-    def dense(_: Block, *pieces: Tensor) -> tuple[Tensor, ...]:
-        named = named_pieces(parts, pieces)
-        rows = _Dense(problem, named)
-        results = (m.run(rows, *named[f"measure {i}"]) for i, m in enumerate(measures))
-        return tuple(result for group in results for result in group)
+    def __init__(self, call: Call, apart: bool) -> None:
+        self.call, self.apart = call, apart
+        self.bytes_per_cell = call.bytes_per_cell
 
-    layout = problem.layout
-    everything = Tiling(layout.lead, layout.queries, layout.keys, cells=_NO_LIMIT)
-    outputs = outputs_of(problem, measures, matrix.dtype)
-    whole = BlockMap(dense, (WHOLE,) * len(tensors), outputs, everything)
-    flat = whole(*tensors) if apart else whole.at_once(*tensors)
-    return finished(problem, measures, flat)
+    @property
+    def blocks(self) -> list[int]:
+        return [prod(self.call.layout.lead) * self.call.layout.queries * self.call.layout.keys]
+
+    def run(self) -> list[Any]:
+        call, layout = self.call, self.call.layout
+
+        def dense(_: Block, *row: Tensor) -> tuple[Tensor, ...]:
+            pieces = call.pieces(row)
+            rows = _Dense(call.problem, pieces)
+            pairs = zip(call.measures, pieces.measures, strict=True)
+            results = [measure.run(rows, *own) for measure, own in pairs]
+            return tuple([result for group in results for result in group])
+
+        everything = Tiling(layout.lead, layout.queries, layout.keys, cells=_NO_LIMIT)
+        row = call.tensors
+        whole = BlockMap(dense, (WHOLE,) * len(row), call.outputs, everything)
+        return call.finished(whole(*row) if self.apart else whole.at_once(*row))
 
 
 class _Dense:
@@ -66,34 +72,34 @@ class _Dense:
 
     finite = False
 
-    def __init__(self, problem: Problem, pieces: dict[str, tuple[Tensor, ...]]) -> None:
+    def __init__(self, problem: Problem, pieces: Pieces) -> None:
         self.problem = problem
         self.pieces = pieces
-        layout = problem.layout
-        self.block = Block.whole(layout.lead, layout.queries, layout.keys)
-        self.cells = problem.cells(self.block, pieces)
+        self.layout: Layout = problem.layout
+        self.normalizer: Normalizer = problem.normalizer
+        self.block = Block.whole(self.layout.lead, self.layout.queries, self.layout.keys)
+        self.cells = problem.cells(self.block, pieces.places)
 
     @once
     def mask(self) -> Tensor:
         """`[batch..., H, 1, Lq, Lk]`."""
-        layout = self.problem.layout
-        shape = (*layout.lead, layout.queries, layout.keys)
+        shape = (*self.layout.lead, self.layout.queries, self.layout.keys)
         if self.problem.mask is None:
             return torch.ones(shape, dtype=torch.bool, device=self.problem.query.device)
-        return self.problem.mask.visible(self.cells, *self.pieces["mask"]).expand(shape)
+        return self.problem.mask.visible(self.cells, *self.pieces.mask).expand(shape)
 
     @once
     def scores(self) -> Tensor:
         problem = self.problem
         wide = accumulation_dtype(problem.query.dtype)
-        (query,), (key,) = self.pieces["query"], self.pieces["key"]
+        (query,), (key,) = self.pieces.query, self.pieces.key
         query, key = query.to(wide), key.to(wide)
-        key = key.expand(*key.shape[:-3], problem.layout.group, *key.shape[-2:])
+        key = key.expand(*key.shape[:-3], self.layout.group, *key.shape[-2:])
         tile = Tile(query, key, self.cells, self.mask, finite=False)
-        scores = problem.score.scores(tile, *self.pieces["score"])
-        for index, bias in enumerate(problem.biases):
+        scores = problem.score.scores(tile, *self.pieces.score)
+        for bias, own in zip(problem.biases, self.pieces.biases, strict=True):
             scores = torch.where(self.mask, scores, 0)
-            scores = bias.apply(scores, self.cells, *self.pieces[f"bias {index}"])
+            scores = bias.apply(scores, self.cells, *own)
         return torch.where(self.mask, scores, 0)
 
     @once
@@ -102,17 +108,16 @@ class _Dense:
 
     @once
     def statistic(self) -> Statistic:
-        normalizer = self.problem.normalizer
-        return normalizer.statistic(self.scores, self.visible, *self.pieces["normalizer"])
+        return self.normalizer.statistic(self.scores, self.visible, *self.pieces.normalizer)
 
     @once
     def weights(self) -> Tensor:
-        problem, pieces = self.problem, self.pieces["normalizer"]
-        if problem.layout.keys == 0:
+        if self.layout.keys == 0:
             return self.scores
-        weights = problem.normalizer.weights(self.scores, self.visible, self.statistic, *pieces)
-        if problem.dropout is not None:
-            weights = problem.dropout.apply(weights, self.cells, *self.pieces["dropout"])
+        own = self.pieces.normalizer
+        weights = self.normalizer.weights(self.scores, self.visible, self.statistic, *own)
+        if self.problem.dropout is not None:
+            weights = self.problem.dropout.apply(weights, self.cells, *self.pieces.dropout)
         return weights
 
     def weighted_sum(self, value: Tensor) -> Tensor:

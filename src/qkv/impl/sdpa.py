@@ -7,15 +7,18 @@ derivative, which they do not have. Both are then taken another way by whoever c
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from math import prod
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .._autocast import autocast_off
-from .._batches import over_batches
+from .._accepted import Accepted
+from .._call import product_pullback
+from .._derivative import with_derivative
+from .._description import Description
 from .._problem import layout_of
 from .._stage import Stage
 from .._tensors import (
@@ -35,18 +38,18 @@ from ..measures.product import Product
 from ..normalizers.softmax import Softmax
 from ..scores.dot import Dot
 
-if TYPE_CHECKING:
-    from .._matrix import AttentionMatrix
-
 NAME = "torch"
 
-Again = Callable[[Tensor, Tensor, Tensor], Tensor]
 
-
-def unsupported_reason(matrix: AttentionMatrix, measures: tuple[Measure, ...]) -> str | None:
-    """Why the fused kernels cannot serve this request, or None."""
+def accept(description: Description, measures: tuple[Measure, ...]) -> Accepted | str:
+    """A request that is what the fused kernels compute, or why it is not."""
     if len(measures) != 1 or not isinstance(measures[0], Product):
         return "its fused kernels compute A @ value alone"
+    reason = _reason(description, measures[0])
+    return _Fused(description, measures[0].value) if reason is None else reason
+
+
+def _reason(matrix: Description, product: Product) -> str | None:
     if type(matrix.score) is not Dot:
         return f"its fused kernels know the dot score alone, not {type(matrix.score).__name__}"
     if not isinstance(matrix.normalizer, Softmax):
@@ -57,14 +60,14 @@ def unsupported_reason(matrix: AttentionMatrix, measures: tuple[Measure, ...]) -
         return "its dropout draws other random numbers than the contract says"
     if matrix.rows is not None or matrix.leading is not None:
         return "its fused kernels compute whole matrices alone"
-    value = measures[0].value
+    value = product.value
     reason = _mask_reason(matrix) or _shapes_reason(matrix.query, matrix.key, value)
     if reason is None:
-        _check_shapes(matrix, measures[0])
+        _check_shapes(matrix, product)
     return reason or _state_reason(matrix, value)
 
 
-def _state_reason(matrix: AttentionMatrix, value: Tensor) -> str | None:
+def _state_reason(matrix: Description, value: Tensor) -> str | None:
     mask, tensors = matrix.mask, [matrix.query, matrix.key, value]
     tensors += [bias.values for bias in matrix.bias if isinstance(bias, TensorBias)]
     tensors += [mask.lengths] if isinstance(mask, Padding) else []
@@ -78,7 +81,7 @@ def _state_reason(matrix: AttentionMatrix, value: Tensor) -> str | None:
     return None
 
 
-def _mask_reason(matrix: AttentionMatrix) -> str | None:
+def _mask_reason(matrix: Description) -> str | None:
     mask, biases = matrix.mask, matrix.bias
     if isinstance(mask, Causal):
         if not isinstance(matrix.offset, int) or matrix.offset != 0:
@@ -102,7 +105,7 @@ def _mask_reason(matrix: AttentionMatrix) -> str | None:
     return None
 
 
-def _check_shapes(matrix: AttentionMatrix, product: Product) -> None:
+def _check_shapes(matrix: Description, product: Product) -> None:
     """Raises our own error where something does not fit, before a kernel raises its own."""
     parts: list[Stage | Product] = [*matrix.bias]
     if matrix.mask is not None and not isinstance(matrix.mask, Causal):
@@ -110,7 +113,7 @@ def _check_shapes(matrix: AttentionMatrix, product: Product) -> None:
     if product.value.shape[-2] != matrix.key.shape[-2]:
         parts.append(product)
     for part in parts:
-        part.lift(layout_of(matrix.query, matrix.key, ()))
+        part.lift(layout_of(matrix.query, matrix.key))
 
 
 def _shapes_reason(query: Tensor, key: Tensor, value: Tensor) -> str | None:
@@ -130,36 +133,54 @@ def _shapes_reason(query: Tensor, key: Tensor, value: Tensor) -> str | None:
     return None
 
 
-def run(matrix: AttentionMatrix, measures: tuple[Measure, ...], again: Again) -> list[Any] | None:
-    """The product, or None where it is not finite. `again` computes it in a differentiable way."""
-    inputs = (matrix.query, matrix.key, _value(measures))
-    if not is_tracked(*inputs):
-        output = _attend(matrix, *inputs)
-        return [output] if sums_are_finite(output) else None
-    with torch.enable_grad():
-        copies = [tensor.detach().requires_grad_(tensor.requires_grad) for tensor in inputs]
-        output = _attend(matrix, *copies)
-    if not sums_are_finite(output):
-        return None
-    return [_Fused.apply(copies, output, again, *inputs)]
+class _Fused(Accepted):
+    """A product by the fused kernel. Its graph is made from copies of the vectors, which only the
+    first derivative uses."""
+
+    constant = ()
+
+    def __init__(self, description: Description, value: Tensor) -> None:
+        self.description = description
+        self.vectors = (description.query, description.key, value)
+        self.copies: Sequence[Tensor] = ()
+        self.output: Tensor | None = None
+
+    @property
+    def blocks(self) -> list[int]:
+        return [prod(self.description.shape)]
+
+    def run(self) -> list[Any] | None:
+        if not is_tracked(*self.vectors):
+            output = _attend(self.description, *self.vectors)
+            return [output] if sums_are_finite(output) else None
+        with torch.enable_grad():
+            self.copies = [t.detach().requires_grad_(t.requires_grad) for t in self.vectors]
+            self.output = _attend(self.description, *self.copies)
+        if not sums_are_finite(self.output):
+            return None
+        return list(with_derivative(self, (self.output.detach(),), (), self.vectors))
+
+    def backward(self, row, kept, gradients, wanted: list[int]) -> Sequence[Tensor] | None:
+        (gradient,) = gradients
+        if not is_concrete(gradient):
+            return None
+        assert self.output is not None
+        copies = [self.copies[i] for i in wanted]
+        found = torch.autograd.grad(self.output, copies, gradient, retain_graph=True)
+        return found if sums_are_finite(*found) else None
+
+    def fallback(self, row, gradients, wanted: list[int]) -> Sequence[Tensor]:
+        return product_pullback(self.description, row, gradients[0], wanted)
+
+    def gradients(self, gradient: Tensor) -> Sequence[Tensor] | None:
+        def attend(*vectors: Tensor) -> Tensor:
+            return _attend(self.description, *vectors)
+
+        found = torch.func.vjp(attend, *self.vectors)[1](gradient)
+        return found if sums_are_finite(*found) else None
 
 
-def gradients(
-    matrix: AttentionMatrix, measures: tuple[Measure, ...], gradient: Tensor
-) -> tuple[Tensor, ...] | None:
-    """The gradients of query, key and value without autograd, or None where they are not finite."""
-    inputs = (matrix.query, matrix.key, _value(measures))
-    found = torch.func.vjp(lambda *tensors: _attend(matrix, *tensors), *inputs)[1](gradient)
-    return found if sums_are_finite(*found) else None
-
-
-def _value(measures: tuple[Measure, ...]) -> Tensor:
-    (product,) = measures
-    assert isinstance(product, Product)
-    return product.value
-
-
-def _attend(matrix: AttentionMatrix, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+def _attend(matrix: Description, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """The fused kernel's product, with the stages of the matrix and these tensors in it."""
     assert isinstance(matrix.score, Dot)
     shape = query.shape
@@ -179,7 +200,7 @@ def _attend(matrix: AttentionMatrix, query: Tensor, key: Tensor, value: Tensor) 
     return output if len(shape) == 4 else output.reshape(*shape[:-1], value.shape[-1])
 
 
-def _mask_tensor(matrix: AttentionMatrix) -> Tensor | None:
+def _mask_tensor(matrix: Description) -> Tensor | None:
     mask, query, keys = matrix.mask, matrix.query, matrix.key.shape[-2]
     if isinstance(mask, Padding):
         shown = torch.arange(keys, device=query.device) < mask.lengths.reshape(-1, 1)
@@ -195,35 +216,3 @@ def _four_dimensions(tensor: Tensor) -> Tensor:
     if tensor.ndim > 4:
         return tensor.flatten(0, -4)
     return tensor.reshape(*(1,) * (4 - tensor.ndim), *tensor.shape)
-
-
-class _Fused(torch.autograd.Function):
-    """The fused product. Its graph was made from copies of the inputs, which only the first
-    derivative uses; the second one goes `again` through the inputs themselves."""
-
-    @staticmethod
-    def forward(ctx, copies, output: Tensor, again: Again, *inputs: Tensor) -> Tensor:
-        ctx.copies, ctx.output, ctx.again = copies, output, again
-        ctx.save_for_backward(*inputs)
-        return output.detach()
-
-    @staticmethod
-    @over_batches
-    def backward(ctx, gradient: Tensor):
-        wanted = [i for i in range(3) if ctx.needs_input_grad[3 + i]]
-        found = None
-        if not torch.is_grad_enabled() and is_concrete(gradient):
-            copies = [ctx.copies[i] for i in wanted]
-            with autocast_off(gradient.device):
-                found = torch.autograd.grad(ctx.output, copies, gradient, retain_graph=True)
-        if found is None or not sums_are_finite(*found):
-            inputs = ctx.saved_tensors
-            create = torch.is_grad_enabled()
-            points = [inputs[i] for i in wanted]
-            with torch.enable_grad(), autocast_off(gradient.device):
-                output = ctx.again(*inputs)
-                found = torch.autograd.grad(output, points, gradient, create_graph=create)
-        result: list[Tensor | None] = [None] * 3
-        for index, grad in zip(wanted, found, strict=True):
-            result[index] = grad
-        return None, None, None, *result

@@ -7,49 +7,55 @@ recomputed for every derivative, so memory stays within the budget plus what gro
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from math import prod
+from typing import Any
 
 import torch
 
 from .. import _strip
+from .._accepted import Accepted
 from .._autocast import must_recompute
-from .._problem import Problem, build
-from .._sweep import block_map, bytes_per_cell, finished, parts_of, tensors_of
+from .._call import Call
+from .._description import Description
 from .._tensors import is_jit_traced
 from ..measures.base import Measure
-
-if TYPE_CHECKING:
-    from .._matrix import AttentionMatrix
 
 NAME = "tiled"
 
 
-def unsupported_reason(matrix: AttentionMatrix, measures: tuple[Measure, ...]) -> str | None:
-    """None: it serves everything."""
-    return None
+def accept(description: Description, measures: tuple[Measure, ...]) -> Accepted | str:
+    """It serves everything."""
+    call = Call.of(description, measures)
+    at_once = _is_small(call) and not must_recompute(description.dtype)
+    if not at_once and not torch.compiler.is_compiling() and not is_jit_traced():
+        call = Call.of(description, measures, capture=True)
+    return _InStrips(call, at_once)
 
 
-def at_once(problem: Problem, measures: tuple[Measure, ...]) -> bool:
-    """Whether the matrix is small enough to be computed by plain operations."""
-    layout = problem.layout
+def _is_small(call: Call) -> bool:
+    """Whether the matrix is so small that plain operations compute it at once."""
+    layout, problem = call.layout, call.problem
     numbers = problem.score.numbers_per_cell(problem.query)
     for size in (*layout.lead, layout.queries, layout.keys):
         numbers *= size
-    return numbers <= min(_strip.AT_ONCE, problem.memory // bytes_per_cell(problem, measures))
+    return numbers <= min(_strip.AT_ONCE, problem.memory // call.bytes_per_cell)
 
 
-def run(matrix: AttentionMatrix, measures: tuple[Measure, ...]) -> list[Any]:
-    """The results of the measures, as the user sees them."""
-    problem = build(matrix, measures)
-    for measure in measures:
-        measure.check(problem)
-    small = at_once(problem, measures) and not must_recompute(matrix.dtype)
-    if not small and not torch.compiler.is_compiling() and not is_jit_traced():
-        problem = build(matrix, measures, capture=True)
-    parts = parts_of(problem, measures)
-    blocks, tensors = block_map(problem, measures, matrix.dtype, parts), tensors_of(parts)
-    if small:
-        flat = blocks.at_once(*tensors)
-    else:
-        flat = replace(blocks, tiling=blocks.tiling.fitted())(*tensors)
-    return finished(problem, measures, flat)
+class _InStrips(Accepted):
+    def __init__(self, call: Call, at_once: bool) -> None:
+        self.call, self.at_once = call, at_once
+        self.bytes_per_cell = call.bytes_per_cell
+
+    @property
+    def blocks(self) -> list[int]:
+        if not self.at_once:
+            return [block.cells for block in self.call.tiling.fitted()]
+        layout = self.call.layout
+        return [prod(layout.lead) * layout.queries * layout.keys]
+
+    def run(self) -> list[Any]:
+        call = self.call
+        blocks, row = call.block_map, call.tensors
+        if self.at_once:
+            return call.finished(blocks.at_once(*row))
+        return call.finished(replace(blocks, tiling=blocks.tiling.fitted())(*row))

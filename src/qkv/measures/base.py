@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from .._blocks import Output
 from .._cells import Cells
+from .._description import Description
 from .._layout import Layout
 from .._stage import Lifted
 from .._tiling import Block
-from ..normalizers.base import Statistic
-
-if TYPE_CHECKING:
-    from .._problem import Problem
+from ..normalizers.base import Normalizer, Statistic
 
 
 class Rows(Protocol):
     """Whole rows of an attention matrix, as an implementation hands them to a measure."""
 
     @property
-    def problem(self) -> Problem:
-        """The request."""
+    def layout(self) -> Layout:
+        """The sizes of the matrix."""
+        ...
+
+    @property
+    def normalizer(self) -> Normalizer:
+        """How scores become weights."""
         ...
 
     @property
@@ -81,10 +84,10 @@ class Measure:
     # Whether it makes sense of weights >= 0 alone.
     needs_nonnegative: bool = False
 
-    def check(self, problem: Problem) -> None:
+    def check(self, description: Description) -> None:
         """Raises where the measure makes no sense for this matrix."""
         if self.needs_nonnegative:
-            problem.normalizer.require_nonnegative(self.name)
+            description.normalizer.require_nonnegative(self.name)
 
     def ready(self, operand: Callable[[Tensor, str], Tensor]) -> Measure:
         """The same measure, what the matrix is multiplied by replaced by `operand(tensor, name)`,

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from .._blocks import Output
+from .._description import Description
 from .._layout import QUERIES, WHOLE, Layout
 from .._ranges import Ranges
 from .._stage import Lifted
 from .._tensors import hold_as_int, integer
 from .base import Measure, Rows
-
-if TYPE_CHECKING:
-    from .._problem import Problem
 
 
 def _first_outside(ranges: Ranges, count: int, like: Tensor) -> Tensor:
@@ -65,9 +63,9 @@ class Top(Measure):
             raise ValueError(f"top: k must be a positive integer; got {self.k!r}")
         hold_as_int(self, "k")
 
-    def check(self, problem: Problem) -> None:
-        if self.k > problem.layout.keys:
-            keys = problem.layout.keys
+    def check(self, description: Description) -> None:
+        keys = description.shape[-1]
+        if self.k > keys:
             raise ValueError(f"top: k must be at most the number of keys ({keys}); got {self.k}")
 
     def outputs(self, layout: Layout, dtype: torch.dtype, wide: torch.dtype) -> tuple[Output, ...]:

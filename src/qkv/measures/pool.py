@@ -1,20 +1,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from .._blocks import Output
+from .._description import Description
 from .._layout import Layout
 from .._ranges import Range, Ranges
 from .._tensors import hold_as_int, integer
 from .._tiling import Axes
 from .base import Measure, Rows
-
-if TYPE_CHECKING:
-    from .._problem import Problem
 
 _TERMS = 64  # of a running sum
 _WAYS = ("max", "mean", "sum")
@@ -55,12 +52,12 @@ class Pool(Measure):
         if self.how not in _WAYS:
             raise ValueError(f"pool: how must be one of {', '.join(_WAYS)}; got {self.how!r}")
 
-    def check(self, problem: Problem) -> None:
-        layout = problem.layout
-        if self.rows > layout.queries or self.cols > layout.keys:
+    def check(self, description: Description) -> None:
+        queries, keys = description.shape[-2:]
+        if self.rows > queries or self.cols > keys:
             raise ValueError(
-                f"pool: the map must not be larger than the matrix [{layout.queries}, "
-                f"{layout.keys}]; got [{self.rows}, {self.cols}]"
+                f"pool: the map must not be larger than the matrix [{queries}, {keys}]; "
+                f"got [{self.rows}, {self.cols}]"
             )
 
     def outputs(self, layout: Layout, dtype: torch.dtype, wide: torch.dtype) -> tuple[Output, ...]:
@@ -72,7 +69,7 @@ class Pool(Measure):
         return Output(axes, shape, wide, largest=True), Output(axes, shape, torch.int64)
 
     def run(self, rows: Rows, *pieces: Tensor) -> tuple[Tensor, ...]:
-        layout, block, device = rows.problem.layout, rows.block, rows.weights.device
+        layout, block, device = rows.layout, rows.block, rows.weights.device
         across, wide = _places(block.cols, self.cols, layout.keys, device)
         down, high = _places((block.rows,), self.rows, layout.queries, device)
         folded = self._folded(rows.weights, -1, across, wide)

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from .._blocks import Output
+from .._description import Description
 from .._errors import UnsupportedError
 from .._layout import PER_KEY, PER_QUERY, Layout
+from ..normalizers.base import Normalizer
 from ..normalizers.softmax import Softmax
 from .base import Measure, Rows
-
-if TYPE_CHECKING:
-    from .._problem import Problem
 
 
 class _PerQuery(Measure):
@@ -65,19 +63,19 @@ class LogSumExp(_PerQuery):
     name = "logsumexp"
     formula = "logsumexp_i = log(sum_j exp(s_ij))"
 
-    def check(self, problem: Problem) -> None:
-        _softmax_of(problem)
+    def check(self, description: Description) -> None:
+        _softmax_of(description.normalizer)
 
     def run(self, rows: Rows, *pieces: Tensor) -> tuple[Tensor, ...]:
-        if rows.problem.layout.keys == 0:
+        if rows.layout.keys == 0:
             return (rows.scores.new_full(rows.scores.shape[:-1], -torch.inf),)
-        return (_softmax_of(rows.problem).logsumexp(rows.statistic).squeeze(-1),)
+        return (_softmax_of(rows.normalizer).logsumexp(rows.statistic).squeeze(-1),)
 
 
-def _softmax_of(problem: Problem) -> Softmax:
-    if isinstance(problem.normalizer, Softmax):
-        return problem.normalizer
-    got = type(problem.normalizer).__name__
+def _softmax_of(normalizer: Normalizer) -> Softmax:
+    if isinstance(normalizer, Softmax):
+        return normalizer
+    got = type(normalizer).__name__
     raise UnsupportedError(f"logsumexp: defined for a softmax alone; got normalizer {got}")
 
 
@@ -98,12 +96,12 @@ class Distance(_PerQuery):
     formula = "distance_i = sum_j w_ij |i + query_offset - j| / sum_j w_ij"
     numbers_alive = 6  # positions are 64 bits wide
 
-    def check(self, problem: Problem) -> None:
-        super().check(problem)
-        if problem.offset is None:
+    def check(self, description: Description) -> None:
+        super().check(description)
+        if description.offset is None:
             raise ValueError(
                 "distance: query_offset must be given to attention where Lq != Lk; "
-                f"got {problem.whole.queries} queries, {problem.whole.keys} keys"
+                f"got {description.query.shape[-2]} queries, {description.shape[-1]} keys"
             )
 
     def run(self, rows: Rows, *pieces: Tensor) -> tuple[Tensor, ...]:

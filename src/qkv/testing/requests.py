@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_flatten
 
-from .._dispatch import choose
+from .._choose import choose
 from .._matrix import AttentionMatrix, _map_tensors
 from .._tensors import accumulation_dtype
 from ..impl import sdpa
@@ -48,7 +48,7 @@ class Request:
 
         matrix, measures = _map_tensors((self.matrix, self.measures), leaf)
         matrix = replace(matrix, impl=impl, memory=memory or matrix.memory)
-        implementation, _ = choose(matrix, measures)
+        implementation = choose(matrix, measures).name
         values = _values(tuple(matrix.measure(*measures)))
         moving = [value for value in values if value.requires_grad]
         seeds = [_cotangent(value) for value in moving]
@@ -58,7 +58,7 @@ class Request:
         pairs = zip(found, leaves, strict=True)
         gradients = (torch.zeros_like(x) if g is None else g for g, x in pairs)
         results = tuple(value.detach() for value in values)
-        return Outcome(results, tuple(gradients), implementation.NAME)
+        return Outcome(results, tuple(gradients), implementation)
 
 
 def rounded(request: Request, dtype: torch.dtype) -> Request:

@@ -10,7 +10,7 @@ import torch
 
 import qkv
 from qkv import UnsupportedError
-from qkv._dispatch import IMPLEMENTATIONS
+from qkv._choose import IMPLEMENTATIONS
 from qkv.testing.examples import drawing
 
 QUERIES, KEYS, WIDTH = 4, 6, 8
@@ -62,16 +62,18 @@ def test_memory_cuts_the_matrix() -> None:
 def test_a_named_implementation_is_the_one_that_runs(named, monkeypatch) -> None:
     ran = []
     for implementation in IMPLEMENTATIONS:
-        for way in {"run", "run_plain"} & set(dir(implementation)):
-            right = getattr(implementation, way)
 
-            def run(*given, right=right, name=implementation.NAME):
-                results = right(*given)
-                if results is not None:
-                    ran.append(name)
-                return results
+        def accept(*given, right=implementation.accept, name=implementation.NAME):
+            accepted = right(*given)
 
-            monkeypatch.setattr(implementation, way, run)
+            def run(run=accepted.run):
+                ran.append(name)
+                return run()
+
+            accepted.run = run
+            return accepted
+
+        monkeypatch.setattr(implementation, "accept", accept)
     query, key, value = tensors()
     matrix = qkv.attention(query, key, impl=named)
     assert matrix.plan().implementation == named

@@ -1,0 +1,38 @@
+"""What an implementation answers that serves a request.
+
+Each implementation is a module with a `NAME` and `accept(description, measures)`, which returns the
+prepared call or why it cannot be served.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+
+
+class Accepted:
+    """A request that is served: prepared, and to be run once."""
+
+    bytes_per_cell = 0  # of working memory, for each cell of a block
+
+    @property
+    def blocks(self) -> list[int]:
+        """How many cells each block has that the matrix is computed in."""
+        raise NotImplementedError
+
+    @property
+    def drawback(self) -> str | None:
+        """Why it is better left to another implementation where nobody named this one, or None."""
+        return None
+
+    def run(self) -> list[Any] | None:
+        """The results of the measures as the user sees them; None where values turn out to be such
+        that they cannot be served."""
+        raise NotImplementedError
+
+    def gradients(self, gradient: Tensor) -> Sequence[Tensor] | None:
+        """Those of query, key and value, given that of `A @ value`, without autograd; None where it
+        has no such kernels, or as `run`."""
+        return None
