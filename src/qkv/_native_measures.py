@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
+from . import native
 from ._layout import Layout
 from ._native_request import WIDEST, Asked, one_batch
 from ._parts import Pieces
@@ -14,8 +15,7 @@ from .measures.cells import Columns, Top
 from .measures.pool import Pool, cells_of_map
 from .measures.product import Collected, Product
 from .measures.statistics import Distance, Entropy, LogSumExp, Mass, Support
-from .native.sweep import Wanted
-from .native.sweep import sweep as sweep_by_kernels
+from .native.request import Wanted
 
 _NUMBERS = (LogSumExp, Entropy, Distance, Support, Mass)
 _KNOWN = (*_NUMBERS, Product, Collected, Top, Pool, Columns)
@@ -49,7 +49,7 @@ def sweep(
 ) -> list[Tensor]:
     """The results of all measures, in the order of their outputs."""
     wanted = _wanted(asked, measures, pieces, layout)
-    found = sweep_by_kernels(asked.query, asked.key, asked.value, asked.scale, asked.stages, wanted)
+    found = native.forward(asked.query, asked.key, asked.value, asked.scale, asked.stages, wanted)
     results = []
     for measure in measures:
         for name in _names(measure):

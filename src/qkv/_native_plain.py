@@ -20,6 +20,7 @@ from ._plain import is_plain
 from ._tensors import is_strided, is_tensor, is_tracked, kernel_obstacle
 from .measures.base import Measure
 from .measures.product import Product
+from .native.request import Stages
 from .scores.dot import Dot
 
 _DOT = Dot()
@@ -138,8 +139,9 @@ class Plain(Accepted):
         vectors = _canonical(*row)
         rows = vectors[0].shape[:-1]
         saved = (wide.view(*rows, -1), logsumexp.view(rows), gradient.reshape(*rows, -1))
-        found = native.backward(*vectors, self.scale, *saved, self.intervals)
-        return [part.view(tensor.shape) for part, tensor in zip(found, row, strict=True)]
+        found = native.backward(*vectors, self.scale, Stages(self.intervals), *saved)
+        of_inputs = (found.query, found.key, found.value)
+        return [part.view(tensor.shape) for part, tensor in zip(of_inputs, row, strict=True)]
 
 
 def _vectors(

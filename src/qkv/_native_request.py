@@ -24,9 +24,8 @@ from ._tiling import Block
 from .biases.base import Bias, DistanceBias, ProductBias
 from .biases.softcap import SoftCap
 from .biases.tensor import TensorBias
-from .native import between
+from .native.request import MOST_BIASES, STEEPEST, Dropout, Stages, bits_of
 from .native.request import Bias as NativeBias
-from .native.strip import STEEPEST, Stages
 from .normalizers.base import Normalizer
 from .normalizers.entmax import Entmax
 from .normalizers.entmax15 import Entmax15
@@ -126,7 +125,7 @@ class Fixed:
             own = [block.take(tensor.detach(), axes) for tensor, axes in problem.parts.mask]
             visible = of_rank(mask.visible(cells, *own), len(layout.lead) + 2)
             rows = block.rows[1] - block.rows[0]
-            parts.append(between.bits(visible.expand(*visible.shape[:-2], rows, layout.keys)))
+            parts.append(bits_of(visible.expand(*visible.shape[:-2], rows, layout.keys)))
         return one_batch(torch.cat(parts, -2), layout)
 
     @once
@@ -140,15 +139,15 @@ class Fixed:
         return one_batch(self.cells.position, layout).squeeze(-1).to(torch.int64).contiguous()
 
     @once
-    def dropout_states(self) -> Tensor | None:
-        """For each query, `[batch, Hk, G, Lq]`."""
-        if not self.pieces.dropout:
+    def dropout(self) -> Dropout | None:
+        dropout, layout, cells = self.problem.dropout, self.problem.layout, self.cells
+        if dropout is None:
             return None
-        layout, cells = self.problem.layout, self.cells
         (seed,) = self.pieces.dropout
         states = row_states(seed, cells.batch, cells.head, cells.row).squeeze(-1)
         full = states.expand(*layout.lead, layout.queries)
-        return full.reshape(prod(layout.batch), *full.shape[-3:]).contiguous()
+        full = full.reshape(prod(layout.batch), *full.shape[-3:]).contiguous()
+        return Dropout(full, dropout.threshold, 1 / (1 - dropout.probability))
 
 
 def reason(fixed: Fixed) -> str | None:
@@ -172,8 +171,8 @@ def reason(fixed: Fixed) -> str | None:
     width += sum(bias.rank(problem.layout.keys) for bias in folded)
     if width > WIDEST:
         return f"its kernels take widths up to {WIDEST}"
-    if len(problem.biases) > between.MOST_BIASES:
-        return f"its kernels take up to {between.MOST_BIASES} biases"
+    if len(problem.biases) > MOST_BIASES:
+        return f"its kernels take up to {MOST_BIASES} biases"
     if type(problem.normalizer) not in _NORMALIZERS:
         return f"its kernels know no {type(problem.normalizer).__name__} normalizer"
     if isinstance(problem.normalizer, Entmax):
@@ -220,8 +219,7 @@ def asked(fixed: Fixed, pieces: Pieces, value: Tensor | None) -> Asked:
         normalizer,
         parameter,
         min(problem.normalizer.k, layout.keys) if isinstance(problem.normalizer, TopK) else 0,
-        0.0 if problem.dropout is None else problem.dropout.probability,
-        fixed.dropout_states,
+        fixed.dropout,
     )
     if value is not None:
         value = one_batch(value.to(query.dtype), layout)
@@ -264,9 +262,9 @@ def _biases(fixed: Fixed, pieces: Pieces) -> Iterator[NativeBias]:
 
 def _bias(bias: Bias, own: list[Tensor], layout: Layout, positions: Tensor | None) -> NativeBias:
     if isinstance(bias, SoftCap):
-        return between.soft_cap(float(bias.limit))
+        return NativeBias.soft_cap(float(bias.limit))
     if isinstance(bias, TensorBias):
-        return between.cells(one_batch(own[0], layout))
+        return NativeBias.of_cells(one_batch(own[0], layout))
     assert isinstance(bias, DistanceBias)
     first, last = 0, layout.queries - 1
     if positions is not None:
@@ -274,7 +272,7 @@ def _bias(bias: Bias, own: list[Tensor], layout: Layout, positions: Tensor | Non
     nearest = -last
     ahead = torch.arange(nearest, layout.keys - first, device=own[0].device)
     values = one_batch(bias.of(ahead.unsqueeze(0), *own), layout).squeeze(-2)
-    return between.distance(values, -nearest)
+    return NativeBias.of_distances(values, -nearest)
 
 
 def _normalizer(problem: Problem, pieces: Pieces, layout: Layout) -> tuple[str, Tensor | None]:

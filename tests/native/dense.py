@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from qkv import native
+from qkv.native.request import Gradients, Results, Stages, Wanted
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Case:
 
 
 @dataclass(frozen=True)
-class Results:
+class Found:
     output: Tensor
     logsumexp: Tensor
     query_gradient: Tensor
@@ -59,14 +60,27 @@ def case(
     return drawn.to(dtype)
 
 
-def by_kernels(given: Case) -> Results:
-    inputs = (given.query, given.key, given.value, given.scale)
-    output, logsumexp = native.forward(*inputs, given.intervals)
-    gradients = native.backward(*inputs, output, logsumexp, given.output_gradient, given.intervals)
-    return Results(output, logsumexp, *gradients)
+def forward(given: Case, stages: Stages) -> Results:
+    """By the kernels, with the logsumexp of a softmax."""
+    wanted = Wanted(logsumexp=stages.normalizer == "softmax")
+    return native.forward(given.query, given.key, given.value, given.scale, stages, wanted)
 
 
-def dense(given: Case, dtype: torch.dtype = torch.float64) -> Results:
+def forward_and_backward(given: Case, stages: Stages) -> tuple[Results, Gradients]:
+    """By the kernels."""
+    results = forward(given, stages)
+    inputs = (given.query, given.key, given.value, given.scale, stages)
+    saved = (results.output, results.logsumexp)
+    return results, native.backward(*inputs, *saved, given.output_gradient)
+
+
+def by_kernels(given: Case) -> Found:
+    results, gradients = forward_and_backward(given, Stages(given.intervals))
+    of_inputs = (gradients.query, gradients.key, gradients.value)
+    return Found(results.output, results.logsumexp, *of_inputs)
+
+
+def dense(given: Case, dtype: torch.dtype = torch.float64) -> Found:
     """The same by the definition, in a dtype."""
     given = given.to(dtype)
     inputs = [tensor.detach().requires_grad_() for tensor in (given.query, given.key, given.value)]
@@ -79,7 +93,7 @@ def dense(given: Case, dtype: torch.dtype = torch.float64) -> Results:
     weights = scores.masked_fill(blind, 0.0).softmax(-1).masked_fill(~seen, 0.0)
     output = weights @ value
     gradients = torch.autograd.grad(output, inputs, given.output_gradient)
-    return Results(output.detach(), logsumexp.detach(), *gradients)
+    return Found(output.detach(), logsumexp.detach(), *gradients)
 
 
 def visible(intervals: Tensor | None, keys: int) -> Tensor:
@@ -91,7 +105,7 @@ def visible(intervals: Tensor | None, keys: int) -> Tensor:
     return ((start <= key) & (key < stop)).any(-2)
 
 
-def assert_as_dense(given: Case, found: Results | None = None) -> None:
+def assert_as_dense(given: Case, found: Found | None = None) -> None:
     """Holds the kernels to contract 4: at most twice the error of dense torch in the same dtype,
     and four units in the last place of the largest number; of the largest input, where all are
     smaller: gradients through a softmax are differences of numbers of its size.

@@ -1,5 +1,5 @@
-"""The strip kernels on a case, and what they must give: the definitions of qkv's own stages in
-float64."""
+"""The kernels of every normalizer on a case, and what they must give: the definitions of qkv's own
+stages in float64."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 import pytest
 import torch
-from dense import Case, assert_within_contract, visible
+from dense import Case, assert_within_contract, forward_and_backward, visible
 from torch import Tensor
 
 import qkv
-from qkv._dropout import row_states
-from qkv.native.strip import Stages, strip_backward, strip_forward
+from qkv import _dropout
+from qkv.native.request import Dropout, Stages
 
 
 @dataclass(frozen=True)
@@ -30,11 +30,13 @@ class Kind:
         if self.parameter is None:
             return None
         low, high = self.parameter
-        return low + (high - low) * torch.rand(1, *given.query.shape[1:3], 1, dtype=torch.float64)
+        drawn = torch.rand(1, *given.query.shape[1:3], 1, dtype=torch.float64)
+        return torch.full_like(drawn, low) if low == high else low + (high - low) * drawn
 
 
 KINDS = {
-    "softmax": Kind("softmax", lambda _: qkv.Softmax()),
+    # With a sink that takes nothing: a softmax of products alone has loops of its own.
+    "softmax": Kind("softmax", lambda sink: qkv.Softmax(sink), (-torch.inf, -torch.inf)),
     "sink": Kind("softmax", lambda sink: qkv.Softmax(sink), (-2.0, 4.0)),
     "sigmoid": Kind("sigmoid", lambda bias: qkv.Sigmoid(bias), (-3.0, 1.0)),
     "identity": Kind("identity", lambda _: qkv.Identity()),
@@ -63,31 +65,34 @@ class Dropped:
     probability: float
     seed: int
 
+    def for_kernels(self, given: Case) -> Dropout:
+        seed = torch.tensor(self.seed)
+        threshold = _dropout.Dropout(self.probability, seed).threshold
+        return Dropout(self.states(given), threshold, 1 / (1 - self.probability))
+
     def states(self, given: Case) -> Tensor:
         batch, heads, group, queries = given.query.shape[:4]
         indices = (batch, heads * group, queries)
         batch_index, head, row = torch.meshgrid(*map(torch.arange, indices), indexing="ij")
-        states = row_states(torch.tensor(self.seed), batch_index, head, row)
+        states = _dropout.row_states(torch.tensor(self.seed), batch_index, head, row)
         return states.unflatten(1, (heads, group))
 
 
 def by_strips(
     given: Case, kind: Kind, parameter: Tensor | None, dropped: Dropped | None = None
 ) -> dict[str, Tensor]:
-    """The output, the logsumexp of a softmax, and the gradient of each input."""
+    """The output, the logsumexp of a softmax, and the gradient of each input. A softmax of its own
+    has a loop of its own."""
     stages = Stages(
         intervals=given.intervals,
         normalizer=kind.name,
         parameter=parameter,
         top=kind.top,
-        dropout=0.0 if dropped is None else dropped.probability,
-        dropout_states=None if dropped is None else dropped.states(given),
+        dropout=None if dropped is None else dropped.for_kernels(given),
     )
-    inputs = (given.query, given.key, given.value, given.scale, stages)
-    output, logsumexp = strip_forward(*inputs)
-    gradients = strip_backward(*inputs, given.output_gradient)
-    found = {"output": output, "logsumexp": logsumexp, **vars(gradients)}
-    return {name: tensor for name, tensor in found.items() if tensor is not None}
+    results, gradients = forward_and_backward(given, stages)
+    found = {"output": results.output, "logsumexp": results.logsumexp, **vars(gradients)}
+    return {name: found[name] for name in found if isinstance(found[name], Tensor)}
 
 
 def defined(

@@ -6,11 +6,13 @@ from dataclasses import dataclass, replace
 
 import pytest
 import torch
-from dense import assert_within_contract
+from dense import Case as Vectors
+from dense import assert_within_contract, forward_and_backward
 from torch import Tensor
 
 import qkv
-from qkv.native.strip import Stages, strip_backward, strip_forward
+from qkv import native
+from qkv.native.request import Gradients, Stages
 
 pytestmark = pytest.mark.usefixtures("instruction_set")
 
@@ -80,12 +82,18 @@ def stages_of(given: Case) -> Stages:
 
 
 def by_kernels(given: Case) -> Tensor:
-    return strip_forward(given.query, given.key, given.value, 1.0, stages_of(given))[0]
+    output = native.forward(given.query, given.key, given.value, 1.0, stages_of(given)).output
+    assert output is not None
+    return output
+
+
+def backward(given: Case, stages: Stages, gradient: Tensor) -> Gradients:
+    vectors = Vectors(given.query, given.key, given.value, gradient, 1.0)
+    return forward_and_backward(vectors, stages)[1]
 
 
 def gradients_by_kernels(given: Case, gradient: Tensor) -> dict[str, Tensor]:
-    inputs = (given.query, given.key, given.value, 1.0)
-    found = strip_backward(*inputs, stages_of(given), gradient)
+    found = backward(given, stages_of(given), gradient)
     assert found.additive_weight is not None
     return {
         "query": found.query,
@@ -247,10 +255,10 @@ def test_gradients_know_nothing_of_what_is_masked(broken: float) -> None:
     gradient = torch.randn(1, 2, 1, 30, 19)
     key, value = given.key.clone(), given.value.clone()
     key[..., 28, 3] = value[..., 29, 3] = broken
-    before = strip_backward(given.query, given.key, given.value, 1.0, stages, gradient)
-    after = strip_backward(given.query, key, value, 1.0, stages, gradient)
-    for name, tensor in vars(before).items():
-        assert tensor is None or torch.equal(getattr(after, name), tensor), name
+    before = backward(given, stages, gradient)
+    after = backward(replace(given, key=key, value=value), stages, gradient)
+    for name in ("query", "key", "value", "additive_weight"):
+        assert torch.equal(getattr(after, name), getattr(before, name)), name
 
 
 def test_gradients_of_a_broken_query_stay_with_it() -> None:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from dense import Case, assert_within_contract, case, visible
+from dense import Case, assert_within_contract, case, forward, forward_and_backward, visible
 from torch import Tensor
 
-from qkv import native
-from qkv.native import between
-from qkv.native.request import Bias
+from qkv.native.request import Bias, Stages, bits_of
 
 pytestmark = pytest.mark.usefixtures("instruction_set")
 
@@ -67,34 +65,32 @@ class Chain:
 
     origin = 600
 
-    def for_kernels(self, dtype: torch.dtype, *, gradients: bool) -> tuple[Bias, ...]:
+    def for_kernels(self, dtype: torch.dtype) -> tuple[Bias, ...]:
+        """With gradients."""
         real = torch.float64 if dtype == torch.float64 else torch.float32
         made = []
         for kind, what in self.steps:
             if kind == "soft_cap":
-                made.append(between.soft_cap(what))
+                made.append(Bias.soft_cap(what))
                 continue
-            values = what.to(real)
-            gradient = torch.zeros_like(values) if gradients else None
+            values = what.to(real, copy=True).requires_grad_()
             if kind == "cells":
-                made.append(between.cells(values, gradient))
+                made.append(Bias.of_cells(values))
             else:
-                made.append(between.distance(values, self.origin, gradient))
+                made.append(Bias.of_distances(values, self.origin))
         return tuple(made)
 
 
 def found(given: Case, chain: Chain, mask: Tensor | None = None) -> dict[str, Tensor]:
-    inputs = (given.query, given.key, given.value, given.scale)
-    bits = None if mask is None else between.bits(mask)
-    options = {"bits": bits, "positions": chain.positions}
-    biases = chain.for_kernels(given.query.dtype, gradients=True)
-    output, logsumexp = native.forward(*inputs, given.intervals, biases=biases, **options)
-    saved = (output, logsumexp, given.output_gradient, given.intervals)
-    gradients = native.backward(*inputs, *saved, biases=biases, **options)
+    bits = None if mask is None else bits_of(mask)
+    biases = chain.for_kernels(given.query.dtype)
+    stages = Stages(given.intervals, bits, biases, chain.positions)
+    results, gradients = forward_and_backward(given, stages)
+    of_inputs = (gradients.query, gradients.key, gradients.value)
     names = ["output", "logsumexp", "query", "key", "value"]
-    results = dict(zip(names, (output, logsumexp, *gradients), strict=True))
-    of_biases = [bias.gradient for bias in biases if bias.gradient is not None]
-    return results | {f"bias {i}": gradient for i, gradient in enumerate(of_biases)}
+    named = dict(zip(names, (results.output, results.logsumexp, *of_inputs), strict=True))
+    of_biases = [gradient for gradient in gradients.biases if gradient is not None]
+    return named | {f"bias {i}": gradient for i, gradient in enumerate(of_biases)}
 
 
 def defined(
@@ -160,7 +156,7 @@ def test_soft_caps(limit: float) -> None:
 def test_soft_caps_keep_small_scores() -> None:
     """The tangent has the digits of its argument: a cap far above all scores changes nothing."""
     given = small(torch.float64)
-    plain, _ = native.forward(given.query, given.key, given.value, given.scale)
+    plain = forward(given, Stages()).output
     capped = found(given, Chain(("soft_cap", 1e9)))["output"]
     torch.testing.assert_close(capped, plain, rtol=1e-14, atol=1e-14)
 
@@ -257,36 +253,35 @@ def test_the_same_bits_every_time(threads: int) -> None:
 
 def test_what_does_not_fit_is_refused() -> None:
     given = small()
-    inputs = (given.query, given.key, given.value, given.scale)
-    real = torch.float32
     wrong = {
-        "at most 8 biases": {"biases": (between.soft_cap(1.0),) * 9},
-        "the values of a bias must be": {"biases": (between.cells(torch.zeros(1, 1, 1, 3, 3)),)},
-        "must have an entry": {"biases": (between.distance(torch.zeros(1, 1, 1, 335), 36),)},
-        "bits must be": {"bits": torch.zeros(1, 1, 1, 1, 37, dtype=torch.uint8)},
-        "positions must be": {
-            "positions": torch.zeros(1, 1, 1, 1, dtype=torch.int64),
-            "biases": (between.soft_cap(1.0),),
-        },
-        "the gradient of a bias must be of": {
-            "biases": (
-                between.cells(torch.zeros(1, 1, 1, 1, KEYS), torch.zeros(1, 1, 1, QUERIES, KEYS)),
-            )
-        },
+        "at most 8 biases": Stages(biases=(Bias.soft_cap(1.0),) * 9),
+        "the values of a bias must be": Stages(biases=(Bias.of_cells(torch.zeros(1, 1, 1, 3, 3)),)),
+        "must have an entry": Stages(biases=(Bias.of_distances(torch.zeros(1, 1, 1, 335), 36),)),
+        "bits must be": Stages(bits=torch.zeros(1, 1, 1, 1, 37, dtype=torch.uint8)),
+        "positions must be": Stages(positions=torch.zeros(1, 1, 1, 1, dtype=torch.int64)),
     }
-    for message, options in wrong.items():
-        with pytest.raises(ValueError, match=message):
-            native.forward(*inputs, **options)
+    for message, stages in wrong.items():
+        with pytest.raises(ValueError, match=f"forward: .*{message}"):
+            forward(given, stages)
+    double = Bias.of_cells(torch.zeros(SHAPES["per key"], dtype=torch.float64))
     with pytest.raises(TypeError, match="the values of a bias must be"):
-        native.forward(
-            *inputs, biases=(between.cells(torch.zeros(SHAPES["per key"], dtype=real).double()),)
-        )
-    native.forward(*inputs, biases=(between.distance(torch.zeros(1, 1, 1, 336), 36),))
+        forward(given, Stages(biases=(double,)))
+    forward(given, Stages(biases=(Bias.of_distances(torch.zeros(1, 1, 1, 336), 36),)))
+
+
+def test_gradients_of_those_numbers_alone_that_require_one() -> None:
+    given = small()
+    first, second = (torch.randn(SHAPES["full"]) for _ in range(2))
+    biases = (Bias.of_cells(first), Bias.soft_cap(2.0), Bias.of_cells(second.requires_grad_()))
+    _, gradients = forward_and_backward(given, Stages(biases=biases))
+    expected = found(given, Chain(("cells", first), ("soft_cap", 2.0), ("cells", second.detach())))
+    assert gradients.biases[:2] == (None, None)
+    assert torch.equal(gradients.biases[2], expected["bias 1"])
 
 
 def test_bits_are_as_documented() -> None:
     mask = torch.rand(1, 2, 1, 3, 13) < 0.5
-    packed = between.bits(mask)
+    packed = bits_of(mask)
     assert packed.shape == (1, 2, 1, 3, 2)
     for key in range(13):
         assert torch.equal(packed[..., key // 8] >> (key % 8) & 1, mask[..., key].byte())

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from dense import Case, assert_as_dense, by_kernels, case, dense, visible
+from dense import Case, assert_as_dense, by_kernels, case, dense, forward, visible
 from torch import Tensor
 
-from qkv import native
+from qkv.native.request import Stages
 
 pytestmark = pytest.mark.usefixtures("instruction_set")
 
@@ -98,7 +98,7 @@ def test_nothing_to_compute() -> None:
         assert found.logsumexp.eq(-torch.inf).all()
         assert found.query_gradient.eq(0).all()
         assert found.key_gradient.eq(0).all()
-    assert native.forward(*_inputs(case((0, 2, 1), 3, 4)))[0].shape == (0, 2, 1, 3, 16)
+    assert by_kernels(case((0, 2, 1), 3, 4)).output.shape == (0, 2, 1, 3, 16)
     assert_as_dense(case((1, 1, 1), 5, 7, 0, 16))
     assert_as_dense(case((1, 1, 1), 5, 7, 16, 0))
 
@@ -160,7 +160,7 @@ def test_poison_that_is_seen_shows() -> None:
     for queries in (1, 40):
         given = case((1, 1, 1), queries, 300)
         given.value[..., 7, 3] = torch.nan
-        output, _ = native.forward(*_inputs(given))
+        output = forward(given, Stages()).output
         assert output[..., 3].isnan().all()
         assert output[..., :3].isfinite().all()
 
@@ -188,7 +188,7 @@ def test_every_half_number(dtype: torch.dtype) -> None:
     bits = torch.arange(2**16, dtype=torch.int32).to(torch.int16)
     value = bits.view(dtype).reshape(1, 1, 1, 1, -1)
     query, key = (torch.zeros(1, 1, 1, rows, 16, dtype=dtype) for rows in (6, 1))
-    output, _ = native.forward(query, key, value, 1.0)
+    output = forward(Case(query, key, value, value, 1.0), Stages()).output
     for row in output[0, 0, 0]:
         exact = value[0, 0, 0, 0].float()
         torch.testing.assert_close(row, exact, rtol=0, atol=0, equal_nan=True)
@@ -200,8 +200,8 @@ def test_half_results_are_rounded_to_nearest(dtype: torch.dtype) -> None:
     gradient = torch.randn(1, 1, 1, 2, 4096) * torch.logspace(-8, 4, 4096)
     gradient = gradient.to(dtype)
     query, key = (torch.zeros(1, 1, 1, rows, 16, dtype=dtype) for rows in (2, 1))
-    inputs = (query, key, torch.zeros(1, 1, 1, 1, 4096, dtype=dtype), 1.0)
-    *_, of_value = native.backward(*inputs, *native.forward(*inputs), gradient)
+    value = torch.zeros(1, 1, 1, 1, 4096, dtype=dtype)
+    of_value = by_kernels(Case(query, key, value, gradient, 1.0)).value_gradient
     assert torch.equal(of_value[..., 0, :], gradient.float().sum(-2).to(dtype))
 
 
@@ -214,7 +214,3 @@ def test_dense_oracle_knows_nothing_to_see() -> None:
 def assert_same_bits(left, right) -> None:
     for name, tensor in vars(left).items():
         assert torch.equal(tensor, getattr(right, name)), name
-
-
-def _inputs(given: Case) -> tuple[Tensor, Tensor, Tensor, float]:
-    return given.query, given.key, given.value, given.scale

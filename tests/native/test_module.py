@@ -9,12 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
-from dense import assert_as_dense, by_kernels, case
+from dense import assert_as_dense, by_kernels, case, forward
 
 import qkv
 from qkv import native
 from qkv.native import compiled
-from qkv.native.request import BIASES, NORMALIZERS, TYPES
+from qkv.native.request import MOST_BIASES, TYPES, Stages, Wanted
 
 absent = native.unavailable_reason()
 present = pytest.mark.skipif(absent is not None, reason=str(absent))
@@ -70,30 +70,53 @@ def test_shapes_that_do_not_fit_each_other() -> None:
 def test_intervals_that_do_not_fit() -> None:
     query, key = torch.randn(1, 1, 2, 5, 8), torch.randn(1, 1, 1, 7, 8)
     with pytest.raises(TypeError, match="forward: intervals must be integers"):
-        native.forward(query, key, key, 1.0, torch.zeros(1, 1, 1, 5, 1, 2))
+        native.forward(query, key, key, 1.0, Stages(torch.zeros(1, 1, 1, 5, 1, 2)))
+    short = Stages(torch.zeros(1, 1, 1, 4, 1, 2, dtype=torch.int64))
     with pytest.raises(ValueError, match=r"forward: intervals must be \[1, 1, 2, 5, 'n', 2\]"):
-        native.forward(query, key, key, 1.0, torch.zeros(1, 1, 1, 4, 1, 2, dtype=torch.int64))
+        native.forward(query, key, key, 1.0, short)
 
 
 @present
 @pytest.mark.parametrize("name", ["output", "logsumexp", "output_gradient"])
 def test_what_the_backward_pass_is_given(name: str) -> None:
     given = case((1, 2, 1), 5, 7)
-    inputs = (given.query, given.key, given.value, given.scale)
-    output, logsumexp = native.forward(*inputs)
-    saved = {"output": output, "logsumexp": logsumexp, "output_gradient": given.output_gradient}
-    for wrong in (saved[name][:, :, :, :3], saved[name].half()):
-        with pytest.raises(ValueError, match=f"backward: {name} must be"):
-            native.backward(*inputs, **{**saved, name: wrong})
+    inputs = (given.query, given.key, given.value, given.scale, Stages())
+    results = forward(given, Stages())
+    saved = {
+        "output": results.output,
+        "logsumexp": results.logsumexp,
+        "output_gradient": given.output_gradient,
+    }
+    wrong = {ValueError: saved[name][:, :, :, :3], TypeError: saved[name].half()}
+    for error, tensor in wrong.items():
+        with pytest.raises(error, match=f"backward: {name} must be"):
+            native.backward(*inputs, **{**saved, name: tensor})
+    with pytest.raises(ValueError, match="backward: logsumexp must be given; got None"):
+        native.backward(*inputs, **{**saved, "logsumexp": None})
 
 
 @present
-def test_lists_are_those_of_the_kernels() -> None:
-    """Requests name types and kinds by their place in these lists."""
+def test_what_may_be_wanted() -> None:
+    given = case((1, 2, 1), 5, 7)
+    wrong = {
+        r"top must be at most 7, the keys; got 8": Wanted(top=8),
+        r'pool must be a "max" or a "sum"; got \'mean\'': Wanted(pool=(2, 2, "mean")),
+        r"collected must be \[1, 2, 1, 5, 16\]": Wanted(collected=given.key),
+    }
+    for message, wanted in wrong.items():
+        with pytest.raises(ValueError, match=f"forward: {message}"):
+            native.forward(given.query, given.key, None, 1.0, wanted=wanted)
+    double = Wanted(collected=given.query.double())
+    with pytest.raises(TypeError, match=r"forward: collected must be torch\.float32"):
+        native.forward(given.query, given.key, None, 1.0, wanted=double)
+
+
+@present
+def test_what_python_and_the_kernels_both_say_is_the_same() -> None:
+    """Requests name types by their place in the list."""
     module = compiled.kernels()
     assert [f"torch.{name}" for name in module.types()] == [str(dtype) for dtype in TYPES]
-    assert tuple(module.normalizers()) == NORMALIZERS
-    assert tuple(module.biases()) == BIASES
+    assert module.most_biases == MOST_BIASES
 
 
 @present
@@ -154,12 +177,15 @@ def test_the_threads_are_torchs(threads: int) -> None:
     code = f"""
 import os, torch
 from qkv import native
+from qkv.native.request import Stages, Wanted
 torch.set_num_threads({threads})
 tensors = [torch.randn(1, 8, 1, 300, 16) for _ in range(3)]
 native.unavailable_reason()
 before = len(os.listdir("/proc/self/task"))
-output, logsumexp = native.forward(*tensors, 0.25)
-native.backward(*tensors, 0.25, output, logsumexp, output)
+stages, wanted = Stages(), Wanted(logsumexp=True)
+results = native.forward(*tensors, 0.25, stages, wanted)
+saved = results.output, results.logsumexp
+native.backward(*tensors, 0.25, stages, *saved, results.output)
 libraries = {{line.split()[-1] for line in open("/proc/self/maps") if "libgomp" in line}}
 print(len(os.listdir("/proc/self/task")) - before, len(libraries))
 """
@@ -174,11 +200,11 @@ import os, signal, torch
 from qkv import native
 torch.set_num_threads(2)
 tensors = [torch.randn(1, 8, 1, 300, 16) for _ in range(3)]
-expected = native.forward(*tensors, 0.25)[0]
+expected = native.forward(*tensors, 0.25).output
 child = os.fork()
 if child == 0:
     signal.alarm(60)  # rather dead than hanging on without its parent
-    found = native.forward(*tensors, 0.25)[0]
+    found = native.forward(*tensors, 0.25).output
     torch.set_num_threads(1)  # torch's own operations would wait for the lost threads
     same = torch.equal(found, expected)
     os._exit(0 if same else 1)
@@ -210,7 +236,7 @@ try:
     native.forward(query, key, key, 1.0)
 except KeyboardInterrupt:
     print("interrupted")
-output, _ = native.forward(query[:, :, :1, :64], key, key + 1, 1.0)
+output = native.forward(query[:, :, :1, :64], key, key + 1, 1.0).output
 print(round(float(output.min()), 3), round(float(output.max()), 3))
 """
 

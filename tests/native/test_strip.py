@@ -1,16 +1,17 @@
-"""The strip kernels against the definitions in float64, under every instruction set here."""
+"""Every normalizer by the kernels against the definitions in float64, under every instruction set
+here."""
 
 from __future__ import annotations
 
 import pytest
 import torch
-from dense import Case, case, visible
+from dense import Case, case, forward, forward_and_backward, visible
 from strips import KINDS, Dropped, Kind, assert_as_defined, by_strips, causal, defined, every_kind
 from test_biases import KEYS, LEAD, QUERIES, SHAPES, Chain
 from torch import Tensor
 
-from qkv.native import between
-from qkv.native.strip import Stages, strip_backward, strip_forward
+from qkv import native
+from qkv.native.request import Stages, bits_of
 
 pytestmark = pytest.mark.usefixtures("instruction_set")
 
@@ -119,12 +120,11 @@ def test_biases(name: str, chain: list) -> None:
 
 def by_strips_with(given: Case, kind: Kind, parameter: Tensor | None, chain: Chain) -> list[Tensor]:
     """The output and the gradients of query, key, value, parameter and the biases' numbers."""
-    biases = chain.for_kernels(given.query.dtype, gradients=True)
+    biases = chain.for_kernels(given.query.dtype)
     stages = Stages(given.intervals, None, biases, None, None, kind.name, parameter, kind.top)
-    inputs = (given.query, given.key, given.value, given.scale, stages)
-    gradients = strip_backward(*inputs, given.output_gradient)
-    of_biases = [bias.gradient for bias in biases]
-    found = [strip_forward(*inputs)[0], *vars(gradients).values(), *of_biases]
+    results, gradients = forward_and_backward(given, stages)
+    of_inputs = (gradients.query, gradients.key, gradients.value, gradients.parameter)
+    found = [results.output, *of_inputs, *gradients.biases]
     return [tensor for tensor in found if tensor is not None]
 
 
@@ -147,12 +147,10 @@ def test_masks_in_bits(kind: Kind) -> None:
     """The same as the intervals that show the same."""
     given = case((2, 1, 2), 33, 90, intervals=causal(33, 20))
     parameter = kind.draw(given)
-    bits = between.bits(visible(given.intervals, 90))
-    inputs = (given.query, given.key, given.value, given.scale)
+    bits = bits_of(visible(given.intervals, 90))
     of_bits = Stages(None, bits, normalizer=kind.name, parameter=parameter, top=kind.top)
-    output, _ = strip_forward(*inputs, of_bits)
-    gradients = strip_backward(*inputs, of_bits, given.output_gradient)
-    found = {"output": output, **vars(gradients)}
+    results, gradients = forward_and_backward(given, of_bits)
+    found = {"output": results.output, **vars(gradients)}
     for name, expected in by_strips(given, kind, parameter).items():
         if name != "logsumexp":
             torch.testing.assert_close(found[name], expected, rtol=1e-4, atol=1e-5)
@@ -198,7 +196,7 @@ def test_what_the_kernels_would_not_do_right_is_refused() -> None:
         ),
     }
     for message, stages in wrong.items():
-        with pytest.raises(ValueError, match=f"strip_forward: {message}"):
-            strip_forward(*inputs, stages)
-        with pytest.raises(ValueError, match=f"strip_backward: {message}"):
-            strip_backward(*inputs, stages, given.output_gradient)
+        with pytest.raises(ValueError, match=f"forward: {message}"):
+            forward(given, stages)
+        with pytest.raises(ValueError, match=f"backward: {message}"):
+            native.backward(*inputs, stages, given.output_gradient, None, given.output_gradient)

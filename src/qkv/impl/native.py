@@ -8,7 +8,6 @@ they do not have is that of the map over blocks of the same tensors.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from math import prod
 from typing import Any
 
@@ -25,8 +24,7 @@ from .._parts import Pieces
 from .._tensors import is_tracked, kernel_obstacle
 from ..measures.base import Measure
 from ..measures.product import Product
-from ..native.request import Bias
-from ..native.strip import strip_backward, strip_forward
+from ..native.request import Wanted
 
 NAME = "native"
 
@@ -143,48 +141,15 @@ class _Kernels(Accepted):
 
 def _product(asked: Asked) -> tuple[Tensor, ...]:
     """The output, and what its backward pass needs: the output again and the logsumexp."""
-    if _is_fused(asked):
-        return native.forward(
-            *asked.vectors, asked.scale, asked.stages.intervals, **_between(asked)
-        )
-    output, logsumexp = strip_forward(*asked.vectors, asked.scale, asked.stages)
-    return (output,) if logsumexp is None else (output, logsumexp)
+    wanted = Wanted(logsumexp=asked.stages.normalizer == "softmax")
+    found = native.forward(*asked.vectors, asked.scale, asked.stages, wanted)
+    return tuple(part for part in (found.output, found.logsumexp) if part is not None)
 
 
 def _gradients(asked: Asked, kept: tuple[Tensor, ...], gradient: Tensor) -> list[Tensor | None]:
     """The gradients of what the kernels take, in the order of `Asked.inputs`."""
-    gradient = gradient.to(asked.query.dtype).reshape(kept[0].shape)
-    inputs, stages = asked.vectors, asked.stages
-    if _is_fused(asked):
-        between = _between(asked, gradients=True)
-        output, logsumexp = kept
-        found = native.backward(
-            *inputs, asked.scale, output, logsumexp, gradient, stages.intervals, **between
-        )
-        return [*found, None, None, *(bias.gradient for bias in between["biases"])]
-    biases = tuple(_with_gradient(bias) for bias in stages.biases)
-    found = strip_backward(*inputs, asked.scale, replace(stages, biases=biases), gradient)
-    of_stages = (found.additive_weight, found.parameter, *(bias.gradient for bias in biases))
+    output, logsumexp = kept if len(kept) == 2 else (*kept, None)
+    gradient = gradient.to(asked.query.dtype).reshape(output.shape)
+    found = native.backward(*asked.vectors, asked.scale, asked.stages, output, logsumexp, gradient)
+    of_stages = (found.additive_weight, found.parameter, *found.biases)
     return [found.query, found.key, found.value, *of_stages]
-
-
-def _is_fused(asked: Asked) -> bool:
-    """Whether this is a softmax of products, which has loops of its own."""
-    stages = asked.stages
-    others = (stages.additive_weight, stages.parameter, stages.dropout_states)
-    return stages.normalizer == "softmax" and all(other is None for other in others)
-
-
-def _between(asked: Asked, gradients: bool = False) -> dict[str, Any]:
-    """What changes scores before the softmax; with room for the gradients of biases that have
-    one."""
-    stages, biases = asked.stages, asked.stages.biases
-    if gradients:
-        biases = tuple(_with_gradient(bias) for bias in biases)
-    return {"bits": stages.bits, "biases": biases, "positions": stages.positions}
-
-
-def _with_gradient(bias: Bias) -> Bias:
-    if bias.values is None or not bias.values.requires_grad:
-        return bias
-    return replace(bias, gradient=torch.zeros_like(bias.values))

@@ -1,4 +1,5 @@
-"""Softmax attention by kernels written for the processor's vector units: C++ in `cpp/`.
+"""The attention kernels written for the processor's vector units, C++ in `cpp/`, as Python calls
+them.
 
 Tensors have the engine's canonical layout `[batch, Hk, G, L, D]`: `Hk` heads of keys, each of which
 serves a group of `G` query heads. Any dimension of size 1 among the first three is shared. Float32,
@@ -9,8 +10,8 @@ The module may be absent, as where no compiler was found when qkv was installed.
 """
 
 from .compiled import instruction_set, instruction_sets, unavailable_reason, use
-from .fused import backward, forward, plain_forward
 from .request import TYPES
+from .run import backward, forward, plain_forward
 
 __all__ = [
     "TYPES",

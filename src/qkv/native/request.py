@@ -1,4 +1,4 @@
-"""A request as the compiled kernels read it, attribute by attribute (cpp/request.h, cpp/parse.h).
+"""What is asked of the compiled kernels, as they read it, attribute by attribute (cpp/parse.h).
 
 Everything is in the engine's canonical layout `[batch, Hk, G, L, D]`; of the first three dimensions
 (and of rows and columns where said) any may be 1: shared. None is what is absent. "The type of the
@@ -12,81 +12,162 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-# In the order of the enumerations of cpp/request.h.
-TYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
-NORMALIZERS = ("softmax", "sigmoid", "identity", "sparsemax", "entmax15", "entmax", "topk")
-BIASES = ("cells", "distance", "soft_cap")
+TYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)  # as in cpp/request.h
+MOST_BIASES = 8  # likewise
+STEEPEST = 2.0  # alpha of entmax: beyond it weights rise infinitely steeply from the threshold on
 
 
-@dataclass
+@dataclass(frozen=True)
 class Bias:
-    """One step of the chain of biases, in the type of the arithmetic.
+    """One step of the chain of biases. Numbers are in the type of the arithmetic; `backward` gives
+    the gradient of those that require one."""
 
-    `kind` (an index of `BIASES`) says what is read:
-
-    * cells: `values` `[batch, Hk, G, Lq, Lk]`, each dimension in full or 1, is added. Columns lie
-      side by side.
-    * distance: `values` `[batch, Hk, G, numbers]`, numbers side by side;
-      `values[..., j - position_i + origin]` is added.
-    * soft_cap: `limit * tanh(score / limit)`.
-    """
-
-    kind: int
+    kind: str  # one of those of cpp/request.h
     values: Tensor | None = None
     origin: int = 0
     limit: float = 0.0
-    gradient: Tensor | None = None  # of `values`, which is added to; None: not asked for
+
+    @staticmethod
+    def of_cells(values: Tensor) -> Bias:
+        """Adds `values` `[batch, Hk, G, Lq, Lk]`, each dimension in full or 1; -inf hides a
+        pair."""
+        side_by_side = values.stride(-1) == 1 or values.shape[-1] == 1
+        return Bias("cells", values if side_by_side else values.contiguous())
+
+    @staticmethod
+    def of_distances(values: Tensor, origin: int) -> Bias:
+        """Adds `values[..., j - position_i + origin]`, values `[batch, Hk, G, numbers]`, which have
+        an entry for every distance of a key from a query."""
+        return Bias("distance", values.contiguous(), origin)
+
+    @staticmethod
+    def soft_cap(limit: float) -> Bias:
+        """`limit * tanh(score / limit)`; a score of -inf stays."""
+        return Bias("soft_cap", limit=limit)
+
+
+def bits_of(visible: Tensor) -> Tensor:
+    """A mask, bool `[batch, Hk, G, Lq, Lk]` with 1 where it is shared (not over keys), as bits:
+    uint8 `[batch, Hk, G, Lq, ceil(Lk / 8)]`, key j in bit `j % 8` of byte `j // 8`."""
+    padded = torch.nn.functional.pad(visible, (0, -visible.shape[-1] % 8)).unflatten(-1, (-1, 8))
+    weight = 2 ** torch.arange(8, dtype=torch.uint8, device=visible.device)
+    return (padded * weight).sum(-1, dtype=torch.uint8)
+
+
+@dataclass(frozen=True)
+class Dropout:
+    """A weight is dropped where the 32-bit number of its cell is below the threshold; others are
+    multiplied by the factor. `qkv._dropout` says how the states, int64 `[batch, Hk, G, Lq]`, and
+    columns become numbers."""
+
+    states: Tensor
+    threshold: int
+    factor: float
+
+
+@dataclass(frozen=True)
+class Stages:
+    """What happens to the scores between the two products.
+
+    Args:
+        intervals: integers `[batch, Hk, G, Lq, n, 2]`: n ranges `[start, stop)` of keys that each
+            query sees; None for all keys. The first four dimensions may be 1.
+        bits: which of these keys each query sees: `bits_of` a mask.
+        biases: applied to the scores in this order.
+        positions: of the queries among the keys, for biases of distances and statistics: int64
+            `[batch, Hk, G, Lq]`, of which the first three may be 1; None for 0, 1, ...
+        additive_weight: `[D]` in the type of the arithmetic: the score is additive with this
+            weight. The scale is not used then.
+        normalizer: the name of one of those of cpp/request.h.
+        parameter: the sink of softmax, the bias of sigmoid, the alpha of entmax (more than 1, up to
+            `STEEPEST`), as float64 `[batch, Hk, G, 1]`.
+        top: the k of topk.
+        dropout: of the weights.
+    """
+
+    intervals: Tensor | None = None
+    bits: Tensor | None = None
+    biases: tuple[Bias, ...] = ()
+    positions: Tensor | None = None
+    additive_weight: Tensor | None = None
+    normalizer: str = "softmax"
+    parameter: Tensor | None = None
+    top: int = 0
+    dropout: Dropout | None = None
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a pass computes of the weights beside their product with the values; `qkv.measures` says
+    what each is."""
+
+    logsumexp: bool = False  # of a softmax
+    entropy: bool = False
+    distance: bool = False
+    support: bool = False
+    mass: bool = False
+    top: int = 0
+    pool: tuple[int, int, str] | None = None  # rows, columns; "max" or "sum"
+    columns: Tensor | None = None  # int64 `[n]`: of which keys
+    collected: Tensor | None = None  # x, `[batch, Hk, G or 1, Lq, n]`, in the type of the inputs
+
+
+NOTHING = Wanted()
 
 
 @dataclass
-class Statistics:
-    """Where statistics of the weights are written: those that are not None. See
-    cpp/statistics/wanted.h. In the type of the arithmetic where no other is named."""
+class Results:
+    """What a pass gives, in the type of the arithmetic where no other is named; None is what was
+    not asked for."""
 
+    output: Tensor | None = None  # `[batch, Hk, G, Lq, Dv]`; zeros for a query that sees nothing
+    # The natural logarithm of each row's sum of exponentials, without the sink's: float64
+    # `[batch, Hk, G, Lq]`, so that `backward` gets the weights back from it without losing digits.
+    logsumexp: Tensor | None = None
     entropy: Tensor | None = None  # `[batch, Hk, G, Lq]`
     distance: Tensor | None = None  # likewise
     support: Tensor | None = None  # int64, likewise
+    mass: Tensor | None = None  # `[batch, Hk, G, Lk]`
     top_weights: Tensor | None = None  # `[batch, Hk, G, Lq, k]`
     top_keys: Tensor | None = None  # int64, likewise
-    mass: Tensor | None = None  # `[batch, Hk, G, Lk]`
     pool: Tensor | None = None  # `[batch, Hk, G, rows, columns]`
-    pool_maximum: bool = False  # else the sum
-    chosen: Tensor | None = None  # int64 `[n]`: of these keys
-    chosen_weights: Tensor | None = None  # the weights `[batch, Hk, G, Lq, n]`, in the inputs' type
-    collected_from: Tensor | None = None  # x, `[batch, Hk, G or 1, Lq, n]`, in the inputs' type
+    chosen_weights: Tensor | None = None  # `[batch, Hk, G, Lq, n]`, in the inputs' type
     collected: Tensor | None = None  # weights.mT @ x, `[batch, Hk, G, Lk, n]`, likewise
 
 
 @dataclass
-class Request:
-    """See cpp/request.h. `plain` says that no attribute behind it differs from its default: the
-    module does not look at them then."""
+class Gradients:
+    """Of query, key and value in their types and shapes; of the others, where there are such, in
+    theirs."""
 
-    type: int
+    query: Tensor
+    key: Tensor
+    value: Tensor
+    additive_weight: Tensor | None
+    parameter: Tensor | None
+    biases: tuple[Tensor | None, ...]  # of the numbers of each
+
+
+@dataclass
+class Request:
+    """All of it; cpp/request.h is the same for the kernels. What is not None of `results` and
+    `gradients` is written, but for `results` beside `gradients`, which are then read."""
+
+    type: int  # a place in `TYPES`
     lead: tuple[int, ...]  # batch, Hk, G, Lq
     scale: float
     threads: int
-    intervals: Tensor  # int32 `[batch, Hk, G, Lq or 1, n, 2]` within the keys
     query: Tensor
     key: Tensor
-    value: Tensor | None = None
-    output: Tensor | None = None  # in the type of the arithmetic, for `backward` reads it again
-    logsumexp: Tensor | None = None  # float64 `[batch, Hk, G, Lq]`
+    value: Tensor
+    intervals: Tensor  # int32 `[batch, Hk, G, Lq or 1, n, 2]` within the keys
+    stages: Stages  # the rest of them
+    results: Results
+    wanted: Wanted = NOTHING
     output_gradient: Tensor | None = None
-    query_gradient: Tensor | None = None
-    key_gradient: Tensor | None = None
-    value_gradient: Tensor | None = None
-    plain: bool = True
-    additive_weight: Tensor | None = None  # `[D]`, in the type of the arithmetic
-    biases: tuple[Bias, ...] = ()
-    positions: Tensor | None = None  # int64 `[batch, Hk, G, Lq]`; None: 0, 1, ...
-    bits: Tensor | None = None  # uint8 `[batch, Hk, G, Lq or 1, ceil(Lk / 8)]`, the low bit first
-    normalizer: int = 0
-    parameter: Tensor | None = None  # float64 `[batch, Hk, G, 1]`: sink, bias of sigmoid, or alpha
-    top: int = 0
-    dropout_states: Tensor | None = None  # int64 `[batch, Hk, G, Lq]`
-    dropout_threshold: int = 0
-    dropout_factor: float = 1.0
-    additive_weight_gradient: Tensor | None = None  # `[D]`, in the type of the arithmetic
-    parameter_gradient: Tensor | None = None  # float64 `[batch, Hk, G, 1]`
-    statistics: Statistics | None = None
+    gradients: Gradients | None = None  # for every batch entry and head
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to compute."""
+        return 0 in self.lead or self.key.shape[-2] == 0

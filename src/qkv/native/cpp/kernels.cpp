@@ -33,15 +33,44 @@ struct AnyDecode {
     }
 };
 
-void forward(const Request& request) { run<Forward>(request); }
-void decode(const Request& request) { run<AnyDecode>(request); }
-void backward(const Request& request) { run<Backward>(request); }
-void strip_forward(const Request& request) { run<StripForward>(request); }
-void strip_backward(const Request& request) { run<StripBackward>(request); }
+// Whether weights are a softmax of dot products, nothing else, and have no other use than the product
+// with the values: that has loops of its own.
+bool is_fused(const Request& request) {
+    const Wanted& wanted = request.wanted;
+    const bool has_statistics = wanted.entropy.data || wanted.distance.data ||
+                                wanted.support.data || wanted.top_weights.data ||
+                                wanted.mass.data || wanted.pool.data ||
+                                wanted.chosen_weights.data || wanted.collected.data;
+    return request.normalizer == NormalizerKind::softmax && !request.additive_weight &&
+           !request.parameter.data && !request.dropout_states.data && request.output.data &&
+           !has_statistics;
+}
+
+// Whether there are few queries per key: then time is that of reading the keys.
+bool is_decode(const Request& request) {
+    return request.queries * request.group <= 16 && request.queries <= 4 &&
+           request.width % 16 == 0 && request.value_width % 16 == 0 &&
+           request.bias_count == 0 && !request.bits.data;
+}
+
+void forward(const Request& request) {
+    if (!is_fused(request))
+        run<StripForward>(request);
+    else if (is_decode(request))
+        run<AnyDecode>(request);
+    else
+        run<Forward>(request);
+}
+
+void backward(const Request& request) {
+    if (is_fused(request))
+        run<Backward>(request);
+    else
+        run<StripBackward>(request);
+}
 
 }  // namespace
 
-extern const Kernels kernels = {QKV_ISA_NAME, forward, decode, backward,
-                                strip_forward, strip_backward, output_is_finite};
+extern const Kernels kernels = {QKV_ISA_NAME, forward, backward, output_is_finite};
 
 }  // namespace qkv::QKV_ISA

@@ -75,41 +75,11 @@ void choose(const std::string& name) {
     throw nb::value_error(("this processor or this build has no " + name).c_str());
 }
 
-// Few queries per key: then time is that of reading the keys.
-bool is_decode(const Request& request) {
-    return request.queries * request.group <= 16 && request.queries <= 4 &&
-           request.width % 16 == 0 && request.value_width % 16 == 0 &&
-           request.bias_count == 0 && !request.bits.data;
-}
-
-// Runs a pass forward and tells whether all of the output is finite.
-bool run(void (*pass)(const Request&), const Request& request) {
-    call(pass, request);
-    return chosen.load()->output_is_finite(request);
-}
-
-bool run_forward(const Request& request) {
+// Tells whether all of the output is finite.
+bool forward(const Request& request) {
     const Kernels* kernels = chosen;
-    return run(is_decode(request) ? kernels->decode : kernels->forward, request);
-}
-
-bool forward(nb::handle asked) { return run_forward(runnable(parse(asked))); }
-
-bool plain_forward(nb::handle query, nb::handle key, nb::handle value, nb::handle output,
-                   nb::handle logsumexp, nb::handle intervals, int type, double scale, int threads) {
-    return run_forward(runnable(parse_plain(query, key, value, output, logsumexp, intervals, type,
-                                            scale, threads)));
-}
-
-bool strip_forward(nb::handle asked) {
-    return run(chosen.load()->strip_forward, runnable(parse(asked)));
-}
-
-// A pass of the chosen kernels on a Python request.
-template <void (*Kernels::*pass)(const Request&)>
-void run(nb::handle asked) {
-    const Request request = runnable(parse(asked));
-    call(chosen.load()->*pass, request);
+    call(kernels->forward, request);
+    return kernels->output_is_finite(request);
 }
 
 }  // namespace
@@ -124,17 +94,21 @@ NB_MODULE(_kernels, module) {
     module.def("instruction_sets", qkv::instruction_sets);
     module.def("chosen", [] { return std::string(qkv::chosen.load()->name); });
     module.def("choose", qkv::choose);
-#define QKV_NAME(name) names.push_back(#name);
-    module.def("types", [] { std::vector<std::string> names; QKV_TYPES(QKV_NAME) return names; });
-    module.def("normalizers",
-               [] { std::vector<std::string> names; QKV_NORMALIZERS(QKV_NAME) return names; });
-    module.def("biases", [] { std::vector<std::string> names; QKV_BIASES(QKV_NAME) return names; });
-#undef QKV_NAME
-    module.def("forward", qkv::forward);
-    module.def("plain_forward", qkv::plain_forward, nb::arg("query"), nb::arg("key"),
-               nb::arg("value"), nb::arg("output"), nb::arg("logsumexp").none(),
-               nb::arg("intervals"), nb::arg("type"), nb::arg("scale"), nb::arg("threads"));
-    module.def("backward", qkv::run<&qkv::Kernels::backward>);
-    module.def("strip_forward", qkv::strip_forward);
-    module.def("strip_backward", qkv::run<&qkv::Kernels::strip_backward>);
+    module.def("types", [] { return qkv::type_names; });
+    module.def("normalizers", [] { return qkv::normalizer_names; });
+    module.attr("most_biases") = qkv::most_biases;
+    module.def("forward",
+               [](nb::handle asked) { return qkv::forward(qkv::runnable(qkv::parse(asked))); });
+    module.def("plain_forward",
+               [](nb::handle query, nb::handle key, nb::handle value, nb::handle output,
+                  nb::handle logsumexp, nb::handle intervals, int type, double scale, int threads) {
+                   return qkv::forward(qkv::runnable(qkv::parse_plain(
+                       query, key, value, output, logsumexp, intervals, type, scale, threads)));
+               },
+               nb::arg("query"), nb::arg("key"), nb::arg("value"), nb::arg("output"),
+               nb::arg("logsumexp").none(), nb::arg("intervals"), nb::arg("type"), nb::arg("scale"),
+               nb::arg("threads"));
+    module.def("backward", [](nb::handle asked) {
+        qkv::call(qkv::chosen.load()->backward, qkv::runnable(qkv::parse(asked)));
+    });
 }

@@ -2,6 +2,10 @@
 #pragma once
 
 #include <nanobind/nanobind.h>
+#include <nanobind/stl/string.h>
+
+#include <string>
+#include <vector>
 
 #include "request.h"
 
@@ -46,45 +50,33 @@ Number number_of(nb::handle object, const char* name) {
     return nb::cast<Number>(object.attr(name));
 }
 
+// The kind of this name.
+template <class Kind>
+Kind kind_of(nb::handle object, const char* name, const std::vector<std::string>& names) {
+    const std::string wanted = nb::cast<std::string>(object.attr(name));
+    for (std::size_t i = 0; i < names.size(); ++i)
+        if (names[i] == wanted) return Kind(i);
+    throw nb::value_error(("the kernels know no " + wanted).c_str());
+}
+
+#define QKV_NAME(name) #name,
+inline const std::vector<std::string> type_names = {QKV_TYPES(QKV_NAME)};
+inline const std::vector<std::string> normalizer_names = {QKV_NORMALIZERS(QKV_NAME)};
+inline const std::vector<std::string> bias_names = {QKV_BIASES(QKV_NAME)};
+#undef QKV_NAME
+
 inline Bias parse_bias(nb::handle asked) {
-    const Array values(asked.attr("values")), gradient(asked.attr("gradient"));
+    const Array values(asked.attr("values"));
     Bias bias;
-    bias.kind = BiasKind(number_of<int>(asked, "kind"));
+    bias.kind = kind_of<BiasKind>(asked, "kind", bias_names);
     bias.values = values.tensor();
     bias.column = values.stride[4];
     bias.numbers = values.shape[3];
     bias.origin = number_of<std::int64_t>(asked, "origin");
     bias.limit = number_of<double>(asked, "limit");
-    bias.gradient = gradient.tensor();
-    bias.gradient_column = gradient.stride[4];
     return bias;
 }
 
-inline Wanted parse_wanted(nb::handle asked) {
-    const Array pool(asked.attr("pool")), chosen(asked.attr("chosen"));
-    const Array top(asked.attr("top_weights")), collected(asked.attr("collected"));
-    Wanted wanted;
-    wanted.entropy = tensor_of(asked, "entropy");
-    wanted.distance = tensor_of(asked, "distance");
-    wanted.support = tensor_of(asked, "support");
-    wanted.top_weights = top.tensor();
-    wanted.top_keys = tensor_of(asked, "top_keys");
-    wanted.top = top.shape[4];
-    wanted.mass = tensor_of(asked, "mass");
-    wanted.pool = pool.tensor();
-    wanted.pool_rows = pool.shape[3];
-    wanted.pool_columns = pool.shape[4];
-    wanted.pool_maximum = number_of<bool>(asked, "pool_maximum");
-    wanted.chosen_weights = tensor_of(asked, "chosen_weights");
-    wanted.chosen = static_cast<const std::int64_t*>(chosen.data);
-    wanted.chosen_count = chosen.shape[0];
-    wanted.collected_from = tensor_of(asked, "collected_from");
-    wanted.collected = collected.tensor();
-    wanted.collected_width = collected.shape[4];
-    return wanted;
-}
-
-// What only some requests have.
 inline void parse_stages(nb::handle asked, Request& request) {
     request.additive_weight = Array(asked.attr("additive_weight")).data;
     for (nb::handle bias : asked.attr("biases")) {
@@ -93,16 +85,55 @@ inline void parse_stages(nb::handle asked, Request& request) {
     }
     request.positions = tensor_of(asked, "positions");
     request.bits = tensor_of(asked, "bits");
-    request.normalizer = NormalizerKind(number_of<int>(asked, "normalizer"));
+    request.normalizer = kind_of<NormalizerKind>(asked, "normalizer", normalizer_names);
     request.parameter = tensor_of(asked, "parameter");
     request.top = number_of<std::int64_t>(asked, "top");
-    request.dropout_states = tensor_of(asked, "dropout_states");
-    request.dropout_threshold = number_of<std::uint32_t>(asked, "dropout_threshold");
-    request.dropout_factor = number_of<double>(asked, "dropout_factor");
-    request.additive_weight_gradient = Array(asked.attr("additive_weight_gradient")).data;
-    request.parameter_gradient = tensor_of(asked, "parameter_gradient");
-    const nb::object statistics = asked.attr("statistics");
-    if (!statistics.is_none()) request.wanted = parse_wanted(statistics);
+    const nb::object dropout = asked.attr("dropout");
+    if (dropout.is_none()) return;
+    request.dropout_states = tensor_of(dropout, "states");
+    request.dropout_threshold = number_of<std::uint32_t>(dropout, "threshold");
+    request.dropout_factor = number_of<double>(dropout, "factor");
+}
+
+// Where statistics go, and what is to be known of them beside that.
+inline Wanted parse_wanted(nb::handle results, nb::handle asked) {
+    const Array pool(results.attr("pool")), chosen(asked.attr("columns"));
+    const Array top(results.attr("top_weights")), collected(results.attr("collected"));
+    Wanted wanted;
+    wanted.entropy = tensor_of(results, "entropy");
+    wanted.distance = tensor_of(results, "distance");
+    wanted.support = tensor_of(results, "support");
+    wanted.top_weights = top.tensor();
+    wanted.top_keys = tensor_of(results, "top_keys");
+    wanted.top = top.shape[4];
+    wanted.mass = tensor_of(results, "mass");
+    wanted.pool = pool.tensor();
+    wanted.pool_rows = pool.shape[3];
+    wanted.pool_columns = pool.shape[4];
+    wanted.pool_maximum =
+        pool.data && nb::cast<std::string>(nb::object(asked.attr("pool")[2])) == "max";
+    wanted.chosen_weights = tensor_of(results, "chosen_weights");
+    wanted.chosen = static_cast<const std::int64_t*>(chosen.data);
+    wanted.chosen_count = chosen.shape[0];
+    wanted.collected_from = tensor_of(asked, "collected");
+    wanted.collected = collected.tensor();
+    wanted.collected_width = collected.shape[4];
+    return wanted;
+}
+
+inline void parse_gradients(nb::handle asked, Request& request) {
+    request.query_gradient = tensor_of(asked, "query");
+    request.key_gradient = tensor_of(asked, "key");
+    request.value_gradient = tensor_of(asked, "value");
+    request.additive_weight_gradient = Array(asked.attr("additive_weight")).data;
+    request.parameter_gradient = tensor_of(asked, "parameter");
+    Bias* bias = request.biases;
+    for (nb::handle of_bias : asked.attr("biases")) {
+        const Array gradient(of_bias);
+        bias->gradient = gradient.tensor();
+        bias->gradient_column = gradient.stride[4];
+        ++bias;
+    }
 }
 
 inline Request parse(nb::handle asked) {
@@ -125,13 +156,14 @@ inline Request parse(nb::handle asked) {
     request.query = queries.tensor();
     request.key = keys.tensor();
     request.value = values.tensor();
-    request.output = tensor_of(asked, "output");
-    request.logsumexp = tensor_of(asked, "logsumexp");
+    parse_stages(asked.attr("stages"), request);
+    const nb::object results = asked.attr("results");
+    request.output = tensor_of(results, "output");
+    request.logsumexp = tensor_of(results, "logsumexp");
+    request.wanted = parse_wanted(results, asked.attr("wanted"));
     request.output_gradient = tensor_of(asked, "output_gradient");
-    request.query_gradient = tensor_of(asked, "query_gradient");
-    request.key_gradient = tensor_of(asked, "key_gradient");
-    request.value_gradient = tensor_of(asked, "value_gradient");
-    if (!nb::cast<bool>(asked.attr("plain"))) parse_stages(asked, request);
+    const nb::object gradients = asked.attr("gradients");
+    if (!gradients.is_none()) parse_gradients(gradients, request);
     return request;
 }
 

@@ -10,7 +10,8 @@
 
 namespace qkv {
 
-// The lists that Python has too, in the same order (native/request.py); a test compares them.
+// Types are named by their place in this list, which Python has too (native/request.py); a test
+// compares them. The others are named by their names.
 #define QKV_TYPES(of) of(float32) of(float64) of(bfloat16) of(float16)
 #define QKV_NORMALIZERS(of) \
     of(softmax) of(sigmoid) of(identity) of(sparsemax) of(entmax15) of(entmax) of(topk)
@@ -46,7 +47,7 @@ struct Bias {
     std::int64_t gradient_column = 0;
 };
 
-constexpr int most_biases = 8;
+constexpr int most_biases = 8;  // as in native/request.py
 
 struct Request {
     Type type;
@@ -91,16 +92,11 @@ struct Request {
     Wanted wanted;  // beside output and logsumexp
 };
 
-// The kernels as one instruction set builds them. The first three know a softmax of dot
-// products without a sink and without dropout alone.
+// The kernels as one instruction set builds them.
 struct Kernels {
     const char* name;
-    void (*forward)(const Request&);   // output, logsumexp
-    void (*decode)(const Request&);    // the same, for few queries and many keys
-    void (*backward)(const Request&);  // query_gradient, key_gradient, value_gradient
-    // Of any request.
-    void (*strip_forward)(const Request&);  // output, logsumexp: those that are there
-    void (*strip_backward)(const Request&);  // the same as backward, and further gradients asked for
+    void (*forward)(const Request&);   // writes output, logsumexp and what is wanted
+    void (*backward)(const Request&);  // reads output and logsumexp, writes gradients
     bool (*output_is_finite)(const Request&);
 };
 
