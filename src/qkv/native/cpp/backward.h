@@ -15,6 +15,7 @@
 #include "long_sums.h"
 #include "row_terms.h"
 #include "seen_tiles.h"
+#include "tasks.h"
 
 namespace qkv::QKV_ISA {
 
@@ -34,53 +35,41 @@ class Backward {
           tile_keys_(smaller(most_keys, rounded_up(request.keys, key_step))),
           // Rows a power of two apart would compete for the same places of the cache.
           cells_row_(tile_keys_ + 16) {
-        const std::int64_t heads = request.batch * request.heads;
         const std::int64_t tiles = (request.keys + tile_keys_ - 1) / tile_keys_;
-        const std::int64_t wanted = request.threads == 1 ? 1 : 2 * request.threads / heads + 1;
-        if (BiasSums<Number>::joins_heads(request))
-            parts_ = smaller<std::int64_t>(2 * request.threads, tiles);
-        else
-            parts_ = heads % request.threads == 0 ? 1 : smaller(wanted, tiles);
+        parts_ = parts_of_head(request, tiles, BiasSums<Number>::joins_heads(request));
     }
 
     void run() const {
-        const std::int64_t heads = request_.batch * request_.heads;
+        const std::int64_t heads = key_heads(request_);
         const std::int64_t rows = request_.group * padded_queries_;
         Numbers<RowTerms<Number>> terms(heads * rows);
         Numbers<Number> query_gradients(heads * parts_ * rows * width_);
-        const std::int64_t size = Scratch(*this, nullptr).size;
-        Numbers<Number> scratch(size * request_.threads);
-        parallel(request_.threads, heads * request_.group, [&](std::int64_t task, int) {
-            const Lead lead = {task / request_.group / request_.heads,
-                               task / request_.group % request_.heads, task % request_.group};
-            find_terms<Storage>(request_, lead, terms.data() + task * padded_queries_);
+        const Scratches<Scratch, Backward> scratches(*this, request_.threads);
+        parallel(request_.threads, query_heads(request_), [&](std::int64_t head, int) {
+            find_terms<Storage>(request_, query_head(request_, head),
+                                terms.data() + head * padded_queries_);
         });
         const BiasSums<Number> bias_sums(request_, parts_);
         const SeenTiles seen_tiles(request_, tile_queries_, tile_keys_);
-        const auto run_task = [&](std::int64_t task, int thread) {
+        const bool joins_heads = BiasSums<Number>::joins_heads(request_);
+        parallel_parts(request_, parts_, joins_heads, [&](std::int64_t task, int thread) {
             const std::int64_t head = task / parts_;
-            const Part part = {{head / request_.heads, head % request_.heads, 0},
+            const Part part = {key_head(request_, head),
                                task,
                                terms.data() + head * rows,
                                query_gradients.data() + task * rows * width_,
                                bias_sums,
                                seen_tiles};
-            run_part(part, Scratch(*this, scratch.data() + size * thread));
-        };
-        if (BiasSums<Number>::joins_heads(request_))
-            parallel(request_.threads, parts_, [&](std::int64_t part, int thread) {
-                for (std::int64_t head = 0; head < heads; ++head)
-                    run_task(head * parts_ + part, thread);
-            });
-        else
-            parallel(request_.threads, heads * parts_, run_task);
+            run_part(part, scratches.of(thread));
+        });
         bias_sums.finish();
-        parallel(request_.threads, heads * request_.group, [&](std::int64_t task, int) {
-            const std::int64_t head = task / request_.group, member = task % request_.group;
-            const Lead lead = {head / request_.heads, head % request_.heads, member};
-            const Number* first = query_gradients.data() +
-                                  (head * parts_ * rows + member * padded_queries_) * width_;
-            finish_queries(lead, first, rows * width_);
+        parallel(request_.threads, query_heads(request_), [&](std::int64_t i, int) {
+            const Lead lead = query_head(request_, i);
+            const std::int64_t first = i / request_.group * parts_ * rows;
+            finish_queries(lead,
+                           query_gradients.data() +
+                               (first + lead.member * padded_queries_) * width_,
+                           rows * width_);
         });
     }
 
@@ -101,8 +90,7 @@ class Backward {
     };
 
     struct Scratch {
-        Scratch(const Backward& of, Number* begin) {
-            Pieces<Number> pieces(begin);
+        Scratch(const Backward& of, Pieces<Number>& pieces) {
             key = pieces.take(of.tile_keys_ * of.width_);
             key_panels = pieces.take(of.tile_keys_ * of.request_.width);
             value_panels = pieces.take(of.tile_keys_ * of.request_.value_width);
@@ -113,13 +101,11 @@ class Backward {
             weights = pieces.take(of.tile_queries_ * of.cells_row_);
             score_gradient = pieces.take(of.tile_queries_ * of.cells_row_);
             slopes = pieces.take(Biases<Number>::slopes(of.request_) * of.slopes_step());
-            size = pieces.used();
         }
         Number *key, *key_panels, *value_panels, *key_gradient, *value_gradient;  // of a key tile
         Number *query, *output_gradient;                                          // of a query tile
         Number *weights, *score_gradient;                                         // of their cells
         Number* slopes;  // of the soft caps, for a register tile of cells
-        std::int64_t size;
     };
 
     std::int64_t slopes_step() const { return tile_rows * cells_row_; }
@@ -132,9 +118,9 @@ class Backward {
     };
 
     void run_part(Part part, Scratch scratch) const {
-        for (std::int64_t i = 0; i < request_.group * padded_queries_ * width_; ++i)
-            part.query_gradient[i] = 0;
-        LongSums<Number> long_sums(part.query_gradient, request_.group * padded_queries_ * width_,
+        const std::int64_t numbers = request_.group * padded_queries_ * width_;
+        clear(part.query_gradient, numbers);
+        LongSums<Number> long_sums(part.query_gradient, numbers,
                                    (request_.keys / tile_keys_ + parts_) / parts_,
                                    request_.group * query_tiles());
         // Every parts_-th tile, so that each part has its share of a causal mask's corner.
@@ -179,8 +165,8 @@ class Backward {
         tile.finite_keys = pack(key, Number(1), scratch.key, width_, tile_keys_);
         pack_transposed(key, scratch.key_panels);
         pack_transposed(value, scratch.value_panels);
-        for (std::int64_t i = 0; i < tile_keys_ * width_; ++i) scratch.key_gradient[i] = 0;
-        for (std::int64_t i = 0; i < tile_keys_ * value_width_; ++i) scratch.value_gradient[i] = 0;
+        clear(scratch.key_gradient, tile_keys_ * width_);
+        clear(scratch.value_gradient, tile_keys_ * value_width_);
     }
 
     // The queries of one head that may see any of them against one tile of keys.
@@ -266,18 +252,8 @@ class Backward {
     }
 
     void clear_unseen(Range seen, Number* row) const {
-        for (std::int64_t j = 0; j < seen.start; ++j) row[j] = 0;
-        for (std::int64_t j = seen.stop; j < tile_keys_; ++j) row[j] = 0;
-    }
-
-    // c += a b for six rows of c.
-    void add(bool finite, Number* c, std::int64_t width, Strided<Number> a, const Number* b,
-             std::int64_t depth) const {
-        static constexpr Number ones[tile_rows] = {1, 1, 1, 1, 1, 1};
-        if (finite)
-            rescale_and_add<false, tile_rows>(c, width, ones, a, b, width, depth, width);
-        else
-            rescale_and_add<true, tile_rows>(c, width, ones, a, b, width, depth, width);
+        clear(row, seen.start);
+        clear(row + seen.stop, tile_keys_ - seen.stop);
     }
 
     void add_query_gradient(const Tile& tile, Number* query_gradient, Scratch scratch) const {
@@ -286,9 +262,9 @@ class Backward {
             const Range seen = tile.seen[row / tile_rows];
             if (seen.empty()) continue;
             const Number* gradients = scratch.score_gradient + row * cells_row_ + seen.start;
-            add(tile.finite_keys, query_gradient + row * width_, width_,
+            add(tile.finite_keys, query_gradient + row * width_,
                 Strided<Number>{gradients, cells_row_, 1}, scratch.key + seen.start * width_,
-                seen.stop - seen.start);
+                seen.size(), width_);
         }
     }
 
@@ -297,12 +273,12 @@ class Backward {
             const Range rows = rows_that_see(tile, {key, key + tile_rows});
             if (rows.empty()) continue;
             const std::int64_t first_cell = rows.start * cells_row_ + key;
-            add(tile.finite_output_gradient, scratch.value_gradient + key * value_width_, value_width_,
+            add(tile.finite_output_gradient, scratch.value_gradient + key * value_width_,
                 Strided<Number>{scratch.weights + first_cell, 1, cells_row_},
-                scratch.output_gradient + rows.start * value_width_, rows.stop - rows.start);
-            add(tile.finite_queries, scratch.key_gradient + key * width_, width_,
+                scratch.output_gradient + rows.start * value_width_, rows.size(), value_width_);
+            add(tile.finite_queries, scratch.key_gradient + key * width_,
                 Strided<Number>{scratch.score_gradient + first_cell, 1, cells_row_},
-                scratch.query + rows.start * width_, rows.stop - rows.start);
+                scratch.query + rows.start * width_, rows.size(), width_);
         }
     }
 

@@ -6,7 +6,7 @@
 #include "long_sums.h"
 #include "pack.h"
 #include "softmax.h"
-#include "threads.h"
+#include "tasks.h"
 
 namespace qkv::QKV_ISA {
 
@@ -20,32 +20,31 @@ class Decode {
         : request_(request),
           queries_(request.group * request.queries),
           rows_(rounded_up(queries_, Rows)) {
-        const std::int64_t heads = request.batch * request.heads;
         const std::int64_t chunks = (request.keys + chunk - 1) / chunk;
-        const std::int64_t wanted = request.threads == 1 ? 1 : 4 * request.threads / heads + 1;
+        const std::int64_t wanted = parts_for(request.threads, key_heads(request), 4);
         const std::int64_t parts = larger<std::int64_t>(1, smaller(wanted, chunks / 4));
         part_keys_ = larger<std::int64_t>(1, (chunks + parts - 1) / parts) * chunk;
         parts_ = larger<std::int64_t>(1, (request.keys + part_keys_ - 1) / part_keys_);
     }
 
     void run() const {
-        const std::int64_t heads = request_.batch * request_.heads, tasks = heads * parts_;
-        Numbers<Number> scratch(scratch_size() * request_.threads);
+        const std::int64_t heads = key_heads(request_), tasks = heads * parts_;
+        const Scratches<Scratch, Decode> scratches(*this, request_.threads);
         Numbers<double> output(tasks * rows_ * request_.value_width);
         Numbers<RowState<double>> states(tasks * rows_);
         parallel(request_.threads, tasks, [&](std::int64_t task, int thread) {
             const std::int64_t start = task % parts_ * part_keys_;
-            const Part part = {lead_of(task / parts_),
+            const Part part = {key_head(request_, task / parts_),
                                {start, smaller(start + part_keys_, request_.keys)},
                                states.data() + task * rows_,
                                output.data() + task * rows_ * request_.value_width};
-            Number* mine = scratch.data() + scratch_size() * thread;
+            const Scratch mine = scratches.of(thread);
             run_part<false>(part, mine);
             if (!is_finite(part)) run_part<true>(part, mine);
         });
         parallel(request_.threads, heads, [&](std::int64_t head, int) {
             for (std::int64_t row = 0; row < queries_; ++row)
-                merge(lead_of(head), row, states.data() + head * parts_ * rows_ + row,
+                merge(key_head(request_, head), row, states.data() + head * parts_ * rows_ + row,
                       output.data() + (head * parts_ * rows_ + row) * request_.value_width);
         });
     }
@@ -64,25 +63,26 @@ class Decode {
         double* output;
     };
 
-    Lead lead_of(std::int64_t head) const {
-        return {head / request_.heads, head % request_.heads, 0};
-    }
+    struct Scratch {
+        Scratch(const Decode& of, Pieces<Number>& pieces)
+            : query(pieces.take(of.rows_ * of.request_.width)),
+              scores(pieces.take(of.rows_ * chunk)),
+              output(pieces.take(of.rows_ * of.request_.value_width)),
+              states(pieces.template take_for<RowState<Number>>(of.rows_)) {}
+        Number *query, *scores;
+        Number* output;            // of a stretch
+        RowState<Number>* states;  // likewise
+    };
 
     // Rows of one group are all queries of its first head, then those of the second, and so on.
     Lead lead_of(Lead lead, std::int64_t row) const {
         return {lead.batch, lead.head, row / request_.queries};
     }
 
-    std::int64_t scratch_size() const {
-        static_assert(sizeof(RowState<Number>) == 2 * sizeof(Number));
-        return rounded_up(rows_ * (request_.width + chunk + request_.value_width + 2), 64);
-    }
-
     template <bool SkipZeros>
-    void run_part(Part part, Number* scratch) const {
-        Number *query = scratch, *scores = query + rows_ * request_.width;
-        Number* output = scores + rows_ * chunk;  // of a stretch, as the states
-        auto* states = reinterpret_cast<RowState<Number>*>(output + rows_ * request_.value_width);
+    void run_part(Part part, const Scratch& scratch) const {
+        Number *query = scratch.query, *scores = scratch.scores, *output = scratch.output;
+        RowState<Number>* states = scratch.states;
         for (std::int64_t row = 0; row < rows_; ++row) {
             part.states[row] = {};
             states[row] = {};

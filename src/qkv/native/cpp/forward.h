@@ -9,7 +9,7 @@
 #include "long_sums.h"
 #include "pack.h"
 #include "softmax.h"
-#include "threads.h"
+#include "tasks.h"
 
 namespace qkv::QKV_ISA {
 
@@ -26,46 +26,35 @@ class Forward {
           value_width_(rounded_up(request.value_width, lanes<Number>)),
           tile_(smaller(tile_keys, rounded_up(request.keys, panel_width<Number>))) {
         // Enough blocks that threads finish together, each large enough to pay for its packing.
-        const std::int64_t heads = request.batch * request.heads * request.group;
         const std::int64_t least = request.threads == 1 ? 1 : 8 * request.threads;
         rows_ = smaller(most_rows, request.queries);
-        while (rows_ > 96 && heads * blocks() < least) rows_ = rows_ / 2;
+        while (rows_ > 96 && query_heads(request) * blocks() < least) rows_ = rows_ / 2;
         rows_ = rounded_up(rows_, tile_rows);
     }
 
     void run() const {
-        const std::int64_t heads = request_.heads * request_.group;
-        const std::int64_t size = Scratch(*this, nullptr).size;
-        Numbers<Number> scratch(size * request_.threads);
-        const std::int64_t tasks = blocks() * request_.batch * heads;
-        parallel(request_.threads, tasks, [&](std::int64_t task, int thread) {
+        const std::int64_t heads = query_heads(request_);
+        const Scratches<Scratch, Forward> scratches(*this, request_.threads);
+        parallel(request_.threads, blocks() * heads, [&](std::int64_t task, int thread) {
             // The last queries first: under a causal mask they have the most to do.
-            const std::int64_t block = blocks() - 1 - task / (request_.batch * heads);
-            const std::int64_t head = task % (request_.batch * heads);
-            const Lead lead = {head / heads, head % heads / request_.group, head % request_.group};
-            Scratch mine(*this, scratch.data() + size * thread);
-            run_block(lead, block * rows_, mine);
+            const std::int64_t block = blocks() - 1 - task / heads;
+            Scratch mine = scratches.of(thread);
+            run_block(query_head(request_, task % heads), block * rows_, mine);
         });
     }
 
    private:
     struct Scratch {
-        Scratch(const Forward& of, Number* begin) {
-            Pieces<Number> pieces(begin);
+        Scratch(const Forward& of, Pieces<Number>& pieces) {
             query = pieces.take(of.rows_ * of.width_);
             key = pieces.take(of.tile_ * of.request_.width);
             value = pieces.take(of.tile_ * of.value_width_);
             scores = pieces.take(of.tile_ * tile_rows);
             output = pieces.take(of.rows_ * of.value_width_);
-            static_assert(sizeof(RowState<Number>) == 2 * sizeof(Number));
-            states = reinterpret_cast<RowState<Number>*>(pieces.take(of.rows_ * 2));
-            if (of.is_long()) {
-                constexpr std::int64_t numbers = sizeof(double) / sizeof(Number);
-                long_output = reinterpret_cast<double*>(
-                    pieces.take(numbers * of.rows_ * of.value_width_));
-                long_states = reinterpret_cast<RowState<double>*>(pieces.take(numbers * of.rows_ * 2));
-            }
-            size = pieces.used();
+            states = pieces.template take_for<RowState<Number>>(of.rows_);
+            if (!of.is_long()) return;
+            long_output = pieces.template take_for<double>(of.rows_ * of.value_width_);
+            long_states = pieces.template take_for<RowState<double>>(of.rows_);
         }
         Number *query, *key, *value, *scores;
         Number* output;             // the sums so far
@@ -73,7 +62,6 @@ class Forward {
         // Where there are many keys, the same of all but the last tiles.
         double* long_output = nullptr;
         RowState<double>* long_states = nullptr;
-        std::int64_t size;
     };
 
     bool is_long() const { return request_.keys > additions_in_a_row * tile_; }
@@ -87,10 +75,10 @@ class Forward {
         pack(Block<Storage>{request_.query, lead, first, rows, request_.width},
              Number(request_.scale * (biases.empty() ? log2_of_e : 1)), scratch.query, width_, padded);
         for (std::int64_t i = 0; i < padded; ++i) scratch.states[i] = {};
-        for (std::int64_t i = 0; i < padded * value_width_; ++i) scratch.output[i] = 0;
+        clear(scratch.output, padded * value_width_);
         if (is_long()) {
             for (std::int64_t i = 0; i < padded; ++i) scratch.long_states[i] = {};
-            for (std::int64_t i = 0; i < padded * value_width_; ++i) scratch.long_output[i] = 0;
+            clear(scratch.long_output, padded * value_width_);
         }
 
         const Visible visible(request_, lead);
@@ -150,19 +138,9 @@ class Forward {
         visible.hide(queries, {first, first + count}, scores, tile_, -infinity<Number>);
         Number factors[tile_rows];
         weigh<tile_rows>(scores, tile_, count, scratch.states + row, factors);
-        add_values(finite, scratch.output + row * value_width_, factors,
-                   Strided<Number>{scores, tile_, 1}, scratch.value + columns.start * value_width_,
-                   count);
-    }
-
-    void add_values(bool finite, Number* output, const Number* factors, Strided<Number> weights,
-                    const Number* value, std::int64_t keys) const {
-        if (finite)
-            rescale_and_add<false, tile_rows>(output, value_width_, factors, weights, value,
-                                              value_width_, keys, value_width_);
-        else
-            rescale_and_add<true, tile_rows>(output, value_width_, factors, weights, value,
-                                             value_width_, keys, value_width_);
+        update<tile_rows>(finite, scratch.output + row * value_width_, factors,
+                          Strided<Number>{scores, tile_, 1},
+                          scratch.value + columns.start * value_width_, count, value_width_);
     }
 
     void move_rows(std::int64_t rows, Scratch& scratch) const {

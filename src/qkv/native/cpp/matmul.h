@@ -113,33 +113,35 @@ __attribute__((noinline)) void rescale_and_add(Number* c, std::int64_t c_row, co
                           product<SkipZeros, Rows, 1>(a, b + column, b_row, depth));
 }
 
-// c += a b. Unless everything in b is finite, an a(i, k) of exactly 0 annihilates.
-template <class Number>
-QKV_INLINE void add(bool finite, Number* c, std::int64_t c_row, Strided<Number> a, const Number* b,
-                    std::int64_t b_row, std::int64_t depth, std::int64_t columns) {
-    static constexpr Number ones[tile_rows] = {1, 1, 1, 1, 1, 1};
+// The same for matrices whose rows are whole: c and b are `width` wide. Unless everything in b is
+// finite, what is exactly 0 annihilates.
+template <int Rows, class Number>
+QKV_INLINE void update(bool finite, Number* c, const Number* factors, Strided<Number> a,
+                       const Number* b, std::int64_t depth, std::int64_t width) {
     if (finite)
-        rescale_and_add<false, tile_rows>(c, c_row, ones, a, b, b_row, depth, columns);
+        rescale_and_add<false, Rows>(c, width, factors, a, b, width, depth, width);
     else
-        rescale_and_add<true, tile_rows>(c, c_row, ones, a, b, b_row, depth, columns);
+        rescale_and_add<true, Rows>(c, width, factors, a, b, width, depth, width);
 }
 
-// c += a^T b for `rows` rows of c, which are `width` wide as those of b are. Column i of a, `depth`
-// numbers that lie `a_row` apart, is for row i.
+// c += a b.
+template <int Rows = tile_rows, class Number>
+QKV_INLINE void add(bool finite, Number* c, Strided<Number> a, const Number* b, std::int64_t depth,
+                    std::int64_t width) {
+    static constexpr Number ones[] = {1, 1, 1, 1, 1, 1};
+    static_assert(Rows <= tile_rows && tile_rows == 6);
+    update<Rows>(finite, c, ones, a, b, depth, width);
+}
+
+// c += a^T b for `rows` rows of c. Column i of a, `depth` numbers that lie `a_row` apart, is for row i.
 template <class Number>
 void add_transposed(bool finite, Number* c, const Number* a, std::int64_t a_row, std::int64_t rows,
                     const Number* b, std::int64_t depth, std::int64_t width) {
-    static constexpr Number one = 1;
     std::int64_t i = 0;
     for (; i + tile_rows <= rows; i += tile_rows)
-        add(finite, c + i * width, width, Strided<Number>{a + i, 1, a_row}, b, width, depth, width);
+        add(finite, c + i * width, Strided<Number>{a + i, 1, a_row}, b, depth, width);
     for (; i < rows; ++i)
-        if (finite)
-            rescale_and_add<false, 1>(c + i * width, width, &one, Strided<Number>{a + i, 1, a_row},
-                                      b, width, depth, width);
-        else
-            rescale_and_add<true, 1>(c + i * width, width, &one, Strided<Number>{a + i, 1, a_row}, b,
-                                     width, depth, width);
+        add<1>(finite, c + i * width, Strided<Number>{a + i, 1, a_row}, b, depth, width);
 }
 
 }  // namespace qkv::QKV_ISA

@@ -17,15 +17,10 @@ class StripForward {
         : request_(request), sizes_(request, 1), sweep_(request, sizes_) {}
 
     void run() const {
-        Pieces<Number> counted;
-        Scratch(*this, counted);
-        Numbers<Number> scratch(counted.used() * request_.threads);
-        const std::int64_t tasks = request_.batch * request_.heads * sizes_.parts;
-        parallel(request_.threads, tasks, [&](std::int64_t task, int thread) {
-            Pieces<Number> pieces(scratch.data() + counted.used() * thread);
-            Scratch mine(*this, pieces);
-            const std::int64_t head = task / sizes_.parts;
-            run_task({head / request_.heads, head % request_.heads, 0}, task % sizes_.parts, mine);
+        const Scratches<Scratch, StripForward> scratches(*this, request_.threads);
+        parallel_parts(request_, sizes_.parts, false, [&](std::int64_t task, int thread) {
+            Scratch mine = scratches.of(thread);
+            run_task(key_head(request_, task / sizes_.parts), task % sizes_.parts, mine);
         });
         sweep_.finish();
     }
@@ -38,7 +33,7 @@ class StripForward {
               value(pieces.take(of.sizes_.keys * of.sizes_.value_width)),
               output(pieces.take(of.sizes_.rows * of.sizes_.value_width)),
               numbers(pieces.take(of.sizes_.columns)),
-              places(reinterpret_cast<std::int32_t*>(pieces.take(of.sizes_.columns))) {}
+              places(pieces.template take_for<std::int32_t>(of.sizes_.columns)) {}
         StripWeights<Storage> weights;
         typename Sweep<Storage>::Scratch sweep;
         Number* value;    // of the task's keys, each in its place
@@ -83,8 +78,7 @@ class StripForward {
 
     void write_output(const Strip& strip, Scratch& scratch) const {
         const std::int64_t width = sizes_.value_width;
-        for (std::int64_t i = 0; i < rounded_up(strip.rows(), tile_rows) * width; ++i)
-            scratch.output[i] = 0;
+        clear(scratch.output, rounded_up(strip.rows(), tile_rows) * width);
         if (scratch.weights.is_sparse)
             for (std::int64_t row = 0; row < strip.rows(); ++row)
                 add_product(scratch.output + row * width, listed(strip, row, scratch), scratch.value,
@@ -108,8 +102,8 @@ class StripForward {
             for (std::int64_t row = 0; row < strip.rows(); row += tile_rows) {
                 const Strided<Number> weights = {
                     scratch.weights.cells + row * sizes_.cells_row + column, sizes_.cells_row, 1};
-                add(scratch.finite, scratch.output + row * width, width, weights,
-                    scratch.value + keys.start * width, width, keys.size(), width);
+                add(scratch.finite, scratch.output + row * width, weights,
+                    scratch.value + keys.start * width, keys.size(), width);
             }
             long_sums.added();
         });

@@ -26,7 +26,7 @@ class AdditiveGradients {
     // `width` numbers.
     void begin(Lead lead, const Ranges& keys, double* sums) {
         sums_ = sums;
-        for (std::int64_t d = 0; d < request_.width; ++d) sums[d] = 0;
+        clear(sums, request_.width);
         for (const Range& range : keys) {
             pack_keys(lead, range, keys_ + range.start * sizes_.width);
             for (std::int64_t key = range.start; key < range.stop; ++key)
@@ -40,7 +40,7 @@ class AdditiveGradients {
              Number* query_gradient, Number* key_gradient) {
         const std::int64_t padded = rounded_up(strip.rows(), tile_rows);
         for (std::int64_t i = strip.rows(); i < padded; ++i)
-            for (std::int64_t j = 0; j < strip.columns(); ++j) gradients[i * sizes_.cells_row + j] = 0;
+            clear(gradients + i * sizes_.cells_row, strip.columns());
         strip.for_each_keys(tile_columns, [&](Range keys, std::int64_t column) {
             for (std::int64_t i = 0; i < strip.rows(); i += tile_rows)
                 add_tile(strip, scores, i, keys, gradients + i * sizes_.cells_row + column,
@@ -83,7 +83,7 @@ class AdditiveGradients {
         cells.query_gradient = query_gradient;
         cells.key_gradient = key_gradient;
         cells.weight_gradient = shares_;
-        for (std::int64_t d = 0; d < sizes_.width; ++d) shares_[d] = 0;
+        clear(shares_, sizes_.width);
         if (scores.reach(row, keys) <= additive_reach<Number>) {
             add_additive_gradients<false>(cells);
         } else {

@@ -30,11 +30,8 @@ class StripBackward {
           value_numbers_(sizes_.keys * sizes_.value_width) {}
 
     void run() const {
-        Pieces<Number> counted;
-        Scratch(*this, counted);
-        const std::int64_t size = counted.used(), heads = request_.batch * request_.heads;
-        const std::int64_t tasks = heads * sizes_.parts;
-        Numbers<Number> scratch(size * request_.threads);
+        const std::int64_t heads = key_heads(request_), tasks = heads * sizes_.parts;
+        const Scratches<Scratch, StripBackward> scratches(*this, request_.threads);
         // A task that has a key head to itself writes its gradients when it is done.
         const bool alone = sizes_.parts == 1;
         const std::int64_t copy = key_numbers_ + value_numbers_;
@@ -42,34 +39,27 @@ class StripBackward {
         Numbers<double> parameters(tasks * request_.group);
         Numbers<double> weight_sums(is_additive() ? tasks * request_.width : 0);
         const BiasSums<Number> bias_sums(request_, sizes_.parts);
-        const auto run_task = [&](std::int64_t task, int thread) {
-            Pieces<Number> pieces(scratch.data() + size * thread);
-            Scratch mine(*this, pieces);
+        parallel_parts(request_, sizes_.parts, joins_heads_, [&](std::int64_t task, int thread) {
+            Scratch mine = scratches.of(thread);
             mine.key_gradient = copies.data() + copy * (alone ? thread : task);
             mine.value_gradient = mine.key_gradient + key_numbers_;
             mine.parameters = parameters.data() + task * request_.group;
             mine.weight_sums = weight_sums.data() + (is_additive() ? task * request_.width : 0);
             mine.task = task;
             mine.bias_sums = &bias_sums;
-            run_part(lead_of(task / sizes_.parts), task % sizes_.parts, mine);
-            if (alone) write_key_gradients(lead_of(task), mine.key_gradient, copy);
-        };
-        if (joins_heads_)
-            parallel(request_.threads, sizes_.parts, [&](std::int64_t part, int thread) {
-                for (std::int64_t head = 0; head < heads; ++head)
-                    run_task(head * sizes_.parts + part, thread);
-            });
-        else
-            parallel(request_.threads, tasks, run_task);
+            const Lead lead = key_head(request_, task / sizes_.parts);
+            run_part(lead, task % sizes_.parts, mine);
+            if (alone) write_key_gradients(lead, mine.key_gradient, copy);
+        });
         bias_sums.finish();
         if (!alone)
             parallel(request_.threads, heads, [&](std::int64_t head, int) {
-                write_key_gradients(lead_of(head), copies.data() + head * sizes_.parts * copy, copy);
+                write_key_gradients(key_head(request_, head), copies.data() + head * sizes_.parts * copy, copy);
             });
         if (request_.additive_weight_gradient) write_weight_gradient(weight_sums.data(), tasks);
         if (request_.parameter_gradient.data)
             for (std::int64_t head = 0; head < heads; ++head)
-                write_parameters(lead_of(head),
+                write_parameters(key_head(request_, head),
                                  parameters.data() + head * sizes_.parts * request_.group);
     }
 
@@ -88,7 +78,7 @@ class StripBackward {
             query_gradient = pieces.take(sizes.rows * sizes.width);
             listed_weights = pieces.take(sizes.columns);
             listed_gradients = pieces.take(sizes.columns);
-            listed_keys = reinterpret_cast<std::int32_t*>(pieces.take(sizes.columns));
+            listed_keys = pieces.template take_for<std::int32_t>(sizes.columns);
         }
         StripWeights<Storage> weights;
         AdditiveGradients<Storage> additive;
@@ -109,12 +99,8 @@ class StripBackward {
 
     bool is_additive() const { return request_.additive_weight != nullptr; }
 
-    Lead lead_of(std::int64_t head) const {
-        return {head / request_.heads, head % request_.heads, 0};
-    }
-
     void run_part(Lead lead, std::int64_t part, Scratch& scratch) const {
-        for (std::int64_t i = 0; i < request_.group; ++i) scratch.parameters[i] = 0;
+        clear(scratch.parameters, request_.group);
         const Ranges keys = sizes_.keys_of(request_, lead, part);
         clear_keys(scratch.key_gradient, keys, sizes_.width);
         clear_keys(scratch.value_gradient, keys, sizes_.value_width);
@@ -145,7 +131,7 @@ class StripBackward {
 
     void run_strip(const Strip& strip, Scratch& scratch) const {
         const std::int64_t rows = strip.rows(), padded = rounded_up(rows, tile_rows);
-        for (std::int64_t i = 0; i < padded * sizes_.width; ++i) scratch.query_gradient[i] = 0;
+        clear(scratch.query_gradient, padded * sizes_.width);
         if (strip.keys.empty()) return;
         scratch.finite_output_gradient =
             pack(Block<Storage>{request_.output_gradient, strip.lead, strip.queries.start, rows,
@@ -277,9 +263,9 @@ class StripBackward {
                                    (strip.columns() + step - 1) / step);
         for_each_tile(strip, [&](std::int64_t row, Range keys, std::int64_t column) {
             const Number* gradients = scratch.cells + row * sizes_.cells_row + column;
-            add(scratch.finite_keys, scratch.query_gradient + row * width, width,
+            add(scratch.finite_keys, scratch.query_gradient + row * width,
                 Strided<Number>{gradients, sizes_.cells_row, 1}, scratch.key + keys.start * width,
-                width, keys.size(), width);
+                keys.size(), width);
             if (row + tile_rows >= strip.rows()) long_sums.added();
         });
         long_sums.finish();

@@ -1,11 +1,8 @@
 // Strips, and how a request is cut into them.
 #pragma once
 
-#include <algorithm>
-#include <vector>
-
 #include "matmul.h"
-#include "visible.h"
+#include "tasks.h"
 
 namespace qkv::QKV_ISA {
 
@@ -50,7 +47,7 @@ struct Strip {
 template <class Number>
 void clear_keys(Number* numbers, const Ranges& keys, std::int64_t row) {
     for (const Range& range : keys)
-        std::fill(numbers + range.start * row, numbers + range.stop * row, Number(0));
+        clear(numbers + range.start * row, range.size() * row);
 }
 
 // How a request is cut. A task is a part of the queries of one key head, for each member of its group:
@@ -65,20 +62,16 @@ struct StripSizes {
     StripSizes(const Request& request, int cells_alive, bool joins_heads = false)
         : width(rounded_up(request.width, lanes<Number>)),
           value_width(rounded_up(request.value_width, lanes<Number>)),
-          keys(rounded_up(request.keys, panel_width<Number>)) {
-        constexpr std::int64_t cache = 192 * 1024 / sizeof(Number);
-        const std::int64_t fit = cache / (cells_alive * widest_tile(request)) / tile_rows * tile_rows;
-        const std::int64_t rows_there = rounded_up(request.queries, tile_rows);
-        rows = smaller(smaller(larger<std::int64_t>(fit, tile_rows), most_rows), rows_there);
-        strips = (request.queries + rows - 1) / rows;
-        const std::int64_t heads = joins_heads ? 1 : request.batch * request.heads;
-        const std::int64_t wanted = request.threads == 1 ? 1 : 2 * request.threads / heads + 1;
-        parts = heads % request.threads == 0 ? 1 : smaller(wanted, strips);
+          keys(rounded_up(request.keys, panel_width<Number>)),
+          rows(rows_of_strip(request, cells_alive)),
+          strips((request.queries + rows - 1) / rows),
+          parts(parts_of_head(request, strips, joins_heads)),
+          columns(widest_strip(request)),
+          // Rows a power of two apart would compete for the same places of the cache.
+          cells_row(columns + 16),
+          few(columns / 8),
+          starts_(parts + 1) {
         find_parts(request);
-        columns = widest_strip(request);
-        // Rows a power of two apart would compete for the same places of the cache.
-        cells_row = columns + 16;
-        few = columns / 8;
     }
 
     // Calls work(strip) for the strips of one part of a key head, of which the lead is that of its
@@ -87,7 +80,7 @@ struct StripSizes {
     void for_each_strip(const Request& request, Lead lead, std::int64_t part, Work work) const {
         for (; lead.member < request.group; ++lead.member) {
             const Visible visible(request, lead);
-            for (std::int64_t i = starts_[part]; i < starts_[part + 1]; ++i) {
+            for (std::int64_t i = starts_.data()[part]; i < starts_.data()[part + 1]; ++i) {
                 const Range queries = queries_of(request, i);
                 work(Strip(lead, queries, visible.keys_of(queries, panel_width<Number>)));
             }
@@ -108,21 +101,21 @@ struct StripSizes {
     void add_parts(const Request& request, Lead lead, Of of, std::int64_t width, std::int64_t row,
                    Write write) const {
         constexpr std::int64_t step = 256;
-        std::vector<Ranges> seen;
         lead.member = 0;
+        Numbers<Ranges> seen(parts);
         for (std::int64_t part = 0; part < parts; ++part)
-            seen.push_back(keys_of(request, lead, part));
-        std::vector<double> sums(step * width);
+            seen.data()[part] = keys_of(request, lead, part);
+        Numbers<double> sums(step * width);
         for (std::int64_t start = 0; start < request.keys; start += step) {
             const Range some = {start, smaller(start + step, request.keys)};
-            std::fill(sums.begin(), sums.end(), 0);
+            clear(sums.data(), step * width);
             for (std::int64_t part = 0; part < parts; ++part) {
                 const auto* from = of(part);
-                for (const Range& range : seen[part]) {
+                for (const Range& range : seen.data()[part]) {
                     const Range keys = intersection(range, some);
                     for (std::int64_t key = keys.start; key < keys.stop; ++key)
                         for (std::int64_t j = 0; j < width; ++j)
-                            sums[(key - start) * width + j] += double(from[key * row + j]);
+                            sums.data()[(key - start) * width + j] += double(from[key * row + j]);
                 }
             }
             for (std::int64_t key = some.start; key < some.stop; ++key)
@@ -134,39 +127,43 @@ struct StripSizes {
 
     std::int64_t width, value_width;  // padded to whole vectors
     std::int64_t keys;                // padded to whole panels
+    std::int64_t rows;                // of a strip, in whole register tiles
+    std::int64_t strips, parts;       // of a head; into which they are split
     std::int64_t columns;             // the most that a strip has
     std::int64_t cells_row;           // from one row of a strip to the next
     std::int64_t few;                 // so many weights other than 0 are better taken one by one
-    std::int64_t rows;                // of a strip, in whole register tiles
-    std::int64_t strips, parts;       // of a head; into which they are split
 
    private:
+    static std::int64_t rows_of_strip(const Request& request, int cells_alive) {
+        constexpr std::int64_t cache = 192 * 1024 / sizeof(Number);
+        // The most keys that a register tile's queries see, of the first head.
+        const std::int64_t widest_tile = widest(request, Lead{0, 0, 0}, tile_rows);
+        const std::int64_t fit = cache / (cells_alive * widest_tile) / tile_rows * tile_rows;
+        const std::int64_t rows_there = rounded_up(request.queries, tile_rows);
+        return smaller(smaller(larger<std::int64_t>(fit, tile_rows), most_rows), rows_there);
+    }
+
     Range queries_of(const Request& request, std::int64_t strip) const {
         return {strip * rows, smaller((strip + 1) * rows, request.queries)};
     }
 
     // Finds the first strip of each part.
     void find_parts(const Request& request) {
-        starts_.assign(parts + 1, 0);
-        starts_[parts] = strips;
+        std::int64_t* starts = starts_.data();
+        starts[0] = 0, starts[parts] = strips;
         if (parts == 1) return;
         const Visible visible(request, Lead{0, 0, 0});
-        std::vector<std::int64_t> ends;  // how much is to be done up to the end of each strip
+        Numbers<std::int64_t> ends(strips);  // how much is to be done up to the end of each strip
         std::int64_t done = 0;
         for (std::int64_t i = 0; i < strips; ++i) {
             const std::int64_t seen = visible.keys_of(queries_of(request, i), panel_width<Number>).size();
-            ends.push_back(done += seen + panel_width<Number>);
+            ends.data()[i] = done += seen + panel_width<Number>;
         }
         for (std::int64_t part = 1; part < parts; ++part) {
-            std::int64_t start = starts_[part - 1];
-            while (ends[start] * parts < done * part) ++start;
-            starts_[part] = start;
+            std::int64_t start = starts[part - 1];
+            while (ends.data()[start] * parts < done * part) ++start;
+            starts[part] = start;
         }
-    }
-
-    // The most keys that a register tile's queries see, of the first head.
-    static std::int64_t widest_tile(const Request& request) {
-        return widest(request, Lead{0, 0, 0}, tile_rows);
     }
 
     // The most keys that a strip's queries see, of any head.
@@ -192,7 +189,7 @@ struct StripSizes {
         return most;
     }
 
-    std::vector<std::int64_t> starts_;  // the first strip of each part, and the end of the last
+    Numbers<std::int64_t> starts_;  // the first strip of each part, and the end of the last
 };
 
 }  // namespace qkv::QKV_ISA

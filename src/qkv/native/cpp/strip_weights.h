@@ -23,10 +23,10 @@ class StripWeights {
         query = scores.query;
         cells = pieces.take(sizes.rows * sizes.cells_row);
         candidates_.values = pieces.take(sizes.columns + lanes<Number>);
-        candidates_.places = places(pieces.take(sizes.columns + lanes<Number>));
+        candidates_.places = pieces.template take_for<std::int32_t>(sizes.columns + lanes<Number>);
         spare_ = pieces.take(sizes.columns + lanes<Number>);
         if (Normalizer<Number>::is_sparse(request.normalizer))
-            listed_ = places(pieces.take(sizes.rows * sizes.columns));
+            listed_ = pieces.template take_for<std::int32_t>(sizes.rows * sizes.columns);
     }
 
     // Reads the keys of the strips to come: whole panels that hold all of theirs.
@@ -66,8 +66,6 @@ class StripWeights {
     bool is_sparse;  // whether for each row of the strip all weights that are not 0 are listed
 
    private:
-    static std::int32_t* places(Number* piece) { return reinterpret_cast<std::int32_t*>(piece); }
-
     // The scores of a register tile's queries against some keys, the first of which has this column.
     void run_tile(const Strip& strip, const Visible& visible, const Biases<Number>& biases,
                   std::int64_t row, Range keys, std::int64_t column, Number* slopes) {

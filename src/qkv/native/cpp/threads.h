@@ -76,11 +76,43 @@ class Pieces {
         used_ += rounded_up(count, 64);
         return piece;
     }
+    // For something else than numbers.
+    template <class Other>
+    Other* take_for(std::int64_t count) {
+        const std::int64_t bytes = count * std::int64_t(sizeof(Other));
+        return reinterpret_cast<Other*>(take((bytes + sizeof(Number) - 1) / sizeof(Number)));
+    }
     std::int64_t used() const { return used_; }
 
    private:
     Number* begin_;
     std::int64_t used_ = 0;
+};
+
+// Memory that each thread has a copy of, laid out as Layout(owner, pieces) takes its pieces.
+template <class Layout, class Owner>
+class Scratches {
+   public:
+    using Number = typename Owner::Number;
+
+    Scratches(const Owner& owner, int threads)
+        : owner_(owner), size_(size_of(owner)), numbers_(size_ * threads) {}
+
+    Layout of(int thread) const {
+        Pieces<Number> pieces(numbers_.data() + size_ * thread);
+        return Layout(owner_, pieces);
+    }
+
+   private:
+    static std::int64_t size_of(const Owner& owner) {
+        Pieces<Number> counted;
+        Layout(owner, counted);
+        return counted.used();
+    }
+
+    const Owner& owner_;
+    std::int64_t size_;
+    Numbers<Number> numbers_;
 };
 
 }  // namespace qkv::QKV_ISA

@@ -90,6 +90,11 @@ constexpr QKV_INLINE std::int64_t rounded_up(std::int64_t size, std::int64_t ste
     return (size + step - 1) / step * step;
 }
 
+template <class Number>
+QKV_INLINE void clear(Number* numbers, std::int64_t count) {
+    for (std::int64_t i = 0; i < count; ++i) numbers[i] = 0;
+}
+
 template <class Real>
 constexpr Real infinity = Real(__builtin_inf());
 

@@ -24,7 +24,18 @@ class Normalizer {
     }
 
     // Whether most weights may be exactly 0, and notes say which are not.
-    static bool is_sparse(NormalizerKind kind) { return kind >= NormalizerKind::sparsemax; }
+    static bool is_sparse(NormalizerKind kind) {
+        switch (kind) {  // of every kind, so that the compiler misses a new one
+            case NormalizerKind::softmax:
+            case NormalizerKind::sigmoid:
+            case NormalizerKind::identity: return false;
+            case NormalizerKind::sparsemax:
+            case NormalizerKind::entmax15:
+            case NormalizerKind::entmax:
+            case NormalizerKind::topk: return true;
+        }
+        return false;
+    }
 
     // Of what note.support counts, `candidates` has the places. `spare` has room for a row.
     RowNote normalize(Number* row, std::int64_t count, Candidates<Number> candidates,

@@ -1,8 +1,6 @@
 // Each weight by itself: 1 / (1 + exp(-s_j - bias)) (Ramapuram et al. 2024).
 #pragma once
 
-#include <limits>
-
 #include "row.h"
 
 namespace qkv::QKV_ISA {
@@ -10,7 +8,7 @@ namespace qkv::QKV_ISA {
 template <class Number>
 void sigmoid(Number* row, std::int64_t count, Number bias) {
     // What is hidden, -infinity, stays so beside an infinite bias too.
-    if (bias == infinity<Number>) bias = std::numeric_limits<Number>::max();
+    if (bias == infinity<Number>) bias = Number(sizeof(Number) == 4 ? __FLT_MAX__ : __DBL_MAX__);
     for (std::int64_t j = 0; j < count; j += lanes<Number>) {
         const Vector<Number> score = load(row + j) + bias;
         // exp of what is at most 0 does not overflow.

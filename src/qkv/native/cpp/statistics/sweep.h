@@ -5,9 +5,6 @@
 // fixed order, so that results do not depend on which thread was first.
 #pragma once
 
-#include <algorithm>
-#include <vector>
-
 #include "../normalizers/identity.h"
 #include "../pack.h"
 #include "../strip_weights.h"
@@ -41,10 +38,9 @@ class Sweep {
             folded = pieces.take(columns);
             collected_from = pieces.take(of.collected_width_ * of.sizes_.rows);
             if (!of.wanted_.top_weights.data) return;
-            links = reinterpret_cast<Link<Number>*>(
-                pieces.take(of.wanted_.top * std::int64_t(sizeof(Link<Number>) / sizeof(Number))));
+            links = pieces.template take_for<Link<Number>>(of.wanted_.top);
             candidates.values = pieces.take(columns);
-            candidates.places = reinterpret_cast<std::int32_t*>(pieces.take(columns));
+            candidates.places = pieces.template take_for<std::int32_t>(columns);
             spare = pieces.take(columns);
             ranks = pieces.take(columns);
         }
@@ -57,7 +53,7 @@ class Sweep {
     // Before the strips of a part of a key head, which sees these keys.
     void begin(Lead lead, std::int64_t part, const Ranges& keys) const {
         for (lead.member = 0; lead.member < request_.group; ++lead.member)
-            clear(copy_of(index(lead, part)), keys);
+            clear_copy(copy_of(index(lead, part)), keys);
     }
 
     // A strip of part `part` of a key head, as its normalizer and dropout have left it. Every query
@@ -108,8 +104,7 @@ class Sweep {
             mass = wide.take(wanted.mass.data ? of.sizes_.keys : 0);
             const std::int64_t map = wanted.pool.data ? wanted.pool_rows * wanted.pool_columns : 0;
             pool = wide.take(map);
-            static_assert(sizeof(std::int64_t) == sizeof(double));
-            pool_counts = reinterpret_cast<std::int64_t*>(wide.take(map));
+            pool_counts = wide.template take_for<std::int64_t>(map);
             collected = pieces.take(wanted.collected.data ? of.sizes_.keys * of.collected_width_ : 0);
             collected_size = pieces.used(), wide_size = wide.used();
         }
@@ -274,13 +269,14 @@ class Sweep {
             }
     }
 
-    void clear(const Copy& copy, const Ranges& keys) const {
+    void clear_copy(const Copy& copy, const Ranges& keys) const {
         if (wanted_.mass.data) clear_keys(copy.mass, keys, 1);
         if (wanted_.collected.data) clear_keys(copy.collected, keys, collected_width_);
         if (!wanted_.pool.data) return;
         const std::int64_t map = wanted_.pool_rows * wanted_.pool_columns;
-        std::fill_n(copy.pool, map, PoolFold<double>{wanted_.pool_maximum}.start());
-        std::fill_n(copy.pool_counts, map, 0);
+        const PoolFold<double> fold = {wanted_.pool_maximum};
+        for (std::int64_t i = 0; i < map; ++i) copy.pool[i] = fold.start();
+        clear(copy.pool_counts, map);
     }
 
     const Request& request_;
