@@ -122,8 +122,7 @@ def attend(
     Returns:
         `[B..., H, Lq, Dv]`.
     """
-    unsaid = all(name in _UNSAID and given is _UNSAID[name] for name, given in options.items())
-    if unsaid and not dropout and not isinstance(key, PreparedKey):
+    if not dropout and _say_nothing(options) and not isinstance(key, PreparedKey):
         output = _dispatch.at_once(query, key, value)
         if output is not None:
             return output
@@ -131,6 +130,14 @@ def attend(
     if dropout:
         matrix = matrix.dropout(dropout)
     return matrix @ value
+
+
+def _say_nothing(options: dict[str, Any]) -> bool:
+    """Whether options are as if they were not given."""
+    for name, option in options.items():
+        if name not in _UNSAID or option is not _UNSAID[name]:
+            return False
+    return True
 
 
 def _asking(key: PreparedKey, score: object) -> Score:

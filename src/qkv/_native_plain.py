@@ -17,7 +17,7 @@ from ._derivative import with_derivative
 from ._description import Description
 from ._native_request import WIDEST, too_many_keys
 from ._plain import is_plain
-from ._tensors import is_strided, is_tensor, is_tracked, kernel_obstacle
+from ._tensors import are_ordinary, is_dual, is_tracked, kernel_obstacle
 from .measures.base import Measure
 from .measures.product import Product
 from .native.request import Stages
@@ -36,17 +36,20 @@ def serves(description: Description, measures: tuple[Measure, ...]) -> bool:
 
 
 def _fit(query: Tensor, key: Tensor, value: Tensor) -> bool:
-    asking, asked, given = query.shape, key.shape, value.shape
+    # Slices of shapes would take as long as all of this.
+    of_query, of_key, of_value = query.shape, key.shape, value.shape
+    rank = len(of_query)
     return (
-        len(asking) in (3, 4)
-        and asked[:-1] == given[:-1]
-        and len(asking) == len(asked)
-        and (len(asking) == 3 or asking[0] == asked[0])
-        and 0 < asking[-1] == asked[-1] <= WIDEST
-        and 0 < given[-1] <= WIDEST
-        and 0 not in asking
-        and 0 not in asked
-        and not too_many_keys(asked[-2])
+        (rank == 3 or rank == 4)
+        and rank == len(of_key) == len(of_value)
+        and of_query[-1] == of_key[-1] <= WIDEST
+        and of_key[-2] == of_value[-2]
+        and of_key[-3] == of_value[-3]
+        and (rank == 3 or of_query[0] == of_key[0] == of_value[0])
+        and of_value[-1] <= WIDEST
+        and 0 not in of_query
+        and 0 not in of_value
+        and not too_many_keys(of_key[-2])
         and query.is_cpu
         and query.dtype in native.TYPES
     )
@@ -57,18 +60,12 @@ def at_once(query: Tensor, key: Tensor, value: Tensor) -> Tensor | None:
     longer than the product of a few queries and keys; None where this takes more than a call of
     the kernels, derivatives for one, or where anything is wrong."""
     if not (
-        is_tensor(query)
-        and is_tensor(key)
-        and is_tensor(value)
-        and is_strided(query)
-        and is_strided(key)
-        and is_strided(value)
-        and query.dtype == key.dtype == value.dtype
-        and key.is_cpu
-        and value.is_cpu
+        are_ordinary(query, key, value)
+        and query.dtype is key.dtype is value.dtype
         and not is_tracked(query, key, value)
         and not torch.is_autocast_enabled("cpu")
-        and kernel_obstacle(query, key, value) is None
+        and kernel_obstacle() is None
+        and not is_dual(query, key, value)
         and _fit(query, key, value)
         and query.shape[-3] % key.shape[-3] == 0
         and native.unavailable_reason() is None

@@ -84,6 +84,20 @@ def _hold_values(*tensors: Tensor) -> bool:
     return True
 
 
+def are_ordinary(*things: object) -> bool:
+    """Whether these are tensors that lie in the CPU's memory by strides, and nothing that stands
+    for others. Asks as little as it can."""
+    for thing in things:
+        if type(thing) not in _ORDINARY:
+            return False
+        tensor: Any = thing
+        if not tensor.is_cpu or tensor.is_nested or is_functorch_wrapped_tensor(tensor):
+            return False
+        if tensor.layout is not torch.strided:
+            return False
+    return True
+
+
 def inside_transform() -> bool:
     """Whether a `torch.func` transform is at work, also while the compiler traces one."""
     return peek_interpreter_stack() is not None
