@@ -22,11 +22,6 @@ class Accepted:
         """How many cells each block has that the matrix is computed in."""
         raise NotImplementedError
 
-    @property
-    def drawback(self) -> str | None:
-        """Why it is better left to another implementation where nobody named this one, or None."""
-        return None
-
     def run(self) -> list[Any] | None:
         """The results of the measures as the user sees them; None where values turn out to be such
         that they cannot be served."""

@@ -35,12 +35,10 @@ def choose(description: Description, measures: tuple[Measure, ...]) -> Choice:
     reasons: list[str] = []
     for implementation in _AUTOMATIC:
         answer = implementation.accept(description, measures)
-        reason = answer if isinstance(answer, str) else answer.drawback
-        if reason is None:
-            assert not isinstance(answer, str)
+        if not isinstance(answer, str):
             why = "; ".join(reasons) or "the fastest that serves the request"
             return Choice(implementation.NAME, answer, why)
-        reasons.append(f"not {implementation.NAME}: {reason}")
+        reasons.append(f"not {implementation.NAME}: {answer}")
     raise AssertionError("the last of them serves everything")
 
 

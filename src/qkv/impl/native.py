@@ -56,6 +56,8 @@ def prepare(description: Description, measures: tuple[Measure, ...]) -> Accepted
     obstacle = kernel_obstacle(*row)
     if obstacle is not None:
         return obstacle
+    if description.impl == "auto" and not _is_product(measures) and is_tracked(*row):
+        return "gradients that its kernels lack would have it computed twice"
     fixed = Fixed(call.problem, call.pieces([tensor.detach() for tensor in row]))
     reason = _native_request.reason(fixed) or _native_measures.reason(measures, fixed.pieces)
     return _Kernels(call, fixed) if reason is None else reason
@@ -68,19 +70,11 @@ class _Kernels(Accepted):
     def __init__(self, call: Call, fixed: Fixed) -> None:
         self.call, self.fixed = call, fixed
         self.constant = tuple(i for i, out in enumerate(call.outputs) if not out.differentiable)
-        # Whether A @ value is all that is asked for.
-        self.is_product = len(call.measures) == 1 and isinstance(call.measures[0], Product)
 
     @property
     def blocks(self) -> list[int]:
         layout = self.call.layout
         return [prod(layout.lead) * layout.queries * layout.keys]
-
-    @property
-    def drawback(self) -> str | None:
-        if self.is_product or not is_tracked(*self.call.tensors):
-            return None
-        return "gradients that its kernels lack would have it computed twice"
 
     def run(self) -> list[Any]:
         call, row = self.call, self.call.tensors
@@ -127,7 +121,7 @@ class _Kernels(Accepted):
         """The results as a map over blocks gives them, and what the backward pass needs."""
         call, pieces = self.call, self.fixed.pieces
         asked = self._asked(pieces)
-        if self.is_product:
+        if _is_product(call.measures):
             kept = _product(asked)
             return call.placed(kept[:1]), kept
         found = _native_measures.sweep(asked, call.measures, pieces, call.layout)
@@ -137,6 +131,11 @@ class _Kernels(Accepted):
         """What the kernels take with these tensors in place of the call's own."""
         value = _native_measures.value(self.call.measures, pieces)
         return _native_request.asked(self.fixed, pieces, value)
+
+
+def _is_product(measures: tuple[Measure, ...]) -> bool:
+    """Whether A @ value is all that is asked for: the kernels have its first derivatives."""
+    return len(measures) == 1 and isinstance(measures[0], Product)
 
 
 def _product(asked: Asked) -> tuple[Tensor, ...]:
