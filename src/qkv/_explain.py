@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from ._operand import operand
 from ._region import Region
 from ._tensors import integer, shape_of
 
@@ -130,7 +131,7 @@ def explain(
 
 def _value_at(matrix: AttentionMatrix, value: Tensor, at: tuple[int, ...]) -> Tensor:
     """The values `[Lk, Dv]` that one entry of the leading dimensions looks at."""
-    matrix._operand(value, "explain: value")
+    operand(matrix, value, "explain: value")
     if value.shape[-2] != matrix.shape[-1]:
         raise ValueError(
             f"explain: value must have one row per key ({matrix.shape[-1]}); got {shape_of(value)}"

@@ -5,23 +5,24 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from . import _dispatch
-from ._autocast import cast_for_autocast
 from ._description import Description
 from ._dropout import Dropout
 from ._explain import Explanation, explain
 from ._jit import with_plain_sizes
 from ._leading import Entry, Leading, then
 from ._notebook import html_of
+from ._operand import operand
 from ._picture import draw
 from ._region import Region, indices, split
 from ._stage import given
-from ._tensors import check_floats, is_tensor, shape_of
+from ._tensors import is_tensor
 from .measures.base import Measure
 from .measures.cells import Columns, Links, Top
 from .measures.pool import Pool
@@ -66,7 +67,7 @@ class AttentionMatrix(_MatrixProduct, Description):
 
     def __matmul__(self, other: Tensor) -> Tensor:
         """Weighted sums of the values: `[B..., H, Lk, Dv] -> [B..., H, Lq, Dv]`."""
-        return _dispatch.run(self, Product(other).ready(self._operand))[0]
+        return _dispatch.run(self, Product(other).ready(partial(operand, self)))[0]
 
     def measure(self, *measures: Measure) -> Measured:
         """Several measures in one sweep over the matrix.
@@ -291,21 +292,8 @@ class AttentionMatrix(_MatrixProduct, Description):
     def _ready(self, where: str, measures: tuple[Any, ...]) -> tuple[Measure, ...]:
         """Measures, after a check, with what the matrix is multiplied by as it takes it."""
         _check_measures(where, measures)
-        return tuple(measure.ready(self._operand) for measure in measures)
-
-    def _operand(self, tensor: Tensor, what: str) -> Tensor:
-        if not is_tensor(tensor):
-            raise TypeError(f"{what} must be a tensor; got {type(tensor).__name__}")
-        check_floats(what, tensor)
-        tensor = cast_for_autocast(tensor)
-        if tensor.dtype != self.dtype or tensor.device != self.device:
-            raise ValueError(
-                f"{what} must have the dtype and device of the matrix ({self.dtype}, "
-                f"{self.device}); got {tensor.dtype}, {tensor.device}"
-            )
-        if tensor.ndim < 2:
-            raise ValueError(f"{what} must have at least two dimensions; got {shape_of(tensor)}")
-        return tensor
+        take = partial(operand, self)
+        return tuple(measure.ready(take) for measure in measures)
 
 
 @dataclass(frozen=True, eq=False)
@@ -328,7 +316,7 @@ class TransposedMatrix(_MatrixProduct):
     def __matmul__(self, other: Tensor) -> Tensor:
         """What each key collects: `[B..., H, Lq, Dx] -> [B..., H, Lk, Dx]`."""
         matrix = self.matrix
-        return _dispatch.run(matrix, Collected(other).ready(matrix._operand))[0]
+        return _dispatch.run(matrix, Collected(other).ready(partial(operand, matrix)))[0]
 
 
 class Measured(tuple):
