@@ -1,4 +1,4 @@
-"""Command options made of declared settings, so that each is declared once: see `qkv._options`."""
+"""Command options made of settings that are declared once: see `qkv.models.options`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Annotated, Any, TypeVar, get_type_hints
 
 import typer
 
-from qkv._options import Rule, options_of, problem_with, smallest
+from qkv.models.options import Rule, options_of, problem_with, smallest
 
 T = TypeVar("T")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from qkv._options import Options, option, required
+from qkv.models.options import Options, option, required
 
 ARCHITECTURES = ("attention-cnn", "cnn", "vit")
 CNN_CHANNELS, VIT_CHANNELS, CNN_LAYERS, VIT_LAYERS, HEADS, PATCH = 48, 128, 1, 6, 4, 4

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from qkv._options import Options, option, required
+from qkv.models.options import Options, option, required
 
 ENCODERS = ("attention", "hybrid", "conv", "rnn", "lstm", "gru")
 DECODERS = ("attention", "rnn", "lstm", "gru")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from qkv._options import Options, option, required
+from qkv.models.options import Options, option, required
 
 ENCODERS = ("rnn", "lstm", "gru", "attention", "hybrid", "conv")
 ATTENDING = ("attention", "hybrid")

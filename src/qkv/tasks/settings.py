@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from qkv._options import Options, option
+from qkv.models.options import Options, option
 
 SCHEDULES = ("cosine", "inverse-square-root", "one-cycle")
 OPTIMIZERS = ("adamw", "muon")

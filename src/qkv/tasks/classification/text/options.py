@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from qkv._options import Options as Checked
-from qkv._options import option
+from qkv.models.options import Options as Checked
+from qkv.models.options import option
 
 # Where they differ from those of all tasks; what is None the size of the data decides.
 DEFAULTS: dict[str, Any] = {
