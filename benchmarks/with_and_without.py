@@ -24,7 +24,7 @@ from typing import Any
 from common import machine, save
 
 from qkv.tasks.classification.images.training import evaluate
-from qkv.tasks.trainer import CHECKPOINT, STATE
+from qkv.tasks.trainer.run import CHECKPOINT, STATE
 
 WITH, WITHOUT = ARCHITECTURES = ("attention-cnn", "cnn")
 # Of Student's distribution, two-sided 95 %, by degrees of freedom.

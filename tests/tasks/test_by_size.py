@@ -9,7 +9,7 @@ import pytest
 
 from qkv.cli.run import run
 from qkv.tasks import by_size
-from qkv.tasks.settings import Settings
+from qkv.tasks.trainer.settings import Settings
 
 sys.path.insert(0, str(Path(__file__).parent / "classification"))
 from small import write_pictures

@@ -11,7 +11,7 @@ from typing import Any
 
 from qkv._errors import UnsupportedError
 from qkv._extras import EXTRA_PACKAGES, install, package_of
-from qkv.tasks.errors import TrainingError
+from qkv.tasks.trainer.errors import TrainingError
 
 FAILED = 1
 INTERRUPTED = 128 + signal.SIGINT

@@ -13,7 +13,7 @@ from qkv.cli.settings import Given, declared
 from qkv.models import ImageClassifierConfig, SequenceToSequenceConfig, TextClassifierConfig
 from qkv.tasks.classification.images import options as images
 from qkv.tasks.classification.text import options as texts
-from qkv.tasks.settings import LIMITS, Settings
+from qkv.tasks.trainer.settings import LIMITS, Settings
 from qkv.tasks.translation import options as pairs
 
 app = typer.Typer(help="Train a model.")
@@ -132,7 +132,7 @@ def _training(threads: int | None) -> Iterator[None]:
     """A command that trains with so many threads and, at its end, leaves the other processes."""
     import torch
 
-    from qkv.tasks.processes import end_processes
+    from qkv.tasks.trainer.processes import end_processes
 
     if threads is not None:
         torch.set_num_threads(threads)

@@ -13,7 +13,7 @@ from qkv.tasks.classification.images import options as images
 from qkv.tasks.classification.images.training import train_image_classifier
 from qkv.tasks.classification.text import options as texts
 from qkv.tasks.classification.text.training import train_text_classifier
-from qkv.tasks.settings import Settings
+from qkv.tasks.trainer.settings import Settings
 
 GOOD, BAD = ("lovely", "brilliant", "moving"), ("awful", "dreadful", "boring")
 SUBJECTS = ("film", "story", "actor", "song", "scene", "ending")

@@ -13,7 +13,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 from small import LINES, RUNS, TEXT_SIZES, UNCERTAIN, WRITERS, write_pictures
 
 from qkv.tasks.classification import ImageLabeller, TextLabeller, learning
-from qkv.tasks.trainer import TrainingError
+from qkv.tasks.trainer import run as trainer
+from qkv.tasks.trainer.run import TrainingError
 
 SCRIPT = str(Path(__file__).parent / "small.py")
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
@@ -93,6 +94,17 @@ def test_a_run_of_other_data_or_sizes_is_not_continued(task, data, tmp_path):
         RUNS[task](data, tmp_path / "out", sizes=sizes, resume=True)
     with pytest.raises(ValueError, match="holds a run already"):
         RUNS[task](data, tmp_path / "out")
+
+
+@BOTH
+def test_the_processes_start_once_and_before_the_data_are_read(task, tmp_path, monkeypatch):
+    started, start = [], trainer.Processes
+    monkeypatch.setattr(trainer, "Processes", lambda cpu: started.append(cpu) or start(cpu))
+    with pytest.raises(FileNotFoundError):
+        RUNS[task](tmp_path / "absent.npz", tmp_path / "out", cpu=True)
+    assert started == [True]
+    RUNS[task](WRITERS[task](tmp_path / "data.npz"), tmp_path / "out", steps=1)
+    assert started == [True, False]
 
 
 @BOTH

@@ -19,8 +19,8 @@ from qkv.tasks.classification.text.options import Data, Options
 from qkv.tasks.classification.text.reading import LabelledText, read_texts, split_texts
 from qkv.tasks.classification.text.task import TextTask
 from qkv.tasks.classification.text.training import evaluate
-from qkv.tasks.settings import Settings
-from qkv.tasks.trainer import train
+from qkv.tasks.trainer.run import train
+from qkv.tasks.trainer.settings import Settings
 
 
 @pytest.fixture(scope="module")

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from qkv.tasks.settings import Settings
-from qkv.tasks.trainer import train
+from qkv.tasks.trainer.run import train
+from qkv.tasks.trainer.settings import Settings
 from qkv.tasks.translation import Translator
 from qkv.tasks.translation.options import Options
 from qkv.tasks.translation.pairs import Pair

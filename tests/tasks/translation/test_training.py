@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from conftest import PAIRS, SIZES
-from qkv.tasks.settings import Settings
-from qkv.tasks.trainer import STATE, TrainingError
+from qkv.tasks.trainer import run as trainer
+from qkv.tasks.trainer.run import STATE, TrainingError
+from qkv.tasks.trainer.settings import Settings
 from qkv.tasks.translation import Translator
 from qkv.tasks.translation.options import Data, Options
 from qkv.tasks.translation.pairs import Pair
@@ -51,6 +52,13 @@ def test_same_data_and_seed_give_the_same_model(data, tmp_path):
     run(data, tmp_path / "a")
     run(data, tmp_path / "b")
     assert_same(tmp_path / "a", tmp_path / "b")
+
+
+def test_the_processes_start_once(data, tmp_path, monkeypatch):
+    started, start = [], trainer.Processes
+    monkeypatch.setattr(trainer, "Processes", lambda cpu: started.append(cpu) or start(cpu))
+    run(data, tmp_path / "out")
+    assert started == [False]
 
 
 KILLED = """

@@ -9,7 +9,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from qkv.tasks.task import LOSS, Loss
+from qkv.tasks.trainer.task import LOSS, Loss
 
 
 @dataclass(frozen=True)

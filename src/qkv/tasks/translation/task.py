@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from qkv.models import SequenceToSequence, SequenceToSequenceConfig
 from qkv.tasks import by_size
 from qkv.tasks.starting import require_defaults, sizes_of, take_over
-from qkv.tasks.task import LOSS, Loss
 from qkv.tasks.tokens import PADDING, Tokens, are_chinese
+from qkv.tasks.trainer.task import LOSS, Loss
 from qkv.tasks.translation.batches import Batch, EncodedPair, bucketed, make_batch
 from qkv.tasks.translation.bleu import are_long_enough, bleu, by_source
 from qkv.tasks.translation.options import Options

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from qkv.tasks import by_size
-from qkv.tasks.configuration import merged
 from qkv.tasks.files import write_atomic
-from qkv.tasks.settings import Settings
-from qkv.tasks.trainer import STATE, start, train
+from qkv.tasks.trainer.run import STATE
+from qkv.tasks.trainer.settings import Settings
+from qkv.tasks.training import Training
 from qkv.tasks.translation.bleu import TOO_SHORT, Bleu, Comparison, bleu, by_source, compare
 from qkv.tasks.translation.options import Data, Options
 from qkv.tasks.translation.pairs import Pair, Split, read_pairs, split_pairs
@@ -40,16 +40,15 @@ def train_translator(
     of settings, options and sizes that the size of the data decides, whatever they are here (see
     `qkv.tasks.by_size`). `say` gets what there is to say about the data, and what was decided.
     """
-    processes = start(folder, settings, resume)
-    trained = None if settings.start_from is None else Translator.load(settings.start_from)
-    say = say if processes.main else _nothing
+    training = Training(folder, settings, resume, say)
+    trained = training.trained(Translator.load)
     files, validation, test = (
         [read_pairs(path) for path in paths] for paths in (data.train, data.validation, data.test)
     )
     for file in [*files, *validation, *test]:
         if file.skipped:
             count = "1 line is" if file.skipped == 1 else f"{file.skipped} lines are"
-            say(f"{file.path}: {count} no pair, the first is {file.first_skipped}")
+            training.say(f"{file.path}: {count} no pair, the first is {file.first_skipped}")
     if "validation_share" in left_open and not validation:
         share = by_size.held_out(sum(len(file.pairs) for file in files), 0.02)
         data = replace(data, validation_share=share * (1 - data.test_share))
@@ -58,26 +57,20 @@ def train_translator(
         split.train, interleave(split.validation), options, sizes, settings.seed, trained,
         left_open,
     )  # fmt: skip
-    settings = by_size.filled(settings, task.chosen)
-    if processes.main and not resume:
+    if training.main and not resume:
         write_held_out(folder / STATE / HELD_OUT, split)
     held = (sum(map(len, files.values())) for files in (split.validation, split.test))
-    say(
+    training.say(
         "{} training pairs, {} for validation, {} for test; {} left out as too long".format(
             len(task.train), *held, task.too_long
         )
     )
-    say(f"{task.source.size} source tokens, {task.target.size} target tokens ({task.target.kind})")
-    if task.chosen:
-        say(by_size.told(task.chosen))
+    training.say(
+        f"{task.source.size} source tokens, {task.target.size} target tokens ({task.target.kind})"
+    )
     if task.best == "chrf":
-        say(f"{TOO_SHORT}: chrF chooses the model")
-    configuration = merged(data, settings, task.options, task.sizes)
-    return train(task, folder, settings, configuration=configuration, resume=resume)
-
-
-def _nothing(_: str) -> None:
-    pass
+        training.say(f"{TOO_SHORT}: chrF chooses the model")
+    return training.run(task, data)
 
 
 def evaluate(

@@ -24,7 +24,7 @@ from qkv.tasks.classification.learning import (
     validated,
 )
 from qkv.tasks.starting import sizes_of, take_over
-from qkv.tasks.task import Loss
+from qkv.tasks.trainer.task import Loss
 
 _VALIDATED_AT_ONCE = 500
 

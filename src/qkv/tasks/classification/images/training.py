@@ -14,9 +14,8 @@ from qkv.tasks.classification.images.data import read_pictures, split_pictures
 from qkv.tasks.classification.images.options import Data, Options
 from qkv.tasks.classification.images.task import ImageTask
 from qkv.tasks.classification.labels import counted, numbered
-from qkv.tasks.configuration import merged
-from qkv.tasks.settings import Settings
-from qkv.tasks.trainer import start, train
+from qkv.tasks.trainer.settings import Settings
+from qkv.tasks.training import Training
 
 
 def train_image_classifier(
@@ -37,8 +36,8 @@ def train_image_classifier(
     that the size of the data decides, whatever they are here (see `qkv.tasks.by_size`). `say` gets
     what there is to say about the data, and what was decided.
     """
-    processes = start(folder, settings, resume)
-    trained = None if settings.start_from is None else ImageLabeller.load(settings.start_from)
+    training = Training(folder, settings, resume, say)
+    trained = training.trained(ImageLabeller.load)
     size = None if data.size is None else (data.size, data.size)
     pictures = read_pictures(data.train, size)
     if "validation_share" in left_open and data.validation is None:
@@ -47,18 +46,13 @@ def train_image_classifier(
     if data.validation is not None:
         held = read_pictures(data.validation, size)
     task = ImageTask(learnt, held, options, sizes, settings.seed, trained, left_open)
-    settings = by_size.filled(settings, task.chosen)
-    if processes.main:
-        height, width = task.train.shape[2:]
-        say(
-            f"{len(learnt.labels):,} training pictures, {len(held.labels):,} for validation, "
-            f"{len(task.labels)} labels, {width}×{height} pixels"
-        )
-        say(counted([*learnt.labels, *held.labels]))
-        if task.chosen:
-            say(by_size.told(task.chosen))
-    configuration = merged(data, settings, task.options, task.sizes)
-    return train(task, folder, settings, configuration=configuration, resume=resume)
+    height, width = task.train.shape[2:]
+    training.say(
+        f"{len(learnt.labels):,} training pictures, {len(held.labels):,} for validation, "
+        f"{len(task.labels)} labels, {width}×{height} pixels"
+    )
+    training.say(counted([*learnt.labels, *held.labels]))
+    return training.run(task, data)
 
 
 def evaluate(model: Path | None, data: Path) -> Accuracy:

@@ -24,8 +24,8 @@ from qkv.tasks.classification.text.classifier import TextLabeller, first_words
 from qkv.tasks.classification.text.options import Options
 from qkv.tasks.classification.text.reading import LabelledText
 from qkv.tasks.starting import require_defaults, sizes_of, take_over
-from qkv.tasks.task import Loss
 from qkv.tasks.tokens import Tokens
+from qkv.tasks.trainer.task import Loss
 
 
 class _Batches:

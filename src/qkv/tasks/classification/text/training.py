@@ -14,9 +14,8 @@ from qkv.tasks.classification.text.classifier import TextLabeller
 from qkv.tasks.classification.text.options import Data, Options
 from qkv.tasks.classification.text.reading import read_texts, split_texts
 from qkv.tasks.classification.text.task import TextTask
-from qkv.tasks.configuration import merged
-from qkv.tasks.settings import Settings
-from qkv.tasks.trainer import start, train
+from qkv.tasks.trainer.settings import Settings
+from qkv.tasks.training import Training
 
 
 def train_text_classifier(
@@ -37,8 +36,8 @@ def train_text_classifier(
     that the size of the data decides, whatever they are here (see `qkv.tasks.by_size`). `say` gets
     what there is to say about the data, and what was decided.
     """
-    processes = start(folder, settings, resume)
-    trained = None if settings.start_from is None else TextLabeller.load(settings.start_from)
+    training = Training(folder, settings, resume, say)
+    trained = training.trained(TextLabeller.load)
     files, validation = (
         [read_texts(path) for path in paths] for paths in (data.train, data.validation)
     )
@@ -47,22 +46,19 @@ def train_text_classifier(
         data = replace(data, validation_share=share)
     split = split_texts(files, validation, data.share)
     task = TextTask(*split, options, sizes, settings.seed, trained, left_open)
-    settings = by_size.filled(settings, task.chosen)
-    if processes.main:
-        for file in [*files, *validation]:
-            if file.skipped:
-                say(f"{file.path}: {file.skipped} skipped, the first is line {file.first_skipped}")
-        say(
-            f"{len(split[0]):,} training texts, {len(split[1]):,} for validation, "
-            f"{len(task.labels)} labels, {task.tokens.size:,} tokens"
-        )
-        say(counted(one.label for part in split for one in part))
-        if task.chosen:
-            say(by_size.told(task.chosen))
-        if task.cut:
-            say(f"of {task.cut:,} training texts the first {options.longest} words are read")
-    configuration = merged(data, settings, task.options, task.sizes)
-    return train(task, folder, settings, configuration=configuration, resume=resume)
+    for file in [*files, *validation]:
+        if file.skipped:
+            training.say(
+                f"{file.path}: {file.skipped} skipped, the first is line {file.first_skipped}"
+            )
+    training.say(
+        f"{len(split[0]):,} training texts, {len(split[1]):,} for validation, "
+        f"{len(task.labels)} labels, {task.tokens.size:,} tokens"
+    )
+    training.say(counted(one.label for part in split for one in part))
+    if task.cut:
+        training.say(f"of {task.cut:,} training texts the first {options.longest} words are read")
+    return training.run(task, data)
 
 
 def evaluate(model: Path | None, file: Path) -> Accuracy:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from qkv._errors import UnsupportedError
 from qkv.tasks.optional import needed
-from qkv.tasks.settings import PRECISIONS
+from qkv.tasks.trainer.settings import PRECISIONS
 
 Result = TypeVar("Result")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from qkv.tasks.settings import WARMUP, Settings
+from qkv.tasks.trainer.settings import WARMUP, Settings
 
 _WARMUP_SHARE = 0.1  # of a run, at most, where no warm-up is told
 _RISE = 0.3  # share of a one-cycle run in which the rate rises

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from qkv._errors import UnsupportedError
-from qkv.tasks.settings import Settings
-from qkv.tasks.trainer import train
+from qkv.tasks.trainer.run import train
+from qkv.tasks.trainer.settings import Settings
 
 sys.path.insert(0, str(Path(__file__).parent))
 from toy import Toy, Uneven, records, weights

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from qkv.tasks.checkpoint import Position
-from qkv.tasks.logs import Display, Logs
-from qkv.tasks.schedule import rise
-from qkv.tasks.settings import Settings
+from qkv.tasks.trainer.checkpoint import Position
+from qkv.tasks.trainer.logs import Display, Logs
+from qkv.tasks.trainer.schedule import rise
+from qkv.tasks.trainer.settings import Settings
 
 FEW_STEPS = 100  # below which a run says that they are
 

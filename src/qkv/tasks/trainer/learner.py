@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from qkv.tasks.average import averaged
-from qkv.tasks.muon import Muon
-from qkv.tasks.processes import Processes, launched_precision
-from qkv.tasks.settings import Settings
-from qkv.tasks.task import Loss, Task
+from qkv.tasks.trainer.average import averaged
+from qkv.tasks.trainer.muon import Muon
+from qkv.tasks.trainer.processes import Processes, launched_precision
+from qkv.tasks.trainer.settings import Settings
+from qkv.tasks.trainer.task import Loss, Task
 
 
 class Learner:

@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from qkv.tasks.learner import Learner
-from qkv.tasks.muon import Muon, orthogonal
-from qkv.tasks.processes import Processes
-from qkv.tasks.settings import Settings
+from qkv.tasks.trainer.learner import Learner
+from qkv.tasks.trainer.muon import Muon, orthogonal
+from qkv.tasks.trainer.processes import Processes
+from qkv.tasks.trainer.settings import Settings
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (6, 40), (40, 6), (1, 5)])

@@ -10,9 +10,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from qkv.tasks.settings import Settings
-from qkv.tasks.task import Loss
-from qkv.tasks.trainer import train
+from qkv.tasks.trainer.run import train
+from qkv.tasks.trainer.settings import Settings
+from qkv.tasks.trainer.task import Loss
 
 
 @dataclass

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from qkv._errors import UnsupportedError
-from qkv.tasks.processes import Processes
-from qkv.tasks.settings import Settings
-from qkv.tasks.trainer import train
+from qkv.tasks.trainer.processes import Processes
+from qkv.tasks.trainer.run import train
+from qkv.tasks.trainer.settings import Settings
 
 sys.path.insert(0, str(Path(__file__).parent))
 from toy import Uneven, records, weights

@@ -1,4 +1,4 @@
-"""The trainer. It knows no task: see `qkv.tasks.task.Task` for what it asks of one."""
+"""A training run: epochs of steps, validations and checkpoints, to one of its limits."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from typing import Any
 
 import torch
 
-from qkv.tasks.checkpoint import (
+from qkv.tasks.files import require_writable
+from qkv.tasks.trainer.checkpoint import (
     Position,
     load_checkpoint,
     random_state,
     restore_random_state,
     save_checkpoint,
 )
-from qkv.tasks.configuration import RUN, write_toml
-from qkv.tasks.errors import TrainingError as TrainingError
-from qkv.tasks.files import require_writable
-from qkv.tasks.learner import Learner
-from qkv.tasks.processes import Processes
-from qkv.tasks.report import Report
-from qkv.tasks.schedule import learning_rate
-from qkv.tasks.settings import Settings
-from qkv.tasks.task import LOSS, Task
+from qkv.tasks.trainer.configuration import RUN, write_toml
+from qkv.tasks.trainer.errors import TrainingError as TrainingError
+from qkv.tasks.trainer.learner import Learner
+from qkv.tasks.trainer.processes import Processes
+from qkv.tasks.trainer.report import Report
+from qkv.tasks.trainer.schedule import learning_rate
+from qkv.tasks.trainer.settings import Settings
+from qkv.tasks.trainer.task import LOSS, Task
 
 STATE = "training"
 CHECKPOINT = "last.pt"
@@ -40,6 +40,7 @@ def train(
     configuration: Mapping[str, Any] | None = None,
     resume: bool = False,
     quiet: bool = False,
+    processes: Processes | None = None,
 ) -> dict[str, float]:
     """Train a task's model and return the last validation's figures.
 
@@ -47,12 +48,13 @@ def train(
     `folder/training` gets checkpoint, `log.jsonl` and TensorBoard events. With `resume` the run
     in `folder` continues as if it had never stopped: same data, same random numbers, same result.
     Several processes, as `torchrun` starts them, share each epoch's batches: a step is over the
-    next `settings.accumulate` of each of them.
+    next `settings.accumulate` of each of them. `processes` are those that `start` gave, where it
+    was called before the data were read.
 
     Raises ValueError where `folder` cannot take the run (see `check_folder`), TrainingError where
     loss, gradient or weights are not finite.
     """
-    processes = start(folder, settings, resume)
+    processes = processes or start(folder, settings, resume)
     run = _Run(task, folder, settings, processes, configuration or {}, resume, quiet)
     try:
         return run.go()

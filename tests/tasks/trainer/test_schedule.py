@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from qkv.tasks.schedule import learning_rate
-from qkv.tasks.settings import Settings
+from qkv.tasks.trainer.schedule import learning_rate
+from qkv.tasks.trainer.settings import Settings
 
 
 def rate(schedule, step, progress, **options):

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from qkv.tasks.settings import Settings
-from qkv.tasks.trainer import TrainingError, train
+from qkv.tasks.trainer.run import TrainingError, train
+from qkv.tasks.trainer.settings import Settings
 
 sys.path.insert(0, str(Path(__file__).parent))
 from toy import Toy, records, settings, weights

@@ -1,0 +1,63 @@
+"""Training, whatever is learnt: what comes before the data are read, and what after."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from qkv.tasks import by_size
+from qkv.tasks.trainer.configuration import merged
+from qkv.tasks.trainer.run import start, train
+from qkv.tasks.trainer.settings import Settings
+from qkv.tasks.trainer.task import Task
+
+Model = TypeVar("Model")
+
+
+class Sized(Task[Any], Protocol):
+    """A task whose data decide some of its settings by their size: what they decided is `chosen`,
+    its own of that are in `options` and `sizes`."""
+
+    options: Any
+    sizes: dict[str, Any]
+    chosen: dict[str, Any]
+
+
+class Training:
+    """A run whose folder can take it and whose processes have started; its data are yet to be read.
+
+    Of several processes the first one alone, the `main`, says anything.
+    """
+
+    def __init__(
+        self, folder: Path, settings: Settings, resume: bool, say: Callable[[str], None]
+    ) -> None:
+        self.folder, self.settings, self.resume = folder, settings, resume
+        self.processes = start(folder, settings, resume)
+        self.main = self.processes.main
+        self._say = say
+
+    def say(self, line: str) -> None:
+        """Say something of the data or the run."""
+        if self.main:
+            self._say(line)
+
+    def trained(self, load: Callable[[Path], Model]) -> Model | None:
+        """The model to start from, where there is one."""
+        path = self.settings.start_from
+        return None if path is None else load(path)
+
+    def run(self, task: Sized, data: Any) -> dict[str, float]:
+        """Train on what was read of `data`, and return the last validation's figures."""
+        if task.chosen:
+            self.say(by_size.told(task.chosen))
+        settings = by_size.filled(self.settings, task.chosen)
+        return train(
+            task,
+            self.folder,
+            settings,
+            configuration=merged(data, settings, task.options, task.sizes),
+            resume=self.resume,
+            processes=self.processes,
+        )
