@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -56,17 +54,17 @@ def translate(
     """Train a translator on sentence pairs of any two languages."""
     from qkv.tasks.translation.training import train_translator
 
-    with _training(threads):
-        train_translator(
-            given.make(pairs.Data, train),
-            out,
-            given.make(Settings, **_limits(given)),
-            given.make(pairs.Options),
-            given.sizes(SequenceToSequenceConfig),
-            left_open=_left_open(given),
-            resume=resume,
-            say=_say,
-        )
+    _use(threads)
+    train_translator(
+        given.make(pairs.Data, train),
+        out,
+        given.make(Settings, **_limits(given)),
+        given.make(pairs.Options),
+        given.sizes(SequenceToSequenceConfig),
+        left_open=_left_open(given),
+        resume=resume,
+        say=_say,
+    )
 
 
 @app.command()
@@ -85,17 +83,17 @@ def classify(
     """Train a classifier of texts."""
     from qkv.tasks.classification.text.training import train_text_classifier
 
-    with _training(threads):
-        train_text_classifier(
-            given.make(texts.Data, train),
-            out,
-            given.make(Settings, **_limits(given)),
-            given.make(texts.Options),
-            given.sizes(TextClassifierConfig),
-            left_open=_left_open(given),
-            resume=resume,
-            say=_say,
-        )
+    _use(threads)
+    train_text_classifier(
+        given.make(texts.Data, train),
+        out,
+        given.make(Settings, **_limits(given)),
+        given.make(texts.Options),
+        given.sizes(TextClassifierConfig),
+        left_open=_left_open(given),
+        resume=resume,
+        say=_say,
+    )
 
 
 @app.command("classify-image")
@@ -114,32 +112,25 @@ def classify_image(
     """Train a classifier of pictures."""
     from qkv.tasks.classification.images.training import train_image_classifier
 
-    with _training(threads):
-        train_image_classifier(
-            given.make(images.Data, train),
-            out,
-            given.make(Settings, **_limits(given)),
-            given.make(images.Options),
-            given.sizes(ImageClassifierConfig),
-            left_open=_left_open(given),
-            resume=resume,
-            say=_say,
-        )
+    _use(threads)
+    train_image_classifier(
+        given.make(images.Data, train),
+        out,
+        given.make(Settings, **_limits(given)),
+        given.make(images.Options),
+        given.sizes(ImageClassifierConfig),
+        left_open=_left_open(given),
+        resume=resume,
+        say=_say,
+    )
 
 
-@contextmanager
-def _training(threads: int | None) -> Iterator[None]:
-    """A command that trains with so many threads and, at its end, leaves the other processes."""
-    import torch
-
-    from qkv.tasks.trainer.processes import end_processes
-
+def _use(threads: int | None) -> None:
+    """Compute with so many threads."""
     if threads is not None:
+        import torch
+
         torch.set_num_threads(threads)
-    try:
-        yield
-    finally:
-        end_processes()
 
 
 def _left_open(given: Given) -> set[str]:

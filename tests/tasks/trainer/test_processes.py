@@ -1,7 +1,11 @@
 """Several processes, as torchrun and accelerate launch start them, over gloo."""
 
+import os
+import signal
+import socket
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -75,3 +79,51 @@ def test_a_model_that_is_to_be_shared_is_refused(monkeypatch, kind):
     monkeypatch.setenv(f"ACCELERATE_USE_{kind}", "true")
     with pytest.raises(UnsupportedError, match=rf"must hold a copy .*; got {kind}$"):
         Processes(cpu=True)
+
+
+LEFT = """
+import atexit, os, sys, torch
+from qkv.tasks.trainer.processes import Processes
+left = []
+atexit.register(lambda: print(left, torch.distributed.is_initialized()))
+if sys.argv[1] == "own":
+    torch.distributed.init_process_group("gloo")
+os.environ["ACCELERATE_USE_FSDP"] = str(sys.argv[1] == "refused").lower()
+Processes(cpu=True)
+left.append(torch.distributed.is_initialized())
+if sys.argv[1] == "interrupt":
+    raise KeyboardInterrupt
+if sys.argv[1] == "error":
+    raise RuntimeError
+"""
+
+
+WAYS = {
+    "end": (0, "[True] False\n"),
+    "error": (1, "[True] False\n"),
+    "interrupt": (-signal.SIGINT, "[True] False\n"),
+    "refused": (1, "[] False\n"),
+    "own": (0, "[True] True\n"),
+}
+
+
+def test_the_group_is_left_however_a_program_ends_unless_it_is_its_own():
+    """One process, as torchrun starts it, for each way to end."""
+    one = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "LOCAL_WORLD_SIZE": "1"}
+    with ExitStack() as free:
+        ports = [free.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in WAYS]
+        places = [
+            {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port.getsockname()[1])}
+            for port in ports
+        ]
+    started = {
+        way: subprocess.Popen(
+            [sys.executable, "-c", LEFT, way],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            env=os.environ | one | place,
+        )
+        for way, place in zip(WAYS, places, strict=True)
+    }  # fmt: skip
+    for way, process in started.items():
+        said, errors = process.communicate(timeout=120)
+        assert (process.returncode, said) == WAYS[way], errors

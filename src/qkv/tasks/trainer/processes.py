@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import os
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -26,18 +27,20 @@ _PRECISIONS = {"no": "float32", "bf16": "bf16"}
 class Processes:
     """One process, or several that hold a copy of the model each and share the batches.
 
-    The first process (`main`) alone validates and writes files.
+    The first process (`main`) alone validates and writes files. The group that is made for them
+    serves all runs of a program and is left when it ends, however it does.
     """
 
     def __init__(self, cpu: bool = False) -> None:
         accelerate = needed("accelerate")
         # With "no" accelerate leaves precision alone: its state is shared by all runs of a
         # process, which may differ in it.
-        self._accelerator = accelerate.Accelerator(
-            cpu=cpu or not torch.accelerator.is_available(),
-            mixed_precision="no",
-            kwargs_handlers=[accelerate.InitProcessGroupKwargs(timeout=_PATIENCE)],
-        )
+        with _left_at_the_end():
+            self._accelerator = accelerate.Accelerator(
+                cpu=cpu or not torch.accelerator.is_available(),
+                mixed_precision="no",
+                kwargs_handlers=[accelerate.InitProcessGroupKwargs(timeout=_PATIENCE)],
+            )
         _require_copies(self._accelerator.distributed_type.value)
         self.rank: int = self._accelerator.process_index
         self.count: int = self._accelerator.num_processes
@@ -91,11 +94,26 @@ class Processes:
         return outcome[0]
 
 
-def end_processes() -> None:
-    """Leave the group of processes: to be called where a program ends. Threads of the group that
-    live on when Python ends can abort it."""
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
+@contextmanager
+def _left_at_the_end() -> Iterator[None]:
+    """A group of processes that is made in this context is left when Python ends, before anything
+    is torn down: threads of the group that live on could abort it. One that was there before is
+    left to whoever made it."""
+    ours = not _are_grouped()
+    try:
+        yield
+    finally:
+        if ours and _are_grouped():
+            atexit.register(_leave)
+
+
+def _leave() -> None:
+    if _are_grouped():
         torch.distributed.destroy_process_group()
+
+
+def _are_grouped() -> bool:
+    return torch.distributed.is_available() and torch.distributed.is_initialized()
 
 
 def _require_copies(kind: str) -> None:
