@@ -189,8 +189,8 @@ def test_a_file_that_is_no_picture_is_named_and_the_others_are_answered(classify
     bad = tmp_path / "bad.png"
     bad.write_bytes(b"\x89PNG no more")
     good = models / "pictures" / "red" / "p.png"
-    arguments = ["--model", models / "images", bad, tmp_path / "absent.png", good]
-    status, output, errors = classify(*arguments)
+    lines = "\n".join(map(str, (bad, tmp_path / "absent.png", good)))
+    status, output, errors = classify("--model", models / "images", stdin=lines)
     assert status == 1
     assert output.startswith(f"{good}\t")
     first, second = errors.splitlines()
@@ -212,12 +212,23 @@ def test_without_a_model_what_is_a_picture_is_seen_by_its_name(classify, models,
     assert len(labels) == 7
 
 
-def test_a_shipped_model_that_is_gone_is_named(classify, monkeypatch, tmp_path):
+@pytest.mark.parametrize("name", ["cat.png", "cat.jgp", "photos/cat.png", "./cat"])
+def test_a_picture_that_is_not_there_is_a_slip_and_no_text(
+    classify, models, monkeypatch, tmp_path, name
+):
+    monkeypatch.chdir(tmp_path)
+    for model in ([], ["--model", models / "images"]):
+        status, output, errors = classify(*model, models / "pictures" / "red" / "p.png", name)
+        assert (status, output, errors.count("\n")) == (2, "", 1)
+        assert f"there is no file {name}" in errors
+
+
+def test_a_shipped_model_that_is_gone_is_named(classify, models, monkeypatch, tmp_path):
     for kind in ("text", "images"):
         monkeypatch.setattr(f"qkv.tasks.classification.{kind}.classifier.SHIPPED", tmp_path / kind)
     assert f"{tmp_path / 'text'}: not a model folder" in classify("a film")[2]
     # A picture that cannot be labelled for want of a model is no picture that cannot be read.
-    status, _, errors = classify("cat.png")
+    status, _, errors = classify(models / "pictures" / "red" / "p.png")
     assert (status, errors.count("\n")) == (1, 1)
     assert f"{tmp_path / 'images'}: not a model folder" in errors
 
@@ -225,7 +236,8 @@ def test_a_shipped_model_that_is_gone_is_named(classify, monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
-        (["--model", "absent", "x"], 1, "absent: not a model folder: no such directory"),
+        (["--model", "absent", "x"], 2, "classify: absent: no such folder, and no model that"),
+        (["--model", "en-zh", "x"], 1, "classify: en-zh is a translator, not a classifier"),
         (["--model", "{models}", "x"], 1, "config.json cannot be read"),
         (["--picture", "map.jpg", "x"], 2, "must end in .png, .svg, .pdf"),
         (["--model", "{models}/images", "{models}/images"], 1, "holds no picture files"),
@@ -262,6 +274,20 @@ def test_pictures_without_a_model_to_measure_are_told_of_it(capsys, tmp_path, na
     shown = capsys.readouterr().err
     assert shown.count("\n") == 1
     assert f"{name}: pictures are for a classifier, which --model names" in shown
+
+
+@pytest.mark.parametrize(
+    "pair", ["I saw the film {n}\t我看了{n}", "我看了{n}\tI saw {n}", "Film {n}\tKino {n}"]
+)
+def test_sentence_pairs_to_learn_labels_from_are_told_what_they_seem(tmp_path, capsys, pair):
+    path = tmp_path / "pairs.tsv"
+    path.write_text("".join(pair.format(n=n) + "\n" for n in range(30)))
+    assert run(["train", "classify", str(path), "--out", str(tmp_path / "out")]) == 1
+    shown = capsys.readouterr().err
+    assert shown.count("\n") == 1
+    assert f"{path}: lines must be label<TAB>text; these look like source<TAB>target" in shown
+    assert "qkv train translate" in shown
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(("kind", "data"), [("texts", "texts.tsv"), ("images", "pictures")])

@@ -171,6 +171,7 @@ def test_pictures_of_several_texts_are_numbered(qkv, tmp_path):
 
 
 def test_a_model_without_attention_translates_but_has_nothing_to_show(qkv, tmp_path):
+    (tmp_path / "config.json").write_text('{"format": "qkv translator 1"}')
     assert qkv("--model", tmp_path, "love") == (0, "爱\n", "")
     status, output, errors = qkv("--model", tmp_path, "--show", "love")
     assert (status, output) == (1, "爱\n")
@@ -211,8 +212,15 @@ def test_a_wrong_option_is_one_line_and_status_2_before_any_work(
 
 def test_an_unknown_model_folder_is_named(qkv, tmp_path):
     status, output, errors = qkv("--model", tmp_path / "nope", "love")
+    assert (status, output) == (2, "")
+    said = "no such folder, and no model that ships (en-zh, en-zh-recurrent, images, reviews)"
+    assert errors == f"qkv: translate: {tmp_path / 'nope'}: {said}\n"
+
+
+def test_a_model_of_another_kind_is_told_what_it_is(qkv):
+    status, output, errors = qkv("--model", "reviews", "love")
     assert (status, output) == (1, "")
-    assert errors == f"qkv: {tmp_path / 'nope'}: No such file or directory\n"
+    assert errors == "qkv: translate: reviews is a text classifier, not a translator\n"
 
 
 def test_what_is_doubtful_is_said_on_standard_error_and_in_json(qkv):

@@ -25,7 +25,9 @@ def texts(*arguments, **options):
 
 
 def test_a_text_is_itself():
-    for text in ("a text", "", " ", "x" * 5000, "with\0null", "Read it. txt", "see notes.txt now"):
+    for text in ("a text", "", " ", "x" * 5000, "with\0null", "Read it. txt", "see notes.txt now",
+                 "Wonderful.", "Well...", "3.14", "U.S.", "and/or", "1.5/5", "他来了.好",
+                 "x/" * 3000, "books/a b.jpg"):  # fmt: skip
         assert texts(text) == [text]
 
 
@@ -76,6 +78,10 @@ def test_others_stand_for_what_they_give(folder):
     [
         ("absent.txt", "there is no file absent.txt; with --text it is a text"),
         ("no/where.TSV", "there is no file no/where.TSV; with --text it is a text"),
+        ("cat.jgp", "there is no file cat.jgp; with --text it is a text"),
+        ("cat.pn", "there is no file cat.pn; with --text it is a text"),
+        ("books/cat", "there is no file books/cat; with --text it is a text"),
+        ("./cat", "there is no file ./cat; with --text it is a text"),
         ("books", "books is a folder; with --text it is a text"),
     ],
 )

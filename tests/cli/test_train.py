@@ -118,7 +118,9 @@ def test_another_run_in_the_folder_is_left_alone(data, tmp_path, capsys, changes
             2,
             "--warmup has no meaning with the --schedule one-cycle",
         ),
-        (["--validation", "absent.tsv"], 1, "absent.tsv"),
+        (["--validation", "absent.tsv"], 2, "absent.tsv: No such file or directory"),
+        (["--start-from", "absent"], 2, "train: absent: no such folder, and no model that ships"),
+        (["--start-from", "reviews"], 1, "train: reviews is a text classifier, not a translator"),
         (["--resume"], 1, "holds no run to resume"),
         (
             ["--learning-rate", "1e38", "--validation-share", "0.2"],
@@ -198,6 +200,37 @@ def test_bad_data_is_one_line_with_file_and_line_number(tmp_path, capsys):
     assert not (tmp_path / "out").exists()
     assert run(["evaluate", str(path)]) == 1
     assert "line 2 is not source<TAB>target" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["absent.tsv", "absent", "."])
+def test_data_that_are_no_file_are_a_slip(tmp_path, monkeypatch, capsys, name):
+    monkeypatch.chdir(tmp_path)
+    commands = [["train", "translate", name, "--out", "out"],
+                ["train", "classify", name, "--out", "out"], ["evaluate", name],
+                ["evaluate", name, "--model", "reviews"]]  # fmt: skip
+    for command in commands:
+        assert run(command) == 2
+        shown = capsys.readouterr().err
+        assert (f" {name}: " in shown, shown.count("\n")) == (True, 1)
+
+
+def test_the_other_model_to_compare_with_is_a_translator_that_is_there(data, capsys):
+    for name, status in (("absent", 2), ("reviews", 1)):
+        assert run(["evaluate", str(data), "--against", name]) == status
+        assert f"evaluate: {name}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("columns", ["{label}\tA film, {n}", "{label}\t{n}\tA film"])
+def test_labelled_texts_without_a_model_are_told_of_it(tmp_path, capsys, columns):
+    lines = [columns.format(label=("pos", "neg")[n % 2], n=n) for n in range(20)]
+    path = tmp_path / "reviews.tsv"
+    path.write_text("\n".join(lines))
+    assert run(["evaluate", str(path)]) == 1
+    shown = capsys.readouterr().err
+    assert shown.endswith("; without --model the translator en-zh is measured\n")
+    assert shown.count("\n") == 1
+    assert run(["evaluate", str(path), "--model", "en-zh"]) == 1
+    assert "--model" not in capsys.readouterr().err
 
 
 def test_a_folder_that_cannot_be_written_is_one_line(data, tmp_path, capsys):

@@ -5,12 +5,23 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from qkv.cli.inputs import STANDARD_INPUT, Literal, check_picture, is_folder, numbered, texts_of
+from qkv.cli.inputs import (
+    STANDARD_INPUT,
+    Literal,
+    check_picture,
+    is_folder,
+    is_there,
+    numbered,
+    texts_of,
+)
+from qkv.tasks.kind import Kind
+from qkv.tasks.kinds import IMAGES, TEXTS, kind_of
 
 if TYPE_CHECKING:
     from qkv.tasks.classification import (
@@ -55,9 +66,9 @@ def classify(
     unread = False
     for one in given:
         if labellers.is_picture(one):
-            unread |= not _one_image(labellers.of_images(), Path(one), show, pictures, as_json)
+            unread |= not _one_image(labellers.images, Path(one), show, pictures, as_json)
         else:
-            _one_text(labellers.of_texts(), one, show, pictures, as_json)
+            _one_text(labellers.texts, one, show, pictures, as_json)
     if unread:
         raise typer.Exit(_FAILED)
 
@@ -67,18 +78,16 @@ class _Labellers:
     those that ship."""
 
     def __init__(self, folder: Path | None, literal: bool) -> None:
-        self.folder, self.reads = folder, None if folder is None else _kind(folder)
+        self.folder, self.kind = folder, None if folder is None else _kind(folder)
         if literal:
-            if self.reads == "images":
+            if self.kind is IMAGES:
                 raise typer.BadParameter(f"--text: {folder} is a classifier of pictures")
-            self.reads = "texts"
-        self.texts: TextLabeller | None = None
-        self.images: ImageLabeller | None = None
+            self.kind = TEXTS
 
     def is_picture(self, given: str) -> bool:
         """Whether what is given is the name of a picture file."""
-        if self.reads is not None:
-            return self.reads == "images"
+        if self.kind is not None:
+            return self.kind is IMAGES
         from qkv.tasks.classification.images.reading import SUFFIXES
 
         return given.lower().endswith(SUFFIXES)
@@ -90,8 +99,12 @@ class _Labellers:
                 f"{argument}: an .npz file of pictures is measured as a whole, by qkv evaluate "
                 f"{argument} --model DIR; here give picture files, or folders of them"
             )
-        if self.reads == "texts" or not is_folder(argument):
-            return [argument] if self.is_picture(argument) else []
+        if self.kind is TEXTS or not is_folder(argument):
+            if not self.is_picture(argument):
+                return []
+            if not is_there(argument):
+                raise typer.BadParameter(f"there is no file {argument}")
+            return [argument]
         from qkv.tasks.classification.images.data import picture_files
 
         files = picture_files(Path(argument))
@@ -99,24 +112,21 @@ class _Labellers:
             raise ValueError(f"classify: {argument} holds no picture files")
         return list(map(str, files))
 
-    def of_texts(self) -> TextLabeller:
-        from qkv.tasks.classification import TextLabeller
+    @cached_property
+    def texts(self) -> TextLabeller:
+        return TEXTS.model.load(self.folder)
 
-        self.texts = self.texts or TextLabeller.load(self.folder)
-        return self.texts
-
-    def of_images(self) -> ImageLabeller:
-        from qkv.tasks.classification import ImageLabeller
-
-        self.images = self.images or ImageLabeller.load(self.folder)
-        return self.images
+    @cached_property
+    def images(self) -> ImageLabeller:
+        return IMAGES.model.load(self.folder)
 
 
-def _kind(folder: Path) -> str:
-    """What the classifier in a folder reads: `texts` or `images`."""
-    from qkv.tasks.classification.kinds import kind_of_classifier
-
-    return kind_of_classifier(folder)
+def _kind(folder: Path) -> Kind:
+    """The kind of the classifier in a folder."""
+    kind = kind_of(folder, "classify")
+    if kind not in (TEXTS, IMAGES):
+        raise ValueError(f"classify: {folder} is {kind.name}, not a classifier")
+    return kind
 
 
 def _one_text(

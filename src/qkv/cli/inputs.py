@@ -3,6 +3,8 @@ numbered pictures."""
 
 from __future__ import annotations
 
+import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
@@ -13,11 +15,12 @@ from typing import Annotated
 import typer
 
 STANDARD_INPUT = "-"
-_TEXT_FILES = (".txt", ".md", ".tsv", ".csv")
+_ENDING = re.compile(r"\w\.[a-z][a-z0-9]{1,3}$", re.IGNORECASE)  # of a file's name
 _LITERAL = "with --text it is a text"
 
 Literal = Annotated[
-    bool, typer.Option("--text", help="Every argument is a text, though a file have its name.")
+    bool,
+    typer.Option("--text", help="Every argument is a text, though it look like a file's name."),
 ]
 
 
@@ -42,8 +45,8 @@ def texts_of(
 
     `-` stands for the lines of standard input, the name of a file for the lines of the file;
     everything else, and with `literal` everything, is a text itself. Where `others` of an argument
-    gives something, that stands in its place. An argument that is a folder, or ends like the name
-    of a text file and is none, is a mistake, told before anything is read.
+    gives something, that stands in its place. An argument that is a folder, or looks like the name
+    of a file and is none, is a mistake, told before anything is read.
     """
     if literal:
         return iter(arguments)
@@ -61,7 +64,7 @@ def count_of_texts(arguments: Sequence[str], *, literal: bool) -> int | None:
         if _is(argument, Path.is_file):
             with Path(argument).open("rb") as file:
                 total += sum(1 for _ in file)
-        elif argument == STANDARD_INPUT or _is(argument, Path.exists):
+        elif argument == STANDARD_INPUT or is_there(argument):
             return None
         else:
             total += 1
@@ -78,16 +81,29 @@ def _source(
         return lambda: instead
     if is_folder(argument):
         raise typer.BadParameter(f"{argument} is a folder; {_LITERAL}")
-    if _is(argument, Path.exists):  # not is_file: a shell's <(...) is a pipe
+    if is_there(argument):  # not is_file: a shell's <(...) is a pipe
         return partial(_file, Path(argument), command)
-    if argument.lower().endswith(_TEXT_FILES) and len(argument.split()) == 1:
+    if _looks_like_a_file(argument):
         raise typer.BadParameter(f"there is no file {argument}; {_LITERAL}")
     return lambda: [argument]
+
+
+def _looks_like_a_file(text: str) -> bool:
+    """Whether it is one word that ends as names of files do, or names a folder and what should be
+    in it."""
+    folder, name = os.path.split(text)
+    within = folder != "" and is_folder(folder)
+    return len(text.split()) == 1 and (within or bool(_ENDING.search(name)))
 
 
 def is_folder(argument: str) -> bool:
     """Whether an argument is the name of a folder."""
     return _is(argument, Path.is_dir)
+
+
+def is_there(argument: str) -> bool:
+    """Whether an argument is the name of a file or of a folder."""
+    return _is(argument, Path.exists)
 
 
 def is_same_file(argument: str, path: Path) -> bool:

@@ -13,7 +13,7 @@ from qkv._errors import UnsupportedError
 from qkv._extras import EXTRA_PACKAGES, install, package_of
 from qkv.tasks.trainer.errors import TrainingError
 
-FAILED = 1
+FAILED, MISTAKEN = 1, 2
 INTERRUPTED = 128 + signal.SIGINT
 _COMPLETE = "_QKV_COMPLETE"
 BROKEN_PIPE = 128 + 13  # what a shell reports for SIGPIPE, which Windows has no name for
@@ -22,9 +22,9 @@ BROKEN_PIPE = 128 + 13  # what a shell reports for SIGPIPE, which Windows has no
 def run(arguments: Sequence[str]) -> int:
     """Run `qkv` with these arguments and return its exit status.
 
-    0 is success, 1 a failure (a file, a model, the data), 2 a mistake in the arguments, 130 an
-    interrupt. What went wrong is one line on standard error. Errors that are no user's mistake
-    pass through.
+    0 is success, 1 a failure (a file, a model, the data), 2 a mistake in the arguments, such as the
+    name of a file that is not there, 130 an interrupt. What went wrong is one line on standard
+    error. Errors that are no user's mistake pass through.
     """
     try:
         status = _invoke(arguments)
@@ -38,7 +38,8 @@ def run(arguments: Sequence[str]) -> int:
         return _fail("interrupted", INTERRUPTED)
     except OSError as error:
         _finish_output()
-        return _fail(_describe(error), FAILED)
+        misnamed = isinstance(error, FileNotFoundError | IsADirectoryError)
+        return _fail(_describe(error), MISTAKEN if misnamed else FAILED)
     except (ValueError, UnsupportedError) as error:
         return _fail(str(error), FAILED)
     except TrainingError as error:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_type_hints
 
 import typer
 
 from qkv.cli.settings import Given, declared
-from qkv.models import ImageClassifierConfig, SequenceToSequenceConfig, TextClassifierConfig
-from qkv.tasks.classification.images import options as images
-from qkv.tasks.classification.text import options as texts
+from qkv.tasks.kind import Kind
+from qkv.tasks.kinds import KINDS
 from qkv.tasks.trainer.settings import LIMITS, Settings
-from qkv.tasks.translation import options as pairs
 
 app = typer.Typer(help="Train a model.")
 
@@ -23,114 +22,34 @@ Threads = Annotated[
 Resume = Annotated[
     bool, typer.Option("--resume", help="Continue the run in the output folder, exactly.")
 ]
-Pairs = Annotated[
-    list[Path], typer.Argument(metavar="DATA", help="Files of source<TAB>target lines, UTF-8.")
-]
-Texts = Annotated[
-    list[Path],
-    typer.Argument(
-        metavar="DATA",
-        help="Files of label<TAB>text or label<TAB>id<TAB>text lines, UTF-8, also gzipped.",
-    ),
-]
-Images = Annotated[
-    Path, typer.Argument(metavar="DATA", help="Folder of class/file.png, or .npz file.")
-]
 
 
-@app.command()
-@declared(
-    {
-        "Data": pairs.Data,
-        "Training": Settings,
-        "Translation": pairs.Options,
-        "Model": SequenceToSequenceConfig,
-    },
-    pairs.DEFAULTS,
-)
-def translate(
-    train: Pairs, out: Out, threads: Threads = None, resume: Resume = False, *, given: Given
-) -> None:
-    """Train a translator on sentence pairs of any two languages."""
-    from qkv.tasks.translation.training import train_translator
+def _command(kind: Kind) -> Callable[..., None]:
+    """The command that trains a kind of model."""
 
-    _use(threads)
-    train_translator(
-        given.make(pairs.Data, train),
-        out,
-        given.make(Settings, **_limits(given)),
-        given.make(pairs.Options),
-        given.sizes(SequenceToSequenceConfig),
-        left_open=_left_open(given),
-        resume=resume,
-        say=_say,
-    )
+    def command(
+        train: Any, out: Out, threads: Threads = None, resume: Resume = False, *, given: Given
+    ) -> None:
+        data, settings = given.make(kind.data, train), given.make(Settings, **_limits(given))
+        options, sizes = given.make(kind.options), given.sizes(kind.sizes)
+        if threads is not None:
+            import torch
+
+            torch.set_num_threads(threads)
+        kind.train(
+            data, out, settings, options, sizes,
+            left_open=_left_open(given), resume=resume, say=_say,
+        )  # fmt: skip
+
+    paths = get_type_hints(kind.data)["train"]
+    argument = typer.Argument(metavar="DATA", help=kind.lines)
+    command.__annotations__["train"] = Annotated[paths, argument]
+    command.__doc__ = kind.about
+    return declared(kind.groups, kind.defaults)(command)
 
 
-@app.command()
-@declared(
-    {
-        "Data": texts.Data,
-        "Training": Settings,
-        "Texts": texts.Options,
-        "Model": TextClassifierConfig,
-    },
-    texts.DEFAULTS,
-)
-def classify(
-    train: Texts, out: Out, threads: Threads = None, resume: Resume = False, *, given: Given
-) -> None:
-    """Train a classifier of texts."""
-    from qkv.tasks.classification.text.training import train_text_classifier
-
-    _use(threads)
-    train_text_classifier(
-        given.make(texts.Data, train),
-        out,
-        given.make(Settings, **_limits(given)),
-        given.make(texts.Options),
-        given.sizes(TextClassifierConfig),
-        left_open=_left_open(given),
-        resume=resume,
-        say=_say,
-    )
-
-
-@app.command("classify-image")
-@declared(
-    {
-        "Data": images.Data,
-        "Training": Settings,
-        "Pictures": images.Options,
-        "Model": ImageClassifierConfig,
-    },
-    images.DEFAULTS,
-)
-def classify_image(
-    train: Images, out: Out, threads: Threads = None, resume: Resume = False, *, given: Given
-) -> None:
-    """Train a classifier of pictures."""
-    from qkv.tasks.classification.images.training import train_image_classifier
-
-    _use(threads)
-    train_image_classifier(
-        given.make(images.Data, train),
-        out,
-        given.make(Settings, **_limits(given)),
-        given.make(images.Options),
-        given.sizes(ImageClassifierConfig),
-        left_open=_left_open(given),
-        resume=resume,
-        say=_say,
-    )
-
-
-def _use(threads: int | None) -> None:
-    """Compute with so many threads."""
-    if threads is not None:
-        import torch
-
-        torch.set_num_threads(threads)
+for _kind in KINDS:
+    app.command(_kind.command)(_command(_kind))
 
 
 def _left_open(given: Given) -> set[str]:

@@ -23,6 +23,7 @@ from qkv.cli.inputs import (
     texts_of,
 )
 from qkv.cli.outputs import check_output, progress
+from qkv.tasks.kinds import TRANSLATIONS, loaded
 
 if TYPE_CHECKING:
     from qkv.tasks.translation import Translation
@@ -86,9 +87,7 @@ def translate(
     if out is not None:
         check_output(out, () if text else arguments)
     given = texts_of(arguments, "translate", literal=text)
-    from qkv.tasks.translation import Translator
-
-    translator = Translator.load(model)
+    translator = loaded(model, TRANSLATIONS, "translate")
     batch = batch or (1 if out is None else _TOGETHER)
     work = partial(translator.translate, beam=beam, length_penalty=length_penalty, batch=batch)
     answer = Answer(show, numbered(picture) if picture else None, merge_words, as_json)

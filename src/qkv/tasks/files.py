@@ -9,10 +9,13 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-import torch
-from torch import Tensor, nn
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+    from qkv.tasks.kind import Kind
 
 CONFIG, WEIGHTS, TOKENIZER = "config.json", "model.safetensors", "tokenizer.json"
 MODELS = Path(__file__).parents[1] / "weights"
@@ -198,16 +201,16 @@ def read_format(path: str | Path) -> str:
 
 
 @contextmanager
-def loading(folder: Path, kind: str, config: dict[str, Any], format: str) -> Iterator[None]:
-    """Make whatever is wrong with a model say so in the folder's name; `kind` is what it should
-    be, and its config must be of this `format`."""
+def loading(folder: Path, kind: Kind, config: dict[str, Any]) -> Iterator[None]:
+    """Make whatever is wrong with a model, which should be of this kind, say so in the folder's
+    name."""
     try:
-        if config.get("format") != format:
-            raise ValueError(f"its format is {config.get('format')!r}, not {format!r}")
+        if config.get("format") != kind.format:
+            raise ValueError(f"its format is {config.get('format')!r}, not {kind.format!r}")
         yield
     except (ValueError, TypeError, KeyError, RuntimeError) as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
-        raise ValueError(f"{folder}: not {kind} that qkv can load: {reason}") from error
+        raise ValueError(f"{folder}: not {kind.name} that qkv can load: {reason}") from error
 
 
 def fill(model: nn.Module, weights: dict[str, Tensor]) -> None:

@@ -1,19 +1,54 @@
-"""Which kind of model a folder holds, and loading it whatever it is."""
+"""All kinds of models, which of them a folder holds, and loading it whatever it is."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
-from qkv.tasks.classification.images.classifier import FORMAT as IMAGES
-from qkv.tasks.classification.images.classifier import ImageLabeller
-from qkv.tasks.classification.text.classifier import FORMAT as TEXTS
-from qkv.tasks.classification.text.classifier import TextLabeller
+from qkv.tasks.classification.images.kind import KIND as IMAGES
+from qkv.tasks.classification.text.kind import KIND as TEXTS
 from qkv.tasks.files import MODELS, model_folder, read_format
-from qkv.tasks.translation.translator import FORMAT as TRANSLATIONS
-from qkv.tasks.translation.translator import Translator
+from qkv.tasks.kind import Kind
+from qkv.tasks.translation.kind import KIND as TRANSLATIONS
 
-_KINDS = {TRANSLATIONS: Translator, TEXTS: TextLabeller, IMAGES: ImageLabeller}
+if TYPE_CHECKING:
+    from qkv.tasks.classification import ImageLabeller, TextLabeller
+    from qkv.tasks.translation import Translator
+
+KINDS = (TRANSLATIONS, TEXTS, IMAGES)
+_BY_FORMAT = {kind.format: kind for kind in KINDS}
+
+
+class AbsentModelError(FileNotFoundError, ValueError):
+    """There is no folder where a model is said to be."""
+
+
+def loaded(path: Path | None, kind: Kind, function: str) -> Any:
+    """The model in a folder, or one that ships by its name; None: the one of this kind that ships.
+
+    Raises ValueError, in the name of `function`, where it is of another kind, and as `kind_of`.
+    """
+    if path is not None and (found := kind_of(path, function)) is not kind:
+        raise ValueError(f"{function}: {path} is {found.name}, not {kind.name}")
+    return kind.model.load(path)
+
+
+def kind_of(path: str | Path, function: str) -> Kind:
+    """The kind of the model in a folder, or of one that ships by its name.
+
+    Raises ValueError, in the name of `function`, where there is no model in it, AbsentModelError
+    where there is no such folder.
+    """
+    folder = model_folder(path)
+    if not folder.is_dir():
+        ships = ", ".join(sorted(entry.name for entry in MODELS.iterdir() if entry.is_dir()))
+        raise AbsentModelError(
+            f"{function}: {path}: no such folder, and no model that ships ({ships})"
+        )
+    found = read_format(folder)
+    if found not in _BY_FORMAT:
+        raise ValueError(f"{function}: {folder}: its format {found!r} is none that qkv can load")
+    return _BY_FORMAT[found]
 
 
 @overload
@@ -37,11 +72,4 @@ def load(path: str | Path) -> Translator | TextLabeller | ImageLabeller:
     """
     if not isinstance(path, str | Path):
         raise TypeError(f"load: path must be a str or a pathlib.Path; got {type(path).__name__}")
-    folder = model_folder(path)
-    if not folder.is_dir():
-        ships = ", ".join(sorted(entry.name for entry in MODELS.iterdir() if entry.is_dir()))
-        raise ValueError(f"load: {path}: no such folder, and no model that ships ({ships})")
-    found = read_format(folder)
-    if found not in _KINDS:
-        raise ValueError(f"load: {folder}: its format {found!r} is none that qkv can load")
-    return _KINDS[found].load(folder)
+    return kind_of(path, "load").model.load(path)

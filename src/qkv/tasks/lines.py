@@ -8,6 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 
+class FormError(ValueError):
+    """The lines of a file are not what was to be read."""
+
+
 def read_lines(path: Path) -> Iterator[tuple[int, str]]:
     """The lines of UTF-8 text that are not empty, each with its number, counted from 1; also
     gzipped (`.gz`).

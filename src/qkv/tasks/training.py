@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 from qkv.tasks import by_size
+from qkv.tasks.kind import Kind
+from qkv.tasks.kinds import loaded
 from qkv.tasks.trainer.configuration import merged
 from qkv.tasks.trainer.run import start, train
 from qkv.tasks.trainer.settings import Settings
 from qkv.tasks.trainer.task import Task
-
-Model = TypeVar("Model")
 
 
 class Sized(Task[Any], Protocol):
@@ -43,10 +43,10 @@ class Training:
         if self.main:
             self._say(line)
 
-    def trained(self, load: Callable[[Path], Model]) -> Model | None:
-        """The model to start from, where there is one."""
+    def trained(self, kind: Kind) -> Any:
+        """The model of this kind to start from; None where there is none."""
         path = self.settings.start_from
-        return None if path is None else load(path)
+        return None if path is None else loaded(path, kind, "train")
 
     def run(self, task: Sized, data: Any) -> dict[str, float]:
         """Train on what was read of `data`, and return the last validation's figures."""

@@ -18,6 +18,9 @@ DEFAULTS: dict[str, Any] = {
 }  # fmt: skip
 
 
+BEAM, RESAMPLINGS = 5, 1000  # in measuring a translator
+
+
 @dataclass(frozen=True)
 class Data(Checked):
     """Files of sentence pairs: to `train` on, and held out for validation and test.

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from qkv.tasks.lines import read_lines
+from qkv.tasks.lines import FormError, read_lines
 from qkv.tasks.shares import sentence_key, sentence_share
 
 BAD_SHARE = 0.01
@@ -35,8 +35,8 @@ def read_pairs(path: Path) -> PairFile:
 
     A line with no or several tabs, or with an empty side, is skipped and counted; where more
     than one line in a hundred is, the file is taken for another kind and refused. Empty lines
-    are passed over. Raises ValueError naming the file and the first bad line, or where the sources
-    are labels; OSError where the file cannot be read.
+    are passed over. Raises FormError, a ValueError, naming the file and the first bad line, or
+    where the sources are labels; OSError where the file cannot be read.
     """
     pairs, bad, lines = [], [], 0
     for number, line in read_lines(path):
@@ -47,22 +47,22 @@ def read_pairs(path: Path) -> PairFile:
         else:
             bad.append(number)
     if len(bad) > BAD_SHARE * lines:
-        raise ValueError(
+        raise FormError(
             f"{path}: line {bad[0]} is not source<TAB>target ({len(bad)} of {lines} lines are not)"
         )
     if not pairs:
-        raise ValueError(f"{path}: no sentence pairs")
+        raise FormError(f"{path}: no sentence pairs")
     _require_sentences(path, pairs)
     return PairFile(path, pairs, len(bad), bad[0] if bad else None)
 
 
 def _require_sentences(path: Path, pairs: list[Pair]) -> None:
-    """Raise ValueError where the sources are labels: few, single words, with many targets each."""
+    """Raise FormError where the sources are labels: few, single words, with many targets each."""
     sources = {pair.source for pair in pairs}
     if any(" " in source for source in sources) or len(sources) > MOST_LABELS:
         return
     if len(set(pairs)) > MOST_TRANSLATIONS * len(sources):
-        raise ValueError(
+        raise FormError(
             f"{path}: lines must be source<TAB>target; these look like label<TAB>text: "
             f"{len(sources)} different sources, such as {pairs[0].source!r}, for {len(pairs)} lines"
         )

@@ -9,14 +9,15 @@ from typing import Any
 
 from qkv.tasks import by_size
 from qkv.tasks.files import write_atomic
+from qkv.tasks.kinds import loaded
 from qkv.tasks.trainer.run import STATE
 from qkv.tasks.trainer.settings import Settings
 from qkv.tasks.training import Training
 from qkv.tasks.translation.bleu import TOO_SHORT, Bleu, Comparison, bleu, by_source, compare
-from qkv.tasks.translation.options import Data, Options
+from qkv.tasks.translation.kind import KIND
+from qkv.tasks.translation.options import BEAM, RESAMPLINGS, Data, Options
 from qkv.tasks.translation.pairs import Pair, Split, read_pairs, split_pairs
 from qkv.tasks.translation.task import TranslationTask
-from qkv.tasks.translation.translator import Translator
 
 HELD_OUT = "held-out"
 
@@ -41,7 +42,7 @@ def train_translator(
     `qkv.tasks.by_size`). `say` gets what there is to say about the data, and what was decided.
     """
     training = Training(folder, settings, resume, say)
-    trained = training.trained(Translator.load)
+    trained = training.trained(KIND)
     files, validation, test = (
         [read_pairs(path) for path in paths] for paths in (data.train, data.validation, data.test)
     )
@@ -77,9 +78,9 @@ def evaluate(
     model: Path | None,
     file: Path,
     *,
-    beam: int = 5,
+    beam: int = BEAM,
     length_penalty: float | None = None,
-    bootstrap: int = 1000,
+    bootstrap: int = RESAMPLINGS,
     against: Path | None = None,
 ) -> Bleu | Comparison:
     """BLEU of a saved translator on a file of pairs, or a comparison with the one to measure it
@@ -90,7 +91,7 @@ def evaluate(
     sources = by_source(read_pairs(file).pairs)
     texts, references = list(sources), list(sources.values())
     paths = [model] if against is None else [model, against]
-    translators = [Translator.load(path) for path in paths]
+    translators = [loaded(path, KIND, "evaluate") for path in paths]
     outputs, *others = [
         [found.text for found in one.translate(texts, beam, length_penalty=length_penalty)]
         for one in translators

@@ -24,11 +24,11 @@ from qkv.tasks.files import MODELS, fill, loading, model_folder, read_model, wri
 from qkv.tasks.texts import listed
 from qkv.tasks.tokens import END_TEXT, START, Tokens, words
 from qkv.tasks.translation.doubt import doubts
+from qkv.tasks.translation.kind import KIND
 from qkv.tasks.translation.search import Hypothesis, beam_search
 from qkv.tasks.translation.sentences import LINE_BREAKS, Sentence, sentences
 from qkv.tasks.translation.translation import Translation, joined
 
-FORMAT = "qkv translator 1"
 FAMILIES: dict[str, tuple[Any, Any]] = {
     "encoder-decoder": (EncoderDecoder, EncoderDecoderConfig),
     "sequence-to-sequence": (SequenceToSequence, SequenceToSequenceConfig),
@@ -74,7 +74,7 @@ class Translator:
         """
         folder = SHIPPED if path is None else model_folder(path)
         config, tokenizer, weights = read_model(folder)
-        with loading(folder, "a translator", config, FORMAT):
+        with loading(folder, KIND, config):
             family = config.get("family", OLDEST)
             if family not in FAMILIES:
                 raise ValueError(f"family must be one of {', '.join(FAMILIES)}; got {family!r}")
@@ -97,7 +97,7 @@ class Translator:
         """
         [family] = [name for name, (network, _) in FAMILIES.items() if type(self.model) is network]
         config = {
-            "format": FORMAT,
+            "format": KIND.format,
             "family": family,
             "longest": self.longest,
             "length_penalty": self.length_penalty,

@@ -13,13 +13,13 @@ from torch import Tensor
 
 from qkv.models import ImageClassifier, ImageClassifierConfig
 from qkv.tasks.classification.answers import answer, by_label
+from qkv.tasks.classification.images.kind import KIND
 from qkv.tasks.classification.images.reading import read_picture
 from qkv.tasks.files import MODELS, fill, loading, model_folder, read_model, write_model
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-FORMAT = "qkv image classifier 1"
 SHIPPED = MODELS / "images"
 AT_ONCE = 100
 MOST_PIXELS = 512  # to a side of a drawn picture
@@ -93,7 +93,7 @@ class ImageLabeller:
         """
         folder = SHIPPED if path is None else model_folder(path)
         config, _, weights = read_model(folder, text=False)
-        with loading(folder, "an image classifier", config, FORMAT):
+        with loading(folder, KIND, config):
             model = ImageClassifier(ImageClassifierConfig(**config["model"]))
             fill(model, weights)
             labels = list(config["labels"])
@@ -107,7 +107,7 @@ class ImageLabeller:
         `dtype` is what the weights are stored in, e.g. `torch.float16`; None: as they are.
         """
         config = {
-            "format": FORMAT,
+            "format": KIND.format,
             "labels": self.labels,
             "both_ways": self.both_ways,
             "model": asdict(self.model.config),

@@ -9,11 +9,12 @@ from typing import Any
 
 from qkv.tasks import by_size
 from qkv.tasks.classification.accuracy import Accuracy
-from qkv.tasks.classification.images.classifier import ImageLabeller
 from qkv.tasks.classification.images.data import read_pictures, split_pictures
+from qkv.tasks.classification.images.kind import KIND
 from qkv.tasks.classification.images.options import Data, Options
 from qkv.tasks.classification.images.task import ImageTask
 from qkv.tasks.classification.labels import counted, numbered
+from qkv.tasks.kinds import loaded
 from qkv.tasks.trainer.settings import Settings
 from qkv.tasks.training import Training
 
@@ -37,7 +38,7 @@ def train_image_classifier(
     what there is to say about the data, and what was decided.
     """
     training = Training(folder, settings, resume, say)
-    trained = training.trained(ImageLabeller.load)
+    trained = training.trained(KIND)
     size = None if data.size is None else (data.size, data.size)
     pictures = read_pictures(data.train, size)
     if "validation_share" in left_open and data.validation is None:
@@ -57,7 +58,7 @@ def train_image_classifier(
 
 def evaluate(model: Path | None, data: Path) -> Accuracy:
     """How often a saved classifier is right on labelled pictures."""
-    labeller = ImageLabeller.load(model)
+    labeller = loaded(model, KIND, "evaluate")
     pictures = read_pictures(data, labeller.size)
     numbered(pictures.labels, labeller.labels, data)
     found = labeller.classify(pictures.images, pictures.labels)

@@ -14,11 +14,11 @@ from torch import Tensor
 from qkv.models import TextClassifier, TextClassifierConfig
 from qkv.tasks.buckets import bucket, padded
 from qkv.tasks.classification.answers import answer, by_label
+from qkv.tasks.classification.text.kind import KIND
 from qkv.tasks.files import MODELS, fill, loading, model_folder, read_model, write_model
 from qkv.tasks.texts import listed
 from qkv.tasks.tokens import Tokens, word_numbers
 
-FORMAT = "qkv text classifier 1"
 SHIPPED = MODELS / "reviews"
 BATCH_TOKENS = 16_000
 
@@ -87,7 +87,7 @@ class TextLabeller:
         """
         folder = SHIPPED if path is None else model_folder(path)
         config, tokenizer, weights = read_model(folder)
-        with loading(folder, "a text classifier", config, FORMAT):
+        with loading(folder, KIND, config):
             model = TextClassifier(TextClassifierConfig(**config["model"]))
             fill(model, weights)
             tokens, labels = Tokens.from_json(tokenizer["text"]), list(config["labels"])
@@ -101,7 +101,7 @@ class TextLabeller:
         `dtype` is what the weights are stored in, e.g. `torch.float16`; None: as they are.
         """
         config = {
-            "format": FORMAT,
+            "format": KIND.format,
             "labels": self.labels,
             "longest": self.longest,
             "model": asdict(self.model.config),

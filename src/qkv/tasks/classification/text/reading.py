@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from qkv.tasks.classification.labels import shortened
-from qkv.tasks.lines import read_lines
+from qkv.tasks.lines import FormError, read_lines
 from qkv.tasks.shares import sentence_key, sentence_share
 
 BAD_SHARE = 0.01
+_FEW_LABELS = 20
 
 
 class LabelledText(NamedTuple):
@@ -35,8 +36,8 @@ def read_texts(path: Path) -> TextFile:
 
     The first line that is not empty says which of the two. A line of another form, or without a
     label or a text, is skipped and counted; where more than one in a hundred is, the file is
-    refused. Raises ValueError naming the file and the first bad line, or where there are more
-    different labels than texts; OSError where the file cannot be read.
+    refused. Raises FormError, a ValueError, naming the file and the first bad line, or where there
+    are more different labels than texts; OSError where the file cannot be read.
     """
     texts, bad, lines, fields = [], [], 0, 0
     for number, line in read_lines(path):
@@ -49,20 +50,36 @@ def read_texts(path: Path) -> TextFile:
             bad.append(number)
     if len(bad) > BAD_SHARE * lines:
         form = "label<TAB>id<TAB>text" if fields == 3 else "label<TAB>text"
-        raise ValueError(
+        raise FormError(
             f"{path}: line {bad[0]} is not {form}, or its text is empty "
             f"({len(bad)} of {lines} lines are like that)"
         )
     if not texts:
-        raise ValueError(f"{path}: no labelled texts")
+        raise FormError(f"{path}: no labelled texts")
     labels, different = ({part[side] for part in texts} for side in (0, 1))
     if len(labels) > len(different):
-        raise ValueError(
+        raise FormError(
             f"{path}: lines must be label<TAB>text; the columns seem swapped: there are "
             f"{len(labels)} different labels, such as {shortened(texts[0].label)}, and "
             f"{len(different)} different texts"
         )
     return TextFile(path, texts, len(bad), bad[0] if bad else None)
+
+
+def require_labels(file: TextFile) -> None:
+    """Raise FormError where the labels are sentences: more than half of the lines have one of their
+    own, so that nothing can be learnt of it, and either there are many or most are several words.
+    """
+    labels = {one.label for one in file.texts}
+    if len(labels) <= max(2, len(file.texts) / 2):
+        return
+    phrases = sum(" " in label for label in labels)
+    if len(labels) > _FEW_LABELS or phrases > len(labels) / 2:
+        raise FormError(
+            f"{file.path}: lines must be label<TAB>text; these look like source<TAB>target, from "
+            f"which qkv train translate learns: {len(labels)} different labels, such as "
+            f"{shortened(file.texts[0].label)}, for {len(file.texts)} lines"
+        )
 
 
 def split_texts(

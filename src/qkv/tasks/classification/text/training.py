@@ -10,10 +10,11 @@ from typing import Any
 from qkv.tasks import by_size
 from qkv.tasks.classification.accuracy import Accuracy
 from qkv.tasks.classification.labels import counted, numbered
-from qkv.tasks.classification.text.classifier import TextLabeller
+from qkv.tasks.classification.text.kind import KIND
 from qkv.tasks.classification.text.options import Data, Options
-from qkv.tasks.classification.text.reading import read_texts, split_texts
+from qkv.tasks.classification.text.reading import read_texts, require_labels, split_texts
 from qkv.tasks.classification.text.task import TextTask
+from qkv.tasks.kinds import loaded
 from qkv.tasks.trainer.settings import Settings
 from qkv.tasks.training import Training
 
@@ -37,10 +38,12 @@ def train_text_classifier(
     what there is to say about the data, and what was decided.
     """
     training = Training(folder, settings, resume, say)
-    trained = training.trained(TextLabeller.load)
+    trained = training.trained(KIND)
     files, validation = (
         [read_texts(path) for path in paths] for paths in (data.train, data.validation)
     )
+    for file in files:
+        require_labels(file)
     if "validation_share" in left_open and not validation:
         share = by_size.held_out(sum(len(file.texts) for file in files), 0.1)
         data = replace(data, validation_share=share)
@@ -63,7 +66,7 @@ def train_text_classifier(
 
 def evaluate(model: Path | None, file: Path) -> Accuracy:
     """How often a saved classifier is right on a file of labelled texts."""
-    labeller, texts = TextLabeller.load(model), read_texts(file).texts
+    labeller, texts = loaded(model, KIND, "evaluate"), read_texts(file).texts
     expected = [one.label for one in texts]
     numbered(expected, labeller.labels, file)
     found = labeller.classify([one.text for one in texts])
