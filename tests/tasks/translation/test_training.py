@@ -147,7 +147,7 @@ def test_what_a_trained_translator_has_is_not_chosen_anew(learnt, data, tmp_path
     with pytest.raises(ValueError, match="start_from must be a translator of the family sequence"):
         train_translator(data, tmp_path / "out", older, Options(), {}, say=[].append)
     missing = Settings(steps=1, start_from=tmp_path / "none")
-    with pytest.raises(ValueError, match="train: .*none: no such folder, and no model that ships"):
+    with pytest.raises(ValueError, match=r"train: .*none: no such folder, and no model that ships"):
         train_translator(data, tmp_path / "out", missing, Options(), {}, say=[].append)
 
 
