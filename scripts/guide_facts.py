@@ -8,13 +8,13 @@ from typing import Any
 import torch
 
 import qkv
-from qkv import _choose
-from qkv._custom import Custom
+from qkv.impl import choose as _choose
 from qkv.impl import native
 from qkv.masks.base import Mask
 from qkv.measures.base import Measure
 from qkv.normalizers.base import Normalizer
 from qkv.scores.base import Score
+from qkv.stage.custom import Custom
 from qkv.testing.examples import Sizes, drawing, examples
 
 LENGTH, WIDTH = 16, 2

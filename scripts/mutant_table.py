@@ -57,7 +57,7 @@ MUTANTS = (
     Mutant(
         "products: zero weights do not annihilate",
         "contract 2",
-        "_products.py",
+        "blocks/products.py",
         "    if value.is_meta or bool(finite.all()):\n",
         "    if True:\n",
         LEAKS,
@@ -65,7 +65,7 @@ MUTANTS = (
     Mutant(
         "products: the gradient of the value does not annihilate",
         "contract 2",
-        "_products.py",
+        "blocks/products.py",
         "for_value = weighted_sum(weights.mT, gradient, finite=False)",
         "for_value = weights.mT @ gradient",
         LEAKS,
@@ -73,7 +73,7 @@ MUTANTS = (
     Mutant(
         "products: the gradient of a score does not annihilate",
         "contract 2",
-        "_products.py",
+        "blocks/products.py",
         "for_left = weighted_sum(gradient, right, finite=False)",
         "for_left = gradient @ right",
         LEAKS,
@@ -81,7 +81,7 @@ MUTANTS = (
     Mutant(
         "strip: the mask is dropped",
         "contract 2",
-        "_strip.py",
+        "request/strip.py",
         "        if self.finite and not self.problem.biases:\n            return self.mask\n",
         "        if self.finite and not self.problem.biases:\n            return None\n",
         f"{LAWS}::test_masks_are_their_dense_form_in_every_regime {LEAKS}",
@@ -129,7 +129,7 @@ MUTANTS = (
     Mutant(
         "positions are guessed where they are left out",
         "contract 3",
-        "_attention.py",
+        "matrix/attention.py",
         "if asking is not None and queries != keys:",
         "if False:",
         "contracts/test_3_positions.py",
@@ -137,7 +137,7 @@ MUTANTS = (
     Mutant(
         "positions: start and end are one",
         "contract 3",
-        "_attention.py",
+        "matrix/attention.py",
         'return 0 if given == "start" else keys - queries',
         "return 0",
         "contracts/test_3_positions.py",
@@ -145,7 +145,7 @@ MUTANTS = (
     Mutant(
         "positions: chosen rows count from 0",
         "contract 3",
-        "_problem.py",
+        "request/problem.py",
         "return Cells(self.whole, block, self.device, offset, rows, batch, head)",
         "return Cells(self.whole, block, self.device, offset, None, batch, head)",
         "contracts/test_3_positions.py",
@@ -153,7 +153,7 @@ MUTANTS = (
     Mutant(
         "narrow types accumulate in themselves",
         "contract 4",
-        "_tensors.py",
+        "ground/tensors.py",
         "return torch.float32 if dtype in (torch.float16, torch.bfloat16) else dtype",
         "return dtype",
         "contracts/test_4_precision.py",
@@ -161,7 +161,7 @@ MUTANTS = (
     Mutant(
         "float64 is computed in float32",
         "contract 4",
-        "_tensors.py",
+        "ground/tensors.py",
         "return torch.float32 if dtype in (torch.float16, torch.bfloat16) else dtype",
         "return torch.float32",
         "contracts/test_4_precision.py",
@@ -177,7 +177,7 @@ MUTANTS = (
     Mutant(
         "blocks: the last bits depend on chance",
         "contract 5",
-        "_blocks.py",
+        "blocks/block_map.py",
         "            part.add_(result)\n",
         "            noise = 1 + 1e-6 * torch.rand(()) if self.differentiable else 1\n"
         "            part.add_(result * noise)\n",
@@ -186,7 +186,7 @@ MUTANTS = (
     Mutant(
         "a named implementation is replaced",
         "contract 6",
-        "_dispatch.py",
+        "matrix/dispatch.py",
         "next(i for i in IMPLEMENTATIONS if matrix.impl == i.NAME)",
         "tiled",
         "contracts/test_6_options.py",
@@ -218,7 +218,7 @@ MUTANTS = (
     Mutant(
         "scores keep their strips alive",
         "contract 8",
-        "_strip.py",
+        "request/strip.py",
         "cells = problem.cells(inner.inside(block), pieces)",
         "cells = self.problem.cells(inner.inside(block), pieces)",
         "contracts/test_8_memory.py",
@@ -226,7 +226,7 @@ MUTANTS = (
     Mutant(
         "dropout: columns share their fate",
         "contract 9",
-        "_dropout.py",
+        "stage/dropout.py",
         "mixed(states ^ (cells.col & _WORD))",
         "mixed(states)",
         "contracts/test_9_dropout.py",
@@ -234,7 +234,7 @@ MUTANTS = (
     Mutant(
         "dropout: kept weights are not raised",
         "contract 9",
-        "_dropout.py",
+        "stage/dropout.py",
         "weights / (1 - self.probability)",
         "weights",
         "contracts/test_9_dropout.py",
@@ -242,7 +242,7 @@ MUTANTS = (
     Mutant(
         "dropout: half of the seed is lost",
         "contract 9",
-        "_dropout.py",
+        "stage/dropout.py",
         "mixed((seed >> 32) & _WORD)",
         "mixed(0 * seed)",
         "contracts/test_9_dropout.py",
@@ -250,7 +250,7 @@ MUTANTS = (
     Mutant(
         "dropout: another one for each block",
         "contract 9",
-        "_cells.py",
+        "blocks/cells.py",
         "index = self._range(self.block.rows) if self.row_index is None else self.row_index",
         "index = self._range((0, self.block.rows[1] - self.block.rows[0]))",
         "contracts/test_9_dropout.py",
@@ -274,7 +274,7 @@ MUTANTS = (
     Mutant(
         "captured tensors are not lifted",
         "gradients",
-        "_custom.py",
+        "stage/custom.py",
         "return [(tensor, WHOLE) for tensor in self.captured or ()]",
         "return [(tensor.detach(), WHOLE) for tensor in self.captured or ()]",
         f"{FORMULAS}::test_a_callable_is_its_formula",
@@ -282,7 +282,7 @@ MUTANTS = (
     Mutant(
         "a captured tensor that is missed gets no gradient",
         "gradients",
-        "_captured.py",
+        "stage/captured.py",
         "    if captured is None:\n",
         "    if not captured:\n",
         "contracts/test_7_errors.py",
@@ -290,7 +290,7 @@ MUTANTS = (
     Mutant(
         "heads are shared by the wrong groups",
         "grouped heads",
-        "_layout.py",
+        "blocks/layout.py",
         "split = (self.key_heads, self.group)",
         "split = (self.group, self.key_heads)",
         f"{LAWS}::test_grouped_heads_are_repeated_keys test_grid.py",
@@ -298,7 +298,7 @@ MUTANTS = (
     Mutant(
         "head indices forget the group",
         "grouped heads",
-        "_cells.py",
+        "blocks/cells.py",
         "hk[:, None] * self.layout.group + g",
         "hk[:, None] + g",
         f"{FORMULAS}::test_a_callable_is_its_formula contracts/test_9_dropout.py",
@@ -330,7 +330,7 @@ MUTANTS = (
     Mutant(
         "blocks: a missing block",
         "value",
-        "_tiling.py",
+        "blocks/tiling.py",
         "for start in range(0, size, even)]",
         "for start in range(0, size - 1, even)]",
         "test_grid.py",
@@ -362,7 +362,7 @@ MUTANTS = (
     Mutant(
         "jvp: one tangent is lost",
         "forward mode",
-        "_products.py",
+        "blocks/products.py",
         "return parts[0] if len(parts) == 1 else parts[0] + parts[1]",
         "return parts[0]",
         f"{LEAKS} test_transforms.py::test_jvp test_transforms.py::test_hessian",
@@ -370,7 +370,7 @@ MUTANTS = (
     Mutant(
         "jvp of blocks: the tangents are doubled",
         "forward mode",
-        "_blocks.py",
+        "blocks/block_map.py",
         "tangents = tuple(tangent.to(point.dtype) for tangent, point in tangents)",
         "tangents = tuple(2 * tangent.to(point.dtype) for tangent, point in tangents)",
         "test_transforms.py::test_jvp",
@@ -378,7 +378,7 @@ MUTANTS = (
     Mutant(
         "vmap of blocks: the batch is where it was",
         "vmap",
-        "_blocks.py",
+        "blocks/block_map.py",
         "t if dim is None else t.movedim(dim, 0)\n",
         "t\n",
         f"{FORMULAS}::test_vmap_over_any_dimension",
@@ -386,7 +386,7 @@ MUTANTS = (
     Mutant(
         "blocks: the second derivative is cut off",
         "double backward",
-        "_blocks.py",
+        "blocks/block_map.py",
         "pulled = blocks.pullback(tensors, wanted, seeded)(*tensors, *seeds)",
         "pulled = blocks.pullback(tensors, wanted, seeded)(*(t.detach() for t in tensors), *seeds)",
         "test_transforms.py::test_double_backward",
@@ -562,7 +562,7 @@ MUTANTS = (
     Mutant(
         "rollout: the residual is forgotten",
         "value",
-        "_rollout.py",
+        "matrix/rollout.py",
         "reached = residual * reached + (1 - residual) * collected",
         "reached = collected",
         STAGES,
@@ -570,7 +570,7 @@ MUTANTS = (
     Mutant(
         "leading: the true head is forgotten",
         "A[b, h]",
-        "_problem.py",
+        "request/problem.py",
         "        parts |= places_of_chosen(layout, leading, query.device)\n",
         "",
         "test_leading.py",
@@ -578,7 +578,7 @@ MUTANTS = (
     Mutant(
         "leading: grouped keys are taken as if each head had its own",
         "A[b, h]",
-        "_leading.py",
+        "request/leading.py",
         "first = head // whole.group if key_heads > 1",
         "first = head % key_heads if key_heads > 1",
         "test_leading.py",
@@ -594,7 +594,7 @@ MUTANTS = (
     Mutant(
         "blocks: half of a block that is too big is lost",
         "value",
-        "_tiling.py",
+        "blocks/tiling.py",
         "for rows in ((start, middle), (middle, stop)):",
         "for rows in ((start, middle),):",
         "test_grid.py test_blocks.py",

@@ -3,23 +3,23 @@
 
 from __future__ import annotations
 
-from ._attention import attend, attention
-from ._choose import implementations
-from ._dispatch import Plan
-from ._errors import UnsupportedError
-from ._explain import Explanation
-from ._matrix import AttentionMatrix
-from ._prepare import PreparedKey, prepare
-from ._rollout import rollout
 from .biases.alibi import ALiBi
 from .biases.relative import RelativeBias
 from .biases.softcap import SoftCap
+from .ground.errors import UnsupportedError
+from .impl.choose import implementations
 from .masks.causal import Causal
 from .masks.dense import Dense
 from .masks.documents import Documents
 from .masks.padding import Padding
 from .masks.prefix import Prefix
 from .masks.window import Window
+from .matrix.attention import attend, attention
+from .matrix.dispatch import Plan
+from .matrix.explain import Explanation
+from .matrix.matrix import AttentionMatrix
+from .matrix.prepare import PreparedKey, prepare
+from .matrix.rollout import rollout
 from .measures.cells import Links, Top
 from .measures.pool import Pool
 from .measures.product import Collected, Product

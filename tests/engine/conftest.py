@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 # Budgets in bytes: whole by plain operations, and cut into several blocks.
-AT_ONCE, CUT = 64 * 2**20, 2000
+SMALL, CUT = 64 * 2**20, 2000
 
 
 @pytest.fixture(autouse=True)
@@ -13,7 +13,7 @@ def _always_one_thread(one_thread: None) -> None:
     """Every test here."""
 
 
-@pytest.fixture(params=[AT_ONCE, CUT], ids=["at once", "blocks"])
+@pytest.fixture(params=[SMALL, CUT], ids=["at once", "blocks"])
 def memory(request: pytest.FixtureRequest) -> int:
     """The working budget that puts a small matrix into one of the two regimes."""
     return request.param
@@ -24,11 +24,11 @@ def engine(request: pytest.FixtureRequest) -> dict[str, object]:
     """Options of `qkv.attention` for each way in which our own code computes everything."""
     if request.param == "reference":
         return {"impl": "reference"}
-    return {"impl": "tiled", "memory": AT_ONCE if request.param == "at once" else CUT}
+    return {"impl": "tiled", "memory": SMALL if request.param == "at once" else CUT}
 
 
 @pytest.fixture
 def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     """Cuts the tiles inside a strip, which scores of several numbers per cell have, very small."""
-    monkeypatch.setattr("qkv._strip._TILE_NUMBERS", 30)
-    monkeypatch.setattr("qkv._strip.AT_ONCE", 30)
+    monkeypatch.setattr("qkv.request.strip._TILE_NUMBERS", 30)
+    monkeypatch.setattr("qkv.request.strip.SMALL", 30)

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 import qkv
-from qkv import _native_plain, native
+from qkv import native
+from qkv.impl.native import plain
 
 SHAPES = {
     "three dimensions": ((8, 16, 64), (8, 16, 64), 64),
@@ -35,7 +36,7 @@ def inputs(name: str, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tenso
 @pytest.mark.parametrize("name", SHAPES)
 def test_the_same_bits_as_by_a_matrix(name: str, dtype: torch.dtype) -> None:
     query, key, value = inputs(name, dtype)
-    found = _native_plain.at_once(query, key, value)
+    found = plain.attend(query, key, value)
     assert found is not None
     assert found.dtype == dtype
     by_matrix = qkv.attention(query, key, impl="native") @ value
@@ -60,7 +61,7 @@ def test_the_same_bits_as_by_a_matrix(name: str, dtype: torch.dtype) -> None:
 def test_it_is_taken_where_no_option_says_anything(options, without, monkeypatch) -> None:
     inputs_ = inputs("four dimensions")
     asked = []
-    monkeypatch.setattr(_native_plain, "at_once", lambda *given: asked.append(given))
+    monkeypatch.setattr(plain, "attend", lambda *given: asked.append(given))
     qkv.attend(*inputs_, **options)
     assert bool(asked) == without
 
@@ -84,10 +85,10 @@ def test_any_strides(dtype: torch.dtype) -> None:
 def test_derivatives_go_by_the_matrix() -> None:
     query, key, value = inputs("four dimensions")
     value.requires_grad_()
-    assert _native_plain.at_once(query, key, value) is None
+    assert plain.attend(query, key, value) is None
     assert qkv.attend(query, key, value).requires_grad
     with torch.no_grad():
-        assert _native_plain.at_once(query, key, value) is not None
+        assert plain.attend(query, key, value) is not None
         assert not qkv.attend(query, key, value).requires_grad
 
 

@@ -17,9 +17,9 @@ from torch import Tensor
 
 import qkv
 from qkv import UnsupportedError
-from qkv._matrix import _map_tensors
 from qkv.biases import BIASES
 from qkv.masks import MASKS
+from qkv.matrix.matrix import _map_tensors
 from qkv.measures import MEASURES
 from qkv.normalizers import NORMALIZERS
 from qkv.scores import SCORES

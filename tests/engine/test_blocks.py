@@ -6,8 +6,8 @@ import pytest
 import torch
 
 import qkv
-from qkv._ranges import joined
-from qkv._tiling import Tiling
+from qkv.blocks.ranges import joined
+from qkv.blocks.tiling import Tiling
 
 LENGTH, WIDTH = 32768, 8
 DOCUMENTS = torch.arange(1, 256)  # 32,640 tokens, the rest belongs to none

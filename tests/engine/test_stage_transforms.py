@@ -16,9 +16,9 @@ from torch.autograd import gradcheck, gradgradcheck
 from torch.func import grad, hessian, jacfwd, jacrev, jvp, vjp, vmap
 
 import qkv
-from qkv._matrix import _map_tensors
 from qkv.biases import BIASES
 from qkv.masks import MASKS
+from qkv.matrix.matrix import _map_tensors
 from qkv.measures.statistics import Distance, Entropy, Mass
 from qkv.normalizers import NORMALIZERS
 from qkv.scores import SCORES

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 import qkv
-from qkv import _native_request
+from qkv.impl.native import stages as _native_request
 from qkv.nn import (
     AttentionPooling,
     GridBias,

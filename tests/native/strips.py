@@ -12,8 +12,8 @@ from dense import Case, assert_within_contract, forward_and_backward, visible
 from torch import Tensor
 
 import qkv
-from qkv import _dropout
 from qkv.native.request import Dropout, Stages
+from qkv.stage import dropout as _dropout
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 import qkv
-from qkv._tensors import accumulation_dtype
 from qkv.bench.work import Case, Contender, Inputs, Results
+from qkv.ground.tensors import accumulation_dtype
 from qkv.measures.cells import Links
 from qkv.testing.comparator import assert_close, tolerance
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .._layout import PER_BATCH, Layout
-from .._stage import Lifted
-from .._tensors import check_floats, is_tensor, shape_of
+from ..blocks.layout import PER_BATCH, Layout
+from ..ground.tensors import check_floats, is_tensor, shape_of
+from ..stage.base import Entries
 from .base import DistanceBias
 
 
@@ -48,7 +48,7 @@ class ALiBi(DistanceBias):
         """Slopes `2^(-8/heads), 2^(-16/heads), ...`, one per head."""
         return ALiBi(2.0 ** (-8.0 * torch.arange(1, heads + 1, device=device) / heads))
 
-    def lift(self, layout: Layout) -> Lifted:
+    def entries(self, layout: Layout) -> Entries:
         return [(layout.per_head(self.slopes, "ALiBi: slopes"), PER_BATCH)]
 
     def of(self, ahead: Tensor, *pieces: Tensor) -> Tensor:

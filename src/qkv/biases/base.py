@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from .._cells import Cells
-from .._stage import Stage
+from ..blocks.cells import Cells
+from ..stage.base import Stage
 
 
 class Bias(Stage):

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from .._cells import Cells
-from .._custom import Custom, corner_of, tile_shape
-from .._layout import Layout
-from .._tensors import accumulation_dtype
+from ..blocks.cells import Cells
+from ..blocks.layout import Layout
+from ..ground.tensors import accumulation_dtype
+from ..stage.custom import Custom, corner_of, tile_shape
 from .base import Bias
 
 
@@ -30,7 +30,7 @@ class CustomBias(Custom, Bias):
     what = "the bias callable"
     nonlinear = True
 
-    def lifted(self, layout: Layout, query: Tensor, key: Tensor) -> CustomBias:
+    def capturing(self, layout: Layout, query: Tensor, key: Tensor) -> CustomBias:
         cells = Cells(layout, corner_of(layout), query.device).for_callables()
         wide = accumulation_dtype(query.dtype)
         return self.with_captured(query.new_zeros(tile_shape(cells), dtype=wide), cells)

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .._layout import Layout
-from .._stage import Lifted
-from .._tensors import check_floats, hold_int, is_tensor, shape_of
-from .._tiling import Axes
+from ..blocks.layout import Layout
+from ..blocks.tiling import Axes
+from ..ground.tensors import check_floats, hold_int, is_tensor, shape_of
+from ..stage.base import Entries
 from .base import DistanceBias
 
 _PER_HEAD_TABLE = Axes(trail=1)
@@ -69,7 +69,7 @@ class RelativeBias(DistanceBias):
         """Buckets for one direction."""
         return self.table.shape[1] // 2 if self.bidirectional else self.table.shape[1]
 
-    def lift(self, layout: Layout) -> Lifted:
+    def entries(self, layout: Layout) -> Entries:
         rows = [layout.per_head(column, "RelativeBias: table") for column in self.table.unbind(1)]
         return [(torch.cat(rows, -1).squeeze(-2), _PER_HEAD_TABLE)]
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .._cells import Cells
-from .._stage import check_number
+from ..blocks.cells import Cells
+from ..stage.base import check_number
 from .base import Bias
 
 

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from .._cells import Cells
-from .._layout import CELLS, Layout
-from .._stage import Lifted
-from .._tensors import check_floats
+from ..blocks.cells import Cells
+from ..blocks.layout import CELLS, Layout
+from ..ground.tensors import check_floats
+from ..stage.base import Entries
 from .base import Bias
 
 
@@ -38,7 +38,7 @@ class TensorBias(Bias):
     def __post_init__(self) -> None:
         check_floats("attention: bias", self.values)
 
-    def lift(self, layout: Layout) -> Lifted:
+    def entries(self, layout: Layout) -> Entries:
         return [(layout.cells(self.values, "attention: bias"), CELLS)]
 
     def apply(self, scores: Tensor, cells: Cells, *pieces: Tensor) -> Tensor:

@@ -9,8 +9,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from qkv._errors import UnsupportedError
 from qkv._extras import EXTRA_PACKAGES, install, package_of
+from qkv.ground.errors import UnsupportedError
 from qkv.tasks.trainer.errors import TrainingError
 
 FAILED, MISTAKEN = 1, 2

@@ -1,1 +1,1 @@
-"""Implementations of the engine. They never import each other."""
+"""Implementations, which never import each other, and the choice between them."""

@@ -13,21 +13,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .._accepted import Accepted
-from .._autocast import must_recompute
-from .._blocks import BlockMap
-from .._call import Call
-from .._description import Description
-from .._layout import WHOLE, Layout
-from .._once import once
-from .._parts import Pieces
-from .._problem import Problem
-from .._products import weighted_sum
-from .._tensors import accumulation_dtype
-from .._tiling import Block, Tiling
+from ..blocks.block_map import BlockMap
+from ..blocks.layout import WHOLE, Layout
+from ..blocks.products import weighted_sum
+from ..blocks.tiling import Block, Tiling
+from ..ground.autocast import must_recompute
+from ..ground.once import once
+from ..ground.tensors import accumulation_dtype
 from ..measures.base import Measure
 from ..normalizers.base import Normalizer, Statistic
+from ..request.description import Description
+from ..request.parts import Pieces
+from ..request.problem import Problem
 from ..scores.base import Tile
+from .accepted import Accepted
+from .call import Call
 
 NAME = "reference"
 
@@ -64,7 +64,7 @@ class _ByDefinition(Accepted):
         everything = Tiling(layout.lead, layout.queries, layout.keys, cells=_NO_LIMIT)
         row = call.tensors
         whole = BlockMap(dense, (WHOLE,) * len(row), call.outputs, everything)
-        return call.finished(whole(*row) if self.apart else whole.at_once(*row))
+        return call.finished(whole(*row) if self.apart else whole.in_one(*row))
 
 
 class _Dense:

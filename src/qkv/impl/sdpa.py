@@ -15,13 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .._accepted import Accepted
-from .._call import product_pullback
-from .._derivative import with_derivative
-from .._description import Description
-from .._problem import layout_of
-from .._stage import Stage
-from .._tensors import (
+from ..biases.tensor import TensorBias
+from ..ground.tensors import (
     inside_transform,
     is_concrete,
     is_dual,
@@ -29,14 +24,19 @@ from .._tensors import (
     is_tracked,
     sums_are_finite,
 )
-from ..biases.tensor import TensorBias
 from ..masks.causal import Causal
 from ..masks.dense import Dense
 from ..masks.padding import Padding
 from ..measures.base import Measure
 from ..measures.product import Product
 from ..normalizers.softmax import Softmax
+from ..request.description import Description
+from ..request.problem import layout_of
 from ..scores.dot import Dot
+from ..stage.base import Stage
+from .accepted import Accepted
+from .call import product_pullback
+from .derivative import with_derivative
 
 NAME = "torch"
 
@@ -58,7 +58,7 @@ def _reason(matrix: Description, product: Product) -> str | None:
         return "its fused kernels know no sink"
     if matrix.dropped is not None:
         return "its dropout draws other random numbers than the contract says"
-    if matrix.rows is not None or matrix.leading is not None:
+    if matrix.rows is not None or matrix.chosen is not None:
         return "its fused kernels compute whole matrices alone"
     value = product.value
     reason = _mask_reason(matrix) or _shapes_reason(matrix.query, matrix.key, value)
@@ -113,7 +113,7 @@ def _check_shapes(matrix: Description, product: Product) -> None:
     if product.value.shape[-2] != matrix.key.shape[-2]:
         parts.append(product)
     for part in parts:
-        part.lift(layout_of(matrix.query, matrix.key))
+        part.entries(layout_of(matrix.query, matrix.key))
 
 
 def _shapes_reason(query: Tensor, key: Tensor, value: Tensor) -> str | None:

@@ -12,13 +12,13 @@ from typing import Any
 
 import torch
 
-from .. import _strip
-from .._accepted import Accepted
-from .._autocast import must_recompute
-from .._call import Call
-from .._description import Description
-from .._tensors import is_jit_traced
+from ..ground.autocast import must_recompute
+from ..ground.tensors import is_jit_traced
 from ..measures.base import Measure
+from ..request import strip
+from ..request.description import Description
+from .accepted import Accepted
+from .call import Call
 
 NAME = "tiled"
 
@@ -26,10 +26,10 @@ NAME = "tiled"
 def accept(description: Description, measures: tuple[Measure, ...]) -> Accepted | str:
     """It serves everything."""
     call = Call.of(description, measures)
-    at_once = _is_small(call) and not must_recompute(description.dtype)
-    if not at_once and not torch.compiler.is_compiling() and not is_jit_traced():
+    is_small = _is_small(call) and not must_recompute(description.dtype)
+    if not is_small and not torch.compiler.is_compiling() and not is_jit_traced():
         call = Call.of(description, measures, capture=True)
-    return _InStrips(call, at_once)
+    return _InStrips(call, is_small)
 
 
 def _is_small(call: Call) -> bool:
@@ -38,17 +38,17 @@ def _is_small(call: Call) -> bool:
     numbers = problem.score.numbers_per_cell(problem.query)
     for size in (*layout.lead, layout.queries, layout.keys):
         numbers *= size
-    return numbers <= min(_strip.AT_ONCE, problem.memory // call.bytes_per_cell)
+    return numbers <= min(strip.SMALL, problem.memory // call.bytes_per_cell)
 
 
 class _InStrips(Accepted):
-    def __init__(self, call: Call, at_once: bool) -> None:
-        self.call, self.at_once = call, at_once
+    def __init__(self, call: Call, is_small: bool) -> None:
+        self.call, self.is_small = call, is_small
         self.bytes_per_cell = call.bytes_per_cell
 
     @property
     def blocks(self) -> list[int]:
-        if not self.at_once:
+        if not self.is_small:
             return [block.cells for block in self.call.tiling.fitted()]
         layout = self.call.layout
         return [prod(layout.lead) * layout.queries * layout.keys]
@@ -56,6 +56,6 @@ class _InStrips(Accepted):
     def run(self) -> list[Any]:
         call = self.call
         blocks, row = call.block_map, call.tensors
-        if self.at_once:
-            return call.finished(blocks.at_once(*row))
+        if self.is_small:
+            return call.finished(blocks.in_one(*row))
         return call.finished(replace(blocks, tiling=blocks.tiling.fitted())(*row))

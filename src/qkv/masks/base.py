@@ -14,11 +14,11 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from .._cells import Cells
-from .._layout import Layout
-from .._ranges import Range, Ranges, common, joined
-from .._stage import Lifted, Stage, given
-from .._tensors import hold_int, is_concrete
+from ..blocks.cells import Cells
+from ..blocks.layout import Layout
+from ..blocks.ranges import Range, Ranges, common, joined
+from ..ground.tensors import hold_int, is_concrete
+from ..stage.base import Entries, Stage, given
 
 Bound = Tensor | int
 Intervals = list[tuple[Bound, Bound]]  # the union of [start, stop)
@@ -58,8 +58,8 @@ class Mask(Stage):
         return joined([(0, keys)])
 
     def count(self, layout: Layout) -> int:
-        """How many tensors `lift` lists. It is asked for every tile."""
-        return len(self.lift(layout))
+        """How many tensors `entries` lists. It is asked for every tile."""
+        return len(self.entries(layout))
 
     @property
     def stored(self) -> bool:
@@ -131,12 +131,12 @@ class _Pair(Mask):
     def stored(self) -> bool:
         return self.left.stored or self.right.stored
 
-    def lift(self, layout: Layout) -> Lifted:
-        return [*self.left.lift(layout), *self.right.lift(layout)]
+    def entries(self, layout: Layout) -> Entries:
+        return [*self.left.entries(layout), *self.right.entries(layout)]
 
-    def lifted(self, layout: Layout, query: Tensor, key: Tensor) -> Self:
-        left = self.left.lifted(layout, query, key)
-        return replace(self, left=left, right=self.right.lifted(layout, query, key))
+    def capturing(self, layout: Layout, query: Tensor, key: Tensor) -> Self:
+        left = self.left.capturing(layout, query, key)
+        return replace(self, left=left, right=self.right.capturing(layout, query, key))
 
     def count(self, layout: Layout) -> int:
         return self.left.count(layout) + self.right.count(layout)
@@ -221,11 +221,11 @@ class Not(Mask):
     def stored(self) -> bool:
         return self.inner.stored
 
-    def lifted(self, layout: Layout, query: Tensor, key: Tensor) -> Self:
-        return replace(self, inner=self.inner.lifted(layout, query, key))
+    def capturing(self, layout: Layout, query: Tensor, key: Tensor) -> Self:
+        return replace(self, inner=self.inner.capturing(layout, query, key))
 
-    def lift(self, layout: Layout) -> Lifted:
-        return self.inner.lift(layout)
+    def entries(self, layout: Layout) -> Entries:
+        return self.inner.entries(layout)
 
     def count(self, layout: Layout) -> int:
         return self.inner.count(layout)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from .._cells import Cells
+from ..blocks.cells import Cells
 from .base import Intervals, Mask
 
 

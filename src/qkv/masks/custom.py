@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .._cells import Cells
-from .._custom import Custom, corner_of, head_split, tile_shape
-from .._layout import Layout
+from ..blocks.cells import Cells
+from ..blocks.layout import Layout
+from ..stage.custom import Custom, corner_of, head_split, tile_shape
 from .base import Mask
 
 
@@ -31,7 +31,7 @@ class CustomMask(Custom, Mask):
     formula = "fn(cells)"
     what = "the mask callable"
 
-    def lifted(self, layout: Layout, query: Tensor, key: Tensor) -> CustomMask:
+    def capturing(self, layout: Layout, query: Tensor, key: Tensor) -> CustomMask:
         return self.with_captured(Cells(layout, corner_of(layout), query.device).for_callables())
 
     def visible(self, cells: Cells, *pieces: Tensor) -> Tensor:

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .._cells import Cells
-from .._layout import CELLS, Layout
-from .._stage import Lifted
-from .._tensors import check_integers, is_tensor
+from ..blocks.cells import Cells
+from ..blocks.layout import CELLS, Layout
+from ..ground.tensors import check_integers, is_tensor
+from ..stage.base import Entries
 from .base import Mask
 
 
@@ -47,7 +47,7 @@ class Dense(Mask):
             raise TypeError(f"Dense: allowed must be a bool tensor, True = may look; got {got}")
         check_integers("Dense: allowed", self.allowed)
 
-    def lift(self, layout: Layout) -> Lifted:
+    def entries(self, layout: Layout) -> Entries:
         return [(layout.cells(self.allowed, "Dense: allowed"), CELLS)]
 
     def visible(self, cells: Cells, *pieces: Tensor) -> Tensor:

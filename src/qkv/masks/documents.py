@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .._cells import Cells
-from .._layout import WHOLE, Layout
-from .._stage import Lifted
-from .._tensors import check_integers, holds_integers, is_concrete, is_tensor, shape_of
-from .._tiling import Axes
+from ..blocks.cells import Cells
+from ..blocks.layout import WHOLE, Layout
+from ..blocks.tiling import Axes
+from ..ground.tensors import check_integers, holds_integers, is_concrete, is_tensor, shape_of
+from ..stage.base import Entries
 from .base import Intervals, Mask
 
 _PER_SEQUENCE = Axes(trail=1)  # [..., Lk]
@@ -66,7 +66,7 @@ class Documents(Mask):
     def needs_positions(self) -> bool:
         return True
 
-    def lift(self, layout: Layout) -> Lifted:
+    def entries(self, layout: Layout) -> Entries:
         if self.lengths is not None:
             lengths = self.lengths.to(torch.int64)
             _check_lengths(lengths, layout.keys)

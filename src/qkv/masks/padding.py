@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .._cells import Cells
-from .._layout import PER_BATCH, Layout
-from .._stage import Lifted
-from .._tensors import check_integers, holds_integers, is_tensor, shape_of
+from ..blocks.cells import Cells
+from ..blocks.layout import PER_BATCH, Layout
+from ..ground.tensors import check_integers, holds_integers, is_tensor, shape_of
+from ..stage.base import Entries
 from .base import Intervals, Mask
 
 
@@ -49,8 +49,8 @@ class Padding(Mask):
             got = shape_of(self.lengths)
             raise ValueError(f"Padding: lengths must have shape [B]; got {got}")
 
-    def lift(self, layout: Layout) -> Lifted:
-        first = layout.leading[0] if layout.leading else 1
+    def entries(self, layout: Layout) -> Entries:
+        first = layout.user_lead[0] if layout.user_lead else 1
         if self.lengths.numel() not in (1, first):
             raise ValueError(
                 "Padding: lengths must have one entry per first leading dimension of the matrix; "

@@ -8,13 +8,13 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from .._blocks import Output
-from .._cells import Cells
-from .._description import Description
-from .._layout import Layout
-from .._stage import Lifted
-from .._tiling import Block
+from ..blocks.block_map import Output
+from ..blocks.cells import Cells
+from ..blocks.layout import Layout
+from ..blocks.tiling import Block
 from ..normalizers.base import Normalizer, Statistic
+from ..request.description import Description
+from ..stage.base import Entries
 
 
 class Rows(Protocol):
@@ -99,7 +99,7 @@ class Measure:
         """Batch dimensions of the measure's own tensors, to be broadcast with the matrix's."""
         return ()
 
-    def lift(self, layout: Layout) -> Lifted:
+    def entries(self, layout: Layout) -> Entries:
         """The measure's own tensors in canonical form."""
         return []
 

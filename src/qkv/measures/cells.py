@@ -9,12 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .._blocks import Output
-from .._description import Description
-from .._layout import QUERIES, WHOLE, Layout
-from .._ranges import Ranges
-from .._stage import Lifted
-from .._tensors import hold_as_int, integer
+from ..blocks.block_map import Output
+from ..blocks.layout import QUERIES, WHOLE, Layout
+from ..blocks.ranges import Ranges
+from ..ground.tensors import hold_as_int, integer
+from ..request.description import Description
+from ..stage.base import Entries
 from .base import Measure, Rows
 
 
@@ -109,7 +109,7 @@ class Columns(Measure):
     name = "columns"
     formula = "w_ij for chosen j"
 
-    def lift(self, layout: Layout) -> Lifted:
+    def entries(self, layout: Layout) -> Entries:
         return [(self.columns, WHOLE)]
 
     def outputs(self, layout: Layout, dtype: torch.dtype, wide: torch.dtype) -> tuple[Output, ...]:

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .._blocks import Output
-from .._description import Description
-from .._layout import Layout
-from .._ranges import Range, Ranges
-from .._tensors import hold_as_int, integer
-from .._tiling import Axes
+from ..blocks.block_map import Output
+from ..blocks.layout import Layout
+from ..blocks.ranges import Range, Ranges
+from ..blocks.tiling import Axes
+from ..ground.tensors import hold_as_int, integer
+from ..request.description import Description
 from .base import Measure, Rows
 
 _TERMS = 64  # of a running sum

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .._blocks import Output
-from .._layout import KEYS, QUERIES, Layout
-from .._stage import Lifted
-from .._tensors import shape_of
+from ..blocks.block_map import Output
+from ..blocks.layout import KEYS, QUERIES, Layout
+from ..ground.tensors import shape_of
+from ..stage.base import Entries
 from .base import Measure, Rows
 
 
@@ -41,7 +41,7 @@ class Product(Measure):
     def batch(self) -> tuple[int, ...]:
         return tuple(self.value.shape[:-3])
 
-    def lift(self, layout: Layout) -> Lifted:
+    def entries(self, layout: Layout) -> Entries:
         if self.value.ndim < 2 or self.value.shape[-2] != layout.keys:
             raise ValueError(
                 f"A @ value: value must have one row per key ({layout.keys}); "
@@ -87,7 +87,7 @@ class Collected(Measure):
     def batch(self) -> tuple[int, ...]:
         return tuple(self.x.shape[:-3])
 
-    def lift(self, layout: Layout) -> Lifted:
+    def entries(self, layout: Layout) -> Entries:
         if self.x.ndim < 2 or self.x.shape[-2] != layout.queries:
             raise ValueError(
                 f"A.mT @ x: x must have one row per query ({layout.queries}); "

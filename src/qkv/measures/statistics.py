@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .._blocks import Output
-from .._description import Description
-from .._errors import UnsupportedError
-from .._layout import PER_KEY, PER_QUERY, Layout
+from ..blocks.block_map import Output
+from ..blocks.layout import PER_KEY, PER_QUERY, Layout
+from ..ground.errors import UnsupportedError
 from ..normalizers.base import Normalizer
 from ..normalizers.softmax import Softmax
+from ..request.description import Description
 from .base import Measure, Rows
 
 

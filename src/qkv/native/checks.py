@@ -10,8 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .._errors import UnsupportedError
-from .._tensors import accumulation_dtype
+from ..ground.errors import UnsupportedError
+from ..ground.tensors import accumulation_dtype
 from .compiled import kernels
 from .request import MOST_BIASES, STEEPEST, TYPES, Bias, Stages, Wanted
 

@@ -7,7 +7,7 @@ from functools import cache
 from importlib import import_module
 from typing import Any
 
-from .._errors import UnsupportedError
+from ..ground.errors import UnsupportedError
 
 
 @cache

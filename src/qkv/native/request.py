@@ -57,8 +57,8 @@ def bits_of(visible: Tensor) -> Tensor:
 @dataclass(frozen=True)
 class Dropout:
     """A weight is dropped where the 32-bit number of its cell is below the threshold; others are
-    multiplied by the factor. `qkv._dropout` says how the states, int64 `[batch, Hk, G, Lq]`, and
-    columns become numbers."""
+    multiplied by the factor. `qkv.stage.dropout` says how the states, int64
+    `[batch, Hk, G, Lq]`, and columns become numbers."""
 
     states: Tensor
     threshold: int

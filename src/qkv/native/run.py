@@ -11,7 +11,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from .._tensors import accumulation_dtype
+from ..ground.tensors import accumulation_dtype
 from . import checks
 from .compiled import kernels
 from .huge import redo_smaller

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from .._prepare import PreparedKey
+from ..matrix.prepare import PreparedKey
 
 
 class KeyValueCache:

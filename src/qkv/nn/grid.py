@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .._cells import Cells
-from .._layout import Layout
-from .._stage import Lifted
-from .._tensors import check_floats
-from .._tiling import Axes
 from ..biases.base import ProductBias
+from ..blocks.cells import Cells
+from ..blocks.layout import Layout
+from ..blocks.tiling import Axes
+from ..ground.tensors import check_floats
+from ..stage.base import Entries
 
 _PER_HEAD_TABLE = Axes(trail=1)
 
@@ -48,7 +48,7 @@ class GridBias(ProductBias):
     def needs_positions(self) -> bool:
         return True
 
-    def lift(self, layout: Layout) -> Lifted:
+    def entries(self, layout: Layout) -> Entries:
         return [(_per_head(table, layout), _PER_HEAD_TABLE) for table in (self.rows, self.columns)]
 
     def apply(self, scores: Tensor, cells: Cells, *pieces: Tensor) -> Tensor:

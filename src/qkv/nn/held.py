@@ -14,10 +14,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from .._stage import Stage
 from ..biases.tensor import TensorBias
 from ..masks.base import Mask
 from ..masks.custom import CustomMask
+from ..stage.base import Stage
 
 
 class Held(nn.Module):

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 import qkv
 
-from .._matrix import AttentionMatrix
-from .._stage import given
+from ..matrix.matrix import AttentionMatrix
+from ..stage.base import given
 from .cache import KeyValueCache, PreparedContext
 from .held import Held, all_of, held, stage_of
 from .padding import check_lengths, check_sequences, without_padding

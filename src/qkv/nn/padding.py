@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .._tensors import check_floats, check_integers, holds_integers
+from ..ground.tensors import check_floats, check_integers, holds_integers
 
 
 def check_sequences(where: str, what: str, x: Tensor, width: int) -> None:

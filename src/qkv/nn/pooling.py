@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .._matrix import AttentionMatrix
+from ..matrix.matrix import AttentionMatrix
 from .multihead import MultiHeadAttention
 from .padding import check_sequences
 

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .._matrix import AttentionMatrix
+from ..matrix.matrix import AttentionMatrix
 from .grid import GridBias
 from .multihead import MultiHeadAttention
 

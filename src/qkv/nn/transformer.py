@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from .._matrix import AttentionMatrix
+from ..matrix.matrix import AttentionMatrix
 from .cache import KeyValueCache, PreparedContext
 from .multihead import MultiHeadAttention
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .._errors import UnsupportedError
-from .._stage import Stage, check_number
-from .._tensors import check_floats
+from ..ground.errors import UnsupportedError
+from ..ground.tensors import check_floats
+from ..stage.base import Stage, check_number
 
 Statistic = tuple[Tensor, ...]  # each [..., r, 1]
 

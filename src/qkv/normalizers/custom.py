@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .._custom import Custom
-from .._layout import Layout
-from .._tensors import accumulation_dtype
+from ..blocks.layout import Layout
+from ..ground.tensors import accumulation_dtype
+from ..stage.custom import Custom
 from .base import Normalizer, Statistic, where_visible
 
 
@@ -35,7 +35,7 @@ class CustomNormalizer(Custom, Normalizer):
     nonnegative = False  # nobody knows
     distribution = False
 
-    def lifted(self, layout: Layout, query: Tensor, key: Tensor) -> CustomNormalizer:
+    def capturing(self, layout: Layout, query: Tensor, key: Tensor) -> CustomNormalizer:
         wide = accumulation_dtype(query.dtype)
         cell = query.new_zeros((1,) * (len(layout.lead) + 2), dtype=wide)
         return self.with_captured(cell, torch.ones_like(cell, dtype=torch.bool))

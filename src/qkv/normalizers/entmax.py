@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .._layout import PER_BATCH, Layout
-from .._stage import Lifted, is_finite
-from .._tensors import check_floats, is_concrete, shape_of
+from ..blocks.layout import PER_BATCH, Layout
+from ..ground.tensors import check_floats, is_concrete, shape_of
+from ..stage.base import Entries, is_finite
 from .base import Normalizer, Statistic, row_maximum, where_visible
 from .entmax_rule import newton_step, weights_and_slopes
 from .softmax import Softmax
@@ -66,7 +66,7 @@ class Entmax(Normalizer):
         elif not (is_finite(alpha) and alpha >= 1):
             raise ValueError(f"Entmax: alpha must be finite and at least 1; got {alpha}")
 
-    def lift(self, layout: Layout) -> Lifted:
+    def entries(self, layout: Layout) -> Entries:
         if not isinstance(self.alpha, Tensor):
             return []
         return [(layout.per_head(self.alpha, "Entmax: alpha"), PER_BATCH)]

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .._layout import PER_BATCH, Layout
-from .._stage import Lifted
+from ..blocks.layout import PER_BATCH, Layout
+from ..stage.base import Entries
 from .base import Normalizer, Statistic, check_per_head, where_visible
 
 
@@ -39,7 +39,7 @@ class Sigmoid(Normalizer):
     def __post_init__(self) -> None:
         check_per_head("Sigmoid: bias", self.bias)
 
-    def lift(self, layout: Layout) -> Lifted:
+    def entries(self, layout: Layout) -> Entries:
         if not isinstance(self.bias, Tensor):
             return []
         return [(layout.per_head(self.bias, "Sigmoid: bias"), PER_BATCH)]

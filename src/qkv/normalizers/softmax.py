@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .._layout import PER_BATCH, Layout
-from .._stage import Lifted
+from ..blocks.layout import PER_BATCH, Layout
+from ..stage.base import Entries
 from .base import Normalizer, Statistic, check_per_head, row_maximum, where_visible
 
 _LONG = 2**14  # keys: beyond, the running sum in torch.softmax loses digits that torch.sum keeps
@@ -49,7 +49,7 @@ class Softmax(Normalizer):
         if not none:
             check_per_head("Softmax: sink", self.sink)
 
-    def lift(self, layout: Layout) -> Lifted:
+    def entries(self, layout: Layout) -> Entries:
         if not isinstance(self.sink, Tensor):
             return []
         return [(layout.per_head(self.sink, "Softmax: sink"), PER_BATCH)]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .._tensors import hold_int
+from ..ground.tensors import hold_int
 from .base import Normalizer, Statistic, row_maximum, where_visible
 
 

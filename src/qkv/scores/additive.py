@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .._layout import WHOLE, Layout
-from .._stage import Lifted
-from .._tensors import check_floats, is_tensor, shape_of
+from ..blocks.layout import WHOLE, Layout
+from ..ground.tensors import check_floats, is_tensor, shape_of
+from ..stage.base import Entries
 from .base import Score, Tile
 
 
@@ -69,7 +69,7 @@ class Additive(Score):
                 f"got weight {shape_of(self.weight)}, query {shape_of(query)}"
             )
 
-    def lift(self, layout: Layout) -> Lifted:
+    def entries(self, layout: Layout) -> Entries:
         tensors = (self.weight,) if self.bias is None else (self.weight, self.bias)
         return [(tensor, WHOLE) for tensor in tensors]
 

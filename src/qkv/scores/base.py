@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from .._cells import Cells
-from .._stage import Stage
-from .._tensors import shape_of
+from ..blocks.cells import Cells
+from ..ground.tensors import shape_of
+from ..stage.base import Stage
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,10 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from .._layout import WHOLE, Layout
-from .._products import inner_products
-from .._stage import Lifted, check_number
-from .._tensors import accumulation_dtype, check_floats, is_tensor, shape_of
+from ..blocks.layout import WHOLE, Layout
+from ..blocks.products import inner_products
+from ..ground.tensors import accumulation_dtype, check_floats, is_tensor, shape_of
+from ..stage.base import Entries, check_number
 from .base import Score, Tile
 from .dot import Dot
 
@@ -60,7 +60,7 @@ class Bilinear(Score):
                 f"got weight {shape_of(self.weight)}, query {shape_of(query)}, key {shape_of(key)}"
             )
 
-    def lift(self, layout: Layout) -> Lifted:
+    def entries(self, layout: Layout) -> Entries:
         return [(self.weight, WHOLE)]
 
     def unscaled(self) -> Bilinear:

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from .._cells import Cells
-from .._custom import Custom, corner_of
-from .._layout import KEYS, QUERIES, Layout
-from .._tensors import accumulation_dtype
+from ..blocks.cells import Cells
+from ..blocks.layout import KEYS, QUERIES, Layout
+from ..ground.tensors import accumulation_dtype
+from ..stage.custom import Custom, corner_of
 from .apart import with_broken_rows_apart
 from .base import Score, Tile
 
@@ -38,7 +38,7 @@ class CustomScore(Custom, Score):
     def numbers_per_cell(self, query: Tensor) -> int:
         return max(1, query.shape[-1])
 
-    def lifted(self, layout: Layout, query: Tensor, key: Tensor) -> CustomScore:
+    def capturing(self, layout: Layout, query: Tensor, key: Tensor) -> CustomScore:
         corner = corner_of(layout)
         wide = accumulation_dtype(query.dtype)
         query = layout.to_user(corner.take(query, QUERIES).detach().to(wide))

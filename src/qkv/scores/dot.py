@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from .._products import inner_products
-from .._stage import check_number
+from ..blocks.products import inner_products
+from ..stage.base import check_number
 from .base import Score, Tile
 
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .._products import inner_products
-from .._stage import check_number
-from .._tensors import accumulation_dtype
+from ..blocks.products import inner_products
+from ..ground.tensors import accumulation_dtype
+from ..stage.base import check_number
 from .apart import of_rows_apart, with_broken_rows_apart
 from .base import Score, Tile
 

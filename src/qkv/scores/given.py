@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from .._stage import given
+from ..stage.base import given
 from .base import Score
 from .custom import CustomScore
 from .dot import Dot

@@ -13,12 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .._cells import Cells
 from ..biases.alibi import ALiBi
 from ..biases.custom import CustomBias
 from ..biases.relative import RelativeBias
 from ..biases.softcap import SoftCap
 from ..biases.tensor import TensorBias
+from ..blocks.cells import Cells
 from ..masks.causal import Causal
 from ..masks.custom import CustomMask
 from ..masks.dense import Dense

@@ -23,7 +23,7 @@ from typing import Any
 
 import torch
 
-from .._errors import UnsupportedError
+from ..ground.errors import UnsupportedError
 from ..tasks.optional import needed
 from .report import Case, Display, Mismatch, Report
 from .reproduction import reproduction

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_flatten
 
-from .._choose import choose
-from .._matrix import AttentionMatrix, _map_tensors
-from .._tensors import accumulation_dtype
+from ..ground.tensors import accumulation_dtype
 from ..impl import sdpa
+from ..impl.choose import choose
+from ..matrix.matrix import AttentionMatrix, _map_tensors
 from ..measures.base import Measure
 from ..measures.cells import Links
 from .comparator import assert_close, tolerance

@@ -11,14 +11,14 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from .._attention import attention
-from .._matrix import AttentionMatrix
 from ..biases import BIASES
 from ..masks import MASKS
 from ..masks.base import Mask
 from ..masks.causal import Causal
 from ..masks.dense import Dense
 from ..masks.padding import Padding
+from ..matrix.attention import attention
+from ..matrix.matrix import AttentionMatrix
 from ..measures import MEASURES
 from ..measures.product import Product
 from ..measures.statistics import Distance, LogSumExp

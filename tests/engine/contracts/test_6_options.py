@@ -10,7 +10,7 @@ import torch
 
 import qkv
 from qkv import UnsupportedError
-from qkv._choose import IMPLEMENTATIONS
+from qkv.impl.choose import IMPLEMENTATIONS
 from qkv.testing.examples import drawing
 
 QUERIES, KEYS, WIDTH = 4, 6, 8

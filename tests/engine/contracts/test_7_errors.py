@@ -351,8 +351,9 @@ def pattern(part: ast.expr) -> str:
     return re.escape(str(part.value)) if isinstance(part, ast.Constant) else ".*"
 
 
-FRONT_DOOR = ["_attention.py", "_matrix.py", "_region.py", "_layout.py", "_dropout.py"]
-FRONT_DOOR += ["_dispatch.py", "_custom.py", "_rollout.py", "_prepare.py"]
+FRONT_DOOR = [*(f"matrix/{name}.py" for name in ("attention", "matrix", "region", "dispatch"))]
+FRONT_DOOR += ["matrix/rollout.py", "matrix/prepare.py", "matrix/operand.py", "impl/choose.py"]
+FRONT_DOOR += ["blocks/layout.py", "stage/dropout.py", "stage/custom.py"]
 STAGES = ["scores", "masks", "biases", "normalizers", "measures"]
 ELSEWHERE = ["no measure .* was taken", "defines neither intervals nor cells", "forward.*AD cannot"]
 

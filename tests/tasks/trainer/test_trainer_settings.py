@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from qkv._errors import UnsupportedError
+from qkv.ground.errors import UnsupportedError
 from qkv.tasks.trainer.run import train
 from qkv.tasks.trainer.settings import Settings
 

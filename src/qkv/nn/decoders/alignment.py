@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 import qkv
 
-from ..._autocast import cast_for_autocast
-from ..._matrix import AttentionMatrix
+from ...ground.autocast import cast_for_autocast
+from ...matrix.matrix import AttentionMatrix
 from ..cache import PreparedContext
 from ..held import Held
 from ..padding import without_padding

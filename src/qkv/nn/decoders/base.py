@@ -6,7 +6,7 @@ from typing import Any, Protocol, Self
 
 from torch import Tensor, nn
 
-from ..._matrix import AttentionMatrix
+from ...matrix.matrix import AttentionMatrix
 from ..padding import check_lengths, check_sequences
 
 

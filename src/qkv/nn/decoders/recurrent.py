@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..._matrix import AttentionMatrix
+from ...matrix.matrix import AttentionMatrix
 from ..cache import PreparedContext
 from ..padding import mean_of_real
 from ..recurrent import Recurrent

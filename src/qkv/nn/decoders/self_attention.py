@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 import qkv
 
-from ..._matrix import AttentionMatrix
+from ...matrix.matrix import AttentionMatrix
 from ..cache import KeyValueCache, PreparedContext
 from ..encoders.base import check_layers, fitted
 from ..held import all_of

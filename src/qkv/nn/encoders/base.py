@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from ..._matrix import AttentionMatrix
+from ...matrix.matrix import AttentionMatrix
 from ..padding import check_lengths, check_sequences, mean_of_real, without_padding
 
 

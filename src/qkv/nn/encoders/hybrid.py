@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ..._matrix import AttentionMatrix
+from ...matrix.matrix import AttentionMatrix
 from .base import Encoder
 from .recurrent import RecurrentEncoder
 from .self_attention import SelfAttentionEncoder

@@ -3,7 +3,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ..._autocast import cast_for_autocast
+from ...ground.autocast import cast_for_autocast
 from ..padding import check_lengths, real_ends
 from ..recurrent import CELLS, check_cell
 from .base import Encoder, check_layers

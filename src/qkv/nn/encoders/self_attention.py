@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 import qkv
 
-from ..._matrix import AttentionMatrix
+from ...matrix.matrix import AttentionMatrix
 from ..positions import positions_of
 from ..transformer import TransformerLayer
 from .base import Encoder, check_layers, fitted

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from qkv._errors import UnsupportedError
+from qkv.ground.errors import UnsupportedError
 from qkv.tasks.optional import needed
 from qkv.tasks.trainer.settings import PRECISIONS
 

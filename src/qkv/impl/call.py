@@ -1,0 +1,177 @@
+"""A request as every implementation takes it: a description in canonical form and what is asked of
+it.
+
+A `Call` is a function of a row of tensors. What an implementation does not have of its own, a
+derivative or the whole, is that of the map over blocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..blocks.block_map import BlockMap, Output
+from ..blocks.layout import Layout
+from ..blocks.ranges import Ranges, joined
+from ..blocks.tiling import Block, Tiling
+from ..ground.tensors import accumulation_dtype, all_finite, is_concrete
+from ..measures.base import Measure
+from ..measures.product import Product
+from ..request.description import Description
+from ..request.parts import Parts, Pieces, axes_of, cut, pieces_of, tensors_of
+from ..request.problem import Problem, build
+from ..request.strip import Strip
+from ..stage.base import Entries
+
+# How many more numbers per cell a mask keeps alive: what is visible, and scores before it.
+_MASK_ALIVE = 3
+
+# How many cells could be computed in the time that a range of keys costs by itself.
+_CELLS_OF_A_RANGE = 2**14
+
+
+@dataclass(frozen=True)
+class Call:
+    """A problem, the measures that are asked of it, and the tensors of both by the part that they
+    belong to."""
+
+    problem: Problem
+    measures: tuple[Measure, ...]
+    parts: Parts[Entries]
+
+    @staticmethod
+    def of(
+        description: Description, measures: tuple[Measure, ...], *, capture: bool = False
+    ) -> Call:
+        """The call that a description and measures make; `capture` as for `build`.
+
+        Raises:
+            ValueError, UnsupportedError: a measure makes no sense for this matrix, or a tensor
+                does not fit it.
+        """
+        for measure in measures:
+            measure.check(description)
+        problem = build(description, [m.batch for m in measures if m.batch], capture=capture)
+        own = tuple([measure.entries(problem.layout) for measure in measures])
+        return Call(problem, measures, replace(problem.parts, measures=own))
+
+    @property
+    def layout(self) -> Layout:
+        return self.problem.layout
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """That of the matrix."""
+        return self.problem.query.dtype
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """What it is a function of."""
+        return tensors_of(self.parts)
+
+    def pieces(self, row: Sequence[Tensor]) -> Pieces:
+        """Such tensors by the part that they belong to."""
+        return pieces_of(self.parts, row)
+
+    @property
+    def outputs(self) -> tuple[Output, ...]:
+        """What all measures give, in a row."""
+        layout, dtype, wide = self.layout, self.dtype, accumulation_dtype(self.dtype)
+        return tuple([o for m in self.measures for o in m.outputs(layout, dtype, wide)])
+
+    def placed(self, results: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Results in the shapes and types that the measures expect."""
+        pairs = zip(results, self.outputs, strict=True)
+        return tuple(result.reshape(out.shape).to(out.dtype) for result, out in pairs)
+
+    def finished(self, row: Sequence[Tensor]) -> list[Any]:
+        """The results of the measures as the user sees them."""
+        results, start = [], 0
+        layout, dtype, wide = self.layout, self.dtype, accumulation_dtype(self.dtype)
+        for measure in self.measures:
+            count = len(measure.outputs(layout, dtype, wide))
+            results.append(measure.finish(layout, *row[start : start + count]))
+            start += count
+        return results
+
+    @property
+    def bytes_per_cell(self) -> int:
+        """What is alive at a time for each cell of a strip."""
+        # A list, since the compiler cannot trace the maximum of a generator.
+        numbers = self.problem.normalizer.numbers_alive
+        numbers += max([0, *[measure.numbers_alive for measure in self.measures]])
+        if self.problem.mask is not None:
+            numbers += _MASK_ALIVE
+        return numbers * accumulation_dtype(self.dtype).itemsize
+
+    @property
+    def tiling(self) -> Tiling:
+        """How the matrix is cut to stay within its budget. `fitted` to its mask where it is cut."""
+        layout = self.layout
+        cells = max(1, self.problem.memory // self.bytes_per_cell)
+        return Tiling(layout.lead, layout.queries, layout.keys, cells, seen=self._seen())
+
+    @property
+    def block_map(self) -> BlockMap:
+        """The map from its tensors to the results of its measures, block by block."""
+        problem, measures, parts = self.problem, self.measures, self.parts
+        finite = all_finite(*self.tensors)
+
+        def function(block: Block, *row: Tensor) -> tuple[Tensor, ...]:
+            pieces = pieces_of(parts, row)
+            strip = Strip(problem, block, pieces, finite)
+            pairs = zip(measures, pieces.measures, strict=True)
+            results = [measure.run(strip, *own) for measure, own in pairs]
+            return tuple([result for group in results for result in group])
+
+        return BlockMap(function, axes_of(parts), self.outputs, self.tiling)
+
+    def pullback(
+        self, row: tuple[Tensor, ...], gradients: Sequence[Tensor | None], wanted: list[int]
+    ) -> tuple[Tensor, ...]:
+        """The gradients of the wanted tensors by the map over blocks, given those of the outputs:
+        differentiable to any order."""
+        blocks = self.block_map
+        blocks = replace(blocks, tiling=blocks.tiling.fitted())
+        seeded = [i for i, gradient in enumerate(gradients) if gradient is not None]
+        seeds = (gradient for gradient in gradients if gradient is not None)
+        return blocks.pullback(row, wanted, seeded)(*row, *seeds)
+
+    def _seen(self):
+        """The keys that the queries of a block may see at all, for masks that know."""
+        problem, layout = self.problem, self.layout
+        mask, own, places = problem.mask, problem.parts.mask, problem.parts.places
+        if mask is None:
+            return None
+        read = [entry[0] for entries in (own, *places.in_order) for entry in entries]
+        if not is_concrete(*read):
+            return None
+
+        def seen(block: Block) -> Ranges:
+            if block.rows[0] == block.rows[1]:
+                return ((0, layout.keys),)
+            cells = problem.cells(block, cut(block, places))
+            taken = [block.take(tensor, axes) for tensor, axes in own]
+            found = mask.seen(cells, layout.keys, *taken)
+            column = block.cells // max(1, block.width)
+            return joined(found, _CELLS_OF_A_RANGE // max(1, column)) or ((0, min(1, layout.keys)),)
+
+        return seen
+
+
+def product_pullback(
+    description: Description, vectors: Sequence[Tensor], gradient: Tensor, wanted: list[int]
+) -> list[Tensor]:
+    """The gradients of those of query, key and value that are wanted, given that of `A @ value`, by
+    the map over blocks: differentiable to any order. `vectors` stand in for those of the
+    description."""
+    query, key, value = vectors
+    call = Call.of(replace(description, query=query, key=key), (Product(value),))
+    row = call.tensors
+    places = (0, 1, len(row) - 1)
+    found = call.pullback(row, call.placed((gradient,)), [places[i] for i in wanted])
+    return [part.reshape(vectors[i].shape) for i, part in zip(wanted, found, strict=True)]

@@ -1,0 +1,76 @@
+"""A first derivative of an implementation's own; all others are those of a fallback."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from ..ground.autocast import autocast_off
+from ..ground.batches import over_batches
+
+
+class Kernel(Protocol):
+    """What computed some results, and how their gradients are computed.
+
+    `row` are the tensors that the results are a function of, `kept` what else the forward pass
+    saved, `gradients` those of the results, `wanted` the places in the row of those tensors whose
+    gradients are wanted.
+    """
+
+    constant: tuple[int, ...]  # the places of results that are not differentiable
+
+    def backward(
+        self,
+        row: tuple[Tensor, ...],
+        kept: tuple[Tensor, ...],
+        gradients: tuple[Tensor | None, ...],
+        wanted: list[int],
+    ) -> Sequence[Tensor] | None:
+        """By its own kernels, or None where these cannot serve."""
+        ...
+
+    def fallback(
+        self, row: tuple[Tensor, ...], gradients: tuple[Tensor | None, ...], wanted: list[int]
+    ) -> Sequence[Tensor]:
+        """By operations that are differentiable to any order."""
+        ...
+
+
+def with_derivative(
+    kernel: Kernel, results: tuple[Tensor, ...], kept: tuple[Tensor, ...], row: tuple[Tensor, ...]
+) -> tuple[Tensor, ...]:
+    """The results, which were computed without autograd, with their derivatives in the row."""
+    return _Derivative.apply(kernel, results, kept, *row)
+
+
+class _Derivative(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, kernel, results, kept, *row: Tensor) -> tuple[Tensor, ...]:
+        ctx.kernel, ctx.count = kernel, len(row)
+        ctx.save_for_backward(*row, *kept)
+        ctx.set_materialize_grads(False)
+        results = tuple([result.detach() for result in results])
+        ctx.mark_non_differentiable(*[results[place] for place in kernel.constant])
+        return results
+
+    @staticmethod
+    @over_batches
+    def backward(ctx, *gradients: Tensor | None):
+        kernel: Kernel = ctx.kernel
+        saved = ctx.saved_tensors  # a checkpoint hands them out once
+        row, kept = saved[: ctx.count], saved[ctx.count :]
+        wanted = [i for i in range(ctx.count) if ctx.needs_input_grad[3 + i]]
+        placed: list[Tensor | None] = [None] * ctx.count
+        if any(gradient is not None for gradient in gradients):
+            with autocast_off(row[0].device):
+                found = None
+                if not torch.is_grad_enabled():
+                    found = kernel.backward(row, kept, gradients, wanted)
+                if found is None:
+                    found = kernel.fallback(row, gradients, wanted)
+            for place, gradient in zip(wanted, found, strict=True):
+                placed[place] = gradient
+        return None, None, None, *placed

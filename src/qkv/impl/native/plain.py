@@ -1,0 +1,165 @@
+"""Plain softmax attention by the native kernels, on the shortest way to them and back: small calls
+cost little more than their work."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from math import prod
+
+import torch
+from torch import Tensor
+
+from ... import native
+from ...ground.tensors import are_ordinary, is_dual, is_tracked, kernel_obstacle
+from ...measures.base import Measure
+from ...measures.product import Product
+from ...native.request import Stages
+from ...request.description import Description
+from ...scores.dot import Dot
+from ..accepted import Accepted
+from ..call import product_pullback
+from ..derivative import with_derivative
+from ..plain import is_plain
+from .stages import WIDEST, too_many_keys
+
+_DOT = Dot()
+
+
+def serves(description: Description, measures: tuple[Measure, ...]) -> bool:
+    """Whether this is plain attention whose tensors are as they most often are: `[H, L, D]` or
+    `[B, H, L, D]`, nothing broadcast, nothing empty."""
+    if not is_plain(description, measures):
+        return False
+    vectors = _vectors(description, measures)
+    return kernel_obstacle(*vectors) is None and _fit(*vectors)
+
+
+def _fit(query: Tensor, key: Tensor, value: Tensor) -> bool:
+    # Slices of shapes would take as long as all of this.
+    of_query, of_key, of_value = query.shape, key.shape, value.shape
+    rank = len(of_query)
+    return (
+        (rank == 3 or rank == 4)
+        and rank == len(of_key) == len(of_value)
+        and of_query[-1] == of_key[-1] <= WIDEST
+        and of_key[-2] == of_value[-2]
+        and of_key[-3] == of_value[-3]
+        and (rank == 3 or of_query[0] == of_key[0] == of_value[0])
+        and of_value[-1] <= WIDEST
+        and 0 not in of_query
+        and 0 not in of_value
+        and not too_many_keys(of_key[-2])
+        and query.is_cpu
+        and query.dtype in native.TYPES
+    )
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor | None:
+    """`softmax(query @ key.mT / √D) @ value` without a matrix in between, for that would take
+    longer than the product of a few queries and keys; None where this takes more than a call of
+    the kernels, derivatives for one, or where anything is wrong."""
+    if not (
+        are_ordinary(query, key, value)
+        and query.dtype is key.dtype is value.dtype
+        and not is_tracked(query, key, value)
+        and not torch.is_autocast_enabled("cpu")
+        and kernel_obstacle() is None
+        and not is_dual(query, key, value)
+        and _fit(query, key, value)
+        and query.shape[-3] % key.shape[-3] == 0
+        and native.unavailable_reason() is None
+    ):
+        return None
+    wide, _ = native.plain_forward(query, key, value, _DOT.factor(query.shape[-1]), None, False)
+    return _rounded(wide, query.dtype)
+
+
+def _rounded(wide: Tensor, dtype: torch.dtype) -> Tensor:
+    """The product as it is handed out; `to` takes as long to find that there is nothing to do as to
+    make a tensor."""
+    return wide if wide.dtype is dtype else wide.to(dtype)
+
+
+class Plain(Accepted):
+    """A product by the shortest way. The logsumexp is computed where gradients may be asked for."""
+
+    constant = ()
+
+    def __init__(self, description: Description, measures: tuple[Measure, ...]) -> None:
+        assert isinstance(description.score, Dot)
+        self.description = description
+        self.vectors = _vectors(description, measures)
+        self.scale = description.score.factor(description.query.shape[-1])
+        self.intervals: Tensor | None = None
+        if description.mask is not None:
+            assert isinstance(description.offset, int)
+            queries, keys = description.query.shape[-2], description.key.shape[-2]
+            self.intervals = _up_to_position(queries, keys, description.offset)
+
+    @property
+    def blocks(self) -> list[int]:
+        return [prod(self.description.shape)]
+
+    def run(self) -> list[Tensor]:
+        dtype = self.description.dtype
+        if not is_tracked(*self.vectors):
+            wide, _ = native.plain_forward(*self.vectors, self.scale, self.intervals, False)
+            return [_rounded(wide, dtype)]
+        kept = self._forward()
+        return list(with_derivative(self, (_rounded(kept[0], dtype),), kept, self.vectors))
+
+    def backward(self, row, kept, gradients, wanted: list[int]) -> Sequence[Tensor] | None:
+        (gradient,) = gradients
+        if kernel_obstacle(gradient) is not None:
+            return None
+        found = self._gradients(row, kept, gradient)
+        return [found[i] for i in wanted]
+
+    def fallback(self, row, gradients, wanted: list[int]) -> Sequence[Tensor]:
+        return product_pullback(self.description, row, gradients[0], wanted)
+
+    def gradients(self, gradient: Tensor) -> Sequence[Tensor]:
+        return self._gradients(self.vectors, self._forward(), gradient)
+
+    @torch.no_grad()
+    def _forward(self) -> tuple[Tensor, Tensor]:
+        """The product before it is rounded, and the logsumexp."""
+        wide, logsumexp = native.plain_forward(*self.vectors, self.scale, self.intervals, True)
+        assert logsumexp is not None
+        return wide, logsumexp
+
+    def _gradients(
+        self, row: tuple[Tensor, ...], kept: tuple[Tensor, ...], gradient: Tensor
+    ) -> list[Tensor]:
+        wide, logsumexp = kept
+        vectors = _canonical(*row)
+        rows = vectors[0].shape[:-1]
+        saved = (wide.view(*rows, -1), logsumexp.view(rows), gradient.reshape(*rows, -1))
+        found = native.backward(*vectors, self.scale, Stages(self.intervals), *saved)
+        of_inputs = (found.query, found.key, found.value)
+        return [part.view(tensor.shape) for part, tensor in zip(of_inputs, row, strict=True)]
+
+
+def _vectors(
+    description: Description, measures: tuple[Measure, ...]
+) -> tuple[Tensor, Tensor, Tensor]:
+    (product,) = measures
+    assert isinstance(product, Product)
+    return description.query, description.key, product.value
+
+
+def _canonical(*inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Query, key and value as the engine lays them out."""
+    query, key, value = (x.unsqueeze(0) if x.ndim == 3 else x for x in inputs)
+    heads = key.shape[1]
+    query = query.unsqueeze(2) if query.shape[1] == heads else query.unflatten(1, (heads, -1))
+    return query, key.unsqueeze(2), value.unsqueeze(2)
+
+
+@lru_cache(maxsize=8)
+def _up_to_position(queries: int, keys: int, offset: int) -> Tensor:
+    """The keys up to each query's position, int32 `[1, 1, 1, Lq, 1, 2]`."""
+    stop = torch.arange(offset + 1, offset + 1 + queries, device="cpu").clamp(0, keys)
+    bounds = torch.stack([torch.zeros_like(stop), stop], -1).to(torch.int32)
+    return bounds.reshape(1, 1, 1, queries, 1, 2)

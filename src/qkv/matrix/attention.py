@@ -1,0 +1,258 @@
+"""The front door: `attention` and `attend`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..biases.base import Bias
+from ..biases.custom import CustomBias
+from ..biases.tensor import TensorBias
+from ..ground.autocast import cast_for_autocast
+from ..ground.jit import with_plain_sizes
+from ..ground.tensors import (
+    check_floats,
+    check_integers,
+    holds_integers,
+    integer,
+    is_concrete,
+    is_tensor,
+    shape_of,
+)
+from ..impl import choose as _choose
+from ..masks.base import Mask
+from ..masks.custom import CustomMask
+from ..normalizers.base import Normalizer
+from ..normalizers.custom import CustomNormalizer
+from ..normalizers.softmax import Softmax
+from ..scores.base import Score
+from ..scores.given import score_of
+from ..stage.base import given
+from . import dispatch as _dispatch
+from .matrix import AttentionMatrix
+from .prepare import PreparedKey
+
+DEFAULT_MEMORY = 64 * 2**20  # bytes
+
+_FARTHEST = 2**61  # of a position: it and the width of a window add up to an int64
+
+_SOFTMAX = Softmax()
+_STAGES = ("score", "bias", "mask", "normalizer", "query_offset", "memory")
+_UNSAID = {"impl": "auto", **dict.fromkeys(_STAGES)}  # options as if they were not given
+
+
+@with_plain_sizes
+def attention(
+    query: Tensor,
+    key: Tensor | PreparedKey,
+    *,
+    score: Score | Callable[..., Tensor] | None = None,
+    bias: Tensor | Bias | Callable[..., Tensor] | Sequence[Any] | None = None,
+    mask: Mask | Callable[..., Tensor] | None = None,
+    normalizer: Normalizer | Callable[..., Tensor] | None = None,
+    query_offset: int | Tensor | str | None = None,
+    impl: str = "auto",
+    memory: int | None = None,
+) -> AttentionMatrix:
+    """The attention matrix of queries over keys. Computes nothing yet.
+
+    Args:
+        query: `[B..., H, Lq, D]`; a tensor without a head dimension is `[Lq, D]`. Of float16,
+            bfloat16, float32 or float64, and strided: neither nested nor sparse.
+        key: `[B..., Hk, Lk, D]` with `H % Hk == 0`; batch dimensions broadcast.
+            Or what `qkv.prepare` made of it, which brings its score along.
+        score: how alike query and key are: a score such as `qkv.Dot()` (the default) or
+            `qkv.Additive(weight)`, or a callable `fn(query, key, cells) -> scores`.
+        bias: what is added to the scores: a tensor `[..., Lq, Lk]`, a bias, or a list of them,
+            applied in that order.
+        mask: which keys a query may see, such as `qkv.Causal() & qkv.Padding(lengths)`.
+        normalizer: how scores become weights; `qkv.Softmax()` unless told.
+        query_offset: the position of the first query among the keys: an integer, an integer tensor
+            over the first leading dimension, "start" (0) or "end" (Lk - Lq). Needed where Lq != Lk
+            and a stage asks for positions.
+        impl: "auto", "native", "torch", "tiled" or "reference".
+        memory: working budget in bytes; 64 MiB unless told.
+
+    Raises:
+        ValueError, TypeError: an argument breaks a rule; the text names both.
+        UnsupportedError: (when it is used) a named implementation cannot serve the request.
+    """
+    if isinstance(key, PreparedKey):
+        key, score = key.ready, _asking(key, score)
+    query, key = _vectors("query", query), _vectors("key", key)
+    _check_together(query, key)
+    score = score_of(score, "attention")
+    score.check(query, key)
+    biases = _biases(bias)
+    if callable(mask) and not isinstance(mask, (Mask, type)):
+        mask = CustomMask(mask)
+    if mask is not None and not isinstance(mask, Mask):
+        hint = "; wrap a bool tensor in qkv.Dense" if is_tensor(mask) else ""
+        got = f"{given(mask)}{hint}"
+        raise TypeError(f"attention: mask must be a qkv mask, a callable or None; got {got}")
+    normalizer = _SOFTMAX if normalizer is None else normalizer
+    if callable(normalizer) and not isinstance(normalizer, (Normalizer, type)):
+        normalizer = CustomNormalizer(normalizer)
+    if not isinstance(normalizer, Normalizer):
+        got = given(normalizer)
+        raise TypeError(f"attention: normalizer must be a qkv normalizer or a callable; got {got}")
+    asking = next((s for s in (score, *biases, mask) if s is not None and s.needs_positions), None)
+    offset = _offset(query_offset, query, key, asking)
+    if impl not in _choose.NAMES:
+        known = ", ".join(_choose.NAMES)
+        raise ValueError(f"attention: impl must be one of {known}; got {impl!r}")
+    budget = DEFAULT_MEMORY if memory is None else integer(memory)
+    if budget is None or budget < 1:
+        raise ValueError(f"attention: memory must be a positive number of bytes; got {memory!r}")
+    return AttentionMatrix(query, key, score, biases, mask, normalizer, offset, impl, budget)
+
+
+def attend(
+    query: Tensor, key: Tensor | PreparedKey, value: Tensor, *, dropout: float = 0.0, **options: Any
+) -> Tensor:
+    """`attention(query, key, ...) @ value` in one call.
+
+    Args:
+        query, key: as for `attention`, and so are all options.
+        value: `[B..., Hk, Lk, Dv]`.
+        dropout: the probability with which weights are dropped.
+
+    Returns:
+        `[B..., H, Lq, Dv]`.
+    """
+    if not dropout and _say_nothing(options) and not isinstance(key, PreparedKey):
+        output = _dispatch.attend_plain(query, key, value)
+        if output is not None:
+            return output
+    matrix = attention(query, key, **options)
+    if dropout:
+        matrix = matrix.dropout(dropout)
+    return matrix @ value
+
+
+def _say_nothing(options: dict[str, Any]) -> bool:
+    """Whether options are as if they were not given."""
+    for name, option in options.items():
+        if name not in _UNSAID or option is not _UNSAID[name]:
+            return False
+    return True
+
+
+def _asking(key: PreparedKey, score: object) -> Score:
+    """The score that compares queries with prepared keys."""
+    if score is not None:
+        got, prepared = type(score).__name__, type(key.score).__name__
+        raise ValueError(
+            "attention: score must be left out where key was prepared for one; "
+            f"got {got} beside a key prepared for {prepared}"
+        )
+    return key.asking
+
+
+def _vectors(name: str, tensor: Tensor) -> Tensor:
+    """Query or key, checked by itself, in the dtype in which it is asked for."""
+    if not is_tensor(tensor):
+        raise TypeError(f"attention: {name} must be a tensor; got {type(tensor).__name__}")
+    if not tensor.is_floating_point():
+        raise TypeError(f"attention: {name} must be floating; got dtype {tensor.dtype}")
+    check_floats(f"attention: {name}", tensor)
+    if tensor.ndim < 2:
+        raise ValueError(
+            f"attention: {name} must have at least two dimensions [length, width]; "
+            f"got {shape_of(tensor)}"
+        )
+    return cast_for_autocast(tensor)
+
+
+def _check_together(query: Tensor, key: Tensor) -> None:
+    if query.dtype != key.dtype or query.device != key.device:
+        raise ValueError(
+            "attention: query and key must share dtype and device; "
+            f"got {query.dtype} on {query.device} and {key.dtype} on {key.device}"
+        )
+    heads = query.shape[-3] if query.ndim > 2 else 1
+    key_heads = key.shape[-3] if key.ndim > 2 else 1
+    if heads != key_heads and (key_heads == 0 or heads % key_heads):
+        raise ValueError(
+            "attention: the number of query heads must be a multiple of that of key heads; "
+            f"got query {shape_of(query)}, key {shape_of(key)}"
+        )
+    if query.shape[:-3] != key.shape[:-3]:
+        _check_batch(query, key)
+
+
+def _check_batch(query: Tensor, key: Tensor) -> None:
+    try:
+        torch.broadcast_shapes(query.shape[:-3], key.shape[:-3])
+    except RuntimeError:
+        raise ValueError(
+            "attention: batch dimensions of query and key must broadcast; "
+            f"got query {shape_of(query)}, key {shape_of(key)}"
+        ) from None
+
+
+def _biases(bias: Any) -> tuple[Bias, ...]:
+    if bias is None:
+        return ()
+    entries = bias if isinstance(bias, (list, tuple)) else (bias,)
+    return tuple(_bias(entry) for entry in entries)
+
+
+def _bias(entry: Any) -> Bias:
+    if isinstance(entry, Bias):
+        return entry
+    if is_tensor(entry) and entry.is_floating_point():
+        return TensorBias(entry)
+    if callable(entry) and not isinstance(entry, type) and not is_tensor(entry):
+        return CustomBias(entry)
+    got = f"a tensor of {entry.dtype}" if is_tensor(entry) else given(entry)
+    raise TypeError(
+        f"attention: bias must be a floating tensor, a qkv bias or a list of them; got {got}"
+    )
+
+
+def _offset(asked: Any, query: Tensor, key: Tensor, asking: Any) -> int | Tensor | None:
+    queries, keys = query.shape[-2], key.shape[-2]
+    if asked is None:
+        if asking is not None and queries != keys:
+            raise ValueError(
+                f"attention: query_offset must be given where {type(asking).__name__} asks for "
+                f"positions and Lq != Lk; got {queries} queries, {keys} keys. "
+                f'"start" (0): the first query stands at the first key; "end" ({keys - queries}): '
+                "the last query stands at the last key, as in decoding"
+            )
+        return 0 if queries == keys or 0 in (queries, keys) else None
+    if isinstance(asked, str):
+        if asked not in ("start", "end"):
+            raise ValueError(f'attention: query_offset must be "start" or "end"; got {asked!r}')
+        return 0 if asked == "start" else keys - queries
+    if is_tensor(asked):
+        check_integers("attention: query_offset", asked)
+        batch = torch.broadcast_shapes(query.shape[:-3], key.shape[:-3])
+        first = next(iter((*batch, *(query.shape[-3:-2] or key.shape[-3:-2]))), 1)
+        if not holds_integers(asked) or asked.ndim > 1 or asked.numel() not in (1, first):
+            raise ValueError(
+                "attention: query_offset must hold one integer per first leading dimension "
+                f"({first}); got {asked.dtype} of shape {shape_of(asked)}"
+            )
+        offsets = asked.to(torch.int64)
+        if offsets.is_cpu and is_concrete(offsets) and offsets.numel():
+            for extreme in (int(offsets.min()), int(offsets.max())):
+                _check_distance(extreme)
+        return offsets
+    offset = integer(asked)
+    if offset is None:
+        raise TypeError(
+            'attention: query_offset must be an int, an int tensor, "start" or "end"; '
+            f"got {type(asked).__name__}"
+        )
+    _check_distance(offset)
+    return offset
+
+
+def _check_distance(offset: int) -> None:
+    if abs(offset) > _FARTHEST:
+        raise ValueError(f"attention: query_offset must lie in -2**61 ... 2**61; got {offset}")

@@ -1,0 +1,1 @@
+"""What every stage is: scores, biases, masks and normalizers, and dropout, which follows them."""

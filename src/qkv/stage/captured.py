@@ -1,0 +1,129 @@
+"""Tensors that a user's callable captures: found by a traced call, lifted to arguments.
+
+A block map differentiates with respect to its arguments alone, so a parameter that a callable
+closes over must become one. A probe call on a single cell under a torch function mode sees every
+tensor that enters an operation; those that were neither given nor made inside are captured. Later
+calls put the lifted tensors in their places. A second look at the autograd graph of the probe makes
+sure that none was missed: a missed one is an error, never a silent zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_flatten, tree_map_only
+
+from ..ground.errors import UnsupportedError
+from ..ground.tensors import is_concrete
+
+
+class _Recorder(TorchFunctionMode):
+    """Collects tensors that enter an operation without having been given or made inside."""
+
+    def __init__(self, given: Sequence[Tensor]) -> None:
+        super().__init__()
+        self.known = {id(tensor): tensor for tensor in given}
+        self.captured: list[Tensor] = []
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        for tensor in _tensors_in((args, kwargs)):
+            if id(tensor) not in self.known:
+                self.known[id(tensor)] = tensor
+                self.captured.append(tensor)
+        result = func(*args, **(kwargs or {}))
+        for tensor in _tensors_in(result):
+            self.known[id(tensor)] = tensor
+        return result
+
+
+class _Substitution(TorchFunctionMode):
+    """Puts the lifted tensors in the places of the captured ones."""
+
+    def __init__(self, captured: Sequence[Tensor], lifted: Sequence[Tensor], what: str) -> None:
+        super().__init__()
+        pairs = zip(captured, lifted, strict=True)
+        self.lifted = {id(original): replacement for original, replacement in pairs}
+        self.what = what
+        # Blocks are first computed without gradients: whoever asks for one then is a stranger.
+        self.blind = not torch.is_grad_enabled()
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        def place(tensor: Tensor) -> Tensor:
+            if id(tensor) in self.lifted:
+                return self.lifted[id(tensor)]
+            if self.blind and tensor.requires_grad and is_concrete(tensor):
+                raise _missed(self.what, tensor)
+            return tensor
+
+        args, kwargs = tree_map_only(Tensor, place, (args, kwargs or {}))
+        return func(*args, **kwargs)
+
+
+def captured_tensors(function: Callable, given: Sequence[object], what: str) -> tuple[Tensor, ...]:
+    """The tensors that `function` captures, found by calling it once with `given`.
+
+    Raises:
+        UnsupportedError: one that wants a gradient was used in a way that cannot be lifted.
+    """
+    inside = _tensors_in(list(given))
+    with torch.no_grad(), _Recorder(inside) as recorder:
+        function(*given)
+    captured = tuple(recorder.captured)
+    if torch.is_grad_enabled() and is_concrete(*captured, *inside):
+        _require_all_found(function, given, captured, what)
+    return captured
+
+
+def call_with(
+    function: Callable,
+    given: Sequence[object],
+    captured: Sequence[Tensor] | None,
+    lifted: Sequence[Tensor],
+    what: str,
+) -> Tensor:
+    """`function(*given)` with the captured tensors replaced by the lifted ones; None where nobody
+    looked for any."""
+    if captured is None:
+        return function(*given)
+    with _Substitution(captured, lifted, what):
+        return function(*given)
+
+
+def _require_all_found(
+    function: Callable, given: Sequence[object], captured: Sequence[Tensor], what: str
+) -> None:
+    copies = [t.detach().requires_grad_(t.requires_grad) for t in captured]
+    with torch.enable_grad(), _Substitution(captured, copies, what):
+        marker = torch.zeros((), requires_grad=True, device="cpu").clone().grad_fn
+        result = function(*given)
+    ours = {id(tensor) for tensor in copies}
+    pending = [tensor.grad_fn for tensor in _tensors_in(result) if tensor.grad_fn is not None]
+    seen = set()
+    while pending:
+        node = pending.pop()
+        if node in seen:
+            continue
+        seen.add(node)
+        leaf = getattr(node, "variable", None)
+        if leaf is not None:
+            if id(leaf) not in ours:
+                raise _missed(what, leaf)
+        elif marker is not None and node._sequence_nr() < marker._sequence_nr():
+            raise _missed(what, None)
+        pending.extend(parent for parent, _ in node.next_functions if parent is not None)
+
+
+def _missed(what: str, tensor: Tensor | None) -> UnsupportedError:
+    shape = "" if tensor is None else f" of shape {list(tensor.shape)}"
+    return UnsupportedError(
+        f"attention: {what} uses a captured tensor{shape} that wants a gradient in a way that "
+        "cannot be traced (inside a custom autograd Function, through .data or numpy, or on some "
+        "tiles only); use plain torch operations on it, or detach it"
+    )
+
+
+def _tensors_in(tree: object) -> list[Tensor]:
+    return [leaf for leaf in tree_flatten(tree)[0] if isinstance(leaf, Tensor)]

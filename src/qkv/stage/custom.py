@@ -1,0 +1,75 @@
+"""What stages made of a user's callable have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import Tensor
+
+from ..blocks.cells import Cells
+from ..blocks.layout import WHOLE, Layout
+from ..blocks.tiling import Block
+from ..ground.tensors import is_tensor, shape_of
+from .base import Entries
+from .captured import call_with, captured_tensors
+
+
+@dataclass(frozen=True)
+class Custom:
+    """A callable and the tensors that it captures (None: not looked for)."""
+
+    function: Callable[..., Any]
+    captured: tuple[Tensor, ...] | None = None
+
+    what: ClassVar[str] = ""
+
+    def entries(self, layout: Layout) -> Entries:
+        """The captured tensors, whole."""
+        return [(tensor, WHOLE) for tensor in self.captured or ()]
+
+    def with_captured(self, *given: Any) -> Self:
+        """The same stage after a probe call has found what it captures."""
+        return replace(self, captured=captured_tensors(self.function, given, self.what))
+
+    def ask(self, pieces: tuple[Tensor, ...], tile: tuple[int, ...], *given: Any) -> Tensor:
+        """What the callable returns, broadcast to the rows and columns of the tile `[..., r, c]`.
+
+        Raises:
+            TypeError: it is no tensor.
+            ValueError: it is not broadcastable to the tile.
+        """
+        result = call_with(self.function, given, self.captured, pieces, self.what)
+        if not is_tensor(result):
+            got = type(result).__name__
+            raise TypeError(f"attention: {self.what} must return a tensor; got {got}")
+        try:
+            fits = torch.broadcast_shapes(result.shape, tile) == torch.Size(tile)
+        except RuntimeError:
+            fits = False
+        if not fits:
+            raise ValueError(
+                f"attention: {self.what} must return a tensor broadcastable to its tile "
+                f"{list(tile)}; got {shape_of(result)}"
+            )
+        return result.expand(*result.shape[:-2], *tile[-2:])
+
+
+def corner_of(layout: Layout) -> Block:
+    """A block of a single cell, for a probe call."""
+    return Block(tuple((0, 1) for _ in layout.lead), (0, 1), ((0, 1),))
+
+
+def tile_shape(cells: Cells) -> tuple[int, ...]:
+    """The shape `[B..., H, r, c]` of a tile as callables see it."""
+    sizes = [stop - start for start, stop in cells.block.lead]
+    lead = (*sizes[:-2], sizes[-2] * sizes[-1]) if cells.layout.has_heads else ()
+    return (*lead, cells.row.shape[-2], cells.col.shape[-1])
+
+
+def head_split(cells: Cells) -> tuple[int, int]:
+    """How many key heads and places inside their groups a tile holds."""
+    key_heads, group = (stop - start for start, stop in cells.block.lead[-2:])
+    return key_heads, group
