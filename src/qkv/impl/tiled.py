@@ -23,13 +23,13 @@ from .call import Call
 NAME = "tiled"
 
 
-def accept(description: Description, measures: tuple[Measure, ...]) -> Accepted | str:
+def accept(description: Description, measures: tuple[Measure, ...]) -> InStrips:
     """It serves everything."""
     call = Call.of(description, measures)
     is_small = _is_small(call) and not must_recompute(description.dtype)
     if not is_small and not torch.compiler.is_compiling() and not is_jit_traced():
         call = Call.of(description, measures, capture=True)
-    return _InStrips(call, is_small)
+    return InStrips(call, is_small)
 
 
 def _is_small(call: Call) -> bool:
@@ -41,7 +41,9 @@ def _is_small(call: Call) -> bool:
     return numbers <= min(strip.SMALL, problem.memory // call.bytes_per_cell)
 
 
-class _InStrips(Accepted):
+class InStrips(Accepted):
+    """A call by blocks, or at once where it is small."""
+
     def __init__(self, call: Call, is_small: bool) -> None:
         self.call, self.is_small = call, is_small
         self.bytes_per_cell = call.bytes_per_cell
