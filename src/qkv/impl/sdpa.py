@@ -117,16 +117,16 @@ def _check_shapes(matrix: Description, product: Product) -> None:
 
 
 def _shapes_reason(query: Tensor, key: Tensor, value: Tensor) -> str | None:
-    asking, asked, given = query.shape, key.shape, value.shape
-    if not len(asking) == len(asked) == len(given):
+    of_query, of_key, of_value = query.shape, key.shape, value.shape
+    if not len(of_query) == len(of_key) == len(of_value):
         return "query, key and value differ in their number of dimensions"
-    if not asking[:-3] == asked[:-3] == given[:-3]:
+    if not of_query[:-3] == of_key[:-3] == of_value[:-3]:
         return "its fused kernels do not broadcast batch dimensions"
-    if len(asking) > 2 and asked[-3] != given[-3]:
+    if len(of_query) > 2 and of_key[-3] != of_value[-3]:
         return "key and value differ in their heads"
-    if given[-1] != asking[-1]:
+    if of_value[-1] != of_query[-1]:
         return "its fused kernels need values as wide as queries"
-    if 0 in asking or 0 in asked or 0 in given:
+    if 0 in of_query or 0 in of_key or 0 in of_value:
         return "there is nothing to compute"
     if not query.stride(-1) == key.stride(-1) == value.stride(-1) == 1:
         return "its fused kernels need a last dimension with stride 1"

@@ -59,11 +59,17 @@ class _Operator(Accepted):
         return [prod(self.description.shape)]
 
     def run(self) -> list[Any]:
-        asked = self.description
-        assert isinstance(asked.score, Dot)
-        scale = asked.score.factor(asked.query.shape[-1])
-        how = (scale, asked.mask is not None, asked.offset or 0, asked.impl, asked.memory)
-        return [torch.ops.qkv.attend(asked.query, asked.key, self.value, *how)]
+        description = self.description
+        assert isinstance(description.score, Dot)
+        scale = description.score.factor(description.query.shape[-1])
+        how = (
+            scale,
+            description.mask is not None,
+            description.offset or 0,
+            description.impl,
+            description.memory,
+        )
+        return [torch.ops.qkv.attend(description.query, description.key, self.value, *how)]
 
 
 def _description(query, key, scale, causal, offset, impl, memory) -> Description:
@@ -82,9 +88,9 @@ def _attend(
     impl: str,
     memory: int,
 ) -> Tensor:
-    asked = _description(query, key, scale, causal, offset, impl, memory)
+    description = _description(query, key, scale, causal, offset, impl, memory)
     with autocast_off(query.device):
-        (product,) = run(asked, (Product(value),))
+        (product,) = run(description, (Product(value),))
     return product.contiguous()
 
 
@@ -107,13 +113,13 @@ def _attend_backward(
     impl: str,
     memory: int,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    asked = _description(query, key, scale, causal, offset, impl, memory)
-    found = choose(asked, (Product(value),)).accepted.gradients(gradient)
+    description = _description(query, key, scale, causal, offset, impl, memory)
+    found = choose(description, (Product(value),)).accepted.gradients(gradient)
     vectors = (query, key, value)
     if found is None:
 
         def again(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-            tiled = replace(asked, query=query, key=key, impl="tiled")
+            tiled = replace(description, query=query, key=key, impl="tiled")
             return run(tiled, (Product(value),))[0]
 
         # Inside an operator autograd is off; torch.func has its own.

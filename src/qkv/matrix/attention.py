@@ -22,7 +22,7 @@ from ..ground.tensors import (
     is_tensor,
     shape_of,
 )
-from ..impl import choose as _choose
+from ..impl import choose
 from ..masks.base import Mask
 from ..masks.custom import CustomMask
 from ..normalizers.base import Normalizer
@@ -31,7 +31,7 @@ from ..normalizers.softmax import Softmax
 from ..scores.base import Score
 from ..scores.given import score_of
 from ..stage.base import given
-from . import dispatch as _dispatch
+from . import dispatch
 from .matrix import AttentionMatrix
 from .prepare import PreparedKey
 
@@ -69,12 +69,12 @@ def attention(
         bias: what is added to the scores: a tensor `[..., Lq, Lk]`, a bias, or a list of them,
             applied in that order.
         mask: which keys a query may see, such as `qkv.Causal() & qkv.Padding(lengths)`.
-        normalizer: how scores become weights; `qkv.Softmax()` unless told.
+        normalizer: how scores become weights; default: `qkv.Softmax()`.
         query_offset: the position of the first query among the keys: an integer, an integer tensor
             over the first leading dimension, "start" (0) or "end" (Lk - Lq). Needed where Lq != Lk
             and a stage asks for positions.
         impl: "auto", "native", "torch", "tiled" or "reference".
-        memory: working budget in bytes; 64 MiB unless told.
+        memory: working budget in bytes; default: 64 MiB.
 
     Raises:
         ValueError, TypeError: an argument breaks a rule; the text names both.
@@ -101,8 +101,8 @@ def attention(
         raise TypeError(f"attention: normalizer must be a qkv normalizer or a callable; got {got}")
     asking = next((s for s in (score, *biases, mask) if s is not None and s.needs_positions), None)
     offset = _offset(query_offset, query, key, asking)
-    if impl not in _choose.NAMES:
-        known = ", ".join(_choose.NAMES)
+    if impl not in choose.NAMES:
+        known = ", ".join(choose.NAMES)
         raise ValueError(f"attention: impl must be one of {known}; got {impl!r}")
     budget = DEFAULT_MEMORY if memory is None else integer(memory)
     if budget is None or budget < 1:
@@ -124,7 +124,7 @@ def attend(
         `[B..., H, Lq, Dv]`.
     """
     if not dropout and _say_nothing(options) and not isinstance(key, PreparedKey):
-        output = _dispatch.attend_plain(query, key, value)
+        output = dispatch.attend_plain(query, key, value)
         if output is not None:
             return output
     matrix = attention(query, key, **options)
@@ -214,9 +214,9 @@ def _bias(entry: Any) -> Bias:
     )
 
 
-def _offset(asked: Any, query: Tensor, key: Tensor, asking: Any) -> int | Tensor | None:
+def _offset(query_offset: Any, query: Tensor, key: Tensor, asking: Any) -> int | Tensor | None:
     queries, keys = query.shape[-2], key.shape[-2]
-    if asked is None:
+    if query_offset is None:
         if asking is not None and queries != keys:
             raise ValueError(
                 f"attention: query_offset must be given where {type(asking).__name__} asks for "
@@ -225,29 +225,35 @@ def _offset(asked: Any, query: Tensor, key: Tensor, asking: Any) -> int | Tensor
                 "the last query stands at the last key, as in decoding"
             )
         return 0 if queries == keys or 0 in (queries, keys) else None
-    if isinstance(asked, str):
-        if asked not in ("start", "end"):
-            raise ValueError(f'attention: query_offset must be "start" or "end"; got {asked!r}')
-        return 0 if asked == "start" else keys - queries
-    if is_tensor(asked):
-        check_integers("attention: query_offset", asked)
+    if isinstance(query_offset, str):
+        if query_offset not in ("start", "end"):
+            raise ValueError(
+                f'attention: query_offset must be "start" or "end"; got {query_offset!r}'
+            )
+        return 0 if query_offset == "start" else keys - queries
+    if is_tensor(query_offset):
+        check_integers("attention: query_offset", query_offset)
         batch = torch.broadcast_shapes(query.shape[:-3], key.shape[:-3])
         first = next(iter((*batch, *(query.shape[-3:-2] or key.shape[-3:-2]))), 1)
-        if not holds_integers(asked) or asked.ndim > 1 or asked.numel() not in (1, first):
+        if (
+            not holds_integers(query_offset)
+            or query_offset.ndim > 1
+            or query_offset.numel() not in (1, first)
+        ):
             raise ValueError(
                 "attention: query_offset must hold one integer per first leading dimension "
-                f"({first}); got {asked.dtype} of shape {shape_of(asked)}"
+                f"({first}); got {query_offset.dtype} of shape {shape_of(query_offset)}"
             )
-        offsets = asked.to(torch.int64)
+        offsets = query_offset.to(torch.int64)
         if offsets.is_cpu and is_concrete(offsets) and offsets.numel():
             for extreme in (int(offsets.min()), int(offsets.max())):
                 _check_distance(extreme)
         return offsets
-    offset = integer(asked)
+    offset = integer(query_offset)
     if offset is None:
         raise TypeError(
             'attention: query_offset must be an int, an int tensor, "start" or "end"; '
-            f"got {type(asked).__name__}"
+            f"got {type(query_offset).__name__}"
         )
     _check_distance(offset)
     return offset

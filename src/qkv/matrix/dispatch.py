@@ -12,9 +12,9 @@ from torch.autograd import forward_ad
 from ..ground.autocast import autocast_off
 from ..ground.errors import UnsupportedError
 from ..ground.jit import with_plain_sizes
-from ..impl import traced as _traced
+from ..impl import traced
 from ..impl.choose import Choice, choose, finish
-from ..impl.native import plain as _native_plain
+from ..impl.native import plain as native_plain
 from ..measures.base import Measure
 from ..measures.product import Collected, Product
 from ..request.description import Description
@@ -57,7 +57,7 @@ def run(description: Description, *measures: Measure) -> list[Any]:
 
 def attend_plain(query: Tensor, key: Tensor, value: Tensor) -> Tensor | None:
     """The product of plain attention where this is a single call of the kernels, else None."""
-    return _native_plain.attend(query, key, value)
+    return native_plain.attend(query, key, value)
 
 
 @with_plain_sizes
@@ -77,7 +77,7 @@ def plan(description: Description, operation: str, measures: tuple[Measure, ...]
 
 def _choice(description: Description, measures: tuple[Measure, ...]) -> Choice:
     """Where a program is traced, one operator that chooses again as the program runs."""
-    operator = _traced.accept(description, measures)
+    operator = traced.accept(description, measures)
     if isinstance(operator, str):
         return choose(description, measures)
-    return Choice(_traced.NAME, operator, "a program is traced; it chooses again as it runs")
+    return Choice(traced.NAME, operator, "a program is traced; it chooses again as it runs")

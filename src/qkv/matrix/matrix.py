@@ -22,7 +22,7 @@ from ..request.chosen import Chosen, Entry, then
 from ..request.description import Description
 from ..stage.base import given
 from ..stage.dropout import Dropout
-from . import dispatch as _dispatch
+from . import dispatch
 from .explain import Explanation, explain
 from .notebook import html_of
 from .operand import operand
@@ -67,7 +67,7 @@ class AttentionMatrix(_MatrixProduct, Description):
 
     def __matmul__(self, other: Tensor) -> Tensor:
         """Weighted sums of the values: `[B..., H, Lk, Dv] -> [B..., H, Lq, Dv]`."""
-        return _dispatch.run(self, Product(other).ready(partial(operand, self)))[0]
+        return dispatch.run(self, Product(other).ready(partial(operand, self)))[0]
 
     def measure(self, *measures: Measure) -> Measured:
         """Several measures in one sweep over the matrix.
@@ -82,31 +82,31 @@ class AttentionMatrix(_MatrixProduct, Description):
             TypeError: something that is no measure.
         """
         measures = self._ready("measure", measures)
-        return Measured(measures, tuple(_dispatch.run(self, *measures)))
+        return Measured(measures, tuple(dispatch.run(self, *measures)))
 
     def top(self, k: int) -> Links:
         """The `k` strongest links of each query: `weights, indices`, `[B..., H, Lq, k]`."""
-        return _dispatch.run(self, Top(k))[0]
+        return dispatch.run(self, Top(k))[0]
 
     def entropy(self) -> Tensor:
         """The entropy of each query's weights in nats, `[B..., H, Lq]`."""
-        return _dispatch.run(self, Entropy())[0]
+        return dispatch.run(self, Entropy())[0]
 
     def distance(self) -> Tensor:
         """The mean distance that each query looks over, in positions, `[B..., H, Lq]`."""
-        return _dispatch.run(self, Distance())[0]
+        return dispatch.run(self, Distance())[0]
 
     def support(self) -> Tensor:
         """The number of keys with weight > 0, per query, `[B..., H, Lq]`."""
-        return _dispatch.run(self, Support())[0]
+        return dispatch.run(self, Support())[0]
 
     def pool(self, rows: int, cols: int, how: str = "max") -> Tensor:
         """A coarse map of the whole matrix, `[B..., H, rows, cols]`: see `qkv.Pool`."""
-        return _dispatch.run(self, Pool(rows, cols, how))[0]
+        return dispatch.run(self, Pool(rows, cols, how))[0]
 
     def mass(self) -> Tensor:
         """The attention that each key received: column sums, `[B..., H, Lk]`."""
-        return _dispatch.run(self, Mass())[0]
+        return dispatch.run(self, Mass())[0]
 
     def logsumexp(self) -> Tensor:
         """The logarithm of the sum of exponentials of each query's scores, `[B..., H, Lq]`.
@@ -114,7 +114,7 @@ class AttentionMatrix(_MatrixProduct, Description):
         Raises:
             UnsupportedError: the normalizer is no softmax.
         """
-        return _dispatch.run(self, LogSumExp())[0]
+        return dispatch.run(self, LogSumExp())[0]
 
     @with_plain_sizes
     def __getitem__(self, index: Any) -> Any:
@@ -184,7 +184,7 @@ class AttentionMatrix(_MatrixProduct, Description):
         Args:
             row: the query.
             value: `[B..., H, Lk, Dv]`, to see the weighted values as well.
-            at: which entry of the leading dimensions; the first one unless told.
+            at: which entry of the leading dimensions; default: the first one.
         """
         return explain(self, row, value, at)
 
@@ -206,7 +206,7 @@ class AttentionMatrix(_MatrixProduct, Description):
         Args:
             path: the file; it appears when it is complete.
             rows, columns: a label for each query, for each key; None: their positions.
-            at: which entry of the leading dimensions; the first one unless told.
+            at: which entry of the leading dimensions; default: the first one.
             title: a line above the map.
 
         Raises:
@@ -228,7 +228,7 @@ class AttentionMatrix(_MatrixProduct, Description):
         """
         return replace(self, dropped=Dropout.of(p, seed, self.device))
 
-    def plan(self, operation: str | Measure | Sequence[Measure] = "matmul") -> _dispatch.Plan:
+    def plan(self, operation: str | Measure | Sequence[Measure] = "matmul") -> dispatch.Plan:
         """Which implementation will run an operation, why, its memory and arithmetic.
 
         Args:
@@ -239,7 +239,7 @@ class AttentionMatrix(_MatrixProduct, Description):
         if not isinstance(operation, str):
             single = isinstance(operation, (Measure, type))
             measures = self._ready("plan", (operation,) if single else tuple(operation))
-            return _dispatch.plan(self, "measure", measures)
+            return dispatch.plan(self, "measure", measures)
         value, x = self.key, self.query
         if self.chosen is not None:
             value, x = value[(0,) * (value.ndim - 2)], x[(0,) * (x.ndim - 2)]
@@ -258,7 +258,7 @@ class AttentionMatrix(_MatrixProduct, Description):
         if operation not in stand_in:
             known = ", ".join(stand_in)
             raise ValueError(f"plan: operation must be one of {known}; got {operation!r}")
-        return _dispatch.plan(self, operation, (stand_in[operation](),))
+        return dispatch.plan(self, operation, (stand_in[operation](),))
 
     def to(self, *args: Any, **kwargs: Any) -> AttentionMatrix:
         """The same matrix with its tensors on another device, floating ones in another dtype."""
@@ -316,7 +316,7 @@ class TransposedMatrix(_MatrixProduct):
     def __matmul__(self, other: Tensor) -> Tensor:
         """What each key collects: `[B..., H, Lq, Dx] -> [B..., H, Lk, Dx]`."""
         matrix = self.matrix
-        return _dispatch.run(matrix, Collected(other).ready(partial(operand, matrix)))[0]
+        return dispatch.run(matrix, Collected(other).ready(partial(operand, matrix)))[0]
 
 
 class Measured(tuple):

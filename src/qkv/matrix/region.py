@@ -26,7 +26,7 @@ from ..request.description import Description
 from ..request.parts import Pieces
 from ..request.problem import Problem, build
 from ..scores.base import Tile
-from . import dispatch as _dispatch
+from . import dispatch
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Region:
 
     def weights(self, matrix: Description) -> Tensor:
         """The weights of the region."""
-        (weights,) = _dispatch.run(replace(matrix, rows=self._rows_of(matrix)), Columns(self.cols))
+        (weights,) = dispatch.run(replace(matrix, rows=self._rows_of(matrix)), Columns(self.cols))
         return self._trimmed(weights)
 
     def scores(self, matrix: Description, biased: bool) -> Tensor:

@@ -28,9 +28,9 @@ class MultiHeadAttention(nn.Module):
     Args:
         width: of the input and of the output.
         heads: each asks in `width / heads` dimensions.
-        kv_heads: heads of key and value, by which `heads` is divisible; as many unless told.
-        context_width: of what is looked at; `width` unless told.
-        values_width: where values come from a third input, its width; `context_width` unless told.
+        kv_heads: heads of key and value, by which `heads` is divisible; default: as many.
+        context_width: of what is looked at; default: `width`.
+        values_width: where values come from a third input, its width; default: `context_width`.
         score, bias, mask, normalizer: as for `qkv.attention`.
         rotary: positions by turning query and key: True, or a `Rotary`; self-attention alone.
         dropout: the probability with which weights are dropped in training.
@@ -104,7 +104,7 @@ class MultiHeadAttention(nn.Module):
         Args:
             x: `[B..., Lq, width]`: who asks.
             context: `[B..., Lk, context_width]`: who is looked at, or what `prepare` made of it;
-                `x` itself unless told.
+                default: `x` itself.
             values: `[B..., Lk, values_width]`: what is summed, where it is not the context.
             lengths: `[B]`, over the first batch dimension: how many rows of what is looked at are
                 real. The others may hold anything and are never seen; in self-attention they come

@@ -20,7 +20,7 @@ class TransformerLayer(nn.Module):
 
     Args:
         width, heads: as for `MultiHeadAttention`.
-        feedforward: width of the hidden layer at each place; four times `width` unless told.
+        feedforward: width of the hidden layer at each place; default: four times `width`.
         context_width: of what the layer looks at beside its own input; None means nothing.
         dropout: of what is added, and inside of the feed-forward network.
         attention_dropout: of weights.

@@ -1,6 +1,6 @@
 """`impl="native"`: kernels of our own for processors.
 
-A request becomes what the kernels take (`_native_request`) by differentiable operations. What is
+A request becomes what the kernels take (`stages.py`) by differentiable operations. What is
 masked never leaks: the kernels look for values that are not finite themselves. A derivative that
 they do not have is that of the map over blocks of the same tensors.
 """
@@ -24,10 +24,9 @@ from ...request.parts import Pieces
 from ..accepted import Accepted
 from ..call import Call
 from ..derivative import with_derivative
-from . import measures as _native_measures
-from . import plain as _native_plain
-from . import stages as _native_request
-from .stages import Asked, Fixed
+from . import plain, stages
+from .measures import measures_reason, sweep, value_of
+from .stages import Fixed, Operands
 
 NAME = "native"
 
@@ -45,16 +44,16 @@ def accept(description: Description, measures: tuple[Measure, ...]) -> Accepted 
 
 def prepare(description: Description, measures: tuple[Measure, ...]) -> Accepted | str:
     """The same, whether the kernels are there or not."""
-    if _native_plain.serves(description, measures):
-        return _native_plain.Plain(description, measures)
+    if plain.serves(description, measures):
+        return plain.Plain(description, measures)
     dtype, device = description.dtype, description.device
     if device.type != "cpu" or dtype not in native.TYPES:
         return f"its kernels run on CPUs with floats; here is {dtype} on {device}"
     call = Call.of(description, measures)
     if call.problem.is_empty:
         return "there is nothing to compute"
-    if _native_request.too_many_keys(call.layout.keys):
-        return f"its kernels take up to {_native_request.MOST_KEYS:,} keys"
+    if stages.too_many_keys(call.layout.keys):
+        return f"its kernels take up to {stages.MOST_KEYS:,} keys"
     row = call.tensors
     obstacle = kernel_obstacle(*row)
     if obstacle is not None:
@@ -62,7 +61,7 @@ def prepare(description: Description, measures: tuple[Measure, ...]) -> Accepted
     if description.impl == "auto" and not _is_product(measures) and is_tracked(*row):
         return "gradients that its kernels lack would have it computed twice"
     fixed = Fixed(call.problem, call.pieces([tensor.detach() for tensor in row]))
-    reason = _native_request.reason(fixed) or _native_measures.reason(measures, fixed.pieces)
+    reason = stages.reason(fixed) or measures_reason(measures, fixed.pieces)
     return _Kernels(call, fixed) if reason is None else reason
 
 
@@ -94,9 +93,9 @@ class _Kernels(Accepted):
             leaves = [tensor.detach() for tensor in row]
             for index in wanted:
                 leaves[index].requires_grad_()
-            asked = self._asked(self.call.pieces(leaves))
-        found = _gradients(asked, kept, gradient)
-        pairs = zip(asked.inputs, found, strict=True)
+            operands = self._operands(self.call.pieces(leaves))
+        found = _gradients(operands, kept, gradient)
+        pairs = zip(operands.inputs, found, strict=True)
         reached = [(a, g) for a, g in pairs if a is not None and a.requires_grad]
         ends, seeds = zip(*reached, strict=True)
         return torch.autograd.grad(ends, [leaves[i] for i in wanted], seeds)
@@ -113,27 +112,27 @@ class _Kernels(Accepted):
             full = list(row)
             for place, point in zip(places, points, strict=True):
                 full[place] = point
-            return tuple(self._asked(call.pieces(full)).inputs[:3])
+            return tuple(self._operands(call.pieces(full)).inputs[:3])
 
         # Below autograd, where the backward pass of a compiled program runs, torch.func still is.
         pull = torch.func.vjp(inputs, *(row[place] for place in places))[1]
-        return pull(tuple(_gradients(self._asked(call.pieces(row)), kept, gradient)[:3]))
+        return pull(tuple(_gradients(self._operands(call.pieces(row)), kept, gradient)[:3]))
 
     @torch.no_grad()
     def _forward(self) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
         """The results as a map over blocks gives them, and what the backward pass needs."""
         call, pieces = self.call, self.fixed.pieces
-        asked = self._asked(pieces)
+        operands = self._operands(pieces)
         if _is_product(call.measures):
-            kept = _product(asked)
+            kept = _product(operands)
             return call.placed(kept[:1]), kept
-        found = _native_measures.sweep(asked, call.measures, pieces, call.layout)
+        found = sweep(operands, call.measures, pieces, call.layout)
         return call.placed(found), ()
 
-    def _asked(self, pieces: Pieces) -> Asked:
+    def _operands(self, pieces: Pieces) -> Operands:
         """What the kernels take with these tensors in place of the call's own."""
-        value = _native_measures.value(self.call.measures, pieces)
-        return _native_request.asked(self.fixed, pieces, value)
+        value = value_of(self.call.measures, pieces)
+        return stages.operands(self.fixed, pieces, value)
 
 
 def _is_product(measures: tuple[Measure, ...]) -> bool:
@@ -141,17 +140,21 @@ def _is_product(measures: tuple[Measure, ...]) -> bool:
     return len(measures) == 1 and isinstance(measures[0], Product)
 
 
-def _product(asked: Asked) -> tuple[Tensor, ...]:
+def _product(operands: Operands) -> tuple[Tensor, ...]:
     """The output, and what its backward pass needs: the output again and the logsumexp."""
-    wanted = Wanted(logsumexp=asked.stages.normalizer == "softmax")
-    found = native.forward(*asked.vectors, asked.scale, asked.stages, wanted)
+    wanted = Wanted(logsumexp=operands.stages.normalizer == "softmax")
+    found = native.forward(*operands.vectors, operands.scale, operands.stages, wanted)
     return tuple(part for part in (found.output, found.logsumexp) if part is not None)
 
 
-def _gradients(asked: Asked, kept: tuple[Tensor, ...], gradient: Tensor) -> list[Tensor | None]:
-    """The gradients of what the kernels take, in the order of `Asked.inputs`."""
+def _gradients(
+    operands: Operands, kept: tuple[Tensor, ...], gradient: Tensor
+) -> list[Tensor | None]:
+    """The gradients of what the kernels take, in the order of `Operands.inputs`."""
     output, logsumexp = kept if len(kept) == 2 else (*kept, None)
-    gradient = gradient.to(asked.query.dtype).reshape(output.shape)
-    found = native.backward(*asked.vectors, asked.scale, asked.stages, output, logsumexp, gradient)
+    gradient = gradient.to(operands.query.dtype).reshape(output.shape)
+    found = native.backward(
+        *operands.vectors, operands.scale, operands.stages, output, logsumexp, gradient
+    )
     of_stages = (found.additive_weight, found.parameter, *found.biases)
     return [found.query, found.key, found.value, *of_stages]

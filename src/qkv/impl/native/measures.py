@@ -15,13 +15,13 @@ from ...measures.product import Collected, Product
 from ...measures.statistics import Distance, Entropy, LogSumExp, Mass, Support
 from ...native.request import Wanted
 from ...request.parts import Pieces
-from .stages import WIDEST, Asked, one_batch
+from .stages import WIDEST, Operands, one_batch
 
 _NUMBERS = (LogSumExp, Entropy, Distance, Support, Mass)
 _KNOWN = (*_NUMBERS, Product, Collected, Top, Pool, Columns)
 
 
-def reason(measures: tuple[Measure, ...], pieces: Pieces) -> str | None:
+def measures_reason(measures: tuple[Measure, ...], pieces: Pieces) -> str | None:
     """Why the kernels do not take these measures, or None."""
     kinds = [type(measure) for measure in measures]
     for kind, own in zip(kinds, pieces.measures, strict=True):
@@ -36,7 +36,7 @@ def reason(measures: tuple[Measure, ...], pieces: Pieces) -> str | None:
     return None
 
 
-def value(measures: tuple[Measure, ...], pieces: Pieces) -> Tensor | None:
+def value_of(measures: tuple[Measure, ...], pieces: Pieces) -> Tensor | None:
     """What the matrix is to be multiplied by, in canonical form."""
     for measure, own in zip(measures, pieces.measures, strict=True):
         if isinstance(measure, Product):
@@ -45,11 +45,13 @@ def value(measures: tuple[Measure, ...], pieces: Pieces) -> Tensor | None:
 
 
 def sweep(
-    asked: Asked, measures: tuple[Measure, ...], pieces: Pieces, layout: Layout
+    operands: Operands, measures: tuple[Measure, ...], pieces: Pieces, layout: Layout
 ) -> list[Tensor]:
     """The results of all measures, in the order of their outputs."""
-    wanted = _wanted(asked, measures, pieces, layout)
-    found = native.forward(asked.query, asked.key, asked.value, asked.scale, asked.stages, wanted)
+    wanted = _wanted(operands, measures, pieces, layout)
+    found = native.forward(
+        operands.query, operands.key, operands.value, operands.scale, operands.stages, wanted
+    )
     results = []
     for measure in measures:
         for name in _names(measure):
@@ -58,12 +60,14 @@ def sweep(
             results.append(result)
         if isinstance(measure, Pool) and measure.how == "max":  # what is hidden is in it already
             shape = measure.rows, measure.cols
-            cells = cells_of_map(shape, layout.queries, layout.keys, asked.query.device)
+            cells = cells_of_map(shape, layout.queries, layout.keys, operands.query.device)
             results.append(cells.expand(*layout.lead, *shape))
     return results
 
 
-def _wanted(asked: Asked, measures: tuple[Measure, ...], pieces: Pieces, layout: Layout) -> Wanted:
+def _wanted(
+    operands: Operands, measures: tuple[Measure, ...], pieces: Pieces, layout: Layout
+) -> Wanted:
     named: dict[str, Any] = {}
     for measure, own in zip(measures, pieces.measures, strict=True):
         if isinstance(measure, _NUMBERS):
@@ -76,7 +80,7 @@ def _wanted(asked: Asked, measures: tuple[Measure, ...], pieces: Pieces, layout:
         elif isinstance(measure, Columns):
             named["columns"] = own[0]
         elif isinstance(measure, Collected):
-            named["collected"] = one_batch(own[0].to(asked.query.dtype), layout)
+            named["collected"] = one_batch(own[0].to(operands.query.dtype), layout)
     return Wanted(**named)
 
 

@@ -53,7 +53,7 @@ _MASK_BLOCK = 2**22  # cells of a dense mask that become bits at a time
 
 
 @dataclass(frozen=True)
-class Asked:
+class Operands:
     """What the kernels take of a matrix. Tensors that depend on the user's are differentiable."""
 
     query: Tensor
@@ -192,7 +192,7 @@ def _folded(problem: Problem) -> list[ProductBias]:
     return [bias for bias in before if isinstance(bias, ProductBias)]
 
 
-def asked(fixed: Fixed, pieces: Pieces, value: Tensor | None) -> Asked:
+def operands(fixed: Fixed, pieces: Pieces, value: Tensor | None) -> Operands:
     """The matrix with these tensors in place of its own, and the value that it is to be multiplied
     by, if any."""
     problem = fixed.problem
@@ -226,7 +226,7 @@ def asked(fixed: Fixed, pieces: Pieces, value: Tensor | None) -> Asked:
     # For every row of the matrix: results have one, even where all entries share their vectors.
     query = one_batch(query, layout)
     query = query.expand(prod(layout.batch), *layout.lead[-2:], *query.shape[-2:])
-    return Asked(query, one_batch(key, layout), value, scale, stages)
+    return Operands(query, one_batch(key, layout), value, scale, stages)
 
 
 def _beside(vectors: Tensor, numbers: Tensor) -> Tensor:

@@ -70,7 +70,7 @@ class RecurrentDecoder(Decoder):
         layers: how many, one above the other; the uppermost asks.
         score: "additive", "concat", "general", "dot" or a score: see `Alignment`.
         feeding: see above.
-        attention_width: hidden width of the additive score; `width` unless told.
+        attention_width: hidden width of the additive score; default: `width`.
         dropout: of state and context where they are put out, and between layers.
 
     Source: Bahdanau et al., "Neural Machine Translation by Jointly Learning to Align and Translate"
