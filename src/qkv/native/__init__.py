@@ -11,7 +11,7 @@ The module may be absent, as where no compiler was found when qkv was installed.
 
 from .compiled import instruction_set, instruction_sets, unavailable_reason, use
 from .request import TYPES
-from .run import backward, forward, plain_forward
+from .run import backward, forward, plain_backward, plain_forward
 
 __all__ = [
     "TYPES",
@@ -19,6 +19,7 @@ __all__ = [
     "forward",
     "instruction_set",
     "instruction_sets",
+    "plain_backward",
     "plain_forward",
     "unavailable_reason",
     "use",

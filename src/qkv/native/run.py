@@ -104,6 +104,38 @@ def plain_forward(
     return output, logsumexp
 
 
+def plain_backward(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    scale: float,
+    intervals: Tensor | None,
+    output: Tensor,
+    logsumexp: Tensor,
+    output_gradient: Tensor,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The gradients of query, key and value, on a way as short.
+
+    Args: those of `plain_forward`, what it returned, and the gradient of the output,
+    `[..., H, Lq, Dv]` in the type of the query.
+    """
+    gradients = query.new_empty(query.shape), key.new_empty(key.shape), value.new_empty(value.shape)
+    kernels().plain_backward(
+        dense(query),
+        dense(key),
+        dense(value),
+        output,
+        logsumexp,
+        _every_key(key.shape[-2]) if intervals is None else intervals,
+        TYPES.index(query.dtype),
+        scale,
+        torch.get_num_threads(),
+        dense(output_gradient),
+        *gradients,
+    )
+    return gradients
+
+
 def backward(
     query: Tensor,
     key: Tensor,

@@ -14,7 +14,6 @@ from ... import native
 from ...ground.tensors import are_ordinary, is_dual, is_tracked, kernel_obstacle
 from ...measures.base import Measure
 from ...measures.product import Product
-from ...native.request import Stages
 from ...request.description import Description
 from ...scores.dot import Dot
 from ..accepted import Accepted
@@ -131,14 +130,11 @@ class Plain(Accepted):
 
     def _gradients(
         self, row: tuple[Tensor, ...], kept: tuple[Tensor, ...], gradient: Tensor
-    ) -> list[Tensor]:
-        wide, logsumexp = kept
-        vectors = _canonical(*row)
-        rows = vectors[0].shape[:-1]
-        saved = (wide.view(*rows, -1), logsumexp.view(rows), gradient.reshape(*rows, -1))
-        found = native.backward(*vectors, self.scale, Stages(self.intervals), *saved)
-        of_inputs = (found.query, found.key, found.value)
-        return [part.view(tensor.shape) for part, tensor in zip(of_inputs, row, strict=True)]
+    ) -> tuple[Tensor, ...]:
+        query, key, value = row
+        output, logsumexp = kept
+        saved = (output, logsumexp, gradient)
+        return native.plain_backward(query, key, value, self.scale, self.intervals, *saved)
 
 
 def _vectors(
@@ -147,14 +143,6 @@ def _vectors(
     (product,) = measures
     assert isinstance(product, Product)
     return description.query, description.key, product.value
-
-
-def _canonical(*inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Query, key and value as the engine lays them out."""
-    query, key, value = (x.unsqueeze(0) if x.ndim == 3 else x for x in inputs)
-    heads = key.shape[1]
-    query = query.unsqueeze(2) if query.shape[1] == heads else query.unflatten(1, (heads, -1))
-    return query, key.unsqueeze(2), value.unsqueeze(2)
 
 
 @lru_cache(maxsize=8)

@@ -108,6 +108,16 @@ NB_MODULE(_kernels, module) {
                nb::arg("query"), nb::arg("key"), nb::arg("value"), nb::arg("output"),
                nb::arg("logsumexp").none(), nb::arg("intervals"), nb::arg("type"), nb::arg("scale"),
                nb::arg("threads"));
+    module.def("plain_backward",
+               [](nb::handle query, nb::handle key, nb::handle value, nb::handle output,
+                  nb::handle logsumexp, nb::handle intervals, int type, double scale, int threads,
+                  nb::handle output_gradient, nb::handle of_query, nb::handle of_key,
+                  nb::handle of_value) {
+                   qkv::Request request = qkv::parse_plain(query, key, value, output, logsumexp,
+                                                           intervals, type, scale, threads);
+                   qkv::parse_plain_gradients(request, output_gradient, of_query, of_key, of_value);
+                   qkv::call(qkv::chosen.load()->backward, qkv::runnable(request));
+               });
     module.def("backward", [](nb::handle asked) {
         qkv::call(qkv::chosen.load()->backward, qkv::runnable(qkv::parse(asked)));
     });

@@ -19,10 +19,14 @@ namespace qkv {
 struct Array {
     explicit Array(nb::handle tensor) {
         if (tensor.is_none()) return;
+        // Strings are made once: it is names that take the time of small calls.
+        static const nb::handle shape_name = PyUnicode_InternFromString("shape");
+        static const nb::handle stride_name = PyUnicode_InternFromString("stride");
         data = address(tensor);
-        for (nb::handle size : tensor.attr("shape")) shape[dimensions++] = nb::cast<std::int64_t>(size);
+        for (nb::handle size : tensor.attr(shape_name))
+            shape[dimensions++] = nb::cast<std::int64_t>(size);
         int dimension = 0;
-        for (nb::handle step : nb::object(tensor.attr("stride")())) {
+        for (nb::handle step : nb::object(tensor.attr(stride_name)())) {
             const std::int64_t elements = nb::cast<std::int64_t>(step);
             stride[dimension] = shape[dimension] == 1 ? 0 : elements;
             ++dimension;
@@ -30,11 +34,20 @@ struct Array {
     }
 
     static void* address(nb::handle tensor) {
+        static const nb::handle name = PyUnicode_InternFromString("data_ptr");
         if (tensor.is_none()) return nullptr;
-        return reinterpret_cast<void*>(nb::cast<std::intptr_t>(tensor.attr("data_ptr")()));
+        return reinterpret_cast<void*>(nb::cast<std::intptr_t>(tensor.attr(name)()));
     }
 
     Tensor tensor() const { return {data, stride[0], stride[1], stride[2], stride[3]}; }
+
+    // Of `[batch, H, L, D]` or `[H, L, D]`, whose heads come in groups; a group of 1 is shared.
+    Tensor grouped(std::int64_t group) const {
+        const int head = dimensions - 3;
+        const std::int64_t member = stride[head];
+        return {data, head == 0 ? 0 : stride[0], group * member, group == 1 ? 0 : member,
+                stride[head + 1]};
+    }
 
     void* data = nullptr;
     int dimensions = 0;
@@ -174,11 +187,10 @@ inline Request parse_plain(nb::handle query, nb::handle key, nb::handle value, n
                            nb::handle logsumexp, nb::handle intervals, int type, double scale,
                            int threads) {
     const Array queries(query), keys(key), values(value), bounds(intervals);
-    const int batch = queries.dimensions == 4 ? 0 : -1;  // dimension of the batch: -1, none
-    const int head = batch + 1;
+    const int head = queries.dimensions - 3;
     Request request{};
     request.type = Type(type);
-    request.batch = batch < 0 ? 1 : queries.shape[batch];
+    request.batch = head == 0 ? 1 : queries.shape[0];
     request.heads = keys.shape[head];
     request.group = queries.shape[head] / keys.shape[head];
     request.queries = queries.shape[head + 1];
@@ -189,20 +201,23 @@ inline Request parse_plain(nb::handle query, nb::handle key, nb::handle value, n
     request.threads = threads;
     request.intervals = {static_cast<const std::int32_t*>(bounds.data), 0, 0, 0, bounds.stride[3],
                          int(bounds.shape[4])};
-    // Of a tensor whose heads come in groups; a group of 1 is shared.
-    const auto placed = [&](const Array& from, std::int64_t group) -> Tensor {
-        const std::int64_t member = from.stride[head];
-        return {from.data, batch < 0 ? 0 : from.stride[batch], group * member,
-                group == 1 ? 0 : member, from.stride[head + 1]};
-    };
-    request.query = placed(queries, request.group);
-    request.key = placed(keys, 1);
-    request.value = placed(values, 1);
+    request.query = queries.grouped(request.group);
+    request.key = keys.grouped(1);
+    request.value = values.grouped(1);
     const std::int64_t rows = request.queries, row = request.value_width;
     const std::int64_t member = rows * request.group, entry = member * request.heads;
     request.output = {Array::address(output), entry * row, member * row, rows * row, row};
     request.logsumexp = {Array::address(logsumexp), entry, member, rows, 1};
     return request;
+}
+
+// What its backward pass needs besides.
+inline void parse_plain_gradients(Request& request, nb::handle output_gradient, nb::handle of_query,
+                                  nb::handle of_key, nb::handle of_value) {
+    request.output_gradient = Array(output_gradient).grouped(request.group);
+    request.query_gradient = Array(of_query).grouped(request.group);
+    request.key_gradient = Array(of_key).grouped(1);
+    request.value_gradient = Array(of_value).grouped(1);
 }
 
 }  // namespace qkv
