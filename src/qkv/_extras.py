@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 from importlib.util import find_spec
+from typing import Any
 
 # What each is for.
 EXTRA_PACKAGES = {
@@ -25,6 +27,15 @@ def package_of(module: str) -> str:
     """The package that brings a module, whatever of it is named."""
     name = module.partition(".")[0]
     return next((package for package, own in _MODULES.items() if own == name), name)
+
+
+def needed(module: str) -> Any:
+    """The module of this name, or ImportError saying what to install."""
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        package = package_of(module)
+        raise ImportError(f"{package} is needed here and missing: {install(package)}") from error
 
 
 def install(missing: str = "") -> str:

@@ -1,5 +1,6 @@
 """Every score, normalizer, mask, bias and measure in every implementation and dtype: honoured and
-right, values and first gradients, or refused with a reason.
+right, values and first gradients, by the implementation that is planned; or refused, where
+`refusals.txt` says so, and counted.
 
 The classes come from the closed tuples, so a new one is tested as soon as it is listed.
 """
@@ -8,127 +9,130 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from itertools import cycle, islice, product
+from itertools import product
 
 import pytest
+import recording
+import refusals
 import torch
+from refusals import NAMED, TABLE, lines_for, served_or_refused
+from stage_grid import SIZES, STAGES, all_measures, matrix_of, name_of
 from torch import Tensor
 
 import qkv
 from qkv import AttentionMatrix, UnsupportedError
-from qkv.biases import BIASES
 from qkv.biases.tensor import TensorBias
 from qkv.masks import MASKS
 from qkv.measures import MEASURES
-from qkv.measures.base import Measure
 from qkv.measures.product import Product
 from qkv.normalizers import NORMALIZERS
 from qkv.scores import SCORES
-from qkv.testing import Request, Sizes, assert_close, assert_honoured, examples, rounded
-from qkv.testing.examples import drawing
+from qkv.testing import Request, assert_close, assert_honoured, examples, rounded
+from qkv.testing.examples import EVERY_BIAS, drawing
 from qkv.testing.requests import truths
 
-SIZES = Sizes(batch=(2,), heads=2, key_heads=1, queries=5, keys=6, width=3, value_width=2)
 SQUARE = replace(SIZES, value_width=SIZES.width)  # what fused kernels ask for
 DTYPES = [torch.float64, torch.float32, torch.bfloat16, torch.float16]
-NAMED = ["native", "torch", "tiled", "reference"]
 CUT = 2000  # bytes: several blocks
 
 
-def composed(draw) -> qkv.masks.Mask:
-    """A mask of all three, with a complement in it."""
-    causal, padding, dense = (examples(kind, SIZES, draw)[0] for kind in MASKS[:3])
-    return causal & ~padding | dense
+@pytest.fixture
+def ran(monkeypatch) -> list[str]:
+    return recording.recorded(monkeypatch)
 
 
-def paired() -> list[tuple]:
-    """Every score with every normalizer and every mask with every bias, the others taken in turn:
-    each stage meets each implementation, measure and dtype, in growing company."""
-    masks, biases = (None, *MASKS, "composed"), (None, *BIASES)
-    inner, outer = list(product(SCORES, NORMALIZERS)), list(product(masks, biases))
-    most = max(len(inner), len(outer))
-    pairs = zip(islice(cycle(inner), most), islice(cycle(reversed(outer)), most), strict=True)
-    return [(*first, *second) for first, second in pairs]
+def sweep(stages) -> Request:
+    """All measures that a matrix has."""
+    matrix = matrix_of(stages)
+    return Request(matrix, all_measures(matrix))
 
 
-STAGES = paired()
+def product_alone(stages) -> Request:
+    """Alone it may run on fused kernels, which a sweep of several never does."""
+    value = examples(Product, SQUARE, drawing(1))[0]
+    return Request(matrix_of(stages), (value,))
 
 
-def matrix_of(stages, seed: int = 0) -> AttentionMatrix:
-    """A matrix with the first example of each stage."""
-    score, normalizer, mask, bias = stages
-    draw = drawing(seed)
-    query = draw(*SIZES.lead, SIZES.queries, SIZES.width)
-    key = draw(*SIZES.key_lead, SIZES.keys, SIZES.width)
-
-    def first(kind):
-        return None if kind is None else examples(kind, SIZES, draw)[0]
-
-    return qkv.attention(
-        query,
-        key,
-        score=first(score),
-        normalizer=first(normalizer),
-        mask=composed(draw) if mask == "composed" else first(mask),
-        bias=first(bias),
-        query_offset="end",
-    )
-
-
-def all_measures(matrix: AttentionMatrix) -> tuple[Measure, ...]:
-    """An example of every measure that the matrix has."""
-    made = (examples(kind, SIZES, drawing(1))[0] for kind in MEASURES)
-    return tuple(m for m in made if is_defined(matrix, m))
-
-
-def is_defined(matrix: AttentionMatrix, measure: Measure) -> bool:
-    """Whether the matrix has such a measure; a refusal must say why."""
-    reason = refusal(lambda: matrix.measure(measure))
-    assert reason is None or type(matrix.normalizer).__name__ in reason
-    return reason is None
-
-
-def name(entry) -> str:
-    return entry if isinstance(entry, str) else "-" if entry is None else entry.__name__
+ASKED = {"sweep": sweep, "product": product_alone}
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("stages", STAGES, ids=lambda stages: "-".join(map(name, stages)))
-def test_every_measure_in_one_sweep(stages, dtype) -> None:
-    matrix = matrix_of(stages)
-    request = rounded(Request(matrix, all_measures(matrix)), dtype)
+@pytest.mark.parametrize("stages", STAGES, ids=name_of)
+def test_every_measure_in_one_sweep(stages, dtype, ran) -> None:
+    request = rounded(sweep(stages), dtype)
     truth = truths(request)
     for impl in NAMED:
-        assert_honoured_or_refused(request, impl, None, truth)
+        assert_honoured_or_refused(request, impl, ran, truth)
     assert_honoured(request, "tiled", CUT, truth)
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("stages", STAGES, ids=lambda stages: "-".join(map(name, stages)))
-def test_the_product_alone(stages, dtype) -> None:
-    """Alone it may run on fused kernels, which a sweep of several never does."""
-    value = examples(Product, SQUARE, drawing(1))[0]
-    request = rounded(Request(matrix_of(stages), (value,)), dtype)
+@pytest.mark.parametrize("stages", STAGES, ids=name_of)
+def test_the_product_alone(stages, dtype, ran) -> None:
+    request = rounded(product_alone(stages), dtype)
     truth = truths(request)
-    for impl in ["auto", *NAMED]:
-        assert_honoured_or_refused(request, impl, None, truth)
+    for impl in ("auto", *NAMED):
+        assert_honoured_or_refused(request, impl, ran, truth)
 
 
-def assert_honoured_or_refused(request: Request, impl: str, memory: int | None, truth) -> None:
-    reason = refusal(lambda: assert_honoured(request, impl, memory, truth))
-    if reason is not None:
-        assert impl in ("native", "torch"), "the others serve everything"
-        assert f'impl="{impl}" cannot serve this request: ' in reason
-        assert reason.endswith("tiled, reference")
+def assert_honoured_or_refused(request: Request, impl: str, ran: list[str], truth) -> None:
+    """One of both as the table says, and by the implementation that is planned."""
+    tracked, _ = request.tracked()
+    with served_or_refused(tracked.matrix, tracked.measures, impl):
+        ran.clear()
+        outcome = assert_honoured(request, impl, truth=truth)
+        assert ran[0] == outcome.implementation
+        assert impl in ("auto", outcome.implementation)
 
 
-def refusal(call: Callable[[], object]) -> str | None:
-    """The text with which a request is refused, or None if it is not."""
-    try:
-        call()
-    except UnsupportedError as error:
-        return str(error)
-    return None
+# How many of the grid's 252 requests are served; all others are refused.
+SERVED = {
+    ("native", "sweep"): 132,
+    ("native", "product"): 132,
+    ("torch", "sweep"): 0,
+    ("torch", "product"): 4,
+    ("tiled", "sweep"): 252,
+    ("tiled", "product"): 252,
+    ("reference", "sweep"): 252,
+    ("reference", "product"): 252,
+}
+
+
+def test_what_is_served_and_what_is_refused_is_counted() -> None:
+    absent = {name for name, reason in qkv.implementations().items() if reason is not None}
+    served, used = dict.fromkeys(SERVED, 0), set()
+    for (asked, make), stages in product(ASKED.items(), STAGES):
+        whole = make(stages)
+        for dtype, impl in product(DTYPES, NAMED):
+            request, _ = whole.tracked(dtype)
+            with served_or_refused(request.matrix, request.measures, impl):
+                replace(request.matrix, impl=impl).plan(request.measures)
+                served[impl, asked] += 1
+            used.update(lines_for(request.matrix, request.measures, impl))
+    assert served == {key: 0 if key[0] in absent else count for key, count in SERVED.items()}
+    whole = matrix_of(STAGES[0])
+    for matrix in (whole.dropout(0.5), replace(whole, key=whole.key[..., :0, :])):
+        used.update(line for impl in NAMED for line in lines_for(matrix, (), impl))
+    assert used == {*TABLE}, "a line that fits no request says nothing"
+
+
+def test_the_table_tells_of_all_refusals_and_of_no_others(monkeypatch) -> None:
+    request = product_alone((qkv.Cosine, qkv.Softmax, None, None))
+
+    def ask(impl: str) -> None:
+        with served_or_refused(request.matrix, request.measures, impl):
+            replace(request.matrix, impl=impl).plan(request.measures)
+
+    for impl in NAMED:
+        ask(impl)
+    untold = tuple(line for line in TABLE if "dot score" not in line.reason)
+    monkeypatch.setattr(refusals, "TABLE", untold)
+    with pytest.raises(UnsupportedError, match="its fused kernels know the dot score alone"):
+        ask("torch")
+    wrong = refusals.Line.of("tiled score=Cosine,Dot dtype!=float32 it knows better")
+    monkeypatch.setattr(refusals, "TABLE", (*TABLE, wrong))
+    with pytest.raises(pytest.fail.Exception, match="served what it is meant to refuse: it knows"):
+        ask("tiled")
 
 
 FUSED_MASKS = (qkv.Causal, qkv.Padding, qkv.Dense)
@@ -262,7 +266,7 @@ def test_the_grid_notices_each_measure(monkeypatch, measure) -> None:
 
 
 def test_every_listed_class_has_examples_and_a_name() -> None:
-    for kind in (*SCORES, *NORMALIZERS, *MASKS, *BIASES, *MEASURES):
+    for kind in (*SCORES, *NORMALIZERS, *MASKS, *EVERY_BIAS, *MEASURES):
         assert examples(kind, SIZES, drawing(0)), kind
         assert kind.name, kind
     with pytest.raises(KeyError, match="int has no examples yet"):

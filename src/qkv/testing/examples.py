@@ -13,7 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..biases import BIASES
 from ..biases.alibi import ALiBi
+from ..biases.base import Bias
 from ..biases.custom import CustomBias
 from ..biases.relative import RelativeBias
 from ..biases.softcap import SoftCap
@@ -30,6 +32,7 @@ from ..measures.cells import Columns, Top
 from ..measures.pool import Pool
 from ..measures.product import Collected, Product
 from ..measures.statistics import Distance, Entropy, LogSumExp, Mass, Support
+from ..nn.grid import GridBias
 from ..normalizers.custom import CustomNormalizer
 from ..normalizers.entmax import Entmax
 from ..normalizers.entmax15 import Entmax15
@@ -46,6 +49,9 @@ from ..scores.dot import Dot
 from ..scores.gaussian import Gaussian
 
 Draw = Callable[..., Tensor]
+
+# Layers bring a bias of their own.
+EVERY_BIAS: tuple[type[Bias], ...] = (*BIASES, GridBias)
 
 
 @dataclass(frozen=True)
@@ -165,6 +171,14 @@ def _relative(sizes: Sizes, draw: Draw) -> list[Any]:
     ]
 
 
+def _grid(sizes: Sizes, draw: Draw) -> list[Any]:
+    heads = sizes.heads or 1
+    return [
+        GridBias(draw(heads, 5), draw(heads, 3), width=2),
+        GridBias(draw(1, 3), draw(1, 7), width=4),
+    ]
+
+
 def _documents(sizes: Sizes, draw: Draw) -> list[Any]:
     keys = sizes.keys
     return [
@@ -237,6 +251,7 @@ _EXAMPLES: dict[type, Callable[[Sizes, Draw], list[Any]]] = {
     CustomMask: lambda sizes, draw: [CustomMask(_checkered)],
     ALiBi: lambda sizes, draw: [ALiBi(draw(sizes.heads or 1).square()), ALiBi(draw(1))],
     RelativeBias: _relative,
+    GridBias: _grid,
     SoftCap: lambda sizes, draw: [SoftCap(1.2)],
     CustomBias: lambda sizes, draw: [CustomBias(Faded(draw(1)))],
     Distance: lambda sizes, draw: [Distance()],

@@ -23,8 +23,8 @@ from typing import Any
 
 import torch
 
+from .._extras import needed
 from ..ground.errors import UnsupportedError
-from ..tasks.optional import needed
 from .report import Case, Display, Mismatch, Report
 from .reproduction import reproduction
 from .requests import Request, assert_honoured, truths

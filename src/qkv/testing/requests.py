@@ -10,7 +10,6 @@ from torch.utils._pytree import tree_flatten
 
 from ..ground.tensors import accumulation_dtype
 from ..impl import sdpa
-from ..impl.choose import choose
 from ..matrix.matrix import AttentionMatrix, _map_tensors
 from ..measures.base import Measure
 from ..measures.cells import Links
@@ -20,7 +19,7 @@ from .comparator import assert_close, tolerance
 @dataclass(frozen=True)
 class Outcome:
     """The results of a request, the gradients of every floating tensor in it in one order, and
-    which implementation computed them."""
+    which implementation was planned for them."""
 
     values: tuple[Tensor, ...]
     gradients: tuple[Tensor, ...]
@@ -38,17 +37,10 @@ class Request:
         self, impl: str, memory: int | None = None, dtype: torch.dtype | None = None
     ) -> Outcome:
         """Results and first gradients by one implementation; in another dtype if given."""
-        leaves: list[Tensor] = []
-
-        def leaf(tensor: Tensor) -> Tensor:
-            if not tensor.is_floating_point():
-                return tensor
-            leaves.append(tensor.detach().to(dtype or tensor.dtype).requires_grad_())
-            return leaves[-1]
-
-        matrix, measures = _map_tensors((self.matrix, self.measures), leaf)
-        matrix = replace(matrix, impl=impl, memory=memory or matrix.memory)
-        implementation = choose(matrix, measures).name
+        request, leaves = self.tracked(dtype)
+        memory = memory or request.matrix.memory
+        matrix, measures = replace(request.matrix, impl=impl, memory=memory), request.measures
+        implementation = matrix.plan(measures).implementation
         values = _values(tuple(matrix.measure(*measures)))
         moving = [value for value in values if value.requires_grad]
         seeds = [_cotangent(value) for value in moving]
@@ -59,6 +51,18 @@ class Request:
         gradients = (torch.zeros_like(x) if g is None else g for g, x in pairs)
         results = tuple(value.detach() for value in values)
         return Outcome(results, tuple(gradients), implementation)
+
+    def tracked(self, dtype: torch.dtype | None = None) -> tuple[Request, list[Tensor]]:
+        """The same request, whose floating tensors all want a gradient, and these tensors."""
+        leaves: list[Tensor] = []
+
+        def leaf(tensor: Tensor) -> Tensor:
+            if not tensor.is_floating_point():
+                return tensor
+            leaves.append(tensor.detach().to(dtype or tensor.dtype).requires_grad_())
+            return leaves[-1]
+
+        return Request(*_map_tensors((self.matrix, self.measures), leaf)), leaves
 
 
 def rounded(request: Request, dtype: torch.dtype) -> Request:
@@ -75,8 +79,8 @@ def assert_honoured(
     impl: str,
     memory: int | None = None,
     truth: tuple[Outcome, Outcome] | None = None,
-) -> None:
-    """Raises unless an implementation gives the right values and first gradients.
+) -> Outcome:
+    """What an implementation answers. Raises unless its values and first gradients are right.
 
     The truth is `impl="reference"` in float64 on the same inputs; the same in the request's own
     dtype is the baseline of the comparison. `truth` holds both if they are known already.
@@ -89,6 +93,7 @@ def assert_honoured(
         for index, (result, right, dense) in enumerate(zip(*parts, strict=True)):
             name = f'{what}[{index}] of impl="{impl}", memory {memory}'
             assert_close(result, right, dense, what=name, rounding=rounding)
+    return outcome
 
 
 def truths(request: Request) -> tuple[Outcome, Outcome]:

@@ -11,7 +11,6 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from ..biases import BIASES
 from ..masks import MASKS
 from ..masks.base import Mask
 from ..masks.causal import Causal
@@ -26,7 +25,7 @@ from ..normalizers import NORMALIZERS
 from ..scores import SCORES
 from ..scores.cosine import Cosine
 from ..scores.dot import Dot
-from .examples import Draw, Sizes, drawing, examples
+from .examples import EVERY_BIAS, Draw, Sizes, drawing, examples
 from .requests import Request, rounded
 
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
@@ -88,7 +87,7 @@ def matrices(
     batch, key_batch = of.batch, draw(_broadcasting(of.batch))
     heads = () if of.heads is None else (of.heads,)
     key_heads = () if of.key_heads is None else (of.key_heads,)
-    biases = [one_of(BIASES) for _ in range(draw(st.integers(0, 2)))]
+    biases = [one_of(EVERY_BIAS) for _ in range(draw(st.integers(0, 2)))]
     return attention(
         draw(_tensors(numbers, (*batch, *heads, of.queries, of.width))),
         draw(_tensors(numbers, (*key_batch, *key_heads, of.keys, of.width))),

@@ -7,10 +7,11 @@ from dataclasses import replace
 
 import pytest
 import torch
+from recording import recorded
+from refusals import NAMED, served_or_refused
 
 import qkv
 from qkv import UnsupportedError
-from qkv.impl.choose import IMPLEMENTATIONS
 from qkv.testing.examples import drawing
 
 QUERIES, KEYS, WIDTH = 4, 6, 8
@@ -38,13 +39,18 @@ def test_every_option_has_a_test_here() -> None:
     assert options | {"dropout"} == set(CHANGES) | HOW
 
 
-@pytest.mark.parametrize("impl", ["auto", "tiled", "reference"])
+@pytest.mark.parametrize("impl", ["auto", *NAMED])
 @pytest.mark.parametrize("option", CHANGES)
 def test_every_option_changes_the_result(option, impl) -> None:
-    inputs = tensors()
-    with_it = qkv.attend(*inputs, impl=impl, **CHANGES[option])
-    without = qkv.attend(*inputs, impl=impl, **WITHOUT.get(option, {}))
-    assert not torch.allclose(with_it, without)
+    query, key, value = tensors()
+    found = []
+    for options in (CHANGES[option], WITHOUT.get(option, {})):
+        stages = {name: stage for name, stage in options.items() if name != "dropout"}
+        matrix = qkv.attention(query, key, impl=impl, **stages)
+        matrix = matrix.dropout(options["dropout"]) if "dropout" in options else matrix
+        with served_or_refused(matrix, [qkv.Product(value)]):
+            found.append(qkv.attend(query, key, value, impl=impl, **options))
+    assert len(found) < 2 or not torch.allclose(*found)
 
 
 def test_an_unknown_option_is_refused() -> None:
@@ -58,27 +64,15 @@ def test_memory_cuts_the_matrix() -> None:
     assert blocks[0] == 1 < blocks[1]
 
 
-@pytest.mark.parametrize("named", [implementation.NAME for implementation in IMPLEMENTATIONS])
+@pytest.mark.parametrize("named", NAMED)
 def test_a_named_implementation_is_the_one_that_runs(named, monkeypatch) -> None:
-    ran = []
-    for implementation in IMPLEMENTATIONS:
-
-        def accept(*given, right=implementation.accept, name=implementation.NAME):
-            accepted = right(*given)
-
-            def run(run=accepted.run):
-                ran.append(name)
-                return run()
-
-            accepted.run = run
-            return accepted
-
-        monkeypatch.setattr(implementation, "accept", accept)
+    ran = recorded(monkeypatch)
     query, key, value = tensors()
     matrix = qkv.attention(query, key, impl=named)
-    assert matrix.plan().implementation == named
-    _ = matrix @ value
-    assert ran == [named]
+    with served_or_refused(matrix, [qkv.Product(value)]):
+        assert matrix.plan().implementation == named
+        _ = matrix @ value
+        assert ran == [named]
 
 
 REFUSALS = {
