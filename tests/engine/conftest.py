@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from refusals import NAMED
 
 # Budgets in bytes: whole by plain operations, and cut into several blocks.
 SMALL, CUT = 64 * 2**20, 2000
@@ -19,12 +20,12 @@ def memory(request: pytest.FixtureRequest) -> int:
     return request.param
 
 
-@pytest.fixture(params=["at once", "blocks", "reference"])
+@pytest.fixture(params=[*NAMED, "blocks"])
 def engine(request: pytest.FixtureRequest) -> dict[str, object]:
-    """Options of `qkv.attention` for each way in which our own code computes everything."""
-    if request.param == "reference":
-        return {"impl": "reference"}
-    return {"impl": "tiled", "memory": SMALL if request.param == "at once" else CUT}
+    """Options of `qkv.attention` for every implementation; tiled at once and in blocks."""
+    if request.param == "blocks":
+        return {"impl": "tiled", "memory": CUT}
+    return {"impl": request.param, "memory": SMALL}
 
 
 @pytest.fixture

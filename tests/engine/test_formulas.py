@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from refusals import served_or_refused
 from torch import Tensor
 
 import qkv
@@ -95,12 +96,16 @@ def inputs() -> tuple[Tensor, Tensor, Tensor]:
 def test_dot_is_scaled_dot_product_attention(scale, engine) -> None:
     query, key, value = (tensor.requires_grad_() for tensor in inputs())
     allowed = drawing(5)(2, 4, 7, 9) > -0.5
-    found = qkv.attend(query, key, value, score=qkv.Dot(scale), mask=qkv.Dense(allowed), **engine)
-    right = F.scaled_dot_product_attention(query, key, value, attn_mask=allowed, scale=scale)
-    assert_close(found, right)
-    gradients = (torch.autograd.grad(o.square().sum(), (query, key, value)) for o in (found, right))
-    for ours, theirs in zip(*gradients, strict=True):
-        assert_close(ours, theirs)
+    matrix = qkv.attention(query, key, score=qkv.Dot(scale), mask=qkv.Dense(allowed), **engine)
+    with served_or_refused(matrix, (qkv.Product(value),)):
+        found = matrix @ value
+        right = F.scaled_dot_product_attention(query, key, value, attn_mask=allowed, scale=scale)
+        assert_close(found, right)
+        gradients = (
+            torch.autograd.grad(o.square().sum(), (query, key, value)) for o in (found, right)
+        )
+        for ours, theirs in zip(*gradients, strict=True):
+            assert_close(ours, theirs)
 
 
 @pytest.mark.parametrize("biased", [False, True])
@@ -108,15 +113,17 @@ def test_additive_is_its_formula(biased, engine, small_tiles) -> None:
     query, key, value = inputs()
     weight, bias = (drawing(6)(3).requires_grad_() for _ in range(2))
     score = qkv.Additive(weight, bias if biased else None)
-    found = qkv.attend(query, key, value, score=score, **engine)
-    hidden = query[..., :, None, :] + key[..., None, :, :] + (bias if biased else 0)
-    scores = (weight * torch.tanh(hidden)).sum(-1)
-    right = torch.softmax(scores, -1) @ value
-    assert_close(found, right)
-    wanted = (weight, bias) if biased else (weight,)
-    gradients = (torch.autograd.grad(o.square().sum(), wanted) for o in (found, right))
-    for ours, theirs in zip(*gradients, strict=True):
-        assert_close(ours, theirs)
+    matrix = qkv.attention(query, key, score=score, **engine)
+    with served_or_refused(matrix, (qkv.Product(value),)):
+        found = matrix @ value
+        hidden = query[..., :, None, :] + key[..., None, :, :] + (bias if biased else 0)
+        scores = (weight * torch.tanh(hidden)).sum(-1)
+        right = torch.softmax(scores, -1) @ value
+        assert_close(found, right)
+        wanted = (weight, bias) if biased else (weight,)
+        gradients = (torch.autograd.grad(o.square().sum(), wanted) for o in (found, right))
+        for ours, theirs in zip(*gradients, strict=True):
+            assert_close(ours, theirs)
 
 
 def test_a_callable_is_its_formula(engine, small_tiles) -> None:
@@ -128,15 +135,17 @@ def test_a_callable_is_its_formula(engine, small_tiles) -> None:
         slope = table[cells.batch, cells.head]
         return scale * (query @ key.mT) - slope * (cells.row - cells.col).abs()
 
-    found = qkv.attend(query, key, value, score=score, **engine)
-    distance = (torch.arange(7)[:, None] - torch.arange(9)).abs()
-    key, value = (tensor.repeat_interleave(2, 1) for tensor in (key, value))
-    scores = scale * (query @ key.mT) - table[..., None, None] * distance
-    right = torch.softmax(scores, -1) @ value
-    assert_close(found, right)
-    gradients = (torch.autograd.grad(o.square().sum(), (table, scale)) for o in (found, right))
-    for ours, theirs in zip(*gradients, strict=True):
-        assert_close(ours, theirs)
+    matrix = qkv.attention(query, key, score=score, **engine)
+    with served_or_refused(matrix, (qkv.Product(value),)):
+        found = matrix @ value
+        distance = (torch.arange(7)[:, None] - torch.arange(9)).abs()
+        key, value = (tensor.repeat_interleave(2, 1) for tensor in (key, value))
+        scores = scale * (query @ key.mT) - table[..., None, None] * distance
+        right = torch.softmax(scores, -1) @ value
+        assert_close(found, right)
+        gradients = (torch.autograd.grad(o.square().sum(), (table, scale)) for o in (found, right))
+        for ours, theirs in zip(*gradients, strict=True):
+            assert_close(ours, theirs)
 
 
 # Batching.

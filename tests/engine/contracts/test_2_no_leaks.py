@@ -4,8 +4,11 @@ of weight exactly 0 contributes 0."""
 
 from __future__ import annotations
 
+from itertools import product
+
 import pytest
 import torch
+from refusals import AVAILABLE, served_or_refused
 from torch import Tensor
 
 import qkv
@@ -18,7 +21,7 @@ SIZES = Sizes(batch=(2,), heads=2, key_heads=1, queries=6, keys=6, width=3)
 POISON = [torch.nan, torch.inf]
 HIDDEN = 4  # the key (and its value) in which the poison stands
 
-pytestmark = pytest.mark.parametrize("poison", POISON, ids=str)
+each_poison = pytest.mark.parametrize("poison", POISON, ids=str)
 
 
 def inputs() -> dict[str, Tensor]:
@@ -49,6 +52,15 @@ def run(tensors: dict[str, Tensor], **options) -> tuple[Tensor, dict[str, Tensor
     return output.detach(), dict(zip(leaves, gradients, strict=True))
 
 
+def served(options: dict):
+    """A context in which `run` with these options is served, or refused as it is meant to be."""
+    tensors = {name: tensor.requires_grad_() for name, tensor in inputs().items()}
+    matrix = qkv.attention(tensors["query"], tensors["key"], bias=tensors["bias"], **options)
+    output, entropy = qkv.Product(tensors["value"]), qkv.Entropy()
+    nonnegative = matrix.normalizer.nonnegative
+    return served_or_refused(matrix, (output, entropy) if nonnegative else (output,))
+
+
 def documents() -> qkv.Dense:
     """Two documents in one sequence, three places each."""
     place = torch.arange(6) // 3
@@ -73,37 +85,49 @@ def assert_same(found: tuple, right: tuple, what: str, rows: slice, cols: slice)
 WHERE = [("key",), ("value",), ("bias",)]
 EVERYWHERE = slice(None)
 
+# Every score with every normalizer and every poison, and each of them in every place.
+each = pytest.mark.parametrize(
+    ("score", "normalizer", "poison", "names"),
+    [
+        (score, normalizer, poison, WHERE[(i + j + k) % len(WHERE)])
+        for (i, score), (j, normalizer), (k, poison) in product(
+            enumerate(SCORES), enumerate(NORMALIZERS), enumerate(POISON)
+        )
+    ],
+)
 
-@pytest.mark.parametrize("names", WHERE)
-@pytest.mark.parametrize("normalizer", NORMALIZERS)
-@pytest.mark.parametrize("score", SCORES)
+
+@each
 def test_what_nobody_sees(score, normalizer, names, poison, engine) -> None:
     hidden = qkv.Dense(torch.arange(6) != HIDDEN)
     options = stages(score, normalizer) | {"mask": hidden} | engine
-    found, right = run(poisoned(poison, *names), **options), run(inputs(), **options)
-    assert_same(found, right, "hidden", EVERYWHERE, EVERYWHERE)
-    assert not found[1]["key"][..., HIDDEN, :].any()
+    with served(options):
+        found, right = run(poisoned(poison, *names), **options), run(inputs(), **options)
+        assert_same(found, right, "hidden", EVERYWHERE, EVERYWHERE)
+        assert not found[1]["key"][..., HIDDEN, :].any()
 
 
-@pytest.mark.parametrize("names", WHERE)
-@pytest.mark.parametrize("normalizer", NORMALIZERS)
-@pytest.mark.parametrize("score", SCORES)
+@each
 def test_what_others_see(score, normalizer, names, poison, engine) -> None:
     """Two documents in one sequence, the second of them broken."""
     options = stages(score, normalizer) | {"mask": documents()} | engine
-    found, right = run(poisoned(poison, *names), **options), run(inputs(), **options)
-    assert_same(found, right, "the first document", slice(0, 3), slice(0, 3))
-    if poison != poison and normalizer is qkv.Softmax:
-        assert torch.isnan(found[0][..., 3:, :]).any(-1).all(), "a visible NaN shows"
+    with served(options):
+        found, right = run(poisoned(poison, *names), **options), run(inputs(), **options)
+        assert_same(found, right, "the first document", slice(0, 3), slice(0, 3))
+        if poison != poison and normalizer is qkv.Softmax:
+            assert torch.isnan(found[0][..., 3:, :]).any(-1).all(), "a visible NaN shows"
 
 
+@each_poison
 @pytest.mark.parametrize("score", SCORES)
 def test_what_later_queries_see(score, poison, engine) -> None:
     options = stages(score, qkv.Softmax) | {"mask": qkv.Causal()} | engine
-    found, right = run(poisoned(poison, "key", "value"), **options), run(inputs(), **options)
-    assert_same(found, right, "causal", slice(0, HIDDEN), slice(0, 0))
+    with served(options):
+        found, right = run(poisoned(poison, "key", "value"), **options), run(inputs(), **options)
+        assert_same(found, right, "causal", slice(0, HIDDEN), slice(0, 0))
 
 
+@each_poison
 @pytest.mark.parametrize("score", SCORES)
 def test_inside_the_tiles_of_a_strip(score, poison, small_tiles) -> None:
     for memory in (2**20, 2000):
@@ -112,15 +136,18 @@ def test_inside_the_tiles_of_a_strip(score, poison, small_tiles) -> None:
         assert_same(found, right, "small tiles", slice(0, 3), slice(0, 3))
 
 
+@each_poison
 @pytest.mark.parametrize("score", SCORES)
 def test_a_broken_query_harms_its_own_keys_alone(score, poison, engine) -> None:
     tensors = inputs()
     tensors["query"][..., HIDDEN, :1] = poison
     options = stages(score, qkv.Softmax) | {"mask": documents()} | engine
-    found, right = run(tensors, **options), run(inputs(), **options)
-    assert_same(found, right, "a broken query", slice(0, 3), slice(0, 3))
+    with served(options):
+        found, right = run(tensors, **options), run(inputs(), **options)
+        assert_same(found, right, "a broken query", slice(0, 3), slice(0, 3))
 
 
+@each_poison
 def test_second_derivatives_do_not_leak(poison, engine) -> None:
     def second(tensors: dict[str, Tensor]) -> list[Tensor]:
         leaves = [tensors[name].clone().requires_grad_() for name in ("query", "key", "value")]
@@ -135,22 +162,27 @@ def test_second_derivatives_do_not_leak(poison, engine) -> None:
         assert_close(gradient, expected, what=f"second gradient {index}")
 
 
+@each_poison
 @pytest.mark.parametrize("normalizer", [kind for kind in NORMALIZERS if kind.distribution])
 def test_a_visible_key_without_weight_contributes_nothing(poison, normalizer, engine) -> None:
     tensors = inputs()
     tensors["bias"][..., HIDDEN] = -2000.0  # visible, of weight exactly 0
     options = {"normalizer": examples(normalizer, SIZES, drawing(5))[0]} | engine
-    right, _ = run(tensors, **options)
-    tensors["value"][..., HIDDEN, :] = poison
-    matrix = qkv.attention(tensors["query"], tensors["key"], bias=tensors["bias"], **options)
-    assert (matrix[..., :, HIDDEN] == 0).all()
-    assert_close(matrix @ tensors["value"], right)
-    assert not (matrix.mT @ torch.full_like(tensors["query"], poison))[..., HIDDEN, :].any()
+    with served(options):
+        right, _ = run(tensors, **options)
+        tensors["value"][..., HIDDEN, :] = poison
+        matrix = qkv.attention(tensors["query"], tensors["key"], bias=tensors["bias"], **options)
+        assert (matrix[..., :, HIDDEN] == 0).all()
+        assert_close(matrix @ tensors["value"], right)
+        assert not (matrix.mT @ torch.full_like(tensors["query"], poison))[..., HIDDEN, :].any()
 
 
-@pytest.mark.parametrize("impl", ["auto", "torch"])
+@each_poison
+@pytest.mark.parametrize("impl", ["auto", *AVAILABLE])
 @pytest.mark.parametrize("names", [("key",), ("value",), ("key", "value")])
 def test_fused_kernels_that_it_poisons_are_given_up(names, impl, poison) -> None:
+    """A product of dot products under a mask, which every implementation serves."""
+
     def result(tensors: dict[str, Tensor]) -> list[Tensor]:
         leaves = [tensors[name].clone().requires_grad_() for name in ("query", "key", "value")]
         output = qkv.attend(*leaves, mask=documents(), impl=impl)

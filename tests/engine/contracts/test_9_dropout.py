@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from refusals import served_or_refused
 from torch import Tensor
 
 import qkv
@@ -37,35 +38,38 @@ def kept(sizes: Sizes, p: float, seed: int, **options) -> Tensor:
 def test_the_same_bits_everywhere(score, engine) -> None:
     right = matrix(kind=score, impl="reference").dropout(0.4, seed=11).dense() == 0
     found = matrix(kind=score, **engine).dropout(0.4, seed=11)
-    assert torch.equal(found.dense() == 0, right)
-    ones = torch.eye(SIZES.keys, dtype=torch.float64)
-    assert torch.equal((found @ ones) == 0, right), "the product drops the same"
-    ones = torch.eye(SIZES.queries, dtype=torch.float64)
-    assert torch.equal((found.mT @ ones).mT == 0, right), "and so does the transposed one"
-    rows, cols = torch.tensor([4, 1]), torch.tensor([6, 0, 3])
-    assert torch.equal(found[..., rows, cols] == 0, right[..., rows, :][..., cols])
+    with served_or_refused(found, (qkv.Top(1),)):
+        assert torch.equal(found.dense() == 0, right)
+        ones = torch.eye(SIZES.keys, dtype=torch.float64)
+        assert torch.equal((found @ ones) == 0, right), "the product drops the same"
+        ones = torch.eye(SIZES.queries, dtype=torch.float64)
+        assert torch.equal((found.mT @ ones).mT == 0, right), "and so does the transposed one"
+        rows, cols = torch.tensor([4, 1]), torch.tensor([6, 0, 3])
+        assert torch.equal(found[..., rows, cols] == 0, right[..., rows, :][..., cols])
 
 
 def test_dropped_and_kept_weights(engine) -> None:
-    whole = matrix(**engine).dense()
-    dropped = matrix(**engine).dropout(0.25, seed=3).dense()
-    torch.testing.assert_close(dropped, torch.where(dropped != 0, whole / 0.75, 0))
-    assert torch.equal(matrix(**engine).dropout(0.0, seed=3).dense(), whole)
+    with served_or_refused(matrix(**engine), (qkv.Top(1),)):
+        whole = matrix(**engine).dense()
+        dropped = matrix(**engine).dropout(0.25, seed=3).dense()
+        torch.testing.assert_close(dropped, torch.where(dropped != 0, whole / 0.75, 0))
+        assert torch.equal(matrix(**engine).dropout(0.0, seed=3).dense(), whole)
 
 
 def test_forward_and_backward_drop_the_same(engine) -> None:
     found = matrix(**engine).dropout(0.5, seed=5)
     value = drawing(1)(2, 2, 7, 3).requires_grad_()
     cotangent = drawing(2)(2, 4, 6, 3)
-    for_value = torch.autograd.grad(found @ value, value, cotangent)[0]
-    grouped = (found.dense().mT @ cotangent).unflatten(1, (2, 2)).sum(2)
-    torch.testing.assert_close(for_value, grouped)
-    query = found.query.clone().requires_grad_()
-    moved = replace(found, query=query)
-    weights = torch.softmax(query @ found.key.repeat_interleave(2, 1).mT * 3**-0.5, -1)
-    weights = torch.where(found.dense() != 0, weights / 0.5, 0)
-    by_hand = torch.autograd.grad(weights @ value.repeat_interleave(2, 1), query, cotangent)[0]
-    torch.testing.assert_close(torch.autograd.grad(moved @ value, query, cotangent)[0], by_hand)
+    with served_or_refused(found, (qkv.Product(value),)):
+        for_value = torch.autograd.grad(found @ value, value, cotangent)[0]
+        grouped = (found.dense().mT @ cotangent).unflatten(1, (2, 2)).sum(2)
+        torch.testing.assert_close(for_value, grouped)
+        query = found.query.clone().requires_grad_()
+        moved = replace(found, query=query)
+        weights = torch.softmax(query @ found.key.repeat_interleave(2, 1).mT * 3**-0.5, -1)
+        weights = torch.where(found.dense() != 0, weights / 0.5, 0)
+        by_hand = torch.autograd.grad(weights @ value.repeat_interleave(2, 1), query, cotangent)[0]
+        torch.testing.assert_close(torch.autograd.grad(moved @ value, query, cotangent)[0], by_hand)
 
 
 @pytest.mark.parametrize("seed", [0, 1, -1, 2**40 + 7, 2**62])
