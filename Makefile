@@ -8,7 +8,7 @@ BIN := .venv/bin
 INSTALLED := .venv/installed.stamp
 DEVELOPMENT := .venv/development.stamp
 
-.PHONY: demo test lint types layers tests format clean
+.PHONY: demo test lint types layers tests mutants format clean
 
 demo: $(INSTALLED)
 	mkdir -p build
@@ -33,6 +33,10 @@ layers: $(DEVELOPMENT)
 # One process per core, and one thread in each: threads of several processes would fight.
 tests: $(DEVELOPMENT)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 8
+
+# Breaks the source in seeded ways and expects red tests; goes on where it was stopped. Takes hours.
+mutants: $(DEVELOPMENT)
+	$(BIN)/python scripts/mutants.py --resume
 
 format: $(DEVELOPMENT)
 	$(BIN)/ruff check --fix

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .._extras import needed
 from ..tasks.files import write_atomic
-from ..tasks.optional import needed
 
 
 @dataclass(frozen=True)
