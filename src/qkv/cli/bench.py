@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from qkv.bench.runner import Settings, Tell
     from qkv.bench.work import Work
 
-_WORKS = "Works to measure, such as forward or decode; all of them unless told."
+_WORKS = "Works to measure, such as forward or decode; default: all of them."
 _QUICK = "Short lengths, few rounds, and little that takes long to compile."
-_THREADS = "Threads of torch and of all peers; torch's own number unless told."
+_THREADS = "Threads of torch and of all peers; default: torch's own number."
 _ROUNDS = "Calls of each contender at most; long ones get fewer."
 _JSON = "Write everything to a file: machine, limits, every sample."
 _TARGETS = "Show the targets that qkv sets itself, and which of them are reached."

@@ -31,7 +31,7 @@ def evaluate(
         typer.Option(
             min=1,
             max=WIDEST,
-            help=f"Hypotheses kept in translating, {BEAM} unless told; 1: greedy.",
+            help=f"Hypotheses kept in translating; default: {BEAM}; 1: greedy.",
         ),
     ] = None,
     length_penalty: LengthPenalty = None,
@@ -40,7 +40,7 @@ def evaluate(
         typer.Option(
             min=0,
             max=_MOST,
-            help=f"Resamplings for BLEU's 95 % interval, {RESAMPLINGS} unless told; 0: none.",
+            help=f"Resamplings for BLEU's 95 % interval; default: {RESAMPLINGS}; 0: none.",
         ),
     ] = None,
     against: Annotated[Path | None, typer.Option(help=_AGAINST)] = None,

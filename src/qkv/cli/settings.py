@@ -16,7 +16,7 @@ from qkv.models.options import Rule, options_of, problem_with, smallest
 
 T = TypeVar("T")
 
-_BY_SIZE = "the size of the data decides unless told."
+_BY_SIZE = "default: by the size of the data."
 _CONFIG = "TOML file with any of these settings; what is given here wins over the file."
 
 

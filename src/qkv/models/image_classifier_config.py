@@ -29,18 +29,18 @@ class ImageClassifierConfig(Options):
     )
     channels: int | None = option(
         None,
-        f"Channels of a CNN's first stage (of {CNN_CHANNELS} unless told), width of a ViT's states "
+        f"Channels of a CNN's first stage (default: {CNN_CHANNELS}), width of a ViT's states "
         f"({VIT_CHANNELS}).",
         at_least=4,
     )
     layers: int | None = option(
         None,
-        f"Blocks in each of a CNN's three stages ({CNN_LAYERS} unless told), layers of a ViT "
+        f"Blocks in each of a CNN's three stages (default: {CNN_LAYERS}), layers of a ViT "
         f"({VIT_LAYERS}).",
         at_least=1,
     )
-    heads: int | None = option(None, f"Heads of attention; {HEADS} unless told.", at_least=1)
-    patch: int | None = option(None, f"Edge of a ViT's patches; {PATCH} unless told.", at_least=1)
+    heads: int | None = option(None, f"Heads of attention; default: {HEADS}.", at_least=1)
+    patch: int | None = option(None, f"Edge of a ViT's patches; default: {PATCH}.", at_least=1)
     dropout: float = option(0.0, "Share of activations dropped.", at_least=0, below=1)
 
     def __post_init__(self) -> None:

@@ -33,18 +33,18 @@ class SequenceToSequenceConfig(Options):
     width: int = option(256, "Width of embeddings and states.", at_least=2)
     encoder_layers: int = option(3, "Layers of the encoder.", at_least=1)
     decoder_layers: int = option(3, "Layers of the decoder.", at_least=1)
-    heads: int | None = option(None, f"Heads of self-attention; {HEADS} unless told.", at_least=1)
+    heads: int | None = option(None, f"Heads of self-attention; default: {HEADS}.", at_least=1)
     feedforward: int | None = option(
-        None, f"Width inside of self-attention's layers ({FEEDFORWARD} unless told).", at_least=1
+        None, f"Width inside of self-attention's layers (default: {FEEDFORWARD}).", at_least=1
     )
     score: str | None = option(
         None,
-        f"How a recurrent decoder compares states, {SCORE} unless told; none: no attention.",
+        f"How a recurrent decoder compares states; default: {SCORE}; none: no attention.",
         choices=SCORES,
     )
     feeding: str | None = option(
         None,
-        f"Where a recurrent decoder takes what it found, {FED} unless told; upper and none learn "
+        f"Where a recurrent decoder takes what it found; default: {FED}; upper and none learn "
         "several times as fast.",
         choices=FEEDING,
     )

@@ -26,9 +26,9 @@ class TextClassifierConfig(Options):
     embedding: int = option(128, "Width of the embeddings.", at_least=1)
     width: int = option(128, "Width of the encoder's states.", at_least=2)
     layers: int = option(1, "Layers of the encoder.", at_least=1)
-    heads: int | None = option(None, f"Heads of self-attention; {HEADS} unless told.", at_least=1)
+    heads: int | None = option(None, f"Heads of self-attention; default: {HEADS}.", at_least=1)
     window: int | None = option(
-        None, f"Tokens to each side that self-attention sees; {WINDOW} unless told.", at_least=1
+        None, f"Tokens to each side that self-attention sees; default: {WINDOW}.", at_least=1
     )
     dropout: float = option(0.3, "Share of activations dropped.", at_least=0, below=1)
     token_dropout: float = option(

@@ -25,7 +25,7 @@ def test_the_rate_rises_then_falls_along_half_a_cosine():
     assert rate("cosine", 3, 0.0, warmup=4) == pytest.approx(1.0)
     assert rate("cosine", 50, 0.5, warmup=4) == pytest.approx(0.505)
     assert rate("cosine", 99, 1.0, warmup=0) == pytest.approx(0.01)
-    assert rate("cosine", 99, 0.0) == pytest.approx(0.5)  # 200 steps unless told
+    assert rate("cosine", 99, 0.0) == pytest.approx(0.5)  # 200 steps by default
 
 
 @pytest.mark.parametrize("schedule", ["cosine", "inverse-square-root"])

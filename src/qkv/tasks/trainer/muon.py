@@ -25,7 +25,7 @@ class Muon(torch.optim.Optimizer):
         lr: the rate.
         momentum: the share of the momentum that is kept; Nesterov's.
         weight_decay: pull towards zero, per unit of rate, apart from the gradient.
-        dtype: what singular values are brought to 1 in; the parameters' own type unless told.
+        dtype: what singular values are brought to 1 in; default: the parameters' own type.
 
     Source: Jordan et al., "Muon: An optimizer for hidden layers in neural networks" (2024); an
     update's size: Liu et al., "Muon is Scalable for LLM Training" (2025), section 2.2.
@@ -63,7 +63,7 @@ class Muon(torch.optim.Optimizer):
 
 def orthogonal(matrix: Tensor, dtype: torch.dtype | None = None) -> Tensor:
     """About `U @ V.mT` of a matrix `U @ S.diag() @ V.mT`, by a Newton-Schulz iteration in `dtype`
-    (the matrix's own unless told)."""
+    (default: the matrix's own)."""
     wide = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.mT
     wide = (wide / wide.norm().clamp(min=torch.finfo(wide.dtype).tiny)).to(dtype or wide.dtype)
     for _ in range(_ROUNDS):

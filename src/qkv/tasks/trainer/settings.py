@@ -47,7 +47,7 @@ class Settings(Options):
     )  # fmt: skip
     warmup: int | None = option(
         None,
-        f"Steps to reach the highest rate; unless told {WARMUP}, and at most a tenth of the run; "
+        f"Steps to reach the highest rate; default: {WARMUP}, and at most a tenth of the run; "
         "one-cycle has its own rise.",
         at_least=0,
     )

@@ -42,7 +42,7 @@ class Data(Checked):
 
     @property
     def share(self) -> float:
-        """The share of pictures that is validated on: a tenth unless told."""
+        """The share of pictures that is validated on; default: a tenth."""
         if self.validation_share is None:
             return 0.0 if self.validation else 0.1
         return self.validation_share

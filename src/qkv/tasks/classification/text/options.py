@@ -32,7 +32,7 @@ class Data(Checked):
 
     @property
     def share(self) -> float:
-        """The share of texts that is validated on: a tenth unless told."""
+        """The share of texts that is validated on; default: a tenth."""
         if self.validation_share is None:
             return 0.0 if self.validation else 0.1
         return self.validation_share
@@ -44,7 +44,7 @@ class Options(Checked):
 
     pieces: int = option(8000, "Byte pairs that texts are cut into.", at_least=256)
     longest: int | None = option(
-        None, "Words of a text that are read; all of them unless told.", at_least=1
+        None, "Words of a text that are read; default: all of them.", at_least=1
     )
     batch_tokens: int = option(8000, "Tokens of a batch, padding included.", at_least=1)
     label_smoothing: float = option(0.0, "Label smoothing.", at_least=0, below=1)
