@@ -85,16 +85,17 @@ def assert_honoured_or_refused(request: Request, impl: str, ran: list[str], trut
         assert impl in ("auto", outcome.implementation)
 
 
-# How many of the grid's 252 requests are served; all others are refused.
+# How many of 126 requests, the grid in a wide and in a half type, are served; all others are
+# refused. Refusals know no other difference between types.
 SERVED = {
-    ("native", "sweep"): 132,
-    ("native", "product"): 132,
+    ("native", "sweep"): 66,
+    ("native", "product"): 66,
     ("torch", "sweep"): 0,
-    ("torch", "product"): 4,
-    ("tiled", "sweep"): 252,
-    ("tiled", "product"): 252,
-    ("reference", "sweep"): 252,
-    ("reference", "product"): 252,
+    ("torch", "product"): 2,
+    ("tiled", "sweep"): 126,
+    ("tiled", "product"): 126,
+    ("reference", "sweep"): 126,
+    ("reference", "product"): 126,
 }
 
 
@@ -103,7 +104,7 @@ def test_what_is_served_and_what_is_refused_is_counted() -> None:
     served, used = dict.fromkeys(SERVED, 0), set()
     for (asked, make), stages in product(ASKED.items(), STAGES):
         whole = make(stages)
-        for dtype, impl in product(DTYPES, NAMED):
+        for dtype, impl in product(DTYPES[1:3], NAMED):
             request, _ = whole.tracked(dtype)
             with served_or_refused(request.matrix, request.measures, impl):
                 replace(request.matrix, impl=impl).plan(request.measures)
