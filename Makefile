@@ -8,7 +8,7 @@ BIN := .venv/bin
 INSTALLED := .venv/installed.stamp
 DEVELOPMENT := .venv/development.stamp
 
-.PHONY: demo test lint types layers tests mutants format clean
+.PHONY: demo test kernels lint types layers tests mutants format clean
 
 demo: $(INSTALLED)
 	mkdir -p build
@@ -18,7 +18,15 @@ demo: $(INSTALLED)
 		"Two dogs are running on the beach."
 	@echo "The same as pictures: build/attention.png, build/attention-2.png, build/attention-3.png"
 
-test: lint types layers tests
+# Its last lines say what was tested of the kernels.
+test: kernels lint types layers tests
+	@$(BIN)/python scripts/kernels.py
+
+# What is built to be tested takes the compiler's warnings as errors.
+test kernels lint types layers tests: STRICT := -C cmake.define.QKV_STRICT=ON
+
+kernels: $(DEVELOPMENT)
+	@$(BIN)/python scripts/kernels.py
 
 lint: $(DEVELOPMENT)
 	$(BIN)/ruff check
@@ -67,7 +75,7 @@ ifeq ($(TORCH),)
 else
 	$(BIN)/pip install --quiet $(TORCH)
 endif
-	$(BIN)/pip install --quiet -e ".[tasks]"
+	$(BIN)/pip install --quiet $(STRICT) -e ".[tasks]"
 	touch $@
 
 $(DEVELOPMENT): $(INSTALLED)

@@ -41,9 +41,9 @@ def make(tmp_path):
     python.write_text(PYTHON)
     python.chmod(0o755)
 
-    def call(report, *arguments):
+    def call(report, *arguments, target=".venv/installed.stamp"):
         (tmp_path / "report.json").write_text(report)
-        command = ["make", f"PYTHON={python}", ".venv/installed.stamp", *arguments]
+        command = ["make", f"PYTHON={python}", target, *arguments]
         done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=60)
         told = (tmp_path / "told").read_text().splitlines()
         return done.returncode, done.stdout, [line for line in told if "--dry-run" not in line][1:]
@@ -73,3 +73,8 @@ def test_torch_is_installed_as_it_is_asked_for(make, torch):
     status, _, told = make(CUDA, f"TORCH={torch}")
     assert status == 0
     assert told == [f"install --quiet {torch}", "install --quiet -e .[tasks]"]
+
+
+def test_what_is_built_to_be_tested_takes_warnings_as_errors(make):
+    _, _, told = make(CPU, target="lint")
+    assert told[1] == "install --quiet -C cmake.define.QKV_STRICT=ON -e .[tasks]"
