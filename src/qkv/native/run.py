@@ -228,14 +228,14 @@ def _put_wanted(request: Request, wanted: Wanted) -> None:
     if wanted.pool is not None:
         rows, columns, _ = wanted.pool
         results.pool = empty(*heads, rows, columns, dtype=number)
-    columns, collected = wanted.columns, wanted.collected
-    if columns is not None:
-        columns = columns.to(torch.int64).contiguous()
+    if wanted.columns is not None:
+        columns = wanted.columns.to(torch.int64).contiguous()
         results.chosen_weights = empty(*lead, columns.numel())
-    if collected is not None:
-        collected = dense(collected)
-        results.collected = empty(*heads, keys, collected.shape[-1])
-    request.wanted = replace(wanted, columns=columns, collected=collected)
+        wanted = replace(wanted, columns=columns)
+    if wanted.collected is not None:
+        results.collected = empty(*heads, keys, wanted.collected.shape[-1])
+        wanted = replace(wanted, collected=dense(wanted.collected))
+    request.wanted = wanted
 
 
 def _of_nothing(results: Results) -> Results:

@@ -3,6 +3,7 @@
 #include "decode.h"
 #include "finite.h"
 #include "forward.h"
+#include "functions.h"
 #include "request.h"
 #include "strip.h"
 #include "strip_backward.h"
@@ -41,8 +42,8 @@ bool is_fused(const Request& request) {
                                 wanted.support.data || wanted.top_weights.data ||
                                 wanted.mass.data || wanted.pool.data ||
                                 wanted.chosen_weights.data || wanted.collected.data;
-    return request.normalizer == NormalizerKind::softmax && !request.additive_weight &&
-           !request.parameter.data && !request.dropout_states.data && request.output.data &&
+    return request.normalizer == NormalizerKind::softmax &&
+           request.score == ScoreKind::dot_product && !request.parameter.data && !request.dropout_states.data && request.output.data &&
            !has_statistics;
 }
 
@@ -71,6 +72,6 @@ void backward(const Request& request) {
 
 }  // namespace
 
-extern const Kernels kernels = {QKV_ISA_NAME, forward, backward, output_is_finite};
+extern const Kernels kernels = {QKV_ISA_NAME, forward, backward, output_is_finite, apply};
 
 }  // namespace qkv::QKV_ISA

@@ -82,6 +82,13 @@ bool forward(const Request& request) {
     return kernels->output_is_finite(request);
 }
 
+// Writes an elementary function of one number after the other.
+void apply(const std::string& name, int type, nb::handle from, nb::handle to) {
+    const Array numbers(from);
+    chosen.load()->apply(kind_of<Function>(name, function_names), Type(type), numbers.data,
+                         Array::address(to), numbers.shape[0]);
+}
+
 }  // namespace
 }  // namespace qkv
 
@@ -96,6 +103,8 @@ NB_MODULE(_kernels, module) {
     module.def("choose", qkv::choose);
     module.def("types", [] { return qkv::type_names; });
     module.def("normalizers", [] { return qkv::normalizer_names; });
+    module.def("functions", [] { return qkv::function_names; });
+    module.def("apply", qkv::apply);
     module.attr("most_biases") = qkv::most_biases;
     module.def("forward",
                [](nb::handle asked) { return qkv::forward(qkv::runnable(qkv::parse(asked))); });

@@ -24,6 +24,18 @@ struct Block {
     std::int64_t stride, rows, width;
 };
 
+// Of keys, of which there may be some beyond the last.
+template <class Storage>
+Block<Storage> block_of_keys(const Request& request, Lead lead, Range keys) {
+    const std::int64_t known = smaller(keys.stop, request.keys) - keys.start;
+    return {request.key, lead, keys.start, known, request.width};
+}
+
+template <class Storage>
+Block<Storage> block_of_queries(const Request& request, Lead lead, Range queries) {
+    return {request.query, lead, queries.start, queries.size(), request.width};
+}
+
 // The block times `factor`, row by row, `stride` apart, with zeros beside it and in the rows up to
 // `padded_rows`. Returns whether every number is finite.
 template <class Storage>

@@ -63,25 +63,28 @@ Number number_of(nb::handle object, const char* name) {
     return nb::cast<Number>(object.attr(name));
 }
 
-// The kind of this name.
 template <class Kind>
-Kind kind_of(nb::handle object, const char* name, const std::vector<std::string>& names) {
-    const std::string wanted = nb::cast<std::string>(object.attr(name));
+Kind kind_of(const std::string& wanted, const std::vector<std::string>& names) {
     for (std::size_t i = 0; i < names.size(); ++i)
         if (names[i] == wanted) return Kind(i);
     throw nb::value_error(("the kernels know no " + wanted).c_str());
+}
+
+inline std::string string_of(nb::handle object, const char* name) {
+    return nb::cast<std::string>(object.attr(name));
 }
 
 #define QKV_NAME(name) #name,
 inline const std::vector<std::string> type_names = {QKV_TYPES(QKV_NAME)};
 inline const std::vector<std::string> normalizer_names = {QKV_NORMALIZERS(QKV_NAME)};
 inline const std::vector<std::string> bias_names = {QKV_BIASES(QKV_NAME)};
+inline const std::vector<std::string> function_names = {QKV_FUNCTIONS(QKV_NAME)};
 #undef QKV_NAME
 
 inline Bias parse_bias(nb::handle asked) {
     const Array values(asked.attr("values"));
     Bias bias;
-    bias.kind = kind_of<BiasKind>(asked, "kind", bias_names);
+    bias.kind = kind_of<BiasKind>(string_of(asked, "kind"), bias_names);
     bias.values = values.tensor();
     bias.column = values.stride[4];
     bias.numbers = values.shape[3];
@@ -92,13 +95,14 @@ inline Bias parse_bias(nb::handle asked) {
 
 inline void parse_stages(nb::handle asked, Request& request) {
     request.additive_weight = Array(asked.attr("additive_weight")).data;
+    request.score = request.additive_weight ? ScoreKind::additive : ScoreKind::dot_product;
     for (nb::handle bias : asked.attr("biases")) {
         if (request.bias_count == most_biases) throw nb::value_error("too many biases");
         request.biases[request.bias_count++] = parse_bias(bias);
     }
     request.positions = tensor_of(asked, "positions");
     request.bits = tensor_of(asked, "bits");
-    request.normalizer = kind_of<NormalizerKind>(asked, "normalizer", normalizer_names);
+    request.normalizer = kind_of<NormalizerKind>(string_of(asked, "normalizer"), normalizer_names);
     request.parameter = tensor_of(asked, "parameter");
     request.top = number_of<std::int64_t>(asked, "top");
     const nb::object dropout = asked.attr("dropout");

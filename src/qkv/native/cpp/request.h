@@ -17,10 +17,17 @@ namespace qkv {
     of(softmax) of(sigmoid) of(identity) of(sparsemax) of(entmax15) of(entmax) of(topk)
 #define QKV_BIASES(of) of(cells) of(distance) of(soft_cap)
 
+// Elementary functions that can be applied by themselves (functions.h).
+#define QKV_FUNCTIONS(of)                                                       \
+    of(exp2) of(exp2_minus_one) of(power_of_twice) of(share) of(log2)           \
+    of(log2_of_1_and) of(tanh) of(tanh_slope) of(second_remainder)
+
 #define QKV_NAME(name) name,
+enum class ScoreKind { dot_product, additive };
 enum class Type { QKV_TYPES(QKV_NAME) };
 enum class NormalizerKind { QKV_NORMALIZERS(QKV_NAME) };
 enum class BiasKind { QKV_BIASES(QKV_NAME) };
+enum class Function { QKV_FUNCTIONS(QKV_NAME) };
 #undef QKV_NAME
 
 // Keys [start, stop) that a query may see: `count` such pairs for each query, each within
@@ -53,13 +60,13 @@ struct Request {
     Type type;
     std::int64_t batch, heads, group;  // `heads` of keys, each serving a `group` of query heads
     std::int64_t queries, keys, width, value_width;
-    double scale;  // scores = scale * query . key
     int threads;
     Tensor query, key, value;
 
-    // Where given, scores = sum_d weight[d] tanh(query[d] + key[d]) instead: [width], in the type of
-    // the arithmetic.
-    void* additive_weight;
+    ScoreKind score;
+    double scale;           // of dot_product: scale * query . key
+    void* additive_weight;  // of additive: sum_d weight[d] tanh(query[d] + key[d]), [width] in the
+                            // type of the arithmetic
 
     Bias biases[most_biases];  // applied in this order
     int bias_count;
@@ -98,6 +105,7 @@ struct Kernels {
     void (*forward)(const Request&);   // writes output, logsumexp and what is wanted
     void (*backward)(const Request&);  // reads output and logsumexp, writes gradients
     bool (*output_is_finite)(const Request&);
+    void (*apply)(Function, Type, const void* from, void* to, std::int64_t count);
 };
 
 }  // namespace qkv

@@ -94,7 +94,7 @@ class StripForward {
     }
 
     void add_dense(const Strip& strip, Scratch& scratch) const {
-        constexpr std::int64_t step = StripWeights<Storage>::tile_columns;
+        constexpr std::int64_t step = strip_tile_columns;
         const std::int64_t width = sizes_.value_width;
         LongSums<Number> long_sums(scratch.output, rounded_up(strip.rows(), tile_rows) * width,
                                    (strip.columns() + step - 1) / step);

@@ -2,9 +2,8 @@
 // scores in place, and both are multiplied with what they met.
 //
 //   value_gradient = weights^T output_gradient
-//   query_gradient = scale * score_gradient key,  key_gradient = scale * score_gradient^T query
 //
-// (the last two for inner products; strip_additive.h has those of the additive score).
+// and what scores/ has for queries and keys.
 //
 // Each query belongs to one task. To the gradients of keys and values, of biases and parameters many
 // tasks add: each has a copy of its own, and copies are added in a fixed order.
@@ -12,7 +11,6 @@
 
 #include "bias_gradient.h"
 #include "sparse.h"
-#include "strip_additive.h"
 #include "strip_weights.h"
 
 namespace qkv::QKV_ISA {
@@ -37,14 +35,15 @@ class StripBackward {
         const std::int64_t copy = key_numbers_ + value_numbers_;
         Numbers<Number> copies(copy * (alone ? request_.threads : tasks));
         Numbers<double> parameters(tasks * request_.group);
-        Numbers<double> weight_sums(is_additive() ? tasks * request_.width : 0);
+        const std::int64_t weights = ScoreGradients<Storage>::weights(request_);
+        Numbers<double> weight_sums(tasks * weights);
         const BiasSums<Number> bias_sums(request_, sizes_.parts);
         parallel_parts(request_, sizes_.parts, joins_heads_, [&](std::int64_t task, int thread) {
             Scratch mine = scratches.of(thread);
             mine.key_gradient = copies.data() + copy * (alone ? thread : task);
             mine.value_gradient = mine.key_gradient + key_numbers_;
             mine.parameters = parameters.data() + task * request_.group;
-            mine.weight_sums = weight_sums.data() + (is_additive() ? task * request_.width : 0);
+            mine.weight_sums = weight_sums.data() + task * weights;
             mine.task = task;
             mine.bias_sums = &bias_sums;
             const Lead lead = key_head(request_, task / sizes_.parts);
@@ -66,9 +65,8 @@ class StripBackward {
    private:
     struct Scratch {
         Scratch(const StripBackward& of, Pieces<Number>& pieces)
-            : weights(of.request_, of.sizes_, pieces), additive(of.request_, of.sizes_, pieces) {
+            : weights(of.request_, of.sizes_, pieces), scores(of.request_, of.sizes_, pieces) {
             const StripSizes<Number>& sizes = of.sizes_;
-            key = pieces.take(sizes.keys * sizes.width);
             value_panels = pieces.take(sizes.keys * of.request_.value_width);
             if (Normalizer<Number>::is_sparse(of.request_.normalizer))
                 value = pieces.take(sizes.keys * sizes.value_width);
@@ -81,9 +79,8 @@ class StripBackward {
             listed_keys = pieces.template take_for<std::int32_t>(sizes.columns);
         }
         StripWeights<Storage> weights;
-        AdditiveGradients<Storage> additive;
-        Number *key, *value_panels, *value = nullptr;  // of the task's keys, each in its place
-        bool finite_keys = true;
+        ScoreGradients<Storage> scores;
+        Number *value_panels, *value = nullptr;  // of the task's keys, each in its place
         Number* cells;  // of a strip: gradients of its weights, then of its scores
         Number* slopes;  // of the soft caps
         Number *output_gradient, *query_gradient;
@@ -92,12 +89,10 @@ class StripBackward {
         std::int32_t* listed_keys;
         Number *key_gradient, *value_gradient;      // the task's own, of all keys
         double* parameters;                         // of each member of the group
-        double* weight_sums;                        // the task's own gradient of the additive weight
+        double* weight_sums;                        // the task's own gradient of the score's weight
         std::int64_t task;
         const BiasSums<Number>* bias_sums;
     };
-
-    bool is_additive() const { return request_.additive_weight != nullptr; }
 
     void run_part(Lead lead, std::int64_t part, Scratch& scratch) const {
         clear(scratch.parameters, request_.group);
@@ -105,7 +100,7 @@ class StripBackward {
         clear_keys(scratch.key_gradient, keys, sizes_.width);
         clear_keys(scratch.value_gradient, keys, sizes_.value_width);
         pack_keys(lead, keys, scratch);
-        if (is_additive()) scratch.additive.begin(lead, keys, scratch.weight_sums);
+        scratch.scores.begin(lead, keys, scratch.weight_sums);
         sizes_.for_each_strip(request_, lead, part, [&](const Strip& strip) {
             run_strip(strip, scratch);
             write_query_gradient(strip, scratch);
@@ -114,14 +109,10 @@ class StripBackward {
 
     void pack_keys(Lead lead, const Ranges& keys, Scratch& scratch) const {
         scratch.weights.take_keys(lead, keys);
-        scratch.finite_keys = true;
         for (const Range& range : keys) {
             const std::int64_t first = range.start;
             const std::int64_t known = smaller(range.stop, request_.keys) - first;
-            const Block<Storage> key = {request_.key, lead, first, known, request_.width};
             const Block<Storage> value = {request_.value, lead, first, known, request_.value_width};
-            scratch.finite_keys &= pack(key, Number(1), scratch.key + first * sizes_.width,
-                                        sizes_.width, range.size());
             pack_transposed(value, scratch.value_panels + first * request_.value_width);
             if (scratch.value)
                 pack(value, Number(1), scratch.value + first * sizes_.value_width,
@@ -139,17 +130,14 @@ class StripBackward {
                  Number(1), scratch.output_gradient, sizes_.value_width, padded);
         scratch.weights.compute(strip, scratch.slopes);
         const Normalizer<Number> normalizer(request_, strip.lead);
-        if (scratch.weights.is_sparse && !is_additive()) {
+        if (scratch.weights.is_sparse && scratch.scores.prefers_lists()) {
             for (std::int64_t row = 0; row < rows; ++row) run_listed(strip, normalizer, row, scratch);
             return;
         }
         find_score_gradients(strip, normalizer, scratch);
-        if (is_additive())
-            scratch.additive.add(strip, scratch.weights.scores, scratch.cells,
-                                 scratch.query_gradient, scratch.key_gradient);
-        else
-            add_query_gradient(strip, scratch);
-        add_key_gradients(strip, scratch);
+        scratch.scores.add(strip, scratch.weights.scores, scratch.cells, scratch.query_gradient,
+                           scratch.key_gradient);
+        add_value_gradient(strip, scratch);
     }
 
     // One row of which few weights are not 0: everything happens among these.
@@ -157,7 +145,7 @@ class StripBackward {
                     Scratch& scratch) const {
         const RowNote& note = scratch.weights.notes[row];
         const std::int64_t count = note.support, padded = rounded_up(count, lanes<Number>);
-        const std::int64_t width = sizes_.width, value_width = sizes_.value_width;
+        const std::int64_t value_width = sizes_.value_width;
         const std::int32_t* places = scratch.weights.listed(row);
         const Number* all_weights = scratch.weights.cells + row * sizes_.cells_row;
         const Number* output_gradient = scratch.output_gradient + row * value_width;
@@ -172,10 +160,8 @@ class StripBackward {
             normalizer.differentiate(note, weights, gradients, padded);
         drop_listed(strip, row, weights, scratch);
         differentiate_biases_of_listed(strip, row, gradients, scratch);
-        const Sparse<Number> of_scores = {gradients, keys, count};
-        add_product(scratch.query_gradient + row * width, of_scores, scratch.key, width);
-        add_outer_product(scratch.key_gradient, of_scores, scratch.weights.query + row * width,
-                          width);
+        scratch.scores.add_listed(scratch.weights.scores, row, {gradients, keys, count},
+                                  scratch.query_gradient, scratch.key_gradient);
         add_outer_product(scratch.value_gradient, Sparse<Number>{weights, keys, count},
                           output_gradient, value_width);
     }
@@ -251,38 +237,18 @@ class StripBackward {
     // Calls work(row, keys, column) for each register tile's rows of each tile.
     template <class Work>
     void for_each_tile(const Strip& strip, Work work) const {
-        strip.for_each_keys(StripWeights<Storage>::tile_columns, [&](Range keys, std::int64_t column) {
+        strip.for_each_keys(strip_tile_columns, [&](Range keys, std::int64_t column) {
             for (std::int64_t row = 0; row < strip.rows(); row += tile_rows) work(row, keys, column);
         });
     }
 
-    void add_query_gradient(const Strip& strip, Scratch& scratch) const {
-        const std::int64_t width = sizes_.width;
-        constexpr std::int64_t step = StripWeights<Storage>::tile_columns;
-        LongSums<Number> long_sums(scratch.query_gradient, rounded_up(strip.rows(), tile_rows) * width,
-                                   (strip.columns() + step - 1) / step);
-        for_each_tile(strip, [&](std::int64_t row, Range keys, std::int64_t column) {
-            const Number* gradients = scratch.cells + row * sizes_.cells_row + column;
-            add(scratch.finite_keys, scratch.query_gradient + row * width,
-                Strided<Number>{gradients, sizes_.cells_row, 1}, scratch.key + keys.start * width,
-                keys.size(), width);
-            if (row + tile_rows >= strip.rows()) long_sums.added();
-        });
-        long_sums.finish();
-    }
-
-    void add_key_gradients(const Strip& strip, Scratch& scratch) const {
-        const std::int64_t width = sizes_.width, value_width = sizes_.value_width;
+    void add_value_gradient(const Strip& strip, Scratch& scratch) const {
+        const std::int64_t value_width = sizes_.value_width;
         strip.for_each_keys([&](Range keys, std::int64_t column) {
             add_transposed(scratch.finite_output_gradient,
                            scratch.value_gradient + keys.start * value_width,
                            scratch.weights.cells + column, sizes_.cells_row, keys.size(),
                            scratch.output_gradient, strip.rows(), value_width);
-            if (is_additive()) return;
-            add_transposed(scratch.weights.finite_query,
-                           scratch.key_gradient + keys.start * width, scratch.cells + column,
-                           sizes_.cells_row, keys.size(), scratch.weights.query, strip.rows(),
-                           width);
         });
     }
 
@@ -292,13 +258,9 @@ class StripBackward {
                                           strip.queries.start + row);
             for (std::int64_t j = 0; j < request_.width; ++j)
                 narrow(scratch.query_gradient[row * sizes_.width + j] *
-                           (is_additive() ? additive_factor(j) : Number(request_.scale)),
+                           ScoreGradients<Storage>::query_factor(request_, j),
                        to + j);
         }
-    }
-
-    Number additive_factor(std::int64_t d) const {
-        return AdditiveGradients<Storage>::factor(request_, d);
     }
 
     // Adds the tasks' sums in their order.
@@ -312,14 +274,12 @@ class StripBackward {
 
     // Adds the copies of one key head's parts, `step` apart.
     void write_key_gradients(Lead lead, const Number* copies, std::int64_t step) const {
-        const auto one = [](std::int64_t) { return Number(1); };
-        const auto factor = [&](std::int64_t d) { return additive_factor(d); };
-        if (is_additive())
-            write_sums(request_.key_gradient, lead, request_.width, copies, sizes_.width, step, factor);
-        else
-            write_sums(request_.key_gradient, lead, request_.width, copies, sizes_.width, step, one);
+        const auto factor = [&](std::int64_t d) {
+            return ScoreGradients<Storage>::key_factor(request_, d);
+        };
+        write_sums(request_.key_gradient, lead, request_.width, copies, sizes_.width, step, factor);
         write_sums(request_.value_gradient, lead, request_.value_width, copies + key_numbers_,
-                   sizes_.value_width, step, one);
+                   sizes_.value_width, step, [](std::int64_t) { return Number(1); });
     }
 
     template <class Factor>

@@ -43,6 +43,9 @@ struct Strip {
     std::int64_t columns_;
 };
 
+// Keys of a strip that are taken at a time.
+constexpr std::int64_t strip_tile_columns = 256;
+
 // Puts 0 into the rows of these keys.
 template <class Number>
 void clear_keys(Number* numbers, const Ranges& keys, std::int64_t row) {

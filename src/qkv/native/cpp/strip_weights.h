@@ -6,7 +6,7 @@
 #include "bias.h"
 #include "dropout.h"
 #include "normalizers/normalizer.h"
-#include "scores.h"
+#include "scores/score.h"
 #include "strip_sizes.h"
 #include "threads.h"
 
@@ -19,8 +19,7 @@ class StripWeights {
     using Number = Real<Storage>;
 
     StripWeights(const Request& request, const StripSizes<Number>& sizes, Pieces<Number>& pieces)
-        : scores(request, sizes.rows, sizes.keys, pieces), request_(request), sizes_(sizes) {
-        query = scores.query;
+        : scores(request, sizes, pieces), request_(request), sizes_(sizes) {
         cells = pieces.take(sizes.rows * sizes.cells_row);
         candidates_.values = pieces.take(sizes.columns + lanes<Number>);
         candidates_.places = pieces.template take_for<std::int32_t>(sizes.columns + lanes<Number>);
@@ -32,15 +31,14 @@ class StripWeights {
     // Reads the keys of the strips to come: whole panels that hold all of theirs.
     void take_keys(Lead lead, const Ranges& keys) { scores.take_keys(lead, keys); }
 
-    // Fills `cells`, `query`, `notes` and what they list. Dropout is left to others. Where `slopes`
+    // Fills `cells`, `notes` and what they list. Dropout is left to others. Where `slopes`
     // are given they take those of the soft caps, of each as many as a strip has cells.
     void compute(const Strip& strip, Number* slopes = nullptr) {
         const std::int64_t rows = strip.rows();
         scores.take_queries(strip.lead, strip.queries);
-        finite_query = scores.finite_query;
         const Visible visible(request_, strip.lead);
         const Biases<Number> biases(request_, strip.lead);
-        strip.for_each_keys(tile_columns, [&](Range keys, std::int64_t column) {
+        strip.for_each_keys(strip_tile_columns, [&](Range keys, std::int64_t column) {
             for (std::int64_t row = 0; row < rows; row += tile_rows)
                 run_tile(strip, visible, biases, row, keys, column, slopes);
         });
@@ -57,12 +55,9 @@ class StripWeights {
     // is sparse.
     const std::int32_t* listed(std::int64_t row) const { return listed_ + row * sizes_.columns; }
 
-    static constexpr std::int64_t tile_columns = 256;
-
     Scores<Storage> scores;
-    Number *cells, *query;  // rows of weights; queries as their scores are made of them
+    Number* cells;  // rows of weights
     RowNote notes[StripSizes<Number>::most_rows];
-    bool finite_query;
     bool is_sparse;  // whether for each row of the strip all weights that are not 0 are listed
 
    private:

@@ -1,10 +1,113 @@
-// Gradients of the additive score in the backward pass strip by strip.
+// The additive score of a strip's queries and the keys of its task, and its derivative.
 #pragma once
 
-#include "additive_gradient.h"
-#include "strip_weights.h"
+#include "../pack.h"
+#include "../strip_sizes.h"
+#include "additive_tile_gradient.h"
 
 namespace qkv::QKV_ISA {
+
+// Keeps queries and keys as powers.
+template <class Storage>
+class Additive {
+   public:
+    using Number = Real<Storage>;
+
+    // For requests of another score nothing is kept.
+    Additive(const Request& request, const StripSizes<Number>& sizes, Pieces<Number>& pieces)
+        : request_(request),
+          width_(sizes.width),
+          weight_(static_cast<const Number*>(request.additive_weight)) {
+        if (request.score != ScoreKind::additive) return;
+        query = pieces.take(sizes.rows * width_);
+        key_panels_ = pieces.take(sizes.keys * request.width);
+        scaled_query_ = pieces.take(sizes.rows * width_);
+        query_reach_ = pieces.take(sizes.rows);
+        key_reach_ = pieces.take(sizes.keys);
+        six_queries_ = pieces.take(tile_rows * width_);
+        one_panel_ = pieces.take(panel * request.width);
+        Number* inverses = pieces.take(request.width);
+        Number* totals = pieces.take(request.width);
+        if (inverses) fast_weight_ = {weight_, request.width, inverses, totals};
+    }
+
+    void take_keys(Lead lead, const Ranges& keys) {
+        lead_ = lead;
+        for (const Range& range : keys) {
+            pack_transposed(block_of_keys<Storage>(request_, lead, range),
+                            key_panels_ + range.start * request_.width);
+            for (std::int64_t key = range.start; key < range.stop; key += panel)
+                panel_to_powers(key_panels_ + key * request_.width, request_.width,
+                                key_reach_ + key);
+        }
+    }
+
+    void take_queries(Lead lead, Range queries) {
+        lead_ = lead;
+        queries_ = queries;
+        const std::int64_t padded = rounded_up(queries.size(), tile_rows);
+        pack(block_of_queries<Storage>(request_, lead, queries), Number(1), query, width_, padded);
+        for (std::int64_t row = 0; row < padded; ++row) {
+            Number* powers = query + row * width_;
+            query_reach_[row] = to_powers(powers, width_);
+            for (std::int64_t d = 0; d < request_.width; ++d)
+                scaled_query_[row * width_ + d] = powers[d] * fast_weight_.inverse[d];
+        }
+    }
+
+    void compute(std::int64_t row, Range keys, Number* scores, std::int64_t scores_row) {
+        for (std::int64_t key = keys.start; key < keys.stop; key += panel, scores += panel) {
+            additive_scores(scores, scores_row, scaled_query_ + row * width_, width_,
+                            key_panels_ + key * request_.width, fast_weight_, request_.width);
+            if (!(reach(row, {key, key + panel}) <= fast_weight_.reach))
+                compute_beyond(row, key, scores, scores_row);
+        }
+    }
+
+    // The largest |query| + |key| of a register tile's queries and some keys.
+    Number reach(std::int64_t row, Range keys) const {
+        return most(query_reach(row), tile_rows) + most(key_reach(keys.start), keys.size());
+    }
+
+    // Of one query and one key, and those that follow.
+    const Number* query_reach(std::int64_t row) const { return query_reach_ + row; }
+    const Number* key_reach(std::int64_t key) const { return key_reach_ + key; }
+
+    Number* query = nullptr;  // rows of the strip, as powers
+
+   private:
+    static constexpr std::int64_t panel = panel_width<Number>;
+
+    static QKV_INLINE Number most(const Number* numbers, std::int64_t count) {
+        Number found = 0;
+        for (std::int64_t i = 0; i < count; ++i) found = larger(numbers[i], found);
+        return found;
+    }
+
+    // From the numbers themselves, which are packed anew: this is rare.
+    void compute_beyond(std::int64_t row, std::int64_t key, Number* scores,
+                        std::int64_t scores_row) {
+        const std::int64_t first = queries_.start + row;
+        const Range queries = {first, smaller(first + tile_rows, queries_.stop)};
+        pack(block_of_queries<Storage>(request_, lead_, queries), Number(1), six_queries_, width_,
+             tile_rows);
+        pack_transposed(block_of_keys<Storage>(request_, lead_, {key, key + panel}), one_panel_);
+        additive_scores_beyond(fast_weight_.reach, scores, scores_row, six_queries_, width_,
+                               one_panel_, weight_, request_.width, query_reach(row),
+                               key_reach(key));
+    }
+
+    const Request& request_;
+    std::int64_t width_;  // padded to whole vectors
+    const Number* weight_;
+    AdditiveWeight<Number> fast_weight_;
+    Number *key_panels_ = nullptr, *scaled_query_ = nullptr;
+    // The largest |number| of each query and of each key.
+    Number *query_reach_ = nullptr, *key_reach_ = nullptr;
+    Number *six_queries_ = nullptr, *one_panel_ = nullptr;
+    Lead lead_ = {};
+    Range queries_ = {0, 0};
+};
 
 // The keys of a task as the derivative reads them, and what is summed for the weight.
 template <class Storage>
@@ -15,15 +118,15 @@ class AdditiveGradients {
     AdditiveGradients(const Request& request, const StripSizes<Number>& sizes,
                       Pieces<Number>& pieces)
         : request_(request), sizes_(sizes) {
-        if (!request.additive_weight) return;
+        if (request.score != ScoreKind::additive) return;
         keys_ = pieces.take(sizes.keys * sizes.width);
         raw_keys_ = pieces.take(tile_columns * sizes.width);
         raw_queries_ = pieces.take(tile_rows * sizes.width);
         shares_ = pieces.take(sizes.width);
     }
 
-    // `keys`: of the task, each of which takes its place. What is summed for the weight begins anew: `sums` are the task's own, of
-    // `width` numbers.
+    // `keys`: of the task, each of which takes its place. What is summed for the weight begins anew:
+    // `sums` are the task's own, of `width` numbers.
     void begin(Lead lead, const Ranges& keys, double* sums) {
         sums_ = sums;
         clear(sums, request_.width);
@@ -36,14 +139,14 @@ class AdditiveGradients {
 
     // From the gradients of a strip's scores, rows of which lie `row` apart. Adds to the gradients of
     // the strip's queries and of all keys, which lack the factors that `factor` gives.
-    void add(const Strip& strip, const Scores<Storage>& scores, Number* gradients,
+    void add(const Strip& strip, const Additive<Storage>& score, Number* gradients,
              Number* query_gradient, Number* key_gradient) {
         const std::int64_t padded = rounded_up(strip.rows(), tile_rows);
         for (std::int64_t i = strip.rows(); i < padded; ++i)
             clear(gradients + i * sizes_.cells_row, strip.columns());
         strip.for_each_keys(tile_columns, [&](Range keys, std::int64_t column) {
             for (std::int64_t i = 0; i < strip.rows(); i += tile_rows)
-                add_tile(strip, scores, i, keys, gradients + i * sizes_.cells_row + column,
+                add_tile(strip, score, i, keys, gradients + i * sizes_.cells_row + column,
                          query_gradient + i * sizes_.width,
                          key_gradient + keys.start * sizes_.width);
         });
@@ -59,12 +162,10 @@ class AdditiveGradients {
     static constexpr std::int64_t tile_columns = 64;
 
     void pack_keys(Lead lead, Range keys, Number* to) const {
-        const std::int64_t known = smaller(keys.stop, request_.keys) - keys.start;
-        pack(Block<Storage>{request_.key, lead, keys.start, known, request_.width}, Number(1), to,
-             sizes_.width, keys.stop - keys.start);
+        pack(block_of_keys<Storage>(request_, lead, keys), Number(1), to, sizes_.width, keys.size());
     }
 
-    void add_tile(const Strip& strip, const Scores<Storage>& scores, std::int64_t row, Range keys,
+    void add_tile(const Strip& strip, const Additive<Storage>& score, std::int64_t row, Range keys,
                   const Number* gradients, Number* query_gradient, Number* key_gradient) {
         std::int32_t places[tile_columns];
         Number halves[tile_columns];
@@ -76,15 +177,15 @@ class AdditiveGradients {
         cells.halves = halves;
         cells.count = find_places(cells, keys.stop - keys.start, places, halves);
         if (cells.count == 0) return;
-        cells.query = scores.query + row * sizes_.width;
+        cells.query = score.query + row * sizes_.width;
         cells.key = keys_ + keys.start * sizes_.width;
-        cells.query_reach = scores.query_reach(row);
-        cells.key_reach = scores.key_reach(keys.start);
+        cells.query_reach = score.query_reach(row);
+        cells.key_reach = score.key_reach(keys.start);
         cells.query_gradient = query_gradient;
         cells.key_gradient = key_gradient;
         cells.weight_gradient = shares_;
         clear(shares_, sizes_.width);
-        if (scores.reach(row, keys) <= additive_reach<Number>) {
+        if (score.reach(row, keys) <= additive_reach<Number>) {
             add_additive_gradients<false>(cells);
         } else {
             pack_raw(strip, row, keys);
@@ -116,10 +217,10 @@ class AdditiveGradients {
     }
 
     void pack_raw(const Strip& strip, std::int64_t row, Range keys) {
-        const std::int64_t rows = smaller<std::int64_t>(tile_rows, strip.rows() - row);
-        pack(Block<Storage>{request_.query, strip.lead, strip.queries.start + row, rows,
-                            request_.width},
-             Number(1), raw_queries_, sizes_.width, tile_rows);
+        const std::int64_t first = strip.queries.start + row;
+        const Range queries = {first, smaller(first + tile_rows, strip.queries.stop)};
+        pack(block_of_queries<Storage>(request_, strip.lead, queries), Number(1), raw_queries_,
+             sizes_.width, tile_rows);
         pack_keys(strip.lead, keys, raw_keys_);
     }
 

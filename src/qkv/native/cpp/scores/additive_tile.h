@@ -9,9 +9,9 @@
 // term of that query and that key gets an exponential of its own; other cells know nothing of it.
 #pragma once
 
-#include "exp.h"
-#include "matmul.h"
-#include "visible.h"
+#include "../exp.h"
+#include "../matmul.h"
+#include "../visible.h"
 
 namespace qkv::QKV_ISA {
 
@@ -23,7 +23,10 @@ constexpr Number additive_reach = sizeof(Number) == 4 ? Number(21) : Number(176)
 template <class Number>
 constexpr Number half_log_of_2 = sizeof(Number) == 4 ? Number(22712.0 / 65536) : Number(float(log_of_2 / 2));
 template <class Number>
-constexpr Number half_log_of_2_rest = Number(log_of_2 / 2 - double(half_log_of_2<Number>));
+constexpr Number half_log_of_2_rest = Number(0.5 * log_of_2 - double(half_log_of_2<Number>));
+// More digits than a difference of two doubles has: they count up to 508 times.
+template <>
+constexpr double half_log_of_2_rest<double> = -9.52327149978884e-10;
 
 // e^2x for |x| <= additive_reach, by about one unit in the last place: errors of the powers become
 // errors of the scores. With x = n log(2) / 2 + f it is 2^n e^2f.

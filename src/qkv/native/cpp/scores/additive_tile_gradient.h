@@ -8,7 +8,7 @@
 // g r (1 - r) and g (r - 1/2).
 #pragma once
 
-#include "additive.h"
+#include "additive_tile.h"
 
 namespace qkv::QKV_ISA {
 
