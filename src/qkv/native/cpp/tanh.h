@@ -58,7 +58,7 @@ QKV_INLINE Tanh<Real> tanh(Vector<Real> x) {
     const Vector<Real> m =
         exp2_minus_one<Real>(larger(broadcast(-PowerMinusOne<Real>::furthest), exponent));
     const Vector<Real> inverse = 1 / (2 + m);
-    const Vector<Real> value = -m * inverse;
+    const Vector<Real> value = (0 - m) * inverse;  // of 0 it is 0, where -m would be negative
     return {same_bits<Vector<Real>>(same_bits<Integers>(value) | sign),
             4 * (1 + m) * inverse * inverse};
 }
