@@ -219,9 +219,10 @@ def _between(function: Function) -> str:
 
 
 def main() -> None:
+    measured = table()
     before = PAGE.read_text(encoding="utf-8")
     start, end = (before.index(f"<!-- {mark} -->") for mark in ("table", "end"))
-    page = before[:start] + "<!-- table -->\n" + table() + "\n" + before[end:]
+    page = before[:start] + "<!-- table -->\n" + measured + "\n" + before[end:]
     temporary = PAGE.with_suffix(".new")
     temporary.write_text(page, encoding="utf-8")
     temporary.replace(PAGE)
