@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import torch
 
 import qkv
-from qkv.impl import choose as _choose
-from qkv.impl import native
+from qkv.impl import choose, native
 from qkv.masks.base import Mask
 from qkv.measures.base import Measure
 from qkv.normalizers.base import Normalizer
@@ -116,10 +115,10 @@ def _serves(measure: Measure, normalizer: Any) -> bool:
 def _served(matrix: qkv.AttentionMatrix, measure: Measure) -> str:
     """Which implementations take the example."""
     able, unable = [], []
-    for implementation in _choose.IMPLEMENTATIONS:
+    for implementation in choose.IMPLEMENTATIONS:
         # The pages do not depend on what was built here.
         ask = native.prepare if implementation is native else implementation.accept
-        answer = ask(matrix, (measure,))
+        answer = ask(replace(matrix, impl=implementation.NAME), (measure,))
         if isinstance(answer, str):
             unable.append(f"; not `{implementation.NAME}`: {answer}")
         else:
