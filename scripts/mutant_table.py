@@ -699,11 +699,11 @@ MUTANTS = (
         "../native/test_statistics.py",
     ),
     Mutant(
-        "kernels: the entropy of a weight of 0 is not a number",
+        "kernels: the entropy is in bits",
         "value",
         "native/cpp/statistics/entropy.h",
-        "return weights == 0 ? Vector<Number>{} : terms;",
-        "return terms;",
+        "return Number(-sum * log_of_2);",
+        "return Number(-sum);",
         "../native/test_statistics.py",
     ),
     Mutant(
@@ -800,7 +800,7 @@ MUTANTS = (
         "impl/native/plain.py",
         'torch.arange(offset + 1, offset + 1 + queries, device="cpu")',
         'torch.arange(offset, offset + queries, device="cpu")',
-        "test_native.py",
+        "contracts/test_3_positions.py",
     ),
     Mutant(
         "adapter: a call at once forgets that gradients are wanted",
