@@ -8,6 +8,7 @@ without a head dimension has `Hk = G = 1`.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 
 import torch
 from torch import Tensor
@@ -52,6 +53,11 @@ class Layout:
     def shape(self) -> tuple[int, ...]:
         """The shape of the attention matrix as the user sees it."""
         return (*self.user_lead, self.queries, self.keys)
+
+    @property
+    def cell_count(self) -> int:
+        """How many cells the matrix has."""
+        return prod(self.lead) * self.queries * self.keys
 
     def canonical(self, tensor: Tensor, what: str) -> Tensor:
         """`[B..., heads, a, b]` as `[batch..., Hk, G, a, b]`; heads may be 1, Hk or H."""

@@ -7,7 +7,6 @@ Memory grows with Lq x Lk.
 
 from __future__ import annotations
 
-from math import prod
 from typing import Any
 
 import torch
@@ -49,7 +48,7 @@ class _ByDefinition(Accepted):
 
     @property
     def blocks(self) -> list[int]:
-        return [prod(self.call.layout.lead) * self.call.layout.queries * self.call.layout.keys]
+        return [self.call.layout.cell_count]
 
     def run(self) -> list[Any]:
         call, layout = self.call, self.call.layout

@@ -7,7 +7,6 @@ recomputed for every derivative, so memory stays within the budget plus what gro
 from __future__ import annotations
 
 from dataclasses import replace
-from math import prod
 from typing import Any
 
 import torch
@@ -52,8 +51,7 @@ class InStrips(Accepted):
     def blocks(self) -> list[int]:
         if not self.is_small:
             return [block.cells for block in self.call.tiling.fitted()]
-        layout = self.call.layout
-        return [prod(layout.lead) * layout.queries * layout.keys]
+        return [self.call.layout.cell_count]
 
     def run(self) -> list[Any]:
         call = self.call

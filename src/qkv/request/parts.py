@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from torch import Tensor
 
@@ -89,7 +89,7 @@ def axes_of(parts: Parts[Entries]) -> tuple[Axes | None, ...]:
     return tuple([axes for entries in parts.in_order for _, axes in entries])
 
 
-def pieces_of(parts: Any, row: Sequence[Tensor]) -> Any:
+def pieces_of(parts: Parts[Entries], row: Sequence[Tensor]) -> Pieces:
     """Tensors in a row, such as were cut of those of `parts`, by the part that each belongs to."""
     start = 0
 
@@ -101,6 +101,6 @@ def pieces_of(parts: Any, row: Sequence[Tensor]) -> Any:
     return parts.each(following)
 
 
-def cut(block: Block, parts: Any) -> Any:
-    """What a block has of the tensors of parts or places."""
-    return parts.each(lambda entries: tuple([block.take(t, axes) for t, axes in entries]))
+def cut(block: Block, places: Places[Entries]) -> PlacePieces:
+    """What a block has of the tensors that say where it lies."""
+    return places.each(lambda entries: tuple([block.take(t, axes) for t, axes in entries]))

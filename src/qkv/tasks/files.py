@@ -138,7 +138,7 @@ def write_model(
     `dtype` is what the weights are stored in; None leaves them as they are. A full disk leaves the
     folder as it was; other files in it stay.
     """
-    from qkv.tasks.optional import needed
+    from qkv._extras import needed
 
     stored = {name: _stored(weight, dtype) for name, weight in weights.items()}
     content = needed("safetensors.torch").save(stored, metadata={"format": "pt"})
@@ -162,7 +162,7 @@ def read_model(
 
     Raises ValueError naming the folder and what is wrong with it.
     """
-    from qkv.tasks.optional import needed
+    from qkv._extras import needed
 
     safetensors = needed("safetensors.torch")
     if not folder.is_dir():

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from itertools import pairwise
 from typing import Any
 
-from qkv.tasks.optional import needed
+from qkv._extras import needed
 
 PADDING, START, END = 0, 1, 2
 FIRST = 3

@@ -8,7 +8,6 @@ they do not have is that of the map over blocks of the same tensors.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import prod
 from typing import Any
 
 import torch
@@ -75,8 +74,7 @@ class _Kernels(Accepted):
 
     @property
     def blocks(self) -> list[int]:
-        layout = self.call.layout
-        return [prod(layout.lead) * layout.queries * layout.keys]
+        return [self.call.layout.cell_count]
 
     def run(self) -> list[Any]:
         call, row = self.call, self.call.tensors

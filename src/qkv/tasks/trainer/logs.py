@@ -8,8 +8,8 @@ import sys
 import warnings
 from pathlib import Path
 
+from qkv._extras import needed
 from qkv.tasks.files import naming, write_atomic
-from qkv.tasks.optional import needed
 
 
 class Logs:

@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from qkv._extras import needed
 from qkv.ground.errors import UnsupportedError
-from qkv.tasks.optional import needed
 from qkv.tasks.trainer.settings import PRECISIONS
 
 Result = TypeVar("Result")

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from qkv.tasks.optional import needed
+from qkv._extras import needed
 from qkv.tasks.tokens import are_chinese, are_unspaced
 from qkv.tasks.translation.pairs import Pair
 

@@ -6,7 +6,7 @@ import re
 from itertools import pairwise
 from typing import NamedTuple
 
-from qkv.tasks.optional import needed
+from qkv._extras import needed
 from qkv.tasks.tokens import Tokens
 
 # Characters that sentencex reads at once: it takes time with the square where quotation marks are

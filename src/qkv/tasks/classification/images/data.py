@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from qkv._extras import needed
 from qkv.tasks.classification.images.reading import SUFFIXES, read_picture
-from qkv.tasks.optional import needed
 
 
 @dataclass(frozen=True)
