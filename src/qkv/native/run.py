@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import fields, replace
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -87,17 +88,8 @@ def plain_forward(
     logsumexp = query.new_empty(lead, dtype=torch.float64) if with_logsumexp else None
 
     def run(value: Tensor) -> bool:
-        return kernels().plain_forward(
-            dense(query),
-            dense(key),
-            dense(value),
-            output,
-            logsumexp,
-            _every_key(key.shape[-2]) if intervals is None else intervals,
-            TYPES.index(query.dtype),
-            scale,
-            torch.get_num_threads(),
-        )
+        given = _plain(query, key, value, scale, intervals, output, logsumexp)
+        return kernels().plain_forward(*given)
 
     if not run(value):
         redo_smaller(run, value, output)
@@ -120,7 +112,22 @@ def plain_backward(
     `[..., H, Lq, Dv]` in the type of the query.
     """
     gradients = query.new_empty(query.shape), key.new_empty(key.shape), value.new_empty(value.shape)
-    kernels().plain_backward(
+    given = _plain(query, key, value, scale, intervals, output, logsumexp)
+    kernels().plain_backward(*given, dense(output_gradient), *gradients)
+    return gradients
+
+
+def _plain(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    scale: float,
+    intervals: Tensor | None,
+    output: Tensor,
+    logsumexp: Tensor | None,
+) -> tuple[Any, ...]:
+    """What both passes of the shorter way are given."""
+    return (
         dense(query),
         dense(key),
         dense(value),
@@ -130,10 +137,7 @@ def plain_backward(
         TYPES.index(query.dtype),
         scale,
         torch.get_num_threads(),
-        dense(output_gradient),
-        *gradients,
     )
-    return gradients
 
 
 def backward(
