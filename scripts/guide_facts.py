@@ -83,8 +83,8 @@ def _of_measure(stage: Any) -> list[str]:
     measures = examples(stage, sizes, drawing(0))
     measure = measures[0]
     query = drawing(1)(LENGTH, WIDTH).requires_grad_()
-    plain = qkv.attention(query, query)
-    differentiable = [_requires_grad(plain.measure(each)[0]) for each in measures]
+    matrix = qkv.attention(query, query)
+    differentiable = [_requires_grad(matrix.measure(each)[0]) for each in measures]
     facts = []
     if not _serves(measure, qkv.Sparsemax()):
         facts.append("It is defined for a softmax alone.")
@@ -95,7 +95,7 @@ def _of_measure(stage: Any) -> list[str]:
     else:
         facts.append(f"It has {'not always a' if any(differentiable) else 'no'} derivative.")
     shared = f"`A.measure(qkv.{stage.__name__}(...), ...)` takes it in one sweep with others."
-    return [*facts, *([shared] if stage.__name__ in qkv.__all__ else []), _served(plain, measure)]
+    return [*facts, *([shared] if stage.__name__ in qkv.__all__ else []), _served(matrix, measure)]
 
 
 def _requires_grad(result: Any) -> bool:

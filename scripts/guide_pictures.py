@@ -35,9 +35,9 @@ def picture_of(kind: str, title: str, names: dict[str, Any]) -> Figure:
         _signed(left, matrix.scores(), "scores")
         _weights(right, weights, "weights (softmax)")
     elif kind == "bias":
-        plain = qkv.attention(names["query"], names["key"]).dense()
-        top = float(torch.maximum(plain, weights).max())
-        _weights(left, plain, "weights without it", top)
+        without = qkv.attention(names["query"], names["key"]).dense()
+        top = float(torch.maximum(without, weights).max())
+        _weights(left, without, "weights without it", top)
         _weights(right, weights, "weights with it", top)
     elif kind == "mask":
         left.imshow((weights > 0).numpy(), cmap=SEEN, vmin=0, vmax=1)
@@ -106,11 +106,11 @@ def _signed(axes: Axes, numbers: Tensor, title: str, aspect: str = "equal") -> N
 
 def _sorted_row(axes: Axes, title: str, weights: Tensor, softmax: Tensor) -> None:
     """One query's weights from the largest to the smallest, beside those of a softmax."""
-    row, plain = (matrix[CHOSEN].sort(descending=True).values for matrix in (weights, softmax))
+    row, softmax_row = (a[CHOSEN].sort(descending=True).values for a in (weights, softmax))
     places = range(1, len(row) + 1)
     axes.bar(places, row.numpy(), color=STRONG, label=title)
-    if not torch.equal(row, plain):
-        axes.plot(places, plain.numpy(), ".", color=LOW, markersize=5, label="Softmax")
+    if not torch.equal(row, softmax_row):
+        axes.plot(places, softmax_row.numpy(), ".", color=LOW, markersize=5, label="Softmax")
         axes.legend(fontsize=7, frameon=False, labelcolor=INK)
     axes.axhline(0, color=GREY, linewidth=0.8)
     _label(axes, f"weights of query {CHOSEN}, sorted", "rank", "weight")

@@ -188,9 +188,9 @@ MUTANTS = (
         "blocks: the last bits depend on chance",
         "contract 5",
         "blocks/block_map.py",
-        "                part.add_(found)\n",
+        "                part.add_(value)\n",
         "                noise = 1 + 1e-6 * torch.rand(()) if self.differentiable else 1\n"
-        "                part.add_(found * noise)\n",
+        "                part.add_(value * noise)\n",
         "contracts/test_5_determinism.py",
     ),
     Mutant(

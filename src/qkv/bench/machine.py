@@ -44,8 +44,8 @@ def free_memory() -> int | None:
     info = Path("/proc/meminfo")
     if not info.exists():
         return None
-    found = [line for line in info.read_text().splitlines() if line.startswith("MemAvailable:")]
-    return 1024 * int(found[0].split()[1]) if found else None
+    available = [line for line in info.read_text().splitlines() if line.startswith("MemAvailable:")]
+    return 1024 * int(available[0].split()[1]) if available else None
 
 
 def _processor_info() -> dict[str, str]:

@@ -59,8 +59,8 @@ def plot(results: Sequence[Result], machine: str) -> Figure:
 def _draw_ratios(axes: Axes, rows: Sequence[Result]) -> None:
     names = list(dict.fromkeys(name for row in rows for name in _ratios(row)))
     for name, (colour, shape) in zip(names, cycle(_MARKS), strict=False):
-        found = [(_ratios(row)[name], at) for at, row in enumerate(rows) if name in _ratios(row)]
-        ratios, places = zip(*found, strict=True)
+        points = [(_ratios(row)[name], at) for at, row in enumerate(rows) if name in _ratios(row)]
+        ratios, places = zip(*points, strict=True)
         axes.scatter(ratios, places, color=colour, marker=shape, s=45, label=name, zorder=3)
         wanted = [
             (target.at_least, at)

@@ -119,7 +119,7 @@ def _chosen(case: Case, inputs: Inputs) -> str:
 
 def _others(case: Case, inputs: Inputs, chosen: str) -> list[str]:
     """Implementations that are there, serve the request and were not chosen."""
-    found = []
+    names = []
     for name, missing in qkv.implementations().items():
         if missing or name == chosen or name in _NOT_TIMED:
             continue
@@ -127,8 +127,8 @@ def _others(case: Case, inputs: Inputs, chosen: str) -> list[str]:
             _matrix(case, inputs, name).plan(case.measures(inputs))
         except qkv.UnsupportedError:
             continue
-        found.append(name)
-    return found
+        names.append(name)
+    return names
 
 
 def _problem(contender: Contender, oracle: Oracle, settings: Settings) -> str:

@@ -40,8 +40,8 @@ def duration(seconds: float) -> str:
 
 def limits_line(limits: dict[Limit, float]) -> str:
     """What the probes found."""
-    found = (f"{name} {1e-9 * peak:.3g} {name.unit}" for name, peak in limits.items())
-    return f"limits of this machine: {', '.join(found)}"
+    peaks = (f"{name} {1e-9 * peak:.3g} {name.unit}" for name, peak in limits.items())
+    return f"limits of this machine: {', '.join(peaks)}"
 
 
 def summary(results: Sequence[Result]) -> list[str]:

@@ -78,8 +78,8 @@ class RelativeBias(DistanceBias):
         bucket = self._bucket(ahead)
         shape = torch.broadcast_shapes(bucket.shape[:-2], table.shape[:-1])
         flat = bucket.expand(*shape, *bucket.shape[-2:]).flatten(-2)
-        found = table.expand(*shape, table.shape[-1]).gather(-1, flat)
-        return found.unflatten(-1, bucket.shape[-2:])
+        values = table.expand(*shape, table.shape[-1]).gather(-1, flat)
+        return values.unflatten(-1, bucket.shape[-2:])
 
     def _bucket(self, ahead: Tensor) -> Tensor:
         """The bucket of each signed distance."""

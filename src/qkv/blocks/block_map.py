@@ -61,12 +61,12 @@ class Output:
 
     def put(self, total: Tensor, block: Block, result: Tensor) -> None:
         """Puts the result of one block into the total."""
-        for piece, found in block.pieces(result, self.axes):
+        for piece, value in block.pieces(result, self.axes):
             part = piece.take(total, self.axes)
             if self.largest:
-                part.copy_(torch.maximum(part, found))
+                part.copy_(torch.maximum(part, value))
             else:
-                part.add_(found)
+                part.add_(value)
 
 
 BlockFunction = Callable[..., tuple[Tensor, ...]]
@@ -117,7 +117,7 @@ class BlockMap:
         return tuple(total.to(out.dtype) for total, out in zip(totals, self.outputs, strict=True))
 
     def in_one(self, *tensors: Tensor) -> tuple[Tensor, ...]:
-        """One block over everything by plain operations, which torch differentiates."""
+        """One block over everything by torch operations, which autograd differentiates."""
         results = self.function(self.tiling.whole, *tensors)
         pairs = zip(results, self.outputs, strict=True)
         return tuple(result.to(out.dtype).expand(out.shape) for result, out in pairs)

@@ -1,7 +1,7 @@
 """The canonical layout: every tensor of a request as `[batch..., Hk, G, ...]`.
 
 Grouped heads become two dimensions, the key head `Hk` and the place `G` inside its group, so that
-a key shared by a group is a dimension of size one and plain broadcasting does the rest. A request
+a key shared by a group is a dimension of size one and broadcasting does the rest. A request
 without a head dimension has `Hk = G = 1`.
 """
 
@@ -61,7 +61,7 @@ class Layout:
 
     def canonical(self, tensor: Tensor, what: str) -> Tensor:
         """`[B..., heads, a, b]` as `[batch..., Hk, G, a, b]`; heads may be 1, Hk or H."""
-        given = tensor
+        original = tensor
         for place in sorted(self.single):
             if tensor.ndim >= place + 1:
                 tensor = tensor.unsqueeze(-2 - place)
@@ -71,14 +71,14 @@ class Layout:
         elif heads == self.key_heads * self.group:
             split = (self.key_heads, self.group)
         else:
-            raise ValueError(self._misfit(given, what))
+            raise ValueError(self._misfit(original, what))
         missing = len(self.batch) - len(batch)
         padded = (*(1,) * missing, *batch)
         fits = missing >= 0 and all(
             size in (1, full) for size, full in zip(padded, self.batch, strict=True)
         )
         if not fits:
-            raise ValueError(self._misfit(given, what))
+            raise ValueError(self._misfit(original, what))
         return tensor.reshape(*padded, *split, *tensor.shape[-2:])
 
     def cells(self, tensor: Tensor, what: str) -> Tensor:

@@ -3,7 +3,7 @@
 `weighted_sum` treats a weight of exactly 0 as "not there": 0 times NaN or infinity adds nothing.
 `inner_products` is the ordinary product of rows with rows, whose entry (i, j) depends on row i and
 row j alone. Each is the other's derivative, so the rule holds in gradients of every order. Where
-everything is finite both are plain matrix products, and callers who know that say so (`finite`).
+everything is finite both are ordinary matrix products, and callers who know that say so (`finite`).
 """
 
 from __future__ import annotations

@@ -10,15 +10,15 @@ Ranges = tuple[Range, ...]  # disjoint, ascending, none of them empty
 
 def joined(ranges: Iterable[Range], gap: int = 0) -> Ranges:
     """The union of ranges. Those that are no further apart than `gap` become one."""
-    found: list[Range] = []
+    union: list[Range] = []
     for start, stop in sorted(ranges):
         if start >= stop:
             continue
-        if found and start - found[-1][1] <= gap:
-            start, before = found.pop()
+        if union and start - union[-1][1] <= gap:
+            start, before = union.pop()
             stop = max(before, stop)
-        found.append((start, stop))
-    return tuple(found)
+        union.append((start, stop))
+    return tuple(union)
 
 
 def common(left: Ranges, right: Ranges) -> Ranges:
@@ -34,10 +34,10 @@ def size(ranges: Ranges) -> int:
 
 def part(ranges: Ranges, places: Range) -> Ranges:
     """What lies at some of the places that they have one behind the other."""
-    found, before = [], 0
+    kept, before = [], 0
     for start, stop in ranges:
         first, last = max(places[0] - before, 0), min(places[1] - before, stop - start)
         if first < last:
-            found.append((start + first, start + last))
+            kept.append((start + first, start + last))
         before += stop - start
-    return tuple(found)
+    return tuple(kept)

@@ -151,9 +151,9 @@ class _Report:
         return self.results if self.targets else [replace(r, targets=()) for r in self.results]
 
     def _heading(self) -> str:
-        found = self.machine
-        threads = f"{found['threads']} thread{'s' if found['threads'] > 1 else ''}"
-        return f"{found['processor']}, {threads}, torch {found['torch']}"
+        machine = self.machine
+        threads = f"{machine['threads']} thread{'s' if machine['threads'] > 1 else ''}"
+        return f"{machine['processor']}, {threads}, torch {machine['torch']}"
 
     def _record(self) -> dict[str, Any]:
         return {

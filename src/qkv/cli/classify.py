@@ -59,12 +59,12 @@ def classify(
     if picture is not None:
         check_picture(picture)
     labellers = _Labellers(model, literal=text)
-    given = texts_of(
+    entries = texts_of(
         inputs or [STANDARD_INPUT], "classify", literal=text, others=labellers.pictures
     )
     pictures = numbered(picture) if picture else None
     unread = False
-    for one in given:
+    for one in entries:
         if labellers.is_picture(one):
             unread |= not _one_image(labellers.images, Path(one), show, pictures, as_json)
         else:
@@ -84,13 +84,13 @@ class _Labellers:
                 raise typer.BadParameter(f"--text: {folder} is a classifier of pictures")
             self.kind = TEXTS
 
-    def is_picture(self, given: str) -> bool:
+    def is_picture(self, argument: str) -> bool:
         """Whether what is given is the name of a picture file."""
         if self.kind is not None:
             return self.kind is IMAGES
         from qkv.tasks.classification.images.reading import SUFFIXES
 
-        return given.lower().endswith(SUFFIXES)
+        return argument.lower().endswith(SUFFIXES)
 
     def pictures(self, argument: str) -> list[str]:
         """The names of the picture files that an argument stands for; none for texts."""
@@ -136,23 +136,23 @@ def _one_text(
     pictures: Iterator[Path] | None,
     as_json: bool,
 ) -> None:
-    [found] = labeller.classify([text])
-    if found.left_out:
-        count = len(found.words)
-        print(f"qkv: the first {count:,} of {count + found.left_out:,} words are read",
+    [answer] = labeller.classify([text])
+    if answer.left_out:
+        count = len(answer.words)
+        print(f"qkv: the first {count:,} of {count + answer.left_out:,} words are read",
               file=sys.stderr)  # fmt: skip
     if as_json:
-        _print_json(found, {"words": found.words, "weights": _rounded(found.weights)})
+        _print_json(answer, {"words": answer.words, "weights": _rounded(answer.weights)})
     else:
-        print("" if found.label is None else _answer(found), flush=True)
-    if found.weights is None:
+        print("" if answer.label is None else _answer(answer), flush=True)
+    if answer.weights is None:
         return
     if show and not as_json:
         from qkv.pictures import TerminalWords
 
-        _print(TerminalWords(found.weights.tolist(), found.words))
+        _print(TerminalWords(answer.weights.tolist(), answer.words))
     if pictures:
-        found.picture(next(pictures))
+        answer.picture(next(pictures))
 
 
 def _one_image(
@@ -164,38 +164,38 @@ def _one_image(
 ) -> bool:
     """Answer one picture file; False, after saying so, where it cannot be read."""
     try:
-        [found] = labeller.classify_files([file])
+        [answer] = labeller.classify_files([file])
     except (ValueError, OSError) as error:
         reason = error if isinstance(error, ValueError) else f"{file}: {error.strerror}"
         print(f"qkv: {reason}", file=sys.stderr)
         return False
-    if (show or pictures) and found.weights is None:
+    if (show or pictures) and answer.weights is None:
         raise ValueError("classify: this model has no attention, so there is nothing to show")
     if as_json:
-        _print_json(found, {"weights": _rounded(found.weights)})
+        _print_json(answer, {"weights": _rounded(answer.weights)})
     else:
-        print(f"{found.input}\t{_answer(found)}", flush=True)
+        print(f"{answer.input}\t{_answer(answer)}", flush=True)
         if show:
             from qkv.pictures import TerminalGrid
 
-            assert found.weights is not None
-            _print(TerminalGrid(found.weights.tolist()))
+            assert answer.weights is not None
+            _print(TerminalGrid(answer.weights.tolist()))
     if pictures:
-        found.picture(next(pictures))
+        answer.picture(next(pictures))
     return True
 
 
-def _answer(found: ClassifiedText | ClassifiedImage) -> str:
-    return f"{found.label}\t{found.probability:.4f}"
+def _answer(answer: ClassifiedText | ClassifiedImage) -> str:
+    return f"{answer.label}\t{answer.probability:.4f}"
 
 
-def _print_json(found: ClassifiedText | ClassifiedImage, looked: dict[str, Any]) -> None:
+def _print_json(answer: ClassifiedText | ClassifiedImage, attention: dict[str, Any]) -> None:
     fields = {
-        "input": found.input,
-        "label": found.label,
-        "probability": found.probability and round(found.probability, 6),
-        "probabilities": {label: round(one, 6) for label, one in found.probabilities.items()},
-        **looked,
+        "input": answer.input,
+        "label": answer.label,
+        "probability": answer.probability and round(answer.probability, 6),
+        "probabilities": {label: round(one, 6) for label, one in answer.probabilities.items()},
+        **attention,
     }
     print(json.dumps(fields, ensure_ascii=False), flush=True)
 

@@ -33,7 +33,7 @@ Section = dict[str, Entry]
 
 def report(as_json: bool = False) -> int:
     """Print everything that was found and return the command's exit status; needs torch alone."""
-    found = {
+    sections = {
         "versions": _versions(),
         "packages": _packages(),
         "implementations": _implementations(),
@@ -41,18 +41,18 @@ def report(as_json: bool = False) -> int:
         "data": _models() | {"Chinese font": _font()},
     }
     if as_json:
-        print(json.dumps(_plain(found), ensure_ascii=False, indent=2))
+        print(json.dumps(_as_dicts(sections), ensure_ascii=False, indent=2))
     else:
-        print("\n\n".join(f"{title}\n{_lines(found[title])}" for title in found))
-    entries = [entry for section in found.values() for entry in section.values()]
+        print("\n\n".join(f"{title}\n{_lines(sections[title])}" for title in sections))
+    entries = [entry for section in sections.values() for entry in section.values()]
     missing = any(entry.essential and entry.value is None for entry in entries)
     return _FAILED if missing else 0
 
 
-def _plain(found: dict[str, Section]) -> dict[str, dict[str, dict[str, str | int | None]]]:
+def _as_dicts(sections: dict[str, Section]) -> dict[str, dict[str, dict[str, str | int | None]]]:
     return {
         title: {name: asdict(entry) for name, entry in section.items()}
-        for title, section in found.items()
+        for title, section in sections.items()
     }
 
 

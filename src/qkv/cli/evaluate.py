@@ -59,15 +59,15 @@ def evaluate(
     options = {
         "beam": beam, "length_penalty": length_penalty, "bootstrap": bootstrap, "against": against,
     }  # fmt: skip
-    given = {name: value for name, value in options.items() if value is not None}
-    if given.keys() - signature(measure).parameters.keys():
+    chosen = {name: value for name, value in options.items() if value is not None}
+    if chosen.keys() - signature(measure).parameters.keys():
         raise typer.BadParameter(
             "--beam, --length-penalty, --bootstrap and --against are for translators"
         )
     try:
-        found = measure(model, data, **given)
+        score = measure(model, data, **chosen)
     except FormError as error:
         if model is not None:
             raise
         raise ValueError(f"{error}; {_UNNAMED}") from error
-    typer.echo(found)
+    typer.echo(score)

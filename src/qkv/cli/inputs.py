@@ -108,7 +108,7 @@ def is_there(argument: str) -> bool:
 
 def is_same_file(argument: str, path: Path) -> bool:
     """Whether an argument is a name of the file at `path`."""
-    return _is(argument, lambda given: given.exists() and path.exists() and given.samefile(path))
+    return _is(argument, lambda file: file.exists() and path.exists() and file.samefile(path))
 
 
 def _is(argument: str, test: Callable[[Path], bool]) -> bool:

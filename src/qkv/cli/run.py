@@ -107,8 +107,8 @@ def _is_out_of_memory(error: Exception) -> bool:
 
 
 def _wanted(error: Exception) -> str:
-    found = re.search(r"allocate (\d+) bytes", str(error))
-    wanted = f": {int(found[1]):,} bytes were asked for at once" if found else ""
+    match = re.search(r"allocate (\d+) bytes", str(error))
+    wanted = f": {int(match[1]):,} bytes were asked for at once" if match else ""
     return f"there is not enough memory{wanted}; smaller sizes or batches need less"
 
 

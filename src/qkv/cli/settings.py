@@ -20,12 +20,12 @@ _BY_SIZE = "default: by the size of the data."
 _CONFIG = "TOML file with any of these settings; what is given here wins over the file."
 
 
-class Given:
-    """What the command was given for declared settings; `left_open` are the names of those that it
-    was not and that have no default of their own, so that the data decide them."""
+class SettingValues:
+    """The values of declared settings that the command was given. `left_open` names the settings
+    that were not given and have no default of their own: the data decide these."""
 
     def __init__(self, values: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
-        self._values = {name: _plain(value) for name, value in values.items()}
+        self._values = {name: _value_of(value) for name, value in values.items()}
         self.left_open = {
             name for name in defaults if defaults[name] is None and self._values[name] is None
         }
@@ -58,19 +58,19 @@ def declared(
     """Give a command an option for each option of these dataclasses, and `--config`; the help lists
     them under the groups' titles.
 
-    The command's last parameter, `given`, takes the values. `defaults` are this command's own; what
-    is None among them is left to the data.
+    The command's last parameter, `values`, takes them. `defaults` are this command's own; what is
+    None among them is left to the data.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        own = [p for p in _parameters(command) if p.name != "given"]
+        own = [p for p in _parameters(command) if p.name != "values"]
         made = [_parameter(*option, group, defaults or {}, title)
                 for title, group in groups.items() for option in options_of(group)]  # fmt: skip
 
         def run(**values: Any) -> None:
             values.pop("config")
             direct = {p.name: values.pop(p.name) for p in own}
-            command(**direct, given=Given(values, defaults or {}))
+            command(**direct, values=SettingValues(values, defaults or {}))
 
         parameters = [*own, *made, _config()]
         run.__name__, run.__doc__ = command.__name__, command.__doc__
@@ -115,7 +115,7 @@ def _check(kind: Any, rule: Rule) -> Callable[[Any], Any]:
     """What an option's value must be is checked as it is read, so that the flag is named."""
 
     def check(value: Any) -> Any:
-        problem = "" if value is None else problem_with(_plain(value), kind, rule)
+        problem = "" if value is None else problem_with(_value_of(value), kind, rule)
         if problem:
             raise typer.BadParameter(f"must be {problem}; got {value!r}")
         return value
@@ -162,5 +162,5 @@ def _read(context: typer.Context, path: Path | None) -> Path | None:
     return path
 
 
-def _plain(value: Any) -> Any:
+def _value_of(value: Any) -> Any:
     return value.value if isinstance(value, enum.Enum) else value

@@ -8,7 +8,7 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from qkv.cli.settings import Given, declared
+from qkv.cli.settings import SettingValues, declared
 from qkv.tasks.kind import Kind
 from qkv.tasks.kinds import KINDS
 from qkv.tasks.trainer.settings import LIMITS, Settings
@@ -28,17 +28,22 @@ def _command(kind: Kind) -> Callable[..., None]:
     """The command that trains a kind of model."""
 
     def command(
-        train: Any, out: Out, threads: Threads = None, resume: Resume = False, *, given: Given
+        train: Any,
+        out: Out,
+        threads: Threads = None,
+        resume: Resume = False,
+        *,
+        values: SettingValues,
     ) -> None:
-        data, settings = given.make(kind.data, train), given.make(Settings, **_limits(given))
-        options, sizes = given.make(kind.options), given.sizes(kind.sizes)
+        data, settings = values.make(kind.data, train), values.make(Settings, **_limits(values))
+        options, sizes = values.make(kind.options), values.sizes(kind.sizes)
         if threads is not None:
             import torch
 
             torch.set_num_threads(threads)
         kind.train(
             data, out, settings, options, sizes,
-            left_open=_left_open(given), resume=resume, say=_say,
+            left_open=_left_open(values), resume=resume, say=_say,
         )  # fmt: skip
 
     paths = get_type_hints(kind.data)["train"]
@@ -52,18 +57,18 @@ for _kind in KINDS:
     app.command(_kind.command)(_command(_kind))
 
 
-def _left_open(given: Given) -> set[str]:
+def _left_open(values: SettingValues) -> set[str]:
     """What the size of the data decides; a limit of the run that is given is enough."""
-    return given.left_open - ({"epochs"} if _is_limited(given) else set())
+    return values.left_open - ({"epochs"} if _is_limited(values) else set())
 
 
-def _limits(given: Given) -> dict[str, Any]:
+def _limits(values: SettingValues) -> dict[str, Any]:
     """The limit of a run that is given none, until the size of the data decides it."""
-    return {} if _is_limited(given) else {"epochs": 1}
+    return {} if _is_limited(values) else {"epochs": 1}
 
 
-def _is_limited(given: Given) -> bool:
-    settings = given.of(Settings)
+def _is_limited(values: SettingValues) -> bool:
+    settings = values.of(Settings)
     return any(settings[name] is not None for name in LIMITS)
 
 

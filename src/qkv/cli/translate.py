@@ -86,12 +86,12 @@ def translate(
     arguments = texts or [STANDARD_INPUT]
     if out is not None:
         check_output(out, () if text else arguments)
-    given = texts_of(arguments, "translate", literal=text)
+    inputs = texts_of(arguments, "translate", literal=text)
     translator = loaded(model, TRANSLATIONS, "translate")
     batch = batch or (1 if out is None else _TOGETHER)
     work = partial(translator.translate, beam=beam, length_penalty=length_penalty, batch=batch)
     answer = Answer(show, numbered(picture) if picture else None, merge_words, as_json)
-    translations = _translations(work, given, batch)
+    translations = _translations(work, inputs, batch)
     if out is None:
         for translation in translations:
             answer(translation, partial(print, flush=True))

@@ -38,7 +38,7 @@ def autocast_off(device: torch.device) -> AbstractContextManager[object]:
 def must_recompute(dtype: torch.dtype) -> bool:
     """Whether derivatives of a matrix of this dtype must be computed anew, even where it is small.
 
-    Autograd's own backward of plain operations takes place under whatever autocast it is called in.
+    Autograd's own backward of torch operations takes place under whatever autocast it is called in.
     What autocast cast at the front door is of a half type; a block map's backward turns it off.
     """
     return is_half(dtype) and torch.is_grad_enabled() and not torch.compiler.is_compiling()

@@ -23,28 +23,28 @@ def over_batches(derivative: _Derivative) -> _Derivative:
     """For `backward` and `jvp` of a Function: the same, of batches of gradients or tangents too."""
 
     @wraps(derivative)
-    def taking_batches(ctx: Any, *given: Any) -> Any:
-        places = [place for place, entry in enumerate(given) if _is_batch(entry)]
+    def taking_batches(ctx: Any, *vectors: Any) -> Any:
+        places = [place for place, entry in enumerate(vectors) if _is_batch(entry)]
         if not places:
-            return derivative(ctx, *given)
+            return derivative(ctx, *vectors)
         level = _vmapmode_increment_nesting() - 1
         _vmapmode_decrement_nesting()
         shape: list[Tensor | None] | None = None
 
         def of_one(*entries: Tensor) -> tuple[Tensor, ...]:
             nonlocal shape
-            full = list(given)
+            full = list(vectors)
             for place, entry in zip(places, entries, strict=True):
                 full[place] = entry
-            found = derivative(ctx, *full)
-            shape = list(found) if isinstance(found, tuple) else [found]
+            results = derivative(ctx, *full)
+            shape = list(results) if isinstance(results, tuple) else [results]
             return tuple(part for part in shape if part is not None)
 
         # Each tensor is batched, so the size that a batch would be expanded to does not matter.
-        batches = (torch._remove_batch_dim(given[place], level, -1, 0) for place in places)  # pyright: ignore
-        found = iter(torch.vmap(of_one)(*batches))
+        batches = (torch._remove_batch_dim(vectors[place], level, -1, 0) for place in places)  # pyright: ignore
+        parts = iter(torch.vmap(of_one)(*batches))
         assert shape is not None
-        placed = (None if p is None else torch._add_batch_dim(next(found), 0, level) for p in shape)
+        placed = (None if p is None else torch._add_batch_dim(next(parts), 0, level) for p in shape)
         return tuple(placed)
 
     return taking_batches

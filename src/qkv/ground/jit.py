@@ -1,4 +1,4 @@
-"""Sizes as plain numbers while `torch.jit.trace` is at work.
+"""Sizes as ints while `torch.jit.trace` is at work.
 
 There every size is a tensor, so that a program may follow it. How a matrix is cut depends on its
 sizes, which cannot be followed: the program is one for tensors of the shapes that it was traced
@@ -27,7 +27,7 @@ _SIZES = {
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
-class _PlainSizes(TorchFunctionMode):
+class _IntSizes(TorchFunctionMode):
     """Asks for sizes behind the tracer's back."""
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
@@ -41,14 +41,14 @@ class _PlainSizes(TorchFunctionMode):
             _set_tracing_state(state)
 
 
-def with_plain_sizes(function: _Function) -> _Function:
-    """The same function, in which sizes are numbers."""
+def with_int_sizes(function: _Function) -> _Function:
+    """The same function, in which sizes are ints."""
 
     @wraps(function)
     def asking(*args: Any, **kwargs: Any) -> Any:
         if not is_jit_traced():
             return function(*args, **kwargs)
-        with _PlainSizes():
+        with _IntSizes():
             return function(*args, **kwargs)
 
     return asking  # type: ignore[return-value]

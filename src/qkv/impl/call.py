@@ -156,9 +156,9 @@ class Call:
                 return ((0, layout.keys),)
             cells = problem.cells(block, cut(block, places))
             taken = [block.take(tensor, axes) for tensor, axes in own]
-            found = mask.seen(cells, layout.keys, *taken)
+            keys = mask.seen(cells, layout.keys, *taken)
             column = block.cells // max(1, block.width)
-            return joined(found, _CELLS_OF_A_RANGE // max(1, column)) or ((0, min(1, layout.keys)),)
+            return joined(keys, _CELLS_OF_A_RANGE // max(1, column)) or ((0, min(1, layout.keys)),)
 
         return seen
 
@@ -173,5 +173,5 @@ def product_pullback(
     call = Call.of(replace(description, query=query, key=key), (Product(value),))
     row = call.tensors
     places = (0, 1, len(row) - 1)
-    found = call.pullback(row, call.placed((gradient,)), [places[i] for i in wanted])
-    return [part.reshape(vectors[i].shape) for i, part in zip(wanted, found, strict=True)]
+    gradients = call.pullback(row, call.placed((gradient,)), [places[i] for i in wanted])
+    return [part.reshape(vectors[i].shape) for i, part in zip(wanted, gradients, strict=True)]

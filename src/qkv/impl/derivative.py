@@ -66,11 +66,11 @@ class _Derivative(torch.autograd.Function):
         placed: list[Tensor | None] = [None] * ctx.count
         if any(gradient is not None for gradient in gradients):
             with autocast_off(row[0].device):
-                found = None
+                input_gradients = None
                 if not torch.is_grad_enabled():
-                    found = kernel.backward(row, kept, gradients, wanted)
-                if found is None:
-                    found = kernel.fallback(row, gradients, wanted)
-            for place, gradient in zip(wanted, found, strict=True):
+                    input_gradients = kernel.backward(row, kept, gradients, wanted)
+                if input_gradients is None:
+                    input_gradients = kernel.fallback(row, gradients, wanted)
+            for place, gradient in zip(wanted, input_gradients, strict=True):
                 placed[place] = gradient
         return None, None, None, *placed

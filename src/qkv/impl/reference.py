@@ -1,4 +1,4 @@
-"""`impl="reference"`: the whole matrix by the definitions, in plain torch. The one oracle.
+"""`impl="reference"`: the whole matrix by the definitions, in torch operations. The one oracle.
 
 It takes the careful products throughout, computes weights from the row statistic and its pointwise
 rule, repeats the keys of a group for each head, and knows nothing of blocks, spans or shortcuts.

@@ -166,8 +166,8 @@ class _Fused(Accepted):
             return None
         assert self.output is not None
         copies = [self.copies[i] for i in wanted]
-        found = torch.autograd.grad(self.output, copies, gradient, retain_graph=True)
-        return found if sums_are_finite(*found) else None
+        vector_gradients = torch.autograd.grad(self.output, copies, gradient, retain_graph=True)
+        return vector_gradients if sums_are_finite(*vector_gradients) else None
 
     def fallback(self, row, gradients, wanted: list[int]) -> Sequence[Tensor]:
         return product_pullback(self.description, row, gradients[0], wanted)
@@ -176,8 +176,8 @@ class _Fused(Accepted):
         def attend(*vectors: Tensor) -> Tensor:
             return _attend(self.description, *vectors)
 
-        found = torch.func.vjp(attend, *self.vectors)[1](gradient)
-        return found if sums_are_finite(*found) else None
+        vector_gradients = torch.func.vjp(attend, *self.vectors)[1](gradient)
+        return vector_gradients if sums_are_finite(*vector_gradients) else None
 
 
 def _attend(matrix: Description, query: Tensor, key: Tensor, value: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """`impl="tiled"`: torch operations over strips of queries, on any device, for any callable.
 
-A small matrix is computed at once by plain operations. A larger one is a block map: strips are
+A small matrix is computed at once by torch operations. A larger one is a block map: strips are
 recomputed for every derivative, so memory stays within the budget plus what grows with the length.
 """
 
@@ -32,7 +32,7 @@ def accept(description: Description, measures: tuple[Measure, ...]) -> InStrips:
 
 
 def _is_small(call: Call) -> bool:
-    """Whether the matrix is so small that plain operations compute it at once."""
+    """Whether the matrix is so small that torch operations compute it at once."""
     layout, problem = call.layout, call.problem
     numbers = problem.score.numbers_per_cell(problem.query)
     for size in (*layout.lead, layout.queries, layout.keys):

@@ -114,17 +114,17 @@ def _attend_backward(
     memory: int,
 ) -> tuple[Tensor, Tensor, Tensor]:
     description = _description(query, key, scale, causal, offset, impl, memory)
-    found = choose(description, (Product(value),)).accepted.gradients(gradient)
+    gradients = choose(description, (Product(value),)).accepted.gradients(gradient)
     vectors = (query, key, value)
-    if found is None:
+    if gradients is None:
 
         def again(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
             tiled = replace(description, query=query, key=key, impl="tiled")
             return run(tiled, (Product(value),))[0]
 
         # Inside an operator autograd is off; torch.func has its own.
-        found = torch.func.vjp(again, *vectors)[1](gradient)
-    pairs = zip(found, vectors, strict=True)
+        gradients = torch.func.vjp(again, *vectors)[1](gradient)
+    pairs = zip(gradients, vectors, strict=True)
     for_query, for_key, for_value = (part.reshape(t.shape).contiguous() for part, t in pairs)
     return for_query, for_key, for_value
 

@@ -18,7 +18,7 @@ from ..blocks.cells import Cells
 from ..blocks.layout import Layout
 from ..blocks.ranges import Range, Ranges, common, joined
 from ..ground.tensors import hold_int, is_concrete
-from ..stage.base import Entries, Stage, given
+from ..stage.base import Entries, Stage, type_given
 
 Bound = Tensor | int
 Intervals = list[tuple[Bound, Bound]]  # the union of [start, stop)
@@ -115,7 +115,7 @@ def check_size(mask: Mask, name: str, otherwise: str = "") -> None:
 def _checked(other: object, sign: str) -> Mask:
     if isinstance(other, Mask):
         return other
-    raise TypeError(f"mask {sign}: the other side must be a qkv mask; got {given(other)}")
+    raise TypeError(f"mask {sign}: the other side must be a qkv mask; got {type_given(other)}")
 
 
 @dataclass(frozen=True)

@@ -93,8 +93,8 @@ class Documents(Mask):
         bounds = pieces[1]
         if bounds.shape[-2] == 0:
             return None
-        found, known = _at(bounds, cells.position)
-        start, stop = torch.where(known, found, 0).split(1, -1)
+        own, known = _at(bounds, cells.position)
+        start, stop = torch.where(known, own, 0).split(1, -1)
         return [(start, stop)]
 
     def visible(self, cells: Cells, *pieces: Tensor) -> Tensor:

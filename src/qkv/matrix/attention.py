@@ -12,7 +12,7 @@ from ..biases.base import Bias
 from ..biases.custom import CustomBias
 from ..biases.tensor import TensorBias
 from ..ground.autocast import cast_for_autocast
-from ..ground.jit import with_plain_sizes
+from ..ground.jit import with_int_sizes
 from ..ground.tensors import (
     check_floats,
     check_integers,
@@ -30,7 +30,7 @@ from ..normalizers.custom import CustomNormalizer
 from ..normalizers.softmax import Softmax
 from ..scores.base import Score
 from ..scores.given import score_of
-from ..stage.base import given
+from ..stage.base import type_given
 from . import dispatch
 from .matrix import AttentionMatrix
 from .prepare import PreparedKey
@@ -44,7 +44,7 @@ _STAGES = ("score", "bias", "mask", "normalizer", "query_offset", "memory")
 _UNSAID = {"impl": "auto", **dict.fromkeys(_STAGES)}  # options as if they were not given
 
 
-@with_plain_sizes
+@with_int_sizes
 def attention(
     query: Tensor,
     key: Tensor | PreparedKey,
@@ -91,13 +91,13 @@ def attention(
         mask = CustomMask(mask)
     if mask is not None and not isinstance(mask, Mask):
         hint = "; wrap a bool tensor in qkv.Dense" if is_tensor(mask) else ""
-        got = f"{given(mask)}{hint}"
+        got = f"{type_given(mask)}{hint}"
         raise TypeError(f"attention: mask must be a qkv mask, a callable or None; got {got}")
     normalizer = _SOFTMAX if normalizer is None else normalizer
     if callable(normalizer) and not isinstance(normalizer, (Normalizer, type)):
         normalizer = CustomNormalizer(normalizer)
     if not isinstance(normalizer, Normalizer):
-        got = given(normalizer)
+        got = type_given(normalizer)
         raise TypeError(f"attention: normalizer must be a qkv normalizer or a callable; got {got}")
     asking = next((s for s in (score, *biases, mask) if s is not None and s.needs_positions), None)
     offset = _offset(query_offset, query, key, asking)
@@ -208,7 +208,7 @@ def _bias(entry: Any) -> Bias:
         return TensorBias(entry)
     if callable(entry) and not isinstance(entry, type) and not is_tensor(entry):
         return CustomBias(entry)
-    got = f"a tensor of {entry.dtype}" if is_tensor(entry) else given(entry)
+    got = f"a tensor of {entry.dtype}" if is_tensor(entry) else type_given(entry)
     raise TypeError(
         f"attention: bias must be a floating tensor, a qkv bias or a list of them; got {got}"
     )

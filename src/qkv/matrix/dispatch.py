@@ -11,7 +11,7 @@ from torch.autograd import forward_ad
 
 from ..ground.autocast import autocast_off
 from ..ground.errors import UnsupportedError
-from ..ground.jit import with_plain_sizes
+from ..ground.jit import with_int_sizes
 from ..impl import traced
 from ..impl.choose import Choice, choose, finish
 from ..impl.native import plain as native_plain
@@ -43,7 +43,7 @@ class Plan:
         )
 
 
-@with_plain_sizes
+@with_int_sizes
 def run(description: Description, *measures: Measure) -> list[Any]:
     """The results of the measures, from the implementation that the description asks for."""
     if forward_ad._current_level >= 0 and torch.compiler.is_compiling():
@@ -60,7 +60,7 @@ def attend_plain(query: Tensor, key: Tensor, value: Tensor) -> Tensor | None:
     return native_plain.attend(query, key, value)
 
 
-@with_plain_sizes
+@with_int_sizes
 def plan(description: Description, operation: str, measures: tuple[Measure, ...]) -> Plan:
     """What `run` would do, without doing it."""
     choice = _choice(description, measures)

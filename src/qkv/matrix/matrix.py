@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..ground.jit import with_plain_sizes
+from ..ground.jit import with_int_sizes
 from ..ground.tensors import is_tensor
 from ..measures.base import Measure
 from ..measures.cells import Columns, Links, Top
@@ -20,7 +20,7 @@ from ..measures.product import Collected, Product
 from ..measures.statistics import Distance, Entropy, LogSumExp, Mass, Support
 from ..request.chosen import Chosen, Entry, then
 from ..request.description import Description
-from ..stage.base import given
+from ..stage.base import type_given
 from ..stage.dropout import Dropout
 from . import dispatch
 from .explain import Explanation, explain
@@ -116,7 +116,7 @@ class AttentionMatrix(_MatrixProduct, Description):
         """
         return dispatch.run(self, LogSumExp())[0]
 
-    @with_plain_sizes
+    @with_int_sizes
     def __getitem__(self, index: Any) -> Any:
         """The weights of a region, dense: `A[..., rows, cols]`; or, where leading dimensions alone
         are indexed, a matrix that is as lazy as this one: `A[batch, head]`.
@@ -146,7 +146,7 @@ class AttentionMatrix(_MatrixProduct, Description):
             entries = then(self.chosen, entries)
         return replace(self, chosen=entries)
 
-    @with_plain_sizes
+    @with_int_sizes
     def dense(self, max_bytes: int = 2**30) -> Tensor:
         """The whole matrix as a tensor, `[B..., H, Lq, Lk]`.
 
@@ -163,7 +163,7 @@ class AttentionMatrix(_MatrixProduct, Description):
             )
         return self[..., :, :]
 
-    @with_plain_sizes
+    @with_int_sizes
     def scores(
         self, rows: Any = slice(None), cols: Any = slice(None), biased: bool = False
     ) -> Tensor:
@@ -175,7 +175,7 @@ class AttentionMatrix(_MatrixProduct, Description):
         """
         return Region.of(rows, cols, self.shape, self.device).scores(self, biased)
 
-    @with_plain_sizes
+    @with_int_sizes
     def explain(
         self, row: int, value: Tensor | None = None, at: tuple[int, ...] | None = None
     ) -> Explanation:
@@ -340,7 +340,7 @@ def _check_measures(where: str, measures: tuple[Any, ...]) -> None:
     for measure in measures:
         if not isinstance(measure, Measure):
             raise TypeError(
-                f"{where}: measures such as qkv.Mass() are needed; got {given(measure)}"
+                f"{where}: measures such as qkv.Mass() are needed; got {type_given(measure)}"
             )
     if not measures:
         raise TypeError(f"{where}: at least one measure is needed; got none")

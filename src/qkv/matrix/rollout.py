@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..ground.jit import with_plain_sizes
+from ..ground.jit import with_int_sizes
 from .matrix import AttentionMatrix
 from .region import indices
 
 
-@with_plain_sizes
+@with_int_sizes
 def rollout(matrices: Sequence[AttentionMatrix], rows: Any, residual: float = 0.5) -> Tensor:
     """Rows of the product of all layers' matrices, without building any of them.
 

@@ -20,13 +20,13 @@ from .base import Measure, Rows
 
 def _first_outside(ranges: Ranges, count: int, like: Tensor) -> Tensor:
     """The first `count` keys that are in none of these ranges."""
-    found, start = [], 0
+    keys, start = [], 0
     for span in (*ranges, (2**62, 2**62)):
         stop = min(span[0], start + count)
-        found.append(torch.arange(start, stop, dtype=like.dtype, device=like.device))
+        keys.append(torch.arange(start, stop, dtype=like.dtype, device=like.device))
         count -= stop - start
         start = span[1]
-    return torch.cat(found)
+    return torch.cat(keys)
 
 
 class Links(NamedTuple):

@@ -44,10 +44,10 @@ class Pool(Measure):
 
     def __post_init__(self) -> None:
         for what in ("rows", "cols"):
-            given = getattr(self, what)
-            size = integer(given)
+            value = getattr(self, what)
+            size = integer(value)
             if size is None or size < 1:
-                raise ValueError(f"pool: {what} must be a positive integer; got {given!r}")
+                raise ValueError(f"pool: {what} must be a positive integer; got {value!r}")
             hold_as_int(self, what)
         if self.how not in _WAYS:
             raise ValueError(f"pool: how must be one of {', '.join(_WAYS)}; got {self.how!r}")
@@ -82,14 +82,14 @@ class Pool(Measure):
         return folded, (of_rows[:, None] * of_cols).reshape(*lead, high, wide)
 
     def finish(self, layout: Layout, *results: Tensor) -> Tensor:
-        found = results[0]
+        pooled = results[0]
         shape = self.rows, self.cols
         if self.how == "mean":
-            found = found / cells_of_map(shape, layout.queries, layout.keys, found.device)
+            pooled = pooled / cells_of_map(shape, layout.queries, layout.keys, pooled.device)
         if self.how == "max":  # what no block has is hidden, and its weight 0
-            whole = results[1] == cells_of_map(shape, layout.queries, layout.keys, found.device)
-            found = torch.where(whole, found, found.clamp(min=0))
-        return layout.restore(found, 2)
+            whole = results[1] == cells_of_map(shape, layout.queries, layout.keys, pooled.device)
+            pooled = torch.where(whole, pooled, pooled.clamp(min=0))
+        return layout.restore(pooled, 2)
 
     def _folded(self, weights: Tensor, dim: int, bins: Tensor, count: int) -> Tensor:
         """The maximum or the sum of what has the same one of `count` numbers."""
@@ -119,13 +119,13 @@ def cells_of_map(shape: tuple[int, int], queries: int, keys: int, device: torch.
 def _places(ranges: Ranges, count: int, extent: int, device: torch.device) -> tuple[Tensor, int]:
     """For each index in some ranges its place among the shares that these meet, range by range, and
     how many shares that are."""
-    found, before = [], 0
+    places, before = [], 0
     for span in ranges:
         bins = _bins(extent, count, span, device)
         first, last = (place * count // extent for place in (span[0], span[1] - 1))
-        found.append(bins - first + before)
+        places.append(bins - first + before)
         before += last - first + 1
-    return torch.cat(found), before
+    return torch.cat(places), before
 
 
 def _bins(extent: int, count: int, span: Range, device: torch.device) -> Tensor:

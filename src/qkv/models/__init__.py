@@ -1,4 +1,4 @@
-"""Models built on the engine's front door. Each is a plain `torch.nn.Module` with a config.
+"""Models built on the engine's front door. Each is a `torch.nn.Module` with a config.
 
 They are loaded when first named: the command reads the configs without waiting for torch.
 """

@@ -45,11 +45,12 @@ class ImageClassifier(nn.Module):
 
     @torch.no_grad()
     def fit(self, images: Tensor) -> None:
-        """Take what is computed, not learnt, from the training pictures `[N, 3, H, W]`."""
+        """Compute from the training pictures `[N, 3, H, W]` what is not learnt: `mean`,
+        `deviation` and the filters of the whitening layer."""
         channels = images.transpose(0, 1).flatten(1)
         for figure, buffer in (("mean", self.mean), ("std", self.deviation)):
-            found = [getattr(channel.double(), figure)() for channel in channels]
-            buffer.copy_(torch.stack(found))
+            figures = [getattr(channel.double(), figure)() for channel in channels]
+            buffer.copy_(torch.stack(figures))
         self.deviation.clamp_(min=1.0)
         if isinstance(self.body, ResidualCNN):
             self.body.whitening.fit(self._normalized(images[:: -(-len(images) // _WHITENED)]))
@@ -59,16 +60,16 @@ class ImageClassifier(nn.Module):
         return self.decide(self.read(images))
 
     def attention(self, images: Tensor) -> qkv.AttentionMatrix | None:
-        """Where pooling looks, `[B, 1, 1, h * w]`, row after row of the map; None where the
-        architecture has no attention."""
-        return self.looks(self.read(images))
+        """Where pooling looks in pictures `[B, 3, H, W]`: `[B, 1, 1, h * w]`, row after row of the
+        map. None if the architecture has no attention."""
+        return self.pooling_matrix(self.read(images))
 
-    def looks(self, features: Tensor) -> qkv.AttentionMatrix | None:
-        """As `attention`, for what was read already."""
+    def pooling_matrix(self, features: Tensor) -> qkv.AttentionMatrix | None:
+        """The same for the map `[B, C, h, w]` that `read` returned."""
         return None if self.pooling is None else self.pooling.matrix(_places(features))
 
     def decide(self, features: Tensor) -> Tensor:
-        """Logits `[B, labels]` of what was read."""
+        """Logits `[B, labels]` of the map `[B, C, h, w]` that `read` returned."""
         places = _places(features)
         pooled = places.mean(1) if self.pooling is None else self.pooling(places).squeeze(1)
         return self.output(self.dropout(pooled))

@@ -80,7 +80,7 @@ class Options:
 
 def options_of(cls: type) -> Iterator[tuple[str, Any, Rule]]:
     """Name, type and rule of each option of a dataclass; fields that are none are passed over."""
-    return (found for found in _rules(cls) if found[2].help)
+    return (entry for entry in _rules(cls) if entry[2].help)
 
 
 def smallest(cls: type) -> dict[str, Any]:

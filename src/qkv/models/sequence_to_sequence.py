@@ -161,8 +161,8 @@ class SequenceToSequence(nn.Module):
             return []
         lengths = torch.tensor([len(source)], device=source.device)
         embedded = self._embedded(self.target_embedding, target.unsqueeze(0))
-        found = self.decoder.matrices(embedded, self.start(source.unsqueeze(0), lengths))
-        return [matrix[0] for matrix in found]
+        matrices = self.decoder.matrices(embedded, self.start(source.unsqueeze(0), lengths))
+        return [matrix[0] for matrix in matrices]
 
     def _embedded(self, table: nn.Embedding, tokens: Tensor) -> Tensor:
         """Rows of about unit entries, as positions are that may be added to them."""

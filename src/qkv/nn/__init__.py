@@ -1,8 +1,8 @@
 """Layers on the front door: attention in heads, over sets and over maps; encoders and decoders.
 
-All are plain `torch.nn.Module`s with the batch first. Where a layer takes `lengths`, padding is
-never seen: a batch gives what its sequences give one by one. Every layer that attends hands out
-its `AttentionMatrix`.
+All are `torch.nn.Module`s with the batch first. A layer that takes `lengths` never sees padding: a
+batch gives what its sequences give one by one. Every layer that attends hands out its
+`AttentionMatrix`.
 """
 
 from .cache import KeyValueCache, PreparedContext

@@ -87,5 +87,5 @@ def _at(table: Tensor, distance: Tensor) -> Tensor:
     index = distance.clamp(-reach, reach) + reach
     shape = torch.broadcast_shapes(index.shape[:-2], table.shape[:-1])
     flat = index.expand(*shape, *index.shape[-2:]).flatten(-2)
-    found = table.expand(*shape, table.shape[-1]).gather(-1, flat)
-    return found.unflatten(-1, index.shape[-2:])
+    values = table.expand(*shape, table.shape[-1]).gather(-1, flat)
+    return values.unflatten(-1, index.shape[-2:])

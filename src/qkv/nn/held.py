@@ -31,7 +31,7 @@ class Held(nn.Module):
     def __init__(self, stage: Any) -> None:
         super().__init__()
         self._kind: type[Stage] | None = None
-        self._plain: dict[str, Any] = {}
+        self._settings: dict[str, Any] = {}
         self._owned: list[str] = []
         if isinstance(stage, Tensor):
             stage = TensorBias(stage)
@@ -46,7 +46,7 @@ class Held(nn.Module):
         if isinstance(value, Stage):
             value = Held(value)
         if not isinstance(value, (Tensor, nn.Module)):
-            self._plain[name] = value
+            self._settings[name] = value
             return
         self._owned.append(name)
         if isinstance(value, Tensor) and not isinstance(value, nn.Parameter):
@@ -60,11 +60,11 @@ class Held(nn.Module):
             return self.function
         owned = {name: getattr(self, name) for name in self._owned}
         made = {name: part() if isinstance(part, Held) else part for name, part in owned.items()}
-        return self._kind(**self._plain, **made)
+        return self._kind(**self._settings, **made)
 
     def extra_repr(self) -> str:
         kind = "" if self._kind is None else self._kind.__name__
-        return ", ".join([kind, *(f"{name}={value!r}" for name, value in self._plain.items())])
+        return ", ".join([kind, *(f"{name}={value!r}" for name, value in self._settings.items())])
 
 
 def held(stage: Any) -> Held | None:
@@ -79,10 +79,10 @@ def stage_of(module: Held | None) -> Any:
 
 def all_of(*masks: Any) -> Any:
     """One mask that lets through what all of them do; functions are masks, and None lets all."""
-    given = [mask for mask in masks if mask is not None]
-    if len(given) < 2:
-        return given[0] if given else None
-    return reduce(and_, map(_mask, given))
+    masks = tuple(mask for mask in masks if mask is not None)
+    if len(masks) < 2:
+        return masks[0] if masks else None
+    return reduce(and_, map(_mask, masks))
 
 
 def _mask(asked: Any) -> Any:

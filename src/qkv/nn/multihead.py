@@ -10,7 +10,7 @@ from torch import Tensor, nn
 import qkv
 
 from ..matrix.matrix import AttentionMatrix
-from ..stage.base import given
+from ..stage.base import type_given
 from .cache import KeyValueCache, PreparedContext
 from .held import Held, all_of, held, stage_of
 from .padding import check_lengths, check_sequences, without_padding
@@ -76,7 +76,7 @@ class MultiHeadAttention(nn.Module):
         self.output = nn.Linear(width, width, linear_bias)
         if not isinstance(rotary, (bool, Rotary)):
             raise TypeError(
-                f"MultiHeadAttention: rotary must be a bool or a Rotary; got {given(rotary)}"
+                f"MultiHeadAttention: rotary must be a bool or a Rotary; got {type_given(rotary)}"
             )
         self.rotary = Rotary() if rotary is True else rotary or None
         self.score, self.mask, self.normalizer = held(score), held(mask), held(normalizer)

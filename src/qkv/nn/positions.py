@@ -94,14 +94,22 @@ def _angles(x: Tensor, width: int, offset: int, base: float) -> Tensor:
     return position.unsqueeze(-1) * torch.exp(-math.log(base) * steps)
 
 
-def positions_of(given: str | nn.Module, width: int, where: str) -> tuple[nn.Module | None, bool]:
+def positions_of(
+    positions: str | nn.Module, width: int, where: str
+) -> tuple[nn.Module | None, bool]:
     """What adds positions to rows of this width, and whether attention turns queries and keys.
 
-    `given` is one of `POSITIONS`, or a module `(x, offset) -> x` such as `LearntPositions`.
+    `positions` is one of `POSITIONS`, or a module `(x, offset) -> x` such as `LearntPositions`.
+
+    Raises:
+        ValueError: `positions` is neither; the text begins with `where`.
     """
-    if isinstance(given, nn.Module):
-        return given, False
-    if given not in POSITIONS:
+    if isinstance(positions, nn.Module):
+        return positions, False
+    if positions not in POSITIONS:
         known = ", ".join(POSITIONS)
-        raise ValueError(f"{where}: positions must be a module or one of {known}; got {given!r}")
-    return (SinusoidalPositions(width) if given == "sinusoidal" else None), given == "rotary"
+        raise ValueError(
+            f"{where}: positions must be a module or one of {known}; got {positions!r}"
+        )
+    added = SinusoidalPositions(width) if positions == "sinusoidal" else None
+    return added, positions == "rotary"

@@ -81,11 +81,11 @@ class Entmax(Normalizer):
         power = self._power(scores, pieces)
         reference, alone, size = _reference(scores, visible, power)
         scores = where_visible(visible, scores, 0)
-        found = _solved(scores.detach(), visible, _detached(power), reference.detach(), size)
+        weight = _solved(scores.detach(), visible, _detached(power), reference.detach(), size)
         for _ in range(2):
-            terms = weights_and_slopes(scores - reference, visible, power, found, alone)
-            found = newton_step(found, *terms)
-        return reference, found, alone
+            terms = weights_and_slopes(scores - reference, visible, power, weight, alone)
+            weight = newton_step(weight, *terms)
+        return reference, weight, alone
 
     def weights(
         self, scores: Tensor, visible: Tensor | None, statistic: Statistic, *pieces: Tensor
@@ -156,11 +156,11 @@ def _solved(
     """
     limits = torch.finfo(scores.dtype)
     steps = int(scores.shape[-1]).bit_length() + round(-math.log2(limits.eps)) // 2 + 1
-    found = most = 1 / size
+    weight = most = 1 / size
     for _ in range(steps):
-        terms = weights_and_slopes(scores - reference, visible, power, found)
-        found = torch.minimum(newton_step(found, *terms), most).clamp(min=limits.tiny)
-    return found
+        terms = weights_and_slopes(scores - reference, visible, power, weight)
+        weight = torch.minimum(newton_step(weight, *terms), most).clamp(min=limits.tiny)
+    return weight
 
 
 def _detached(power: Tensor | float) -> Tensor | float:

@@ -43,7 +43,7 @@ def weights_and_slopes(
             nothing is differentiated.
     """
     if not isinstance(power, Tensor):
-        found = (
+        both = (
             _from_last(difference, power, weight, alone)
             if power > 1
             else _from_best(difference, power, weight, alone is not None)
@@ -59,8 +59,8 @@ def weights_and_slopes(
             weight,
             alone is not None,
         )
-        found = tuple(torch.where(steep, *pair) for pair in zip(last, best, strict=True))
-    weights, slopes = (where_visible(visible, terms, 0) for terms in found)
+        both = tuple(torch.where(steep, *pair) for pair in zip(last, best, strict=True))
+    weights, slopes = (where_visible(visible, terms, 0) for terms in both)
     return weights, slopes
 
 

@@ -103,7 +103,7 @@ def _candidates() -> Iterator[tuple[str, str]]:
     _add_new_fonts()
     installed = {
         entry.name: entry.fname
-        for entry in sorted(font_manager.fontManager.ttflist, key=_plainness, reverse=True)
+        for entry in sorted(font_manager.fontManager.ttflist, key=_face_order, reverse=True)
         if not any(word in entry.name.lower() for word in _UNUSABLE)
     }
     first = [name for name in (_BASE_FAMILY, *_PREFERRED) if name in installed]
@@ -111,7 +111,7 @@ def _candidates() -> Iterator[tuple[str, str]]:
         yield name, installed[name]
 
 
-def _plainness(entry: font_manager.FontEntry) -> tuple[bool, bool, str]:
+def _face_order(entry: font_manager.FontEntry) -> tuple[bool, bool, str]:
     """Sorts a family's regular face first: it is the one that labels are drawn with."""
     return entry.style != "normal", str(entry.weight) not in ("400", "normal"), entry.fname
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from ..stage.base import given
+from ..stage.base import type_given
 from .base import Score
 from .custom import CustomScore
 from .dot import Dot
@@ -22,4 +22,4 @@ def score_of(asked: Score | Callable[..., Tensor] | None, where: str) -> Score:
         return asked
     if callable(asked) and not isinstance(asked, type):
         return CustomScore(asked)
-    raise TypeError(f"{where}: score must be a qkv score or a callable; got {given(asked)}")
+    raise TypeError(f"{where}: score must be a qkv score or a callable; got {type_given(asked)}")

@@ -38,7 +38,7 @@ class Stage:
         return []
 
 
-def given(thing: object) -> str:
+def type_given(thing: object) -> str:
     """What was given, as error messages write it: who gave a class meant an object of it."""
     if not isinstance(thing, type):
         return type(thing).__name__

@@ -121,7 +121,7 @@ def _missed(what: str, tensor: Tensor | None) -> UnsupportedError:
     return UnsupportedError(
         f"attention: {what} uses a captured tensor{shape} that wants a gradient in a way that "
         "cannot be traced (inside a custom autograd Function, through .data or numpy, or on some "
-        "tiles only); use plain torch operations on it, or detach it"
+        "tiles only); use torch operations on it, or detach it"
     )
 
 

@@ -28,8 +28,8 @@ def loaded(path: Path | None, kind: Kind, function: str) -> Any:
 
     Raises ValueError, in the name of `function`, where it is of another kind, and as `kind_of`.
     """
-    if path is not None and (found := kind_of(path, function)) is not kind:
-        raise ValueError(f"{function}: {path} is {found.name}, not {kind.name}")
+    if path is not None and (actual := kind_of(path, function)) is not kind:
+        raise ValueError(f"{function}: {path} is {actual.name}, not {kind.name}")
     return kind.model.load(path)
 
 
@@ -45,10 +45,12 @@ def kind_of(path: str | Path, function: str) -> Kind:
         raise AbsentModelError(
             f"{function}: {path}: no such folder, and no model that ships ({ships})"
         )
-    found = read_format(folder)
-    if found not in _BY_FORMAT:
-        raise ValueError(f"{function}: {folder}: its format {found!r} is none that qkv can load")
-    return _BY_FORMAT[found]
+    model_format = read_format(folder)
+    if model_format not in _BY_FORMAT:
+        raise ValueError(
+            f"{function}: {folder}: its format {model_format!r} is none that qkv can load"
+        )
+    return _BY_FORMAT[model_format]
 
 
 @overload

@@ -18,21 +18,21 @@ def sizes_of(config: Any, sizes: Mapping[str, Any]) -> dict[str, Any]:
 
     Raises ValueError where `sizes` has another value that is no default either.
     """
-    found = {}
+    values = {}
     for one in fields(config):
         if one.default is MISSING:  # tokens, labels, pixels: those of the data
             continue
         own = getattr(config, one.name)
         value = sizes.get(one.name, own)
         if one.name in _FREE:
-            found[one.name] = value
+            values[one.name] = value
         elif value in (own, one.default):
-            found[one.name] = own
+            values[one.name] = own
         else:
             raise ValueError(
                 f"train: {one.name} must be that of the model to start from, {own!r}; got {value!r}"
             )
-    return found
+    return values
 
 
 def require_defaults(options: Any, *names: str) -> None:

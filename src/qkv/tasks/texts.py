@@ -14,8 +14,8 @@ def listed(function: str, texts: Iterable[str]) -> list[str]:
     if isinstance(texts, str) or not isinstance(texts, Iterable):
         got = "one str" if isinstance(texts, str) else type(texts).__name__
         raise TypeError(f"{rule}; got {got}")
-    found = list(texts)
-    for text in found:
+    as_list = list(texts)
+    for text in as_list:
         if not isinstance(text, str):
             raise TypeError(f"{rule}; got {type(text).__name__} in it")
-    return found
+    return as_list

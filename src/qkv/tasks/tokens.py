@@ -107,16 +107,18 @@ def _scripts(texts: Iterable[str]) -> tuple[Counter[str], int]:
 
 # As a keyboard writes what typography writes in several ways, and without marks of where a line may
 # break. Joiners, which are not seen either, stay: they are parts of words and of emoji.
-_PLAIN = {'["“”„‟«»]': '"', "[‘’‚‛`´]": "'", "…": "...", "[\u00ad\u200b\u2060\ufeff]": ""}
+_AS_TYPED = {'["“”„‟«»]': '"', "[‘’‚‛`´]": "'", "…": "...", "[\u00ad\u200b\u2060\ufeff]": ""}
 
 
 def _normalizer(lowercase: bool) -> Any:
-    """NFC; with `lowercase` also in lower case, with plain quotation marks and dots, and without
-    soft hyphens and spaces of no width."""
+    """NFC; with `lowercase` also in lower case, with the quotation marks and dots of a keyboard,
+    and without soft hyphens and spaces of no width."""
     tokenizers = needed("tokenizers")
     steps = tokenizers.normalizers
-    plain = [steps.Replace(tokenizers.Regex(old), new) for old, new in _PLAIN.items()]
-    return steps.Sequence([steps.NFC(), steps.Lowercase(), *plain] if lowercase else [steps.NFC()])
+    replacements = [steps.Replace(tokenizers.Regex(old), new) for old, new in _AS_TYPED.items()]
+    return steps.Sequence(
+        [steps.NFC(), steps.Lowercase(), *replacements] if lowercase else [steps.NFC()]
+    )
 
 
 def _pieces(texts: Iterable[str], size: int, lowercase: bool) -> Any:

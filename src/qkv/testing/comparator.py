@@ -29,7 +29,8 @@ def assert_close(
     Args:
         result: what is judged.
         oracle: the truth in float64, on exactly the same inputs.
-        baseline: plain dense torch in the dtype of the result; None means without error.
+        baseline: what dense torch operations give in the dtype of the result; None means without
+            error.
         what: names the result in the error.
         rounding: an absolute error that is allowed besides: sums that cancel are as inexact as
             their terms.
@@ -66,8 +67,8 @@ def assert_close(
 def _agreeing_finite(result: Tensor, oracle: Tensor, what: str) -> Tensor:
     """Where both are finite, after checking that they are so in the same places."""
     kinds = {"NaN": torch.isnan, "+inf": torch.isposinf, "-inf": torch.isneginf}
-    for kind, found in kinds.items():
-        differing = found(result) != found(oracle)
+    for kind, is_kind in kinds.items():
+        differing = is_kind(result) != is_kind(oracle)
         if bool(differing.any()):
             place = differing.nonzero()[0].tolist()
             raise AssertionError(

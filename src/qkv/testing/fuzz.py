@@ -158,12 +158,12 @@ class Fuzzer:
     def _take(self, report: Report, display: Display) -> bool:
         """Puts one result into the report, if one comes soon."""
         try:
-            found = self.results.get(timeout=0.2)
+            result = self.results.get(timeout=0.2)
         except Empty:
             return False
-        if isinstance(found, Mismatch):
-            display.say(str(found))
-        report.add(found)
+        if isinstance(result, Mismatch):
+            display.say(str(result))
+        report.add(result)
         return True
 
 

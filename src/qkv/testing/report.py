@@ -45,15 +45,15 @@ class Report:
         self.mismatches: list[Mismatch] = []
         self._write()
 
-    def add(self, found: Case | Mismatch) -> None:
+    def add(self, case: Case | Mismatch) -> None:
         """Counts a case, or keeps a mismatch and writes the file again."""
-        if isinstance(found, Mismatch):
-            self.mismatches.append(found)
+        if isinstance(case, Mismatch):
+            self.mismatches.append(case)
             self._write()
             return
-        self.cases[found.score, found.normalizer, found.implementation, found.outcome] += 1
-        if found.reason:
-            self.reasons[_essence(found.reason)] += 1
+        self.cases[case.score, case.normalizer, case.implementation, case.outcome] += 1
+        if case.reason:
+            self.reasons[_essence(case.reason)] += 1
 
     def count(self, **wanted: str) -> int:
         """How many cases there are of this score, normalizer, implementation and outcome."""

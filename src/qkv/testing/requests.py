@@ -44,10 +44,10 @@ class Request:
         values = _values(tuple(matrix.measure(*measures)))
         moving = [value for value in values if value.requires_grad]
         seeds = [_cotangent(value) for value in moving]
-        found: tuple[Tensor | None, ...] = (None,) * len(leaves)
+        derivatives: tuple[Tensor | None, ...] = (None,) * len(leaves)
         if moving:
-            found = torch.autograd.grad(moving, leaves, seeds, allow_unused=True)
-        pairs = zip(found, leaves, strict=True)
+            derivatives = torch.autograd.grad(moving, leaves, seeds, allow_unused=True)
+        pairs = zip(derivatives, leaves, strict=True)
         gradients = (torch.zeros_like(x) if g is None else g for g, x in pairs)
         results = tuple(value.detach() for value in values)
         return Outcome(results, tuple(gradients), implementation)

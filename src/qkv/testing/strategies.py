@@ -120,13 +120,13 @@ def requests(draw: Callable) -> Request:
 
 @st.composite
 def _fused(draw: Callable, of: Sizes, numbers: Draw) -> Request:
-    """A product of plain stages with values as wide as the queries."""
-    plain = [mask for kind in (Causal, Padding, Dense) for mask in examples(kind, of, numbers)]
+    """A product of stages that fused kernels know, with values as wide as the queries."""
+    fusible = [mask for kind in (Causal, Padding, Dense) for mask in examples(kind, of, numbers)]
     matrix = attention(
         numbers(*of.lead, of.queries, of.width),
         numbers(*of.key_lead, of.keys, of.width),
         score=draw(st.sampled_from(examples(Dot, of, numbers))),
-        mask=draw(st.sampled_from([None, *plain])),
+        mask=draw(st.sampled_from([None, *fusible])),
         query_offset=draw(st.just(0) | offsets(of)),
     )
     return Request(matrix, (Product(numbers(*of.key_lead, of.keys, of.width)),))

@@ -1,4 +1,4 @@
-"""Plain formulas in torch, with the whole matrix, eager or through `torch.compile`."""
+"""Formulas in torch operations, with the whole matrix, eager or through `torch.compile`."""
 
 from __future__ import annotations
 

@@ -21,8 +21,8 @@ def onnx_runtime(inputs: Inputs, causal: bool = False) -> Contender:
     batch, heads, length, width = inputs.query.shape
 
     def ours(output: list[Any]) -> tuple[Tensor]:
-        found = torch.from_numpy(output[0]).view(batch, length, heads, width)
-        return (found.transpose(1, 2),)
+        heads_apart = torch.from_numpy(output[0]).view(batch, length, heads, width)
+        return (heads_apart.transpose(1, 2),)
 
     def prepare() -> Callable[[], Any]:
         session = _session(list(inputs.query.shape), causal)

@@ -13,22 +13,22 @@ _WIDTH = 64
 
 
 def _cases(length: int) -> list[Case]:
-    found = []
-    for backward, plain, reformulated in ((False, 15.0, 1.8), (True, 30.0, 15.0)):
+    cases = []
+    for backward, compiled, reformulated in ((False, 15.0, 1.8), (True, 30.0, 15.0)):
         shape = 1, HEADS, length, _WIDTH
-        found.append(
+        cases.append(
             Case(
                 f"{'forward + backward' if backward else 'forward'}, L {length}",
                 partial(inputs, shape, backward=backward, parameters=_WIDTH),
                 _options,
                 _peers,
                 (
-                    Target(formulas.COMPILED, plain),
+                    Target(formulas.COMPILED, compiled),
                     Target(formulas.REFORMULATED, reformulated),
                 ),
             )
         )
-    return found
+    return cases
 
 
 def _options(inputs: Inputs) -> dict[str, Any]:

@@ -16,13 +16,13 @@ _FACTORS = {torch.float32: (2.6, 6.0), torch.bfloat16: (3.2, 20.0)}
 
 
 def _cases(length: int) -> list[Case]:
-    found = []
+    cases = []
     for dtype, (folded, grouped) in _FACTORS.items():
         targets = [Target(sdpa.FOLDED, folded), Target(sdpa.GROUPED, grouped)]
         if length >= 2**16:
             targets.append(Target(Limit.READING, 0.8))
         keys = 1, _KEY_HEADS, length, _WIDTH
-        found.append(
+        cases.append(
             Case(
                 f"{str(dtype).removeprefix('torch.')}, {length} keys",
                 partial(inputs, (1, _QUERY_HEADS, 1, _WIDTH), keys, dtype=dtype),
@@ -33,7 +33,7 @@ def _cases(length: int) -> list[Case]:
                 Limit.READING,
             )
         )
-    return found
+    return cases
 
 
 def _peers(inputs: Inputs) -> list[Contender]:

@@ -18,7 +18,7 @@ _DENSE_NEEDS = 4 * 4  # bytes for each cell: a few matrices of float32
 def _forward(length: int, dtype: torch.dtype) -> list[Case]:
     float32 = dtype == torch.float32
     widths = (64, 128) if float32 else (64,)
-    found = []
+    cases = []
     for width in widths:
         for causal in (False, True):
             factor = (1.5 if causal else 1.3) if float32 else (2.6 if causal else 2.3)
@@ -30,20 +30,20 @@ def _forward(length: int, dtype: torch.dtype) -> list[Case]:
                 targets += [Target(name, 1.0) for name in others]
             if float32 and not causal and length >= 2048:
                 targets.append(Target(Limit.FLOAT32, 0.85))
-            found.append(_case(length, width, dtype, causal, False, targets))
-    return found
+            cases.append(_case(length, width, dtype, causal, False, targets))
+    return cases
 
 
 def _backward(length: int, dtype: torch.dtype) -> list[Case]:
-    found = []
+    cases = []
     for causal in (False, True):
         if dtype == torch.float32:
             factor = 1.55 if causal else 1.35
             targets = [Target(sdpa.NAME, factor), Target(Limit.FLOAT32, 0.8)]
         else:
             targets = [Target(sdpa.NAME, 2.0)]
-        found.append(_case(length, 64, dtype, causal, True, targets))
-    return found
+        cases.append(_case(length, 64, dtype, causal, True, targets))
+    return cases
 
 
 def _case(
@@ -71,17 +71,17 @@ def _options(causal: bool, inputs: Inputs) -> dict[str, Any]:
 
 
 def _peers(causal: bool, inputs: Inputs) -> list[Contender]:
-    found = [sdpa.sdpa(inputs, causal)]
+    contenders = [sdpa.sdpa(inputs, causal)]
     if inputs.query.dtype != torch.float32:
-        return found
+        return contenders
     needs = _DENSE_NEEDS * HEADS * inputs.query.shape[-2] ** 2
     formula = formulas.causal_attention if causal else formulas.softmax_attention
-    found.append(formulas.compiled(inputs, formula, needs=needs))
+    contenders.append(formulas.compiled(inputs, formula, needs=needs))
     if inputs.cotangent is None:
-        found.append(flex.flex(inputs, visible=_before if causal else None))
-        found.append(openvino_attention.openvino(inputs, causal))
-        found.append(onnx_attention.onnx_runtime(inputs, causal))
-    return found
+        contenders.append(flex.flex(inputs, visible=_before if causal else None))
+        contenders.append(openvino_attention.openvino(inputs, causal))
+        contenders.append(onnx_attention.onnx_runtime(inputs, causal))
+    return contenders
 
 
 def _before(batch: Any, head: Any, row: Any, col: Any) -> Any:

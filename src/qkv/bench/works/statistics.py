@@ -1,4 +1,4 @@
-"""Everything that one sweep over the matrix can tell, beside the plain product."""
+"""Everything that one sweep over the matrix can tell, beside the product alone."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from qkv.bench.peers import formulas
 from qkv.bench.work import HEADS, Case, Contender, Inputs, Results, Target, Work, inputs
 from qkv.measures.base import Measure
 
-PLAIN = "qkv, the product alone"
+PRODUCT = "qkv, the product alone"
 _WIDTH, _TOP, _MAP = 64, 8, 64
 
 
 def _cases(length: int) -> list[Case]:
-    targets = (Target(PLAIN, 1 / 1.6),) if length >= 2048 else ()
+    targets = (Target(PRODUCT, 1 / 1.6),) if length >= 2048 else ()
     return [
         Case(
             f"product and seven statistics, L {length}",
@@ -52,14 +52,14 @@ def _side(inputs: Inputs) -> int:
 
 
 def _peers(inputs: Inputs) -> list[Contender]:
-    def plain() -> Callable[[], Tensor]:
+    def product() -> Callable[[], Tensor]:
         return lambda: qkv.attend(inputs.query, inputs.key, inputs.value)
 
     def dense() -> Callable[[], Results]:
         return lambda: _densely(inputs.query, inputs.key, inputs.value, _side(inputs))
 
     needs = 4 * 6 * HEADS * inputs.query.shape[-2] ** 2
-    return [Contender(PLAIN, plain, gives=1), Contender(formulas.EAGER, dense, needs=needs)]
+    return [Contender(PRODUCT, product, gives=1), Contender(formulas.EAGER, dense, needs=needs)]
 
 
 def _densely(query: Tensor, key: Tensor, value: Tensor, side: int) -> Results:

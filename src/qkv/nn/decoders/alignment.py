@@ -66,8 +66,8 @@ class Alignment(nn.Module):
 
     def forward(self, states: Tensor, context: PreparedContext) -> Tensor:
         """What each of them brings back, `[B, Lq, context_width]`."""
-        found = self.matrix(context.together(states), context) @ context.value
-        return found.reshape(*states.shape[:-1], -1)
+        brought = self.matrix(context.together(states), context) @ context.value
+        return brought.reshape(*states.shape[:-1], -1)
 
 
 def _spread(*shape: int, bound: float) -> nn.Parameter:

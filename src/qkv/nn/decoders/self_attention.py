@@ -103,11 +103,11 @@ class SelfAttentionDecoder(Decoder):
         return self.norm(x), SelfAttentionState(state.contexts, caches)
 
     def looks(self, x: Tensor, state: SelfAttentionState) -> list[AttentionMatrix]:
-        x, found = self._entered(x, state), []
+        x, matrices = self._entered(x, state), []
         for layer, context, cache in zip(self._layers(), state.contexts, state.caches, strict=True):
-            found.append(layer.context_matrix(x, context, cache=cache))
+            matrices.append(layer.context_matrix(x, context, cache=cache))
             x = layer(x, context, cache=cache.copy())
-        return found
+        return matrices
 
     def _layers(self) -> list[TransformerLayer]:
         return [layer for layer in self.layers if isinstance(layer, TransformerLayer)]

@@ -58,12 +58,12 @@ class SelfAttentionEncoder(Encoder):
         return self.norm(x)
 
     def looks(self, x: Tensor, lengths: Tensor | None) -> list[AttentionMatrix]:
-        x, mask, found = self._entered(x), _padding(lengths), []
+        x, mask, matrices = self._entered(x), _padding(lengths), []
         for layer in self.layers:
             assert isinstance(layer, TransformerLayer)
-            found.append(layer.matrix(x, mask))
+            matrices.append(layer.matrix(x, mask))
             x = layer(x, mask=mask)
-        return found
+        return matrices
 
     def _entered(self, x: Tensor) -> Tensor:
         x = self.enter(x)

@@ -19,11 +19,11 @@ class Accuracy:
     by_label: dict[str, tuple[int, int]]
 
     @classmethod
-    def of(cls, found: Sequence[str], expected: Sequence[str]) -> Accuracy:
+    def of(cls, answers: Sequence[str], expected: Sequence[str]) -> Accuracy:
         """Count the answers that are the expected ones; there must be one at least."""
         if not expected:
             raise ValueError("evaluate: there is nothing to classify")
-        right = Counter(a for a, b in zip(found, expected, strict=True) if a == b)
+        right = Counter(a for a, b in zip(answers, expected, strict=True) if a == b)
         there = Counter(expected)
         by_label = {label: (right[label], there[label]) for label in sorted(there)}
         return cls(right.total(), len(expected), by_label)

@@ -17,9 +17,9 @@ class Answer(Protocol):
     def probability(self) -> float | None: ...
 
 
-def answer(found: Answer) -> str:
+def answer(classified: Answer) -> str:
     """The line above a picture: label and probability."""
-    return f"{found.label} {found.probability:.0%}"
+    return f"{classified.label} {classified.probability:.0%}"
 
 
 def by_label(labels: list[str], probabilities: Tensor) -> dict[str, float]:

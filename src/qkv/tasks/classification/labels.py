@@ -16,7 +16,7 @@ def numbered(labels: Iterable[str], known: list[str], origin: Any) -> list[int]:
     Raises ValueError naming `origin` and the first label that is not known.
     """
     places = {label: place for place, label in enumerate(known)}
-    found = []
+    classes = []
     for label in labels:
         if label not in places:
             listed = ", ".join(_cut(one) for one in known[:_MOST])
@@ -25,8 +25,8 @@ def numbered(labels: Iterable[str], known: list[str], origin: Any) -> list[int]:
                 f"{origin}: the label {shortened(label)} is not among those trained on: "
                 f"{listed}{more}"
             )
-        found.append(places[label])
-    return found
+        classes.append(places[label])
+    return classes
 
 
 def counted(labels: Iterable[str]) -> str:

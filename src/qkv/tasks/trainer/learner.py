@@ -100,10 +100,10 @@ def _optimizers(model: nn.Module, settings: Settings, half: bool) -> list[torch.
     are in bfloat16, as the model's are."""
     rate, decay = settings.learning_rate, settings.weight_decay
     taken = _layer_weights(model) if settings.optimizer == "muon" else []
-    found: list[torch.optim.Optimizer] = []
+    optimizers: list[torch.optim.Optimizer] = []
     if taken:
         dtype = torch.bfloat16 if half else None
-        found.append(Muon(taken, rate, weight_decay=decay, dtype=dtype))
+        optimizers.append(Muon(taken, rate, weight_decay=decay, dtype=dtype))
     numbers = {id(parameter) for parameter in taken}
     rest = [p for p in model.parameters() if id(p) not in numbers]
     # Biases and gains are not drawn towards zero: they have no scale to be bounded.
@@ -112,7 +112,7 @@ def _optimizers(model: nn.Module, settings: Settings, half: bool) -> list[torch.
         {"params": [p for p in rest if p.ndim <= 1], "weight_decay": 0.0},
     ]
     groups = [group for group in groups if group["params"]]
-    return [*found, torch.optim.AdamW(groups, lr=rate, fused=True)] if groups else found
+    return [*optimizers, torch.optim.AdamW(groups, lr=rate, fused=True)] if groups else optimizers
 
 
 def _layer_weights(model: nn.Module) -> list[Tensor]:

@@ -55,7 +55,7 @@ class Logs:
 
 
 class Display:
-    """A progress bar on a terminal, plain lines elsewhere; both on standard error."""
+    """A progress bar on a terminal, lines of text elsewhere; both on standard error."""
 
     def __init__(self, enabled: bool = True) -> None:
         self.enabled = enabled

@@ -120,10 +120,10 @@ def _require_copies(kind: str) -> None:
     """Raise UnsupportedError where accelerate was told to share a model among processes. On
     processors it would make copies all the same, and not say so."""
     told = (name for name in _SHARED if os.environ.get(f"ACCELERATE_USE_{name}") == "true")
-    found = next(told, None if kind == "NO" or kind.startswith("MULTI_") else kind)
-    if found is not None:
+    sharing = next(told, None if kind == "NO" or kind.startswith("MULTI_") else kind)
+    if sharing is not None:
         raise UnsupportedError(
-            f"train: each process must hold a copy of the model (data parallel); got {found}"
+            f"train: each process must hold a copy of the model (data parallel); got {sharing}"
         )
 
 

@@ -139,8 +139,8 @@ def _counts(metric: Any, outputs: list[str], references: list[list[str]]) -> Ten
     and reference, the n-grams that are in a reference, and all n-grams."""
     rows = []
     for output, texts in zip(outputs, references, strict=True):
-        found = metric.corpus_score([output], [[text] for text in texts])
-        rows.append([found.sys_len, found.ref_len, *found.counts, *found.totals])
+        score = metric.corpus_score([output], [[text] for text in texts])
+        rows.append([score.sys_len, score.ref_len, *score.counts, *score.totals])
     return torch.tensor(rows)
 
 

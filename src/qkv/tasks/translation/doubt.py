@@ -33,13 +33,13 @@ def doubts(
     source: Sequence[int], written: Sequence[int], language: str | None, translation: Translation
 ) -> tuple[str, ...]:
     """The reasons to doubt a translated sentence, given the tokens that were read and written."""
-    found = {
+    signs = {
         f"not {language}" if language else "unknown words": are_unknown(translation),
         REPEATED: repeats(written) > most_repeats(source),
         UNCOVERED: least_looked_at(translation) < LOOKED,
         NUMBERS_LOST: not figures(translation.source) <= numbers(translation.text),
     }
-    return tuple(reason for reason, true in found.items() if true)
+    return tuple(reason for reason, true in signs.items() if true)
 
 
 def are_unknown(translation: Translation) -> bool:

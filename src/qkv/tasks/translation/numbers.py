@@ -17,13 +17,13 @@ _NUMERAL = re.compile(f"[{''.join(_DIGITS | _TENS | _MYRIADS)}]+")
 
 def figures(text: str) -> set[Decimal]:
     """The numbers that stand in the text in digits; Chinese units behind them are factors."""
-    found = set()
+    values = set()
     for whole, fraction, units in _FIGURES.findall(text):
         value = Decimal(whole.replace(",", "") + fraction)
         for unit in units:
             value *= (_TENS | _MYRIADS)[unit]
-        found.add(value)
-    return found
+        values.add(value)
+    return values
 
 
 def numbers(text: str) -> set[Decimal]:

@@ -33,7 +33,7 @@ def sentences(text: str, tokens: Tokens, longest: int) -> tuple[list[Sentence], 
     clause, otherwise between words, and a word that is too long anywhere. White space within a
     sentence becomes one space.
     """
-    found, before = [], ""
+    sentence_list, before = [], ""
     for piece in _pieces(text):
         parts = _cut(" ".join(piece.split()), tokens, longest)
         if not parts:
@@ -41,10 +41,10 @@ def sentences(text: str, tokens: Tokens, longest: int) -> tuple[list[Sentence], 
             continue
         before += piece[: len(piece) - len(piece.lstrip())]
         for part in parts:
-            found.append(Sentence(before, part.strip()))
+            sentence_list.append(Sentence(before, part.strip()))
             before = " " if part[-1:].isspace() else ""
         before = piece[len(piece.rstrip()) :]
-    return found, before
+    return sentence_list, before
 
 
 def _pieces(text: str) -> list[str]:
@@ -71,10 +71,10 @@ def _block(line: str) -> str:
 def _segmented(line: str) -> list[str]:
     if line.isspace():
         return [line]
-    found = []
+    pieces = []
     for piece in needed("sentencex").segment(_LANGUAGE, line):
-        found += _within_quotation(piece)
-    return found
+        pieces += _within_quotation(piece)
+    return pieces
 
 
 def _within_quotation(piece: str) -> list[str]:

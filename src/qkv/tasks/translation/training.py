@@ -93,7 +93,10 @@ def evaluate(
     paths = [model] if against is None else [model, against]
     translators = [loaded(path, KIND, "evaluate") for path in paths]
     outputs, *others = [
-        [found.text for found in one.translate(texts, beam, length_penalty=length_penalty)]
+        [
+            translation.text
+            for translation in one.translate(texts, beam, length_penalty=length_penalty)
+        ]
         for one in translators
     ]
     if not others:

@@ -133,8 +133,8 @@ class ImageLabeller:
         if not paths:
             return []
         images = torch.stack([read_picture(file, str(file), self.size) for file in paths])
-        found = self.classify(images, list(map(str, paths)))
-        return [replace(one, file=file) for one, file in zip(found, paths, strict=True)]
+        answers = self.classify(images, list(map(str, paths)))
+        return [replace(one, file=file) for one, file in zip(answers, paths, strict=True)]
 
     @torch.no_grad()
     def classify(self, images: Tensor, names: Sequence[str]) -> list[ClassifiedImage]:
@@ -147,30 +147,31 @@ class ImageLabeller:
             )
         results = []
         for part in images.split(AT_ONCE):
-            logits, looked = self._read(part)
+            logits, weights = self._read(part)
             if self.both_ways:
                 others, reflected = self._read(part.flip(3))
                 logits = (logits + others) / 2
-                if looked is not None and reflected is not None:
-                    looked = (looked + reflected.flip(2)) / 2
-            weights = [None] * len(part) if looked is None else list(looked)
-            results += zip(logits.softmax(-1), part, weights, strict=True)
+                if weights is not None and reflected is not None:
+                    weights = (weights + reflected.flip(2)) / 2
+            maps = [None] * len(part) if weights is None else list(weights)
+            results += zip(logits.softmax(-1), part, maps, strict=True)
         return [
             ClassifiedImage(
                 name,
                 self.labels[int(p.argmax())],
                 float(p.max()),
                 image,
-                looked,
+                weights,
                 by_label(self.labels, p),
             )
-            for name, (p, image, looked) in zip(names, results, strict=True)
+            for name, (p, image, weights) in zip(names, results, strict=True)
         ]
 
     def _read(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
         """Logits `[N, labels]` of pictures and the weights `[N, h, w]` of their places."""
         features = self.model.read(images.to(self.model.output.weight.device))
-        logits, matrix = self.model.decide(features).float().cpu(), self.model.looks(features)
+        logits = self.model.decide(features).float().cpu()
+        matrix = self.model.pooling_matrix(features)
         if matrix is None:
             return logits, None
         return logits, matrix.dense()[:, 0, 0].float().cpu().unflatten(1, features.shape[2:])

@@ -37,22 +37,24 @@ def read_pictures(path: Path, size: tuple[int, int] | None = None) -> Pictures:
     (height, width) pictures are brought to it; without, all must have one. Raises ValueError
     naming what is wrong and where.
     """
-    found = list(_in_folder(path, size) if path.is_dir() else _in_file(path, size))
-    if not found:
+    pictures = list(_in_folder(path, size) if path.is_dir() else _in_file(path, size))
+    if not pictures:
         raise ValueError(f"{path}: no pictures; a folder must hold class/file.png")
-    first, _, first_name = found[0]
-    for image, _, name in found:
+    first, _, first_name = pictures[0]
+    for image, _, name in pictures:
         if image.shape != first.shape:
             sizes = " and ".join(f"{i.shape[2]}×{i.shape[1]} ({n})" for i, n in
                                  ((first, first_name), (image, name)))  # fmt: skip
             raise ValueError(f"{path}: pictures differ in size, so a size must be given: {sizes}")
-    return Pictures(torch.stack([image for image, _, _ in found]), [label for _, label, _ in found])
+    return Pictures(
+        torch.stack([image for image, _, _ in pictures]), [label for _, label, _ in pictures]
+    )
 
 
-Found = Iterator[tuple[Tensor, str, str]]
+LabelledPictures = Iterator[tuple[Tensor, str, str]]
 
 
-def _in_folder(path: Path, size: tuple[int, int] | None) -> Found:
+def _in_folder(path: Path, size: tuple[int, int] | None) -> LabelledPictures:
     for folder in sorted(one for one in path.iterdir() if one.is_dir() and not _unseen(one.name)):
         files = picture_files(folder)
         if not files:
@@ -78,7 +80,7 @@ def _unseen(name: str) -> bool:
     return name.startswith(".") or name == "__MACOSX"
 
 
-def _in_file(path: Path, size: tuple[int, int] | None) -> Found:
+def _in_file(path: Path, size: tuple[int, int] | None) -> LabelledPictures:
     numpy = needed("numpy")
     try:
         with path.open("rb") as opened, numpy.load(opened, allow_pickle=False) as file:

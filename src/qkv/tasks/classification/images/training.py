@@ -61,5 +61,5 @@ def evaluate(model: Path | None, data: Path) -> Accuracy:
     labeller = loaded(model, KIND, "evaluate")
     pictures = read_pictures(data, labeller.size)
     numbered(pictures.labels, labeller.labels, data)
-    found = labeller.classify(pictures.images, pictures.labels)
-    return Accuracy.of([one.label for one in found], pictures.labels)
+    answers = labeller.classify(pictures.images, pictures.labels)
+    return Accuracy.of([one.label for one in answers], pictures.labels)

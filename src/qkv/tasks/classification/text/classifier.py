@@ -119,13 +119,13 @@ class TextLabeller:
         read = [first_words(text, self.longest) for text in whole]
         cut = [" ".join(some) for some in read]
         numbers = self.tokens.encode(cut)
-        found: dict[int, tuple[Tensor, Tensor]] = {}
+        outputs: dict[int, tuple[Tensor, Tensor]] = {}
         filled = [i for i, some in enumerate(read) if some]
         for group in bucket([(len(numbers[i]),) for i in filled], BATCH_TOKENS, None):
             rows = [filled[place] for place in group]
-            found.update(zip(rows, self._batch([numbers[i] for i in rows]), strict=True))
+            outputs.update(zip(rows, self._batch([numbers[i] for i in rows]), strict=True))
         return [
-            self._one(text, cut[i], len(whole[i].split()) - len(read[i]), found.get(i))
+            self._one(text, cut[i], len(whole[i].split()) - len(read[i]), outputs.get(i))
             for i, text in enumerate(texts)
         ]
 
@@ -142,11 +142,11 @@ class TextLabeller:
         ]
 
     def _one(
-        self, text: str, cut: str, left_out: int, found: tuple[Tensor, Tensor] | None
+        self, text: str, cut: str, left_out: int, output: tuple[Tensor, Tensor] | None
     ) -> ClassifiedText:
-        if found is None:
+        if output is None:
             return ClassifiedText(text, None, None)
-        probabilities, weights = found
+        probabilities, weights = output
         best = int(probabilities.argmax())
         read = tuple(cut.split())
         belongs = torch.tensor(word_numbers(cut, self.tokens.offsets(cut)), dtype=torch.long)

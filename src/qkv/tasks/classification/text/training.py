@@ -69,5 +69,5 @@ def evaluate(model: Path | None, file: Path) -> Accuracy:
     labeller, texts = loaded(model, KIND, "evaluate"), read_texts(file).texts
     expected = [one.label for one in texts]
     numbered(expected, labeller.labels, file)
-    found = labeller.classify([one.text for one in texts])
-    return Accuracy.of([one.label or "" for one in found], expected)
+    answers = labeller.classify([one.text for one in texts])
+    return Accuracy.of([one.label or "" for one in answers], expected)
