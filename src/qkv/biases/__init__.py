@@ -1,4 +1,4 @@
-"""Biases: what is added to scores. One file each; this tuple lists them all."""
+"""Biases change scores before they are normalized. Each has a file; `BIASES` lists them all."""
 
 from .alibi import ALiBi
 from .base import Bias

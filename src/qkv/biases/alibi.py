@@ -15,13 +15,16 @@ from .base import DistanceBias
 class ALiBi(DistanceBias):
     """A penalty that grows with the distance between positions: `-slope_h * |i - j|`.
 
-    When to use it: A model without position embeddings that should prefer what is near and go on
-    working at lengths that it was not trained on. Nothing has to be learnt, though the slopes may
-    be.
+    When to use it: A model has no position embeddings, should prefer near keys and should work at
+    lengths that it was not trained on. Nothing has to be learnt, but the slopes can be.
 
     Args:
-        slopes: `[H]`, or a single one for all heads. `ALiBi.geometric(heads)` makes those of the
-            source.
+        slopes: `[H]`, or a single one for all heads, with gradient. `ALiBi.geometric(heads)` makes
+            those of the source.
+
+    Raises:
+        TypeError: `slopes` is no floating tensor.
+        ValueError: `slopes` has more than one dimension; when it is used, not one slope per head.
 
     Example:
         A = qkv.attention(query, key, bias=qkv.ALiBi(torch.tensor([0.5])))
@@ -45,7 +48,7 @@ class ALiBi(DistanceBias):
 
     @staticmethod
     def geometric(heads: int, device: torch.device | str | None = None) -> ALiBi:
-        """Slopes `2^(-8/heads), 2^(-16/heads), ...`, one per head."""
+        """ALiBi with the slopes `2^(-8/heads), 2^(-16/heads), ...`, one per head, in float32."""
         return ALiBi(2.0 ** (-8.0 * torch.arange(1, heads + 1, device=device) / heads))
 
     def entries(self, layout: Layout) -> Entries:

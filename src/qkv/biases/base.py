@@ -1,4 +1,4 @@
-"""What a bias is: it adds to scores or reshapes them, between score and normalizer."""
+"""What a bias is: it changes scores before they are normalized."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ..stage.base import Stage
 
 
 class Bias(Stage):
-    """Applied to the scores of a tile, in the order in which biases are given."""
+    """Changes the scores of a tile. Biases are applied in the order in which they are given."""
 
     # Whether the derivative with respect to the scores depends on the scores: then what is
     # masked has to be cut off in front of the bias as well.
@@ -21,14 +21,14 @@ class Bias(Stage):
 
 
 class DistanceBias(Bias):
-    """A bias that depends on nothing but how far the key stands ahead of the query."""
+    """A bias that depends only on how many positions the key is ahead of the query."""
 
     @property
     def needs_positions(self) -> bool:
         return True
 
     def of(self, ahead: Tensor, *pieces: Tensor) -> Tensor:
-        """The bias `[..., r, c]` of keys so many positions ahead; negative is behind."""
+        """The bias `[..., r, c]` of keys that are `ahead` positions ahead; negative is behind."""
         raise NotImplementedError
 
     def apply(self, scores: Tensor, cells: Cells, *pieces: Tensor) -> Tensor:
@@ -40,7 +40,7 @@ class ProductBias(Bias):
     """A bias that is the inner product of a few numbers for the query and a few for the key."""
 
     def rank(self, keys: int) -> int:
-        """How many numbers."""
+        """How many numbers those are, for a matrix of so many keys."""
         raise NotImplementedError
 
     def factors(self, cells: Cells, *pieces: Tensor) -> tuple[Tensor, Tensor]:

@@ -15,8 +15,14 @@ from .base import Bias
 class CustomBias(Custom, Bias):
     """A callable `fn(scores, cells) -> scores` on a tile `[B..., H, r, c]`.
 
-    When to use it: A rule of places and scores that does not ship; it costs no memory of the size
-    of the matrix. Tensors that the function captures get their gradients.
+    When to use it: The rule that you need, of places and scores, does not ship. It takes no memory
+    of the size of the matrix. Tensors that the function captures get their gradients.
+
+    Raises:
+        TypeError: (when it is used) the callable returns no tensor.
+        ValueError: (when it is used) the tensor cannot be broadcast to the tile.
+        UnsupportedError: (when it is used) the callable uses a captured tensor that requires a
+            gradient in a way that cannot be traced.
 
     Example:
         def not_oneself(scores, cells):

@@ -17,20 +17,27 @@ _PER_HEAD_TABLE = Axes(trail=1)
 
 @dataclass(frozen=True)
 class RelativeBias(DistanceBias):
-    """A learnt number for how far the key stands from the query, by head and bucket of distances.
+    """A learnt number for the distance between key and query, by head and bucket of distances.
 
-    Near distances have a bucket each, far ones share them, ever wider up to `max_distance`, beyond
-    which all are one. With `bidirectional` half of the buckets are for keys behind the query, half
-    for those ahead; without, all keys ahead share the bucket of distance 0.
+    Each near distance has its own bucket. Farther distances share buckets, which get wider up to
+    `max_distance`; all distances beyond it share the last one. With `bidirectional` half of the
+    buckets are for keys behind the query and half for keys ahead. Without it all keys ahead share
+    the bucket of distance 0.
 
-    When to use it: The model shall learn how distance matters, for each head by itself, with few
-    parameters that do not grow with the length. Distances beyond `max_distance` are all alike to
-    it.
+    When to use it: The model should learn how distance matters, for each head by itself, with few
+    parameters that do not grow with the length. It cannot tell distances beyond `max_distance`
+    apart.
 
     Args:
-        table: `[H, buckets]`, or `[1, buckets]` for all heads.
+        table: `[H, buckets]`, or `[1, buckets]` for all heads; at least 4 buckets with
+            `bidirectional`, else 2.
         bidirectional: whether keys ahead of the query have buckets of their own.
-        max_distance: in positions.
+        max_distance: in positions; more than the number of distances that have their own bucket.
+
+    Raises:
+        TypeError: `table` is no floating tensor, or `max_distance` is no integer.
+        ValueError: `table` has another shape, or `max_distance` is too small; when it is used,
+            `table` has not one row per head.
 
     Example:
         table = torch.tensor([[0.0, 3.0, 0.0, -3.0, 0.0, 3.0, 0.0, -3.0]])  # best: distance 1

@@ -12,15 +12,19 @@ from .base import Bias
 
 @dataclass(frozen=True)
 class SoftCap(Bias):
-    """Scores bent so that none exceeds a limit: `limit * tanh(s / limit)`. A score that an earlier
-    bias put at -inf stays there.
+    """Bends scores so that none exceeds a limit: `limit * tanh(s / limit)`. A score that an earlier
+    bias set to -inf stays there.
 
-    When to use it: Scores grow without bound in training, and with them rows in which one key has
-    all the weight and the others get no gradient. Unlike a clamp it has a gradient everywhere.
-    Biases apply in the order given: behind others it caps their sum.
+    When to use it: Scores grow without bound in training, so that more and more rows give all their
+    weight to one key and the other keys get no gradient. Unlike a clamp it has a gradient
+    everywhere. Biases are applied in the order given: after others it caps their sum.
 
     Args:
         limit: positive and finite, in units of the scores.
+
+    Raises:
+        TypeError: `limit` is no number.
+        ValueError: `limit` is not positive or not finite.
 
     Example:
         A = qkv.attention(query, key, bias=qkv.SoftCap(limit=1.5))

@@ -13,17 +13,21 @@ from .base import Bias
 
 @dataclass(frozen=True)
 class TensorBias(Bias):
-    """A tensor `[..., Lq, Lk]`, broadcastable to the matrix, added to the scores. It gets its
-    gradient when it asks for one.
+    """A tensor `[..., Lq, Lk]`, broadcastable to the matrix, that is added to the scores. It gets a
+    gradient if it requires one.
 
     When to use it: Something is known, or to be learnt, about each pair or each key before query
     and key are compared: edges of a graph, distances of atoms, how common a key is. -inf hides a
-    pair. A bias `[Lk]` or `[H, 1, Lk]` is small; a full `[Lq, Lk]` takes the memory that the engine
-    otherwise avoids, so what depends on positions alone is better told by `ALiBi`, `RelativeBias`
-    or a callable.
+    pair. A bias `[Lk]` or `[H, 1, Lk]` is small. A full `[Lq, Lk]` takes the memory that the engine
+    otherwise avoids, so prefer `ALiBi`, `RelativeBias` or a callable for what depends on positions
+    alone.
 
     Args:
-        values: `[..., Lq, Lk]`, broadcastable.
+        values: `[..., Lq, Lk]`, broadcastable to the matrix.
+
+    Raises:
+        TypeError: `values` is a tensor of no floating dtype, or not strided.
+        ValueError: (when it is used) `values` cannot be broadcast to the matrix.
 
     Example:
         bias = torch.zeros(16).index_fill(0, torch.tensor(5), 3.0)  # everyone likes key 5 more

@@ -1,5 +1,5 @@
-"""Masks: which keys a query may see. One file each; this tuple lists them all, less what combines
-them."""
+"""Masks: which keys a query may see. Each has a file; the tuple `MASKS` lists them all, without the
+combinations `&`, `|` and `~`."""
 
 from .base import Mask
 from .causal import Causal

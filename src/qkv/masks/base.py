@@ -44,7 +44,7 @@ class Mask(Stage):
         return reduce(torch.logical_or, [(col >= a) & (col < b) for a, b in intervals])
 
     def seen(self, cells: Cells, keys: int, *pieces: Tensor) -> Ranges:
-        """Keys outside of which no query of these cells sees anything."""
+        """Ranges of keys. No query of these cells sees a key outside of them."""
         intervals = self.intervals(cells, *pieces)
         if intervals is None:
             return self._seen_at_most(cells, keys, *pieces)
@@ -54,16 +54,16 @@ class Mask(Stage):
         return joined(span for interval in intervals for span in _union(*interval, keys))
 
     def _seen_at_most(self, cells: Cells, keys: int, *pieces: Tensor) -> Ranges:
-        """The same of a mask that is no union of intervals."""
+        """The same for a mask that is no union of intervals."""
         return joined([(0, keys)])
 
     def count(self, layout: Layout) -> int:
-        """How many tensors `entries` lists. It is asked for every tile."""
+        """How many tensors `entries` lists. Every tile asks for it."""
         return len(self.entries(layout))
 
     @property
     def stored(self) -> bool:
-        """Whether a tensor with an entry per cell is given with it."""
+        """Whether the mask holds a tensor that may have an entry per cell."""
         return False
 
     @property
@@ -106,7 +106,12 @@ def _union(start: Bound, stop: Bound, keys: int) -> list[Range]:
 
 
 def check_size(mask: Mask, name: str, otherwise: str = "") -> None:
-    """Makes an int of an attribute that is a number of keys."""
+    """Makes an int of an attribute that is a number of keys.
+
+    Raises:
+        TypeError: it is no integer.
+        ValueError: it is negative.
+    """
     size = hold_int(mask, name, otherwise)
     if size < 0:
         raise ValueError(f"{type(mask).__name__}: {name} must be >= 0; got {size}")

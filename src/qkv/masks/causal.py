@@ -10,11 +10,11 @@ from .base import Intervals, Mask
 
 @dataclass(frozen=True)
 class Causal(Mask):
-    """A query sees the keys up to its own position, itself included.
+    """A query sees the keys up to and including its own position.
 
-    When to use it: Language models and decoders: a position must not see what comes after it.
-    Combine it: `Causal() & Window(255, 0)` is local, `Causal() & Documents(lengths)` is for packed
-    sequences, `Causal() | Prefix(n)` has a prefix that all see.
+    When to use it: In language models and decoders, where a position must not see what comes after
+    it. Combine it: `Causal() & Window(255, 0)` is local, `Causal() & Documents(lengths)` is for
+    packed sequences, `Causal() | Prefix(n)` has a prefix that all queries see.
 
     Example:
         A = qkv.attention(query, key, mask=qkv.Causal())

@@ -16,9 +16,15 @@ class CustomMask(Custom, Mask):
     """A callable `fn(cells) -> bool`, broadcastable to the tile `[B..., H, r, c]`; True where the
     query may see the key.
 
-    When to use it: A rule of places that does not ship, such as a dilated window or a tree. Nothing
-    of the size of the matrix is made, but no block is skipped either; `& Window(...)` or `&
-    Causal()` in front of it brings the skipping back.
+    When to use it: The rule of places that you need does not ship, such as a dilated window or a
+    tree. It makes nothing of the size of the matrix, but the engine can skip no block either.
+    Combined with `& Window(...)` or `& Causal()` it skips blocks again.
+
+    Raises:
+        TypeError: (when it is used) the callable returns no bool tensor.
+        ValueError: (when it is used) the tensor cannot be broadcast to the tile.
+        UnsupportedError: (when it is used) the callable uses a captured tensor that requires a
+            gradient in a way that cannot be traced.
 
     Example:
         def every_third(cells):

@@ -16,16 +16,17 @@ from .base import Mask
 class Dense(Mask):
     """Any mask as a tensor.
 
-    When to use it: A pattern without a rule that a computer could know in advance: the edges of a
-    graph, neighbours in space. The tensor takes memory of its own and no block is skipped, so where
-    a rule exists prefer the mask that states it.
+    When to use it: The pattern follows no rule that could be stated in advance: the edges of a
+    graph, neighbours in space. The tensor takes memory of its own and no block is skipped, so
+    prefer a mask that states the rule where there is one.
 
     Args:
         allowed: bool, broadcastable to `[B..., H, Lq, Lk]`; True where the query may look, as in
             `torch.nn.functional.scaled_dot_product_attention`.
 
     Raises:
-        TypeError: `allowed` is not a bool tensor.
+        TypeError: `allowed` is no bool tensor.
+        ValueError: (when it is used) `allowed` cannot be broadcast to the matrix.
 
     Example:
         allowed = torch.cdist(query, key) < 2.0  # near in space

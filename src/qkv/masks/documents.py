@@ -20,22 +20,22 @@ _BOUNDS = Axes(trail=2)  # [..., Lk, 2]
 class Documents(Mask):
     """Several documents packed in one sequence: a query sees the keys of its own document.
 
-    When to use it: Many sequences packed one behind the other instead of padded: no place is
+    When to use it: Many sequences are packed one after the other instead of padded. No place is
     wasted, and no query sees another document. With `& Causal()` each document is causal in itself.
-    Ids that are not sorted are served cell by cell, with nothing skipped.
+    Unsorted ids are evaluated cell by cell, and no block is skipped.
 
     Args:
-        lengths: integers `[documents]`, of any type but uint64: the lengths of the documents, one
-            after the other; 0 is a document without a place. Their sum is at most the number of
-            keys: what comes behind the last one sees nothing and is seen by nobody.
+        lengths: integers `[documents]`, of any type but uint64: the lengths of the documents, in
+            order; 0 is an empty document. Their sum is at most the number of keys. Positions after
+            the last document see nothing and nobody sees them.
         ids: integers `[L]` or `[B, L]`, of any type but uint64: the document of each position, in
-            any order. Sorted ones are as quick as lengths.
+            any order. Sorted ids are as fast as lengths.
 
     Raises:
-        TypeError: not integer tensors, or not exactly one of the two.
-        ValueError: a wrong number of dimensions; when it is used, ids that are not one for each
-            key, lengths below 0 or of more keys than there are (where their values may be read: a
-            compiled function and a device without numbers take them as they come).
+        TypeError: `lengths` or `ids` is no integer tensor, or not exactly one of them is given.
+        ValueError: a wrong number of dimensions; when it is used, not one id per key, a length
+            below 0, or a sum of lengths above the number of keys. Values are checked only where
+            they can be read: not in a compiled function, nor on the meta device.
 
     Example:
         A = qkv.attention(query, key, mask=qkv.Documents(lengths=torch.tensor([4, 7, 5])))

@@ -16,17 +16,18 @@ from .base import Intervals, Mask
 class Padding(Mask):
     """The first `lengths[b]` keys are real, the rest is padding that nobody sees.
 
-    When to use it: A batch of sequences of different lengths, filled up at the end to the longest.
-    It masks keys: rows of queries that are padding themselves are computed as any others, and what
-    becomes of them is for the loss to ignore.
+    When to use it: A batch holds sequences of different lengths, filled up at the end to the
+    longest. The mask hides keys alone: rows of queries that are padding are computed as any others,
+    and the loss has to ignore them.
 
     Args:
         lengths: integers `[B]` over the first leading dimension of the matrix (or a single one), of
-            any type but uint64; more than there are keys means all, less than 1 none.
+            any type but uint64. More than the number of keys means all keys, less than 1 none.
 
     Raises:
-        TypeError: `lengths` is not an integer tensor.
-        ValueError: `lengths` is neither `[B]` nor a single number.
+        TypeError: `lengths` is no integer tensor.
+        ValueError: `lengths` has more than one dimension; when it is used, it is neither `[B]` nor
+            a single number.
 
     Example:
         A = qkv.attention(query, key, mask=qkv.Padding(torch.tensor([11])))

@@ -10,18 +10,18 @@ from .base import EVERYTHING, Intervals, Mask, check_size
 
 @dataclass(frozen=True)
 class Prefix(Mask):
-    """Every query sees the first `length` keys. `Causal() | Prefix(n)` is a prefix language model's
-    mask.
+    """Every query sees the first `length` keys. `Causal() | Prefix(n)` is the mask of a prefix
+    language model.
 
-    When to use it: A prompt or source that everyone may read while the rest is causal; or, beside a
-    window, a few first keys that stay visible from everywhere.
+    When to use it: All positions may read a prompt or source while the rest is causal; or, beside a
+    window, a few first keys stay visible from everywhere.
 
     Args:
         length: a number of keys, an integer of any type; more than there are means all.
 
     Raises:
-        TypeError: another type.
-        ValueError: less than 0.
+        TypeError: `length` is no integer.
+        ValueError: `length` is less than 0.
 
     Example:
         A = qkv.attention(query, key, mask=qkv.Prefix(4))

@@ -10,19 +10,18 @@ from .base import EVERYTHING, Intervals, Mask, check_size
 
 @dataclass(frozen=True)
 class Window(Mask):
-    """A query sees the keys around its own position: `left` of them behind it, `right` ahead, and
-    the one at its position.
+    """A query sees the key at its own position, `left` keys behind it and `right` keys ahead.
 
-    When to use it: Long sequences in which the near context is enough: the work grows with the
-    window and not with the length, since what nobody sees is skipped. `Window(n, 0)` looks back
-    alone. Where some keys must be seen from everywhere, add `| Prefix(n)`.
+    When to use it: In long sequences where the near context is enough. The work of a query grows
+    with the window and not with the length, since keys that nobody sees are skipped. `Window(n, 0)`
+    looks back alone. If some keys must be seen from everywhere, add `| Prefix(n)`.
 
     Args:
         left, right: numbers of keys, integers of any type; None means all on that side.
 
     Raises:
-        TypeError: another type.
-        ValueError: less than 0.
+        TypeError: a number is neither an integer nor None.
+        ValueError: a number is less than 0.
 
     Example:
         A = qkv.attention(query, key, mask=qkv.Window(3, 1))

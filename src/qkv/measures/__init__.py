@@ -1,4 +1,4 @@
-"""Measures: what one sweep over the attention matrix can compute. This tuple lists them all."""
+"""Measures: what one sweep over the attention matrix can compute; `MEASURES` lists them all."""
 
 from .base import Measure
 from .cells import Columns, Top

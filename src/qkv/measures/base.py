@@ -32,22 +32,22 @@ class Rows(Protocol):
 
     @property
     def block(self) -> Block:
-        """Which part of the matrix this is; keys outside of it are visible to no query here."""
+        """Which part of the matrix this is. No query here sees a key outside of it."""
         ...
 
     @property
     def cells(self) -> Cells:
-        """Where these rows lie."""
+        """The places of these rows in the matrix."""
         ...
 
     @property
     def scores(self) -> Tensor:
-        """`[..., r, c]`."""
+        """The biased scores, `[..., r, c]`."""
         ...
 
     @property
     def visible(self) -> Tensor | None:
-        """bool, broadcastable to `[..., r, c]`; None where everything is visible."""
+        """bool, broadcastable to `[..., r, c]`; None if everything is visible."""
         ...
 
     @property
@@ -57,15 +57,15 @@ class Rows(Protocol):
 
     @property
     def weights(self) -> Tensor:
-        """`[..., r, c]`, after dropout."""
+        """The weights after dropout, `[..., r, c]`."""
         ...
 
     def weighted_sum(self, value: Tensor) -> Tensor:
-        """`[..., c, d] -> [..., r, d]`."""
+        """The weights times values: `[..., c, d] -> [..., r, d]`."""
         ...
 
     def collected(self, x: Tensor) -> Tensor:
-        """`[..., r, d] -> [..., c, d]`."""
+        """The transposed weights times `x`: `[..., r, d] -> [..., c, d]`."""
         ...
 
 
@@ -85,12 +85,17 @@ class Measure:
     needs_nonnegative: bool = False
 
     def check(self, description: Description) -> None:
-        """Raises where the measure makes no sense for this matrix."""
+        """Checks that the measure makes sense for this matrix.
+
+        Raises:
+            UnsupportedError: it needs weights >= 0, or another normalizer.
+            ValueError: it does not fit the matrix.
+        """
         if self.needs_nonnegative:
             description.normalizer.require_nonnegative(self.name)
 
     def ready(self, operand: Callable[[Tensor, str], Tensor]) -> Measure:
-        """The same measure, what the matrix is multiplied by replaced by `operand(tensor, name)`,
+        """The same measure with its operand, if it has one, replaced by `operand(tensor, name)`,
         which checks it."""
         return self
 
@@ -104,11 +109,11 @@ class Measure:
         return []
 
     def outputs(self, layout: Layout, dtype: torch.dtype, wide: torch.dtype) -> tuple[Output, ...]:
-        """What it gives: canonical shapes and dtypes."""
+        """The canonical shapes and dtypes of its results."""
         raise NotImplementedError
 
     def run(self, rows: Rows, *pieces: Tensor) -> tuple[Tensor, ...]:
-        """Its contribution from these rows."""
+        """What these rows contribute to its results."""
         raise NotImplementedError
 
     def finish(self, layout: Layout, *results: Tensor) -> Any:

@@ -42,10 +42,14 @@ class Top(Measure):
 
     A query that has weight on fewer than `k` keys gets links of weight 0 at the end.
 
-    When to use it: To see where each query looks when the matrix is too large to see: `A.top(k)`.
+    When to use it: To see where each query looks if the matrix is too large to be looked at.
+    `A.top(k)` is the short form.
 
     Args:
-        k: how many, at most the number of keys.
+        k: the number of links, at least 1 and at most the number of keys.
+
+    Raises:
+        ValueError: `k` is no positive integer; when it is used, more than the number of keys.
 
     Example:
         links = A.top(2)  # [12, 2] each
@@ -91,11 +95,10 @@ class Top(Measure):
 
 @dataclass(frozen=True)
 class Columns(Measure):
-    """The weights of chosen keys, `[B..., H, Lq, len(columns)]`: what a region is made of.
+    """The weights of chosen keys, `[B..., H, Lq, len(columns)]`.
 
-    When to use it: A part of the matrix as plain numbers: `A[..., rows, columns]` is how it is
-    written. Rows are chosen before anything is computed, so a few cells of a huge matrix cost a few
-    rows.
+    When to use it: You want a part of the matrix as a tensor; write `A[..., rows, columns]`. Rows
+    are chosen before anything is computed, so a few cells of a huge matrix cost a few rows.
 
     Args:
         columns: the indices of the keys, `[columns]`.

@@ -19,16 +19,20 @@ _WAYS = ("max", "mean", "sum")
 
 @dataclass(frozen=True)
 class Pool(Measure):
-    """A coarse map of the whole matrix, `[B..., H, rows, cols]`: each of its cells stands for an
+    """A coarse map of the whole matrix, `[B..., H, rows, cols]`. Each cell of the map stands for an
     equal share of queries and keys. Sums and means are differentiable, maxima are not.
 
-    When to use it: To draw a matrix that is larger than the screen: the maximum keeps single strong
-    links visible, the sum says how much attention went from one stretch to another. `A.pool(rows,
+    When to use it: To draw a matrix that is larger than the screen. The maximum keeps single strong
+    links visible; the sum says how much attention went from one stretch to another. `A.pool(rows,
     cols)` is the short form.
 
     Args:
-        rows, cols: the size of the map, at most that of the matrix.
+        rows, cols: the size of the map, at least 1 and at most that of the matrix.
         how: "max", "mean" or "sum" of the weights.
+
+    Raises:
+        ValueError: a size is no positive integer, or `how` is unknown; when it is used, the map is
+            larger than the matrix.
 
     Example:
         pool = A.pool(4, 4)  # [4, 4]
@@ -61,7 +65,7 @@ class Pool(Measure):
             )
 
     def outputs(self, layout: Layout, dtype: torch.dtype, wide: torch.dtype) -> tuple[Output, ...]:
-        """The map, and to maxima how many cells of the matrix each is of."""
+        """The map; for maxima also how many cells of the matrix each one was taken over."""
         shape = (*layout.lead, self.rows, self.cols)
         axes = Axes(2, -2, -1, (self.rows, self.cols), (layout.queries, layout.keys))
         if self.how != "max":

@@ -17,12 +17,17 @@ from .base import Measure, Rows
 class Product(Measure):
     """`A @ value`: the weighted sums of the values, `[B..., H, Lq, Dv]`.
 
-    When to use it: The output of attention; `A @ value` is the short form. As a measure it shares
-    its sweep with others, so that weights are computed once: `A.measure(qkv.Product(value),
+    When to use it: This is the output of attention; `A @ value` is the short form. As a measure it
+    shares its sweep with others, so that weights are computed once: `A.measure(qkv.Product(value),
     qkv.Mass())`.
 
     Args:
         value: `[B..., Hk or H or 1, Lk, Dv]` in the dtype of the matrix.
+
+    Raises:
+        TypeError: (when it is used) `value` is no floating tensor.
+        ValueError: (when it is used) `value` has another dtype or device than the matrix, not one
+            row per key, or leading dimensions that do not fit.
 
     Example:
         output = A @ value  # [12, 2]
@@ -63,12 +68,17 @@ class Product(Measure):
 class Collected(Measure):
     """`A.mT @ x`: what each key collects from the queries that look at it, `[B..., H, Lk, Dx]`.
 
-    When to use it: What each key receives of something that the queries have, such as errors or
-    labels sent back along the links; `A.mT @ x` is the short form. It is also the gradient of `A @
-    value` with respect to the value.
+    When to use it: To send something that the queries have, such as errors or labels, back along
+    the links to the keys. `A.mT @ x` is the short form. It is also the gradient of `A @ value` with
+    respect to the value.
 
     Args:
         x: `[B..., Hk or H or 1, Lq, Dx]` in the dtype of the matrix.
+
+    Raises:
+        TypeError: (when it is used) `x` is no floating tensor.
+        ValueError: (when it is used) `x` has another dtype or device than the matrix, not one row
+            per query, or leading dimensions that do not fit.
 
     Example:
         collected = A.mT @ query[4:]  # [16, 2]

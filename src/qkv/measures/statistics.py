@@ -29,8 +29,11 @@ class Entropy(_PerQuery):
     """The entropy of each query's weights in nats, `[B..., H, Lq]`; 0 where it sees nothing.
 
     When to use it: To tell queries that look at one key (near 0) from those that look everywhere
-    (near log Lk); as a term of a loss it sharpens or flattens attention. `A.entropy()` is the short
+    (near log Lk). As a term of a loss it sharpens or flattens attention. `A.entropy()` is the short
     form.
+
+    Raises:
+        UnsupportedError: (when it is used) weights may be negative.
 
     Example:
         entropy = A.entropy()  # [12]
@@ -51,10 +54,13 @@ class Entropy(_PerQuery):
 @dataclass(frozen=True)
 class LogSumExp(_PerQuery):
     """The logarithm of the sum of exponentials of each query's scores, `[B..., H, Lq]`; -inf where
-    it sees nothing. For a softmax alone.
+    it sees nothing. It is defined for a softmax alone.
 
-    When to use it: To combine attention over parts of the keys that were computed apart, or as a
-    term of a loss that keeps scores small. `A.logsumexp()` is the short form.
+    When to use it: To combine attention over parts of the keys that were computed separately, or as
+    a term of a loss that keeps scores small. `A.logsumexp()` is the short form.
+
+    Raises:
+        UnsupportedError: (when it is used) the normalizer is no softmax.
 
     Example:
         logsumexp = A.logsumexp()  # [12]
@@ -84,8 +90,12 @@ class Distance(_PerQuery):
     """How far each query looks: the mean of `|i + query_offset - j|` over the keys by its weights,
     `[B..., H, Lq]`, in positions; 0 where it sees nothing.
 
-    When to use it: To tell local heads from global ones, or to decide how wide a window may be.
+    When to use it: To tell local heads from global ones, or to choose the width of a window.
     `A.distance()` is the short form.
+
+    Raises:
+        UnsupportedError: (when it is used) weights may be negative.
+        ValueError: (when it is used) Lq != Lk and no `query_offset` was given.
 
     Example:
         distance = A.distance()  # [12]
@@ -115,9 +125,12 @@ class Distance(_PerQuery):
 class Support(_PerQuery):
     """The number of keys with weight > 0, `[B..., H, Lq]`, int64.
 
-    When to use it: To see how sparse a sparse normalizer came out. Under a softmax it counts the
-    visible keys, less those whose weight is too small for the dtype. `A.support()` is the short
-    form.
+    When to use it: To see how sparse the weights of a sparse normalizer are. With a softmax it
+    counts the visible keys, without those whose weight is too small for the dtype. `A.support()` is
+    the short form.
+
+    Raises:
+        UnsupportedError: (when it is used) weights may be negative.
 
     Example:
         sparse = qkv.attention(query[4:], key, normalizer=qkv.Sparsemax())
@@ -138,10 +151,13 @@ class Support(_PerQuery):
 
 @dataclass(frozen=True)
 class Mass(Measure):
-    """The attention that each key received: sums over the queries, `[B..., H, Lk]`.
+    """The attention that each key receives: sums over the queries, `[B..., H, Lk]`.
 
-    When to use it: To find the keys that matter to all: summaries, pruning of a cache, tokens that
-    soak up attention. `A.mass()` is the short form.
+    When to use it: To find the keys that matter to all queries: for summaries, to prune a cache, or
+    to see which tokens soak up attention. `A.mass()` is the short form.
+
+    Raises:
+        UnsupportedError: (when it is used) weights may be negative.
 
     Example:
         mass = A.mass()  # [16]

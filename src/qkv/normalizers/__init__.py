@@ -1,4 +1,4 @@
-"""Normalizers: how scores become weights. One file each; this tuple lists them all."""
+"""Normalizers: how scores become weights. Each has a file; `NORMALIZERS` lists them all."""
 
 from .base import Normalizer
 from .custom import CustomNormalizer

@@ -15,11 +15,10 @@ Statistic = tuple[Tensor, ...]  # each [..., r, 1]
 class Normalizer(Stage):
     """Turns the scores of one query into weights.
 
-    `weights(scores, visible, statistic(scores, visible))` is the definition: once the statistic of
-    a row is known, any part of the row can be computed alone. `normalize` does both on whole rows
-    and may be faster. What is masked is excluded by `visible` (None: everything is visible), never
-    by its score alone; a row that sees nothing gets weights 0. All of it is differentiable to any
-    order.
+    `weights(scores, visible, statistic(scores, visible))` is the definition: with the statistic of
+    a row any part of the row can be computed alone. `normalize` does both on whole rows and may be
+    faster. `visible` (None: everything is visible) excludes masked keys, never their score alone. A
+    row that sees nothing gets weights 0. Everything is differentiable to any order.
     """
 
     # Whether no weight is ever negative: statistics such as the entropy ask for that.
@@ -32,7 +31,11 @@ class Normalizer(Stage):
     numbers_alive = 6
 
     def require_nonnegative(self, what: str) -> None:
-        """Raises UnsupportedError where weights may be negative; `what` asks for others."""
+        """Checks that no weight can be negative, for an operation named `what`.
+
+        Raises:
+            UnsupportedError: weights may be negative.
+        """
         if not self.nonnegative:
             got = type(self).__name__
             raise UnsupportedError(f"{what}: needs weights >= 0; got normalizer {got}")
@@ -44,21 +47,26 @@ class Normalizer(Stage):
     def weights(
         self, scores: Tensor, visible: Tensor | None, statistic: Statistic, *pieces: Tensor
     ) -> Tensor:
-        """Weights of any part of the rows, given the rows' statistic."""
+        """Weights of any part of the rows, shaped as `scores`, given the rows' statistic."""
         raise NotImplementedError
 
     def merge(self, left: Statistic, right: Statistic) -> Statistic | None:
-        """The statistic of two parts of the keys together, or None where there is no such rule."""
+        """The statistic of two parts of the keys together, or None if there is no such rule."""
         return None
 
     def normalize(self, scores: Tensor, visible: Tensor | None, *pieces: Tensor) -> Tensor:
-        """Weights of whole rows."""
+        """Weights of whole rows `[..., r, c]`."""
         statistic = self.statistic(scores, visible, *pieces)
         return self.weights(scores, visible, statistic, *pieces)
 
 
 def check_per_head(what: str, parameter: object) -> None:
-    """Raises unless a parameter is a finite number, or a floating tensor."""
+    """Checks that a parameter is a finite number or a floating tensor.
+
+    Raises:
+        TypeError: it is neither a number nor a floating tensor.
+        ValueError: it is a number that is not finite.
+    """
     if isinstance(parameter, Tensor):
         check_floats(what, parameter)
     else:
@@ -66,11 +74,11 @@ def check_per_head(what: str, parameter: object) -> None:
 
 
 def where_visible(visible: Tensor | None, tensor: Tensor, otherwise: float | Tensor) -> Tensor:
-    """The tensor where it is visible; no gradient flows from or to what is not."""
+    """The tensor where it is visible, `otherwise` elsewhere; there no gradient flows."""
     return tensor if visible is None else torch.where(visible, tensor, otherwise)
 
 
 def row_maximum(scores: Tensor, visible: Tensor | None) -> Tensor:
-    """`[..., r, 1]`, a constant; 0 for a row that sees nothing."""
+    """The largest visible score of each row, `[..., r, 1]`, a constant; 0 if it sees nothing."""
     top = where_visible(visible, scores.detach(), -torch.inf).amax(-1, keepdim=True)
     return torch.where(top == -torch.inf, 0, top)

@@ -13,13 +13,19 @@ from .base import Normalizer, Statistic, where_visible
 
 @dataclass(frozen=True)
 class CustomNormalizer(Custom, Normalizer):
-    """A callable `fn(scores, visible) -> weights` on whole rows `[..., r, c]`; `visible` is bool,
-    and what it hides gets weight 0 whatever the callable says. It has no statistic: its weights
-    exist for whole rows alone.
+    """A callable `fn(scores, visible) -> weights` on whole rows `[..., r, c]`. `visible` is bool;
+    hidden keys get weight 0 whatever the callable returns. It has no statistic, so weights exist
+    for whole rows alone.
 
-    When to use it: A rule for a whole row that does not ship. Tensors that the function captures
-    get their gradients. The engine cannot know whether its weights are non-negative, so statistics
-    such as the entropy are refused.
+    When to use it: The rule that you need for a whole row does not ship. Tensors that the function
+    captures get their gradients. The engine cannot know whether the weights are non-negative, so
+    it refuses statistics such as the entropy.
+
+    Raises:
+        TypeError: (when it is used) the callable returns no tensor.
+        ValueError: (when it is used) the tensor cannot be broadcast to the rows.
+        UnsupportedError: (when it is used) the callable uses a captured tensor that requires a
+            gradient in a way that cannot be traced.
 
     Example:
         def squares(scores, visible):

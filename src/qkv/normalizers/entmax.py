@@ -23,16 +23,20 @@ class Entmax(Normalizer):
 
     Its statistic is (score of one key, weight of that key, whether it has that score alone); tau
     follows from them. Newton's method finds the weight, and its last two steps carry the
-    derivatives, in alpha too.
+    derivatives, also with respect to alpha.
 
-    When to use it: How sparse a head should be is to be learnt, or set anywhere from softmax on.
-    For 1.5 and 2, `Entmax15` and `Sparsemax` give the same weights with less work. Beyond 2 a
-    weight rises infinitely steeply from 0: gradients grow like the smallest weight to the power
-    2 - alpha.
+    When to use it: The sparsity of a head is to be learnt, or set anywhere from softmax on. For 1.5
+    and 2, `Entmax15` and `Sparsemax` give the same weights with less work. Beyond 2 a weight rises
+    infinitely steeply from 0: gradients grow like the smallest weight to the power 2 - alpha.
 
     Args:
-        alpha: a finite number from 1 on, or a tensor `[H]` or of a single entry, all finite and
-            more than 1, with gradient.
+        alpha: a finite number >= 1, or a tensor `[H]` or of a single entry, finite and > 1, with
+            gradient.
+
+    Raises:
+        TypeError: `alpha` is neither a number nor a floating tensor.
+        ValueError: `alpha` is out of range (of a tensor, where its values can be read), or has
+            another shape; when it is used, not one entry per head.
 
     Example:
         A = qkv.attention(query, key, normalizer=qkv.Entmax(alpha=torch.tensor([1.25])))

@@ -14,9 +14,9 @@ class Entmax15(Normalizer):
 
     Its statistic is (maximum, threshold relative to it).
 
-    When to use it: Exact zeros with a smoother edge than `Sparsemax`: the usual choice for sparse
-    alignments and sparse heads. Exact and without a loop, unlike `Entmax(1.5)`, whose values are
-    the same.
+    When to use it: You want exact zeros with a smoother edge than `Sparsemax` has: the usual choice
+    for sparse alignments and sparse heads. It gives the values of `Entmax(1.5)`, but exactly and
+    without a loop.
 
     Example:
         A = qkv.attention(query, key, normalizer=qkv.Entmax15())

@@ -12,9 +12,9 @@ class Identity(Normalizer):
     """The scores themselves, 0 where masked: linear attention without its feature map. It has no
     statistic.
 
-    When to use it: The scores are wanted as they are: attention that is linear in them, or a
-    normalization of your own behind the sum. Weights may be negative, so statistics such as the
-    entropy are refused.
+    When to use it: You want the scores as they are: attention that is linear in them, or your own
+    normalization after the sum. Weights may be negative, so statistics such as the entropy are
+    refused.
 
     Example:
         A = qkv.attention(query, key, normalizer=qkv.Identity())

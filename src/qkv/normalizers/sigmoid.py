@@ -15,13 +15,17 @@ class Sigmoid(Normalizer):
     """Each weight by itself: `1 / (1 + exp(-s_j - bias))`. Weights do not sum to one, and there is
     no statistic.
 
-    When to use it: Keys shall not compete: several may be fully relevant at once, or none. A key's
-    weight does not depend on the other keys at all, so the size of the output depends on how many
-    there are; set the bias accordingly.
+    When to use it: Keys should not compete: several may be fully relevant at once, or none. The
+    weight of a key does not depend on the other keys, so the size of the output depends on how many
+    keys there are; set the bias accordingly.
 
     Args:
         bias: a finite number, or a tensor `[H]` or of a single entry, with gradient. The source
-            starts at `-log(Lk)`, so that a row's weights sum to about one.
+            starts at `-log(Lk)`, so that the weights of a row sum to about one.
+
+    Raises:
+        TypeError: `bias` is neither a number nor a floating tensor.
+        ValueError: `bias` is not finite; when it is used, a tensor has not one entry per head.
 
     Example:
         A = qkv.attention(query, key, normalizer=qkv.Sigmoid(bias=-2.8))  # about -log(16)

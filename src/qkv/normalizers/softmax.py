@@ -22,14 +22,18 @@ class Softmax(Normalizer):
     of their sum, so that large scores lose no digits.
 
     When to use it: The default: every visible key gets some weight, and all weights together are 1.
-    With a sink a query may keep its weight to itself, where otherwise it would have to look
-    somewhere even when nothing fits.
+    With a sink a query can keep its weight to itself. Without one it has to look somewhere even if
+    no key fits.
 
     Args:
         sink: the score of one more key that has no value: a number, or a tensor `[H]` or of a
-            single entry, with gradient: `exp(sink)` is added to the sum of exponentials. Its
-            weight is lost, so a query may look at nothing. It is left out of logsumexp and
-            entropy. None (or -inf) means no sink; 0 is "softmax1".
+            single entry, with gradient. `exp(sink)` is added to the sum of exponentials. The
+            weight of the sink is lost, so a query can look at nothing. Logsumexp and entropy leave
+            it out. None (the default) or -inf means no sink; 0 is "softmax1".
+
+    Raises:
+        TypeError: `sink` is neither a number nor a floating tensor.
+        ValueError: `sink` is NaN or +inf; when it is used, a tensor has not one entry per head.
 
     Example:
         A = qkv.attention(query, key, normalizer=qkv.Softmax())
@@ -77,7 +81,7 @@ class Softmax(Normalizer):
         return top, _safe_log(first + second)
 
     def logsumexp(self, statistic: Statistic) -> Tensor:
-        """`[..., r, 1]`; -inf for a row that sees nothing."""
+        """The logarithm of the sum of exponentials, `[..., r, 1]`; -inf if a row sees nothing."""
         top, log_sum = statistic
         return top + log_sum
 

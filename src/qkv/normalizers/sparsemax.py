@@ -14,9 +14,9 @@ class Sparsemax(Normalizer):
 
     Its statistic is (maximum, threshold relative to it).
 
-    When to use it: Weights are to be read, or most keys are to count for nothing at all: whatever
-    lies one score unit below the best is surely out. Keys of weight 0 get no gradient through their
-    scores, so learning can be slow to bring them back; `Entmax15` is milder.
+    When to use it: People read the weights, or most keys should get no weight at all: a key whose
+    score is 1 or more below the best always gets weight 0. Keys of weight 0 get no gradient through
+    their scores, so learning can be slow to bring them back; `Entmax15` is milder.
 
     Example:
         A = qkv.attention(query, key, normalizer=qkv.Sparsemax())

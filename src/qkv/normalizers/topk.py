@@ -11,19 +11,23 @@ from .base import Normalizer, Statistic, row_maximum, where_visible
 
 @dataclass(frozen=True)
 class TopK(Normalizer):
-    """A softmax over the `k` best keys of each query; all others get weight 0. Of equal scores the
-    key with the lower index is taken. A query that sees fewer than `k` keys takes them all.
+    """A softmax over the `k` best keys of each query; all others get weight 0. Among equal scores
+    the key with the lower index wins. A query that sees fewer than `k` keys takes them all.
 
     Its statistic is (maximum, log of the sum of exponentials, threshold, last key taken of those at
     the threshold). Keys are counted from the first column given, so the weights of a part of a row
     need its first columns.
 
-    When to use it: A fixed number of keys may count: retrieval from many keys, or noise of many
-    small weights to be cut off. All scores are computed all the same. The choice of keys has no
-    derivative: the others get no gradient until their scores rise by other means.
+    When to use it: A fixed number of keys should count: in retrieval from many keys, or to cut off
+    the noise of many small weights. All scores are computed nevertheless. The choice of keys has no
+    derivative: the other keys get no gradient until their scores rise by other means.
 
     Args:
-        k: how many keys, at least 1.
+        k: the number of keys, at least 1.
+
+    Raises:
+        TypeError: `k` is no integer.
+        ValueError: `k` is less than 1.
 
     Example:
         A = qkv.attention(query, key, normalizer=qkv.TopK(4))

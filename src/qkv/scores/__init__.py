@@ -1,4 +1,4 @@
-"""Scores: how alike a query and a key are. One file each; this tuple lists them all."""
+"""Scores: how alike a query and a key are. Each has a file; the tuple `SCORES` lists them all."""
 
 from .additive import Additive
 from .base import Score

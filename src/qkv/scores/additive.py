@@ -15,21 +15,22 @@ from .base import Score, Tile
 class Additive(Score):
     """The score of a one-layer network: `sum_d weight_d * tanh(query_d + key_d + bias_d)`.
 
-    Query and key come projected to the width of the hidden layer. Luong's "concat" is this after
-    two projections.
+    Query and key must already be projected to the width D of the hidden layer. Luong's "concat" is
+    this score after two projections.
 
-    When to use it: Recurrent decoders over an encoder's states, as in the source, or where the
+    When to use it: In recurrent decoders over an encoder's states, as in the source, or when the
     comparison of query and key should not be linear in either. It computes D hyperbolic tangents
-    for each pair instead of one inner product of width D: dearer for long sequences, while the
-    memory stays within the budget.
+    for each pair instead of one inner product of width D. That costs more time for long sequences;
+    the memory stays within the budget.
 
     Args:
         weight: `[D]`.
-        bias: `[D]` or None.
+        bias: `[D]`; default: no bias.
 
     Raises:
-        TypeError: not tensors.
-        ValueError: not vectors, or not of the same width.
+        TypeError: `weight` or `bias` is no floating tensor.
+        ValueError: `weight` or `bias` is no vector, or their widths differ; when it is used, their
+            width is not that of query and key.
 
     Example:
         A = qkv.attention(query, key, score=qkv.Additive(torch.tensor([2.0, 2.0])))

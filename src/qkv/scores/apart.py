@@ -1,4 +1,4 @@
-"""Scores whose derivative does not stay finite: what is not finite is computed apart."""
+"""Rows that are not finite are computed apart, for scores whose derivative would spread them."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from .base import Tile
 
 
 def with_broken_rows_apart(tile: Tile, compare: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-    """`compare(query, key)`, such that a query or key that is not finite reaches only the cells
-    that it belongs to, in gradients too.
+    """`compare(query, key)`, in which a query or key that is not finite reaches only its own cells,
+    in gradients too.
 
-    Its scores enter as constants: through the derivative of `compare` they would reach queries
-    and keys that cannot see it.
+    The scores of those cells enter as constants. Through the derivative of `compare` they would
+    reach queries and keys that cannot see them.
     """
     if tile.finite or tile.visible is None:
         return compare(tile.query, tile.key)
@@ -26,7 +26,7 @@ def with_broken_rows_apart(tile: Tile, compare: Callable[[Tensor, Tensor], Tenso
 
 
 def of_rows_apart(rows: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
-    """`function(rows)` of each row by itself, where rows that are not finite are constants."""
+    """`function(rows)` for a function of single rows; rows that are not finite are constants."""
     bad = _broken(rows)
     return torch.where(bad, function(rows.detach()).detach(), function(rows.masked_fill(bad, 0)))
 

@@ -15,9 +15,9 @@ from ..stage.base import Stage
 class Tile:
     """A tile of queries `[..., r, D]` and keys `[..., c, D]` to be compared, in float32 or wider.
 
-    `visible` (bool, broadcastable to `[..., r, c]`) says which scores will be used and `finite`
-    whether everything is known to be finite. A score must keep a NaN or infinity in one row from
-    changing the gradient of cells that are not visible.
+    `visible` (bool, broadcastable to `[..., r, c]`; None: all) says which scores will be used.
+    `finite` says whether all values are known to be finite. A score must keep a NaN or infinity in
+    one row from changing the gradient of cells that are not visible.
     """
 
     query: Tensor
@@ -31,7 +31,7 @@ class Score(Stage):
     """Compares every query of a tile with every key."""
 
     def numbers_per_cell(self, query: Tensor) -> int:
-        """How many numbers a tile needs per cell while it is computed."""
+        """How many numbers per cell are alive while a tile is computed."""
         return 1
 
     def unscaled(self) -> Score:
@@ -39,7 +39,11 @@ class Score(Stage):
         return self
 
     def check(self, query: Tensor, key: Tensor) -> None:
-        """Raises ValueError where the score cannot compare these."""
+        """Checks that the score can compare these.
+
+        Raises:
+            ValueError: their widths do not fit each other or the score.
+        """
         if query.shape[-1] != key.shape[-1]:
             raise ValueError(
                 "attention: key width must equal query width; "
@@ -47,20 +51,24 @@ class Score(Stage):
             )
 
     def prepared(self, key: Tensor) -> tuple[Score, Tensor]:
-        """What can be done to the keys before a query is known: the score that then compares a
-        query with them, and the keys. The score and the keys themselves where nothing can."""
+        """Does to the keys what can be done before a query is known. Returns the score that then
+        compares a query with them, and the prepared keys; default: both unchanged."""
         return self, key
 
     def product_width(self, query: Tensor, key: Tensor) -> int | None:
-        """How wide the vectors are whose inner products are the scores; None if they are not."""
+        """The width of the vectors of `as_product`; None if the scores are no inner products."""
         return None
 
     def as_product(
         self, query: Tensor, key: Tensor, *pieces: Tensor
     ) -> tuple[Tensor, Tensor, float]:
-        """Queries and keys whose inner products, times a factor, are the scores, where they are."""
+        """Queries, keys and a factor: the factor times their inner products gives the scores.
+
+        Raises:
+            NotImplementedError: the scores are no inner products (see `product_width`).
+        """
         raise NotImplementedError
 
     def scores(self, tile: Tile, *pieces: Tensor) -> Tensor:
-        """`[..., r, c]`."""
+        """The scores of a tile, `[..., r, c]`."""
         raise NotImplementedError

@@ -17,17 +17,18 @@ class Bilinear(Score):
     """The inner product through a matrix; query and key may differ in width. Luong's "general".
 
     When to use it: Query and key differ in width or come from different networks and have no learnt
-    projections of their own, such as a decoder's state over an encoder's states. Behind two learnt
+    projections of their own, such as a decoder's state over an encoder's states. After two learnt
     projections it adds nothing to `Dot`, since they can absorb the matrix. In a decoder that asks
     step by step, `qkv.prepare` projects the keys once.
 
     Args:
-        weight: `[D of the query, D of the key]`.
-        scale: a finite factor; None means 1, as in the source.
+        weight: `[Dq, Dk]`, the widths of query and key.
+        scale: a finite factor; default: 1, as in the source.
 
     Raises:
-        TypeError: `weight` is not a tensor.
-        ValueError: `weight` is not a matrix, or does not fit query and key.
+        TypeError: `weight` is no floating tensor, or `scale` is no number.
+        ValueError: `weight` is no matrix, or `scale` is not finite; when it is used, `weight` does
+            not fit query and key.
 
     Example:
         quarter_turn = torch.tensor([[0.0, -1.0], [1.0, 0.0]])

@@ -19,12 +19,16 @@ class Cosine(Score):
     """The cosine of the angle between query and key, times a scale.
 
     When to use it: The direction of a vector says what it means and its length does not: lookup by
-    content in a memory, or a training run in which the lengths of queries and keys drift. Scores
-    are bounded by the scale, so no single key can run away with a row.
+    content in a memory, or a training run in which the lengths of queries and keys drift. The scale
+    bounds the scores, so no single key can dominate a row.
 
     Args:
-        scale: a finite factor. Cosines lie in [-1, 1]: a softmax over many keys needs a large one
-            to single out any (10 and more is usual).
+        scale: a finite factor. Cosines lie in [-1, 1], so a softmax over many keys needs a large
+            scale to single out a key (10 or more is usual).
+
+    Raises:
+        TypeError: `scale` is no number.
+        ValueError: `scale` is not finite.
 
     Example:
         A = qkv.attention(query, key, score=qkv.Cosine(scale=5.0))

@@ -17,12 +17,17 @@ class CustomScore(Custom, Score):
     """A callable `fn(query, key, cells) -> scores` on a tile.
 
     It gets query `[B..., H, r, D]`, key `[B..., H, c, D]` (grouped keys repeated for their heads)
-    and where the tile lies, and returns scores broadcastable to `[B..., H, r, c]`. A tile is in
-    float32 where query and key are narrower: cast what is captured, `weight.to(query.dtype)`.
+    and the place of the tile, and returns scores broadcastable to `[B..., H, r, c]`. A tile is in
+    float32 if query and key are narrower: cast captured tensors, `weight.to(query.dtype)`.
 
     When to use it: The comparison that you need does not ship. Tensors that the function captures
-    get their gradients. It runs on tiles as ordinary torch operations, so it is as quick as those
-    are.
+    get their gradients. It runs on tiles as torch operations, so it is as fast as those are.
+
+    Raises:
+        TypeError: (when it is used) the callable returns no tensor.
+        ValueError: (when it is used) the tensor cannot be broadcast to the tile.
+        UnsupportedError: (when it is used) the callable uses a captured tensor that requires a
+            gradient in a way that cannot be traced.
 
     Example:
         def city_blocks(query, key, cells):

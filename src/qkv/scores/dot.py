@@ -14,12 +14,16 @@ class Dot(Score):
     """The scaled inner product.
 
     When to use it: The default, and what Transformers use: query and key are learnt projections of
-    one width. It is the only score that fused kernels know. A key with a long vector is preferred
-    by every query that points its way; where that is not wanted, take `Cosine` or `Gaussian`.
+    one width. Every query prefers a longer key vector that points its way; if that is not wanted,
+    take `Cosine` or `Gaussian`.
 
     Args:
-        scale: a finite factor; None means 1/sqrt(D), which keeps the variance of a score at one, so
-            that the softmax does not saturate as D grows.
+        scale: a finite factor; default: 1/sqrt(D). This keeps the variance of a score at one, so
+            the softmax does not saturate as D grows.
+
+    Raises:
+        TypeError: `scale` is no number.
+        ValueError: `scale` is not finite.
 
     Example:
         A = qkv.attention(query, key, score=qkv.Dot())
@@ -36,7 +40,7 @@ class Dot(Score):
         check_number("Dot: scale", self.scale, optional=True)
 
     def factor(self, width: int) -> float:
-        """The scale in force for vectors of this width."""
+        """The factor for vectors of this width: `scale`, or its default."""
         if self.scale is not None:
             return float(self.scale)
         return width**-0.5 if width else 1.0

@@ -14,15 +14,20 @@ from .base import Score, Tile
 
 @dataclass(frozen=True)
 class Gaussian(Score):
-    """Minus the squared distance: `-|q - k|^2 / (2 width^2)`. Under a softmax this is kernel
+    """Minus the squared distance: `-|q - k|^2 / (2 width^2)`. With a softmax this is kernel
     regression (Nadaraya-Watson) with a Gaussian kernel.
 
     When to use it: Query and key are points of one space in which distance means something:
-    coordinates, times, embeddings of one kind. What is near counts, and a long key has no
-    advantage. A small width looks at the nearest keys alone, a large one averages over all.
+    coordinates, times, embeddings of one kind. Near keys count, and a long key has no advantage.
+    With a small width a query looks at the nearest keys alone; with a large one it averages over
+    all keys.
 
     Args:
         width: the standard deviation of the kernel, positive and finite, in units of query and key.
+
+    Raises:
+        TypeError: `width` is no number.
+        ValueError: `width` is not positive or not finite.
 
     Example:
         A = qkv.attention(query, key, score=qkv.Gaussian(width=1.0))

@@ -15,7 +15,11 @@ _DOT = Dot()
 
 
 def score_of(asked: Score | Callable[..., Tensor] | None, where: str) -> Score:
-    """The score that a user means: None is the dot product, a callable is wrapped."""
+    """The score that a user means: None is the dot product, a callable is wrapped.
+
+    Raises:
+        TypeError: it is something else; the text begins with `where`.
+    """
     if asked is None:
         return _DOT
     if isinstance(asked, Score):

@@ -1,1 +1,1 @@
-"""What every stage is: scores, biases, masks and normalizers, and dropout, which follows them."""
+"""What scores, biases, masks and normalizers have in common, and dropout, which follows them."""

@@ -1,7 +1,7 @@
-"""What every stage is: a frozen dataclass whose tensors the engine cuts into blocks itself.
+"""What every stage is: a frozen dataclass whose tensors the engine cuts into blocks.
 
-A stage never holds on to a block. `entries` lists its tensors in canonical form with what is cut of
-each, and every method that works on a tile gets the pieces of those tensors, in that order.
+A stage never keeps a block. `entries` lists its tensors in canonical form and says along which axes
+each is cut. Every method that works on a tile gets the pieces of those tensors in that order.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ class Stage:
 
     @property
     def needs_positions(self) -> bool:
-        """Whether the stage asks where a query stands among the keys."""
+        """Whether the stage needs the position of a query among the keys."""
         return False
 
     def capturing(self, layout: Layout, query: Tensor, key: Tensor) -> Self:
-        """The stage with every tensor that it uses among those of `entries`."""
+        """The same stage, whose `entries` list every tensor that it uses, captured ones too."""
         return self
 
     def entries(self, layout: Layout) -> Entries:
@@ -39,7 +39,7 @@ class Stage:
 
 
 def type_given(thing: object) -> str:
-    """What was given, as error messages write it: who gave a class meant an object of it."""
+    """The type of an argument as error messages write it; for a class, how to make an object."""
     if not isinstance(thing, type):
         return type(thing).__name__
     needed = is_dataclass(thing) and any(
@@ -51,8 +51,14 @@ def type_given(thing: object) -> str:
 def check_number(
     what: str, number: object, *, positive: bool = False, optional: bool = False
 ) -> None:
-    """Raises unless a stage's parameter is a finite number; `what` names stage and parameter.
-    A tensor in its place is data, and what is not finite in it shows in the weights."""
+    """Checks that a stage's parameter is a finite number; `what` names stage and parameter.
+
+    Tensors are not checked here: they are data, and their values are not read.
+
+    Raises:
+        TypeError: it is no int or float, or None where it is not `optional`.
+        ValueError: it is not finite, or, with `positive`, not above 0.
+    """
     if number is None and optional:
         return
     if isinstance(number, bool) or not isinstance(number, (int, float)):
@@ -66,7 +72,7 @@ def check_number(
 
 
 def is_finite(number: float) -> bool:
-    """Whether it is a finite number as a float, which an int may be too large for."""
+    """Whether a number is finite as a float. An int may be too large for one."""
     try:
         return math.isfinite(number)
     except OverflowError:

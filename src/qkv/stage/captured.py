@@ -63,10 +63,11 @@ class _Substitution(TorchFunctionMode):
 
 
 def captured_tensors(function: Callable, given: Sequence[object], what: str) -> tuple[Tensor, ...]:
-    """The tensors that `function` captures, found by calling it once with `given`.
+    """Calls `function` once with `given` and returns the tensors that it captures.
 
     Raises:
-        UnsupportedError: one that wants a gradient was used in a way that cannot be lifted.
+        UnsupportedError: `function` uses a captured tensor that requires a gradient in a way that
+            cannot be traced.
     """
     inside = _tensors_in(list(given))
     with torch.no_grad(), _Recorder(inside) as recorder:
@@ -84,8 +85,8 @@ def call_with(
     lifted: Sequence[Tensor],
     what: str,
 ) -> Tensor:
-    """`function(*given)` with the captured tensors replaced by the lifted ones; None where nobody
-    looked for any."""
+    """`function(*given)` with the captured tensors replaced by the lifted ones. `captured` is None
+    if nobody has looked for captured tensors; then nothing is replaced."""
     if captured is None:
         return function(*given)
     with _Substitution(captured, lifted, what):

@@ -19,7 +19,7 @@ from .captured import call_with, captured_tensors
 
 @dataclass(frozen=True)
 class Custom:
-    """A callable and the tensors that it captures (None: not looked for)."""
+    """A callable and the tensors that it captures; None if nobody has looked for them yet."""
 
     function: Callable[..., Any]
     captured: tuple[Tensor, ...] | None = None
@@ -38,8 +38,8 @@ class Custom:
         """What the callable returns, broadcast to the rows and columns of the tile `[..., r, c]`.
 
         Raises:
-            TypeError: it is no tensor.
-            ValueError: it is not broadcastable to the tile.
+            TypeError: the callable returns no tensor.
+            ValueError: the tensor cannot be broadcast to the tile.
         """
         result = call_with(self.function, given, self.captured, pieces, self.what)
         if not is_tensor(result):
@@ -70,6 +70,6 @@ def tile_shape(cells: Cells) -> tuple[int, ...]:
 
 
 def head_split(cells: Cells) -> tuple[int, int]:
-    """How many key heads and places inside their groups a tile holds."""
+    """The number of key heads in a tile, and the number of query heads for each of them."""
     key_heads, group = (stop - start for start, stop in cells.block.lead[-2:])
     return key_heads, group

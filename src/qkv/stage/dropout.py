@@ -1,6 +1,6 @@
-"""Dropout of attention weights as a pure function of where a weight stands.
+"""Dropout of attention weights as a pure function of the place of a weight.
 
-Whether a weight is kept depends on (seed, batch, head, row, column) alone, in integer arithmetic:
+Integer arithmetic on (seed, batch, head, row, column) alone decides whether a weight is kept. So
 every implementation drops the same weights, forward and backward, however the matrix is cut.
 """
 
@@ -31,7 +31,12 @@ class Dropout:
 
     @staticmethod
     def of(probability: float, seed: int | Tensor | None, device: torch.device) -> Dropout:
-        """Checked arguments; a seed is drawn from torch's generator where none is given."""
+        """Dropout from checked arguments; default of `seed`: drawn from torch's generator.
+
+        Raises:
+            ValueError: `probability` is outside [0, 1), or `seed` is no single 64-bit integer.
+            TypeError: `seed` is a complex tensor, or not strided.
+        """
         if not isinstance(probability, (int, float)) or not 0 <= probability < 1:
             raise ValueError(f"dropout: p must be in [0, 1); got {probability!r}")
         if seed is None:
@@ -49,7 +54,7 @@ class Dropout:
 
     @property
     def threshold(self) -> int:
-        """Weights are dropped where their cell's 32-bit number is below it."""
+        """A weight is dropped if the 32-bit number of its cell is below this."""
         return int(self.probability * 2**32)
 
     def apply(self, weights: Tensor, cells: Cells, seed: Tensor) -> Tensor:
@@ -69,8 +74,8 @@ def _word(seed: object) -> int:
 
 
 def row_states(seed: Tensor, batch: Tensor, head: Tensor, row: Tensor) -> Tensor:
-    """A 32-bit number (in int64) for each row of the matrix; mixed with a column it is that of a
-    cell. The arguments broadcast."""
+    """A 32-bit number (in int64) for each row of the matrix. Mixed with the index of a column it
+    becomes the number of a cell. The arguments broadcast."""
     state = mixed((seed & _WORD) ^ mixed((seed >> 32) & _WORD))
     for coordinate in (batch, head, row):
         state = mixed(state ^ (coordinate & _WORD))
@@ -78,8 +83,10 @@ def row_states(seed: Tensor, batch: Tensor, head: Tensor, row: Tensor) -> Tensor
 
 
 def mixed(number: Tensor) -> Tensor:
-    """A bijection of 32-bit words in which every bit of the input moves every bit of the output
-    (multiply and xor-shift, with the constants of Wellons' "lowbias32")."""
+    """A bijection of 32-bit words in which every bit of the input changes every bit of the output.
+
+    Source: Wellons, "Prospecting for Hash Functions" (2018), the function "lowbias32".
+    """
     number = ((number ^ (number >> 16)) * 0x7FEB352D) & _WORD
     number = ((number ^ (number >> 15)) * 0x846CA68B) & _WORD
     return number ^ (number >> 16)
