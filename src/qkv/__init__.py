@@ -1,6 +1,6 @@
 # ruff: noqa: F403, F405 - the star is for type checkers; `__all__` names what it brings
-"""qkv: the attention matrix as an object that is composed, multiplied by, differentiated through
-and looked into, and that is never built."""
+"""qkv: the attention matrix as an object. You compose it, multiply by it, differentiate through it
+and look into it, and it is never built."""
 
 from __future__ import annotations
 

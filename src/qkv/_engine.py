@@ -1,5 +1,6 @@
 # ruff: noqa: F401 - names are imported here to be taken from here
-"""The public names of the engine; naming one of them in `qkv` loads all of it, and torch."""
+"""The public names of the engine. The first use of one of them in `qkv` loads the whole engine, and
+torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The packages that the models, the pictures and the command need and the engine does not."""
+"""The packages that models, pictures and command need beyond those of the engine."""
 
 from __future__ import annotations
 
@@ -24,13 +24,17 @@ _MODULES = {"pillow": "PIL"}  # where a module's name is not its package's
 
 
 def package_of(module: str) -> str:
-    """The package that brings a module, whatever of it is named."""
+    """The package that brings a module or submodule of this name."""
     name = module.partition(".")[0]
     return next((package for package, own in _MODULES.items() if own == name), name)
 
 
 def needed(module: str) -> Any:
-    """The module of this name, or ImportError saying what to install."""
+    """The module of this name.
+
+    Raises:
+        ImportError: it is missing; the text says what to install.
+    """
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:

@@ -1,5 +1,5 @@
-"""The one error of our own; everything else is ValueError or TypeError."""
+"""The engine's own error; everything else is ValueError, TypeError or IndexError."""
 
 
 class UnsupportedError(NotImplementedError):
-    """An implementation or operation cannot honour the request; the text says why."""
+    """An implementation or operation cannot serve the request; the text says why."""

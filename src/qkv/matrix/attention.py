@@ -57,28 +57,33 @@ def attention(
     impl: str = "auto",
     memory: int | None = None,
 ) -> AttentionMatrix:
-    """The attention matrix of queries over keys. Computes nothing yet.
+    """The attention matrix of queries over keys. This call computes nothing yet.
 
     Args:
-        query: `[B..., H, Lq, D]`; a tensor without a head dimension is `[Lq, D]`. Of float16,
-            bfloat16, float32 or float64, and strided: neither nested nor sparse.
-        key: `[B..., Hk, Lk, D]` with `H % Hk == 0`; batch dimensions broadcast.
-            Or what `qkv.prepare` made of it, which brings its score along.
+        query: `[B..., H, Lq, D]`, or `[Lq, D]` without a head dimension. A strided tensor (neither
+            nested nor sparse) of float16, bfloat16, float32 or float64.
+        key: `[B..., Hk, Lk, D]` with `H % Hk == 0`, in the dtype and on the device of the query;
+            batch dimensions broadcast. Or a `PreparedKey` from `qkv.prepare`, which brings its
+            score along.
         score: how alike query and key are: a score such as `qkv.Dot()` (the default) or
             `qkv.Additive(weight)`, or a callable `fn(query, key, cells) -> scores`.
-        bias: what is added to the scores: a tensor `[..., Lq, Lk]`, a bias, or a list of them,
-            applied in that order.
-        mask: which keys a query may see, such as `qkv.Causal() & qkv.Padding(lengths)`.
-        normalizer: how scores become weights; default: `qkv.Softmax()`.
+        bias: what is added to the scores: a tensor `[..., Lq, Lk]`, a bias such as `qkv.ALiBi`, a
+            callable `fn(scores, cells) -> scores`, or a list of these, applied in its order;
+            default: no bias.
+        mask: which keys a query may see: a mask such as `qkv.Causal() & qkv.Padding(lengths)`, or a
+            callable `fn(cells) -> bool`; default: all keys.
+        normalizer: how scores become weights: a normalizer, or a callable
+            `fn(scores, visible) -> weights`; default: `qkv.Softmax()`.
         query_offset: the position of the first query among the keys: an integer, an integer tensor
-            over the first leading dimension, "start" (0) or "end" (Lk - Lq). Needed where Lq != Lk
-            and a stage asks for positions.
+            over the first leading dimension, "start" (0) or "end" (Lk - Lq). It must be given if
+            Lq != Lk and a stage needs positions; default: 0 if Lq == Lk.
         impl: "auto", "native", "torch", "tiled" or "reference".
         memory: working budget in bytes; default: 64 MiB.
 
     Raises:
         ValueError, TypeError: an argument breaks a rule; the text names both.
-        UnsupportedError: (when it is used) a named implementation cannot serve the request.
+        UnsupportedError: (when it is used) the implementation named by `impl` cannot serve the
+            request.
     """
     if isinstance(key, PreparedKey):
         key, score = key.ready, _asking(key, score)
@@ -116,12 +121,17 @@ def attend(
     """`attention(query, key, ...) @ value` in one call.
 
     Args:
-        query, key: as for `attention`, and so are all options.
-        value: `[B..., Hk, Lk, Dv]`.
-        dropout: the probability with which weights are dropped.
+        query, key: as for `attention`.
+        value: `[B..., Hk or H or 1, Lk, Dv]`, in the dtype and on the device of the query.
+        dropout: the probability with which weights are dropped, in [0, 1).
+        options: the other arguments of `attention`.
 
     Returns:
         `[B..., H, Lq, Dv]`.
+
+    Raises:
+        ValueError, TypeError: an argument breaks a rule; the text names both.
+        UnsupportedError: the implementation named by `impl` cannot serve the request.
     """
     if not dropout and _say_nothing(options) and not isinstance(key, PreparedKey):
         output = dispatch.attend_plain(query, key, value)

@@ -1,4 +1,4 @@
-"""Running a request, and telling how it would run."""
+"""Runs a request, and tells how it would run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ from ..request.description import Description
 
 @dataclass(frozen=True)
 class Plan:
-    """Which implementation runs an operation, and why. Prints readably."""
+    """Which implementation runs an operation, and why. `print` shows it in a few lines.
+
+    `matrix_shape` is `[B..., H, Lq, Lk]`, `blocks` the number of blocks that are computed.
+    """
 
     operation: str
     implementation: str

@@ -21,10 +21,11 @@ _MOST_COLUMNS = 4  # of a weighted value
 class Explanation:
     """What one query does with every key. All tensors are over the keys, `[Lk]`.
 
-    `scores` are as the score gives them before its scale, `scaled` after it, `biased` with the
-    biases; `visible` says which keys the query may see, `weights` are what the normalizer makes of
-    them. With a value there are `weighted` (`[Lk, Dv]`: weight times value) and their sum `output`
-    (`[Dv]`).
+    `scores` are the scores before their scale, `scaled` after it, `biased` with the biases.
+    `visible` says which keys the query may see, `weights` are the result of the normalizer. If a
+    value was given, `weighted` `[Lk, Dv]` is weight times value and `output` `[Dv]` their sum;
+    otherwise both are None. `row` is the index of the query, `score` and `normalizer` are the
+    formulas.
     """
 
     row: int
@@ -55,7 +56,7 @@ class Explanation:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        """The same as a table with the weights as bars, for a notebook."""
+        """The same as a table for a notebook, with the weights as bars."""
         head = "".join(f"<th>{escape(cell)}</th>" for cell in self._header())
         body = []
         for key, cells in zip(self._shown(), self._rows(), strict=True):
@@ -127,7 +128,7 @@ def explain(
 
 
 def _value_at(matrix: Description, value: Tensor, at: tuple[int, ...]) -> Tensor:
-    """The values `[Lk, Dv]` that one entry of the leading dimensions looks at."""
+    """The values `[Lk, Dv]` for one entry of the leading dimensions."""
     operand(matrix, value, "explain: value")
     if value.shape[-2] != matrix.shape[-1]:
         raise ValueError(

@@ -53,24 +53,32 @@ class _MatrixProduct:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class AttentionMatrix(_MatrixProduct, Description):
-    """The weights with which queries look at keys, `[B..., H, Lq, Lk]`, never built.
+    """The weights with which queries look at keys, `[B..., H, Lq, Lk]`. It is never built.
 
-    Made by `qkv.attention`, which checks its arguments. Multiply by it (`A @ value`,
-    `A.mT @ x`), look into it (`A[..., rows, cols]`, `A.top(8)`, `A.entropy()`, ...), differentiate
-    through all of it. Everything takes memory linear in the lengths unless it says otherwise.
+    `qkv.attention` makes it and checks its arguments. Multiply by it (`A @ value`, `A.mT @ x`),
+    look into it (`A[..., rows, cols]`, `A.top(8)`, `A.entropy()`, ...) and differentiate through
+    all of it. An operation takes memory linear in the lengths, or its docstring says what it takes.
     """
 
     @property
     def mT(self) -> TransposedMatrix:  # noqa: N802
-        """The transposed matrix, as lazy as this one: `A.mT @ x` is what each key collects."""
+        """The transposed matrix `[B..., H, Lk, Lq]`, as lazy as this one. `A.mT @ x` is what each
+        key collects."""
         return TransposedMatrix(self)
 
     def __matmul__(self, other: Tensor) -> Tensor:
-        """Weighted sums of the values: `[B..., H, Lk, Dv] -> [B..., H, Lq, Dv]`."""
+        """Weighted sums of the values: `[B..., Hk or H or 1, Lk, Dv]` to `[B..., H, Lq, Dv]`.
+
+        Raises:
+            TypeError: the value is no floating tensor.
+            ValueError: the value has another dtype or device, not one row per key, or leading
+                dimensions that do not fit.
+            UnsupportedError: the implementation named by `impl` cannot serve the request.
+        """
         return dispatch.run(self, Product(other).ready(partial(operand, self)))[0]
 
     def measure(self, *measures: Measure) -> Measured:
-        """Several measures in one sweep over the matrix.
+        """Computes several measures in one sweep over the matrix.
 
         Args:
             measures: e.g. `Product(value), Mass(), Entropy(), Top(8)`.
@@ -79,33 +87,64 @@ class AttentionMatrix(_MatrixProduct, Description):
             Their results: by name (`.mass`, `.top`), and by position in the order given.
 
         Raises:
-            TypeError: something that is no measure.
+            TypeError: no measure is given, or something that is no measure.
+            ValueError: a measure does not fit the matrix.
+            UnsupportedError: a measure makes no sense for this normalizer.
         """
         measures = self._ready("measure", measures)
         return Measured(measures, tuple(dispatch.run(self, *measures)))
 
     def top(self, k: int) -> Links:
-        """The `k` strongest links of each query: `weights, indices`, `[B..., H, Lq, k]`."""
+        """The `k` strongest links of each query: `weights, indices`, `[B..., H, Lq, k]`. See
+        `qkv.Top`.
+
+        Raises:
+            ValueError: `k` is no positive integer, or more than the number of keys.
+        """
         return dispatch.run(self, Top(k))[0]
 
     def entropy(self) -> Tensor:
-        """The entropy of each query's weights in nats, `[B..., H, Lq]`."""
+        """The entropy of each query's weights in nats, `[B..., H, Lq]`. See `qkv.Entropy`.
+
+        Raises:
+            UnsupportedError: weights may be negative.
+        """
         return dispatch.run(self, Entropy())[0]
 
     def distance(self) -> Tensor:
-        """The mean distance that each query looks over, in positions, `[B..., H, Lq]`."""
+        """The mean distance of the keys that each query looks at, by its weights, in positions,
+        `[B..., H, Lq]`. See `qkv.Distance`.
+
+        Raises:
+            UnsupportedError: weights may be negative.
+            ValueError: Lq != Lk and no `query_offset` was given.
+        """
         return dispatch.run(self, Distance())[0]
 
     def support(self) -> Tensor:
-        """The number of keys with weight > 0, per query, `[B..., H, Lq]`."""
+        """The number of keys with weight > 0, per query, `[B..., H, Lq]`, int64. See `qkv.Support`.
+
+        Raises:
+            UnsupportedError: weights may be negative.
+        """
         return dispatch.run(self, Support())[0]
 
     def pool(self, rows: int, cols: int, how: str = "max") -> Tensor:
-        """A coarse map of the whole matrix, `[B..., H, rows, cols]`: see `qkv.Pool`."""
+        """A coarse map of the whole matrix, `[B..., H, rows, cols]`. `how` is "max", "mean" or
+        "sum". See `qkv.Pool`.
+
+        Raises:
+            ValueError: a size is no positive integer or larger than the matrix, or `how` is
+                unknown.
+        """
         return dispatch.run(self, Pool(rows, cols, how))[0]
 
     def mass(self) -> Tensor:
-        """The attention that each key received: column sums, `[B..., H, Lk]`."""
+        """The attention that each key receives: column sums, `[B..., H, Lk]`. See `qkv.Mass`.
+
+        Raises:
+            UnsupportedError: weights may be negative.
+        """
         return dispatch.run(self, Mass())[0]
 
     def logsumexp(self) -> Tensor:
@@ -118,12 +157,18 @@ class AttentionMatrix(_MatrixProduct, Description):
 
     @with_int_sizes
     def __getitem__(self, index: Any) -> Any:
-        """The weights of a region, dense: `A[..., rows, cols]`; or, where leading dimensions alone
-        are indexed, a matrix that is as lazy as this one: `A[batch, head]`.
+        """The weights of a region as a tensor, `A[..., rows, cols]`; or, if only leading dimensions
+        are indexed, a matrix that is as lazy as this one, `A[batch, head]`.
 
-        All are integers, slices or index tensors; several index tensors mean their outer product.
-        Only what is chosen is computed. Chosen heads stand for themselves: values beside them have
-        a head each, or one for all.
+        Each index is an integer, a slice, a list, an index tensor or a bool tensor of the length of
+        its dimension. Several index tensors mean their outer product. Only the rows of the chosen
+        cells are computed. A matrix of chosen heads takes values with one head for each of them, or
+        one for all.
+
+        Raises:
+            IndexError: an index is out of range, or there are too many.
+            TypeError: an index is none of the above.
+            UnsupportedError: an index is a bool tensor while a program is traced.
         """
         lead, cells = split(index, self.shape)
         chosen = self._entries(lead)
@@ -148,10 +193,10 @@ class AttentionMatrix(_MatrixProduct, Description):
 
     @with_int_sizes
     def dense(self, max_bytes: int = 2**30) -> Tensor:
-        """The whole matrix as a tensor, `[B..., H, Lq, Lk]`.
+        """The whole matrix as a tensor, `[B..., H, Lq, Lk]`, which takes memory of that size.
 
         Raises:
-            ValueError: it would take more than `max_bytes`.
+            ValueError: it would take more than `max_bytes` bytes.
         """
         size = self.dtype.itemsize
         for extent in self.shape:
@@ -167,11 +212,15 @@ class AttentionMatrix(_MatrixProduct, Description):
     def scores(
         self, rows: Any = slice(None), cols: Any = slice(None), biased: bool = False
     ) -> Tensor:
-        """Raw scores of a region, `[B..., H, rows, cols]`, as if nothing were masked.
+        """The scores of a region, `[B..., H, rows, cols]`, as if nothing were masked; in float32
+        for half types.
 
         Args:
             rows, cols: integers, slices or index tensors.
-            biased: with the biases in them.
+            biased: whether the biases are applied.
+
+        Raises:
+            IndexError, TypeError: as for `A[..., rows, cols]`.
         """
         return Region.of(rows, cols, self.shape, self.device).scores(self, biased)
 
@@ -182,9 +231,14 @@ class AttentionMatrix(_MatrixProduct, Description):
         """The three stages for one query with real numbers: see `qkv.Explanation`.
 
         Args:
-            row: the query.
-            value: `[B..., H, Lk, Dv]`, to see the weighted values as well.
-            at: which entry of the leading dimensions; default: the first one.
+            row: the index of the query.
+            value: `[B..., Hk or H or 1, Lk, Dv]`, to see the weighted values as well.
+            at: the index of an entry of the leading dimensions; default: the first entry.
+
+        Raises:
+            IndexError: there is no such row or entry.
+            TypeError: `row` is no integer, or `value` is no floating tensor.
+            ValueError: `at` has not one index per leading dimension, or `value` does not fit.
         """
         return explain(self, row, value, at)
 
@@ -197,44 +251,57 @@ class AttentionMatrix(_MatrixProduct, Description):
         at: tuple[int, ...] | None = None,
         title: str = "",
     ) -> None:
-        """Draw a map of the weights to a `.png`, `.svg` or `.pdf` file. Needs matplotlib.
+        """Draws a map of the weights to a `.png`, `.svg` or `.pdf` file. Needs matplotlib.
 
-        A matrix of more than 150 queries or 80 keys is drawn as a coarse map, `A.pool`, of the
-        largest weight in each part, and never built; a line below the map says so. The strongest
-        colour is that of the largest weight, which the bar beside the map names.
+        A matrix of more than 150 queries or 80 keys is never built. It is drawn as a coarse map
+        (`A.pool`) of the largest weight in each part; a line below the map says so. The largest
+        weight has the strongest colour, and the bar beside the map shows its value.
 
         Args:
             path: the file; it appears when it is complete.
-            rows, columns: a label for each query, for each key; None: their positions.
-            at: which entry of the leading dimensions; default: the first one.
+            rows, columns: a label for each query, for each key; default: their positions.
+            at: the index of an entry of the leading dimensions; default: the first entry.
             title: a line above the map.
 
         Raises:
-            ValueError: labels that are not as many as queries or keys, weights that are negative or
-                not finite, another kind of file.
+            ValueError: there is not one label for each query or key, a weight is negative or not
+                finite, `at` has not one index per leading dimension, or the file has another
+                suffix.
+            ImportError: matplotlib is missing.
             OSError: the file cannot be written.
         """
         draw(self, path, rows, columns, at, title)
 
     def dropout(self, p: float, seed: int | Tensor | None = None) -> AttentionMatrix:
-        """The same matrix with weights dropped with probability `p`, the others divided by `1 - p`.
+        """The same matrix with dropout: weights are dropped with probability `p`, and the others
+        divided by `1 - p`.
 
-        Which ones is a pure function of (seed, batch, head, row, column), the same in every
-        implementation, forward and backward.
+        Whether a weight is dropped is a pure function of (seed, batch, head, row, column), the same
+        in every implementation, forward and backward.
 
         Args:
-            p: in [0, 1).
-            seed: an integer of 64 bits, signed or not; None draws one from torch's generator.
+            p: the probability, in [0, 1).
+            seed: an integer of 64 bits, signed or not; default: drawn from torch's generator.
+
+        Raises:
+            ValueError: `p` is outside [0, 1), or `seed` is no single 64-bit integer.
         """
         return replace(self, dropped=Dropout.of(p, seed, self.device))
 
     def plan(self, operation: str | Measure | Sequence[Measure] = "matmul") -> dispatch.Plan:
-        """Which implementation will run an operation, why, its memory and arithmetic.
+        """Which implementation will run an operation and why, with its memory and arithmetic.
 
         Args:
             operation: "matmul", "mT", "dense", "top", "entropy", "mass", "distance", "support",
-                "pool" or "logsumexp"; or measures, for a sweep that takes them together. Where the
-                operation has an operand, one as wide as query and key is assumed.
+                "pool" or "logsumexp"; or one or several measures, for a sweep that computes them
+                together. The operand of "matmul" and "mT" is assumed to be as wide as query and
+                key.
+
+        Raises:
+            ValueError: there is no such operation, or it does not fit the matrix.
+            TypeError: something else is given, or no measure.
+            UnsupportedError: the operation makes no sense for this normalizer, or the
+                implementation named by `impl` cannot serve it.
         """
         if not isinstance(operation, str):
             single = isinstance(operation, (Measure, type))
@@ -261,7 +328,8 @@ class AttentionMatrix(_MatrixProduct, Description):
         return dispatch.plan(self, operation, (stand_in[operation](),))
 
     def to(self, *args: Any, **kwargs: Any) -> AttentionMatrix:
-        """The same matrix with its tensors on another device, floating ones in another dtype."""
+        """The same matrix with its tensors on another device, and its floating tensors in another
+        dtype. Takes the arguments of `torch.nn.Module.to`."""
         device, dtype, non_blocking, _ = torch._C._nn._parse_to(*args, **kwargs)  # pyright: ignore
 
         def moved(tensor: Tensor) -> Tensor:
@@ -298,7 +366,7 @@ class AttentionMatrix(_MatrixProduct, Description):
 
 @dataclass(frozen=True, eq=False)
 class TransposedMatrix(_MatrixProduct):
-    """The transposed attention matrix, `[B..., H, Lk, Lq]`. Made by `A.mT`."""
+    """The transposed attention matrix, `[B..., H, Lk, Lq]`. `A.mT` makes it."""
 
     matrix: AttentionMatrix
 
@@ -310,17 +378,24 @@ class TransposedMatrix(_MatrixProduct):
 
     @property
     def mT(self) -> AttentionMatrix:  # noqa: N802
-        """The matrix itself."""
+        """The attention matrix, transposed back."""
         return self.matrix
 
     def __matmul__(self, other: Tensor) -> Tensor:
-        """What each key collects: `[B..., H, Lq, Dx] -> [B..., H, Lk, Dx]`."""
+        """What each key collects: `[B..., Hk or H or 1, Lq, Dx]` to `[B..., H, Lk, Dx]`.
+
+        Raises:
+            TypeError: `x` is no floating tensor.
+            ValueError: `x` has another dtype or device, not one row per query, or leading
+                dimensions that do not fit.
+            UnsupportedError: the implementation named by `impl` cannot serve the request.
+        """
         matrix = self.matrix
         return dispatch.run(matrix, Collected(other).ready(partial(operand, matrix)))[0]
 
 
 class Measured(tuple):
-    """Results of `measure`, in the order of the measures and as attributes of their names."""
+    """The results of `A.measure`: a tuple in the order of the measures, and attributes by name."""
 
     names: tuple[str, ...]
 

@@ -1,4 +1,4 @@
-"""Keys that are prepared once and asked many times."""
+"""Keys that are prepared once and used many times."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from ..scores.given import score_of
 
 @dataclass(frozen=True, eq=False)
 class PreparedKey:
-    """Keys with everything done to them that a score does before it meets a query.
+    """Keys after everything that a score does to them before it meets a query.
 
-    Made by `qkv.prepare` and given to `qkv.attention` in the place of the key. `ready` are the
-    prepared keys, `[B..., Hk, Lk, D]`, and `asking` the score that compares a query with them.
+    `qkv.prepare` makes it, and `qkv.attention` takes it in place of the key. `score` is the score
+    that was asked for, `ready` are the prepared keys `[B..., Hk, Lk, D]`, and `asking` is the score
+    that compares a query with them.
     """
 
     score: Score
@@ -29,18 +30,19 @@ class PreparedKey:
 def prepare(key: Tensor, score: Score | Callable[..., Tensor] | None = None) -> PreparedKey:
     """Prepares keys for many queries that come one after the other, as in a decoder.
 
-    What a score does to the keys alone is done once: `Bilinear` projects them, `Cosine` divides
-    them by their lengths. Gradients reach the keys and the score's parameters as ever.
+    It does once what a score does to the keys alone: `Bilinear` projects them, `Cosine` divides
+    them by their lengths. Gradients reach the keys and the parameters of the score as usual.
 
     Args:
-        key: `[B..., Hk, Lk, D]`.
+        key: `[B..., Hk, Lk, D]`, or `[Lk, D]`.
         score: as for `qkv.attention`.
 
     Returns:
-        What `qkv.attention(query, prepared)` takes in the place of the key, without a score.
+        What `qkv.attention(query, prepared)` takes in place of the key, without a score.
 
     Raises:
-        TypeError, ValueError: key or score are none, or do not fit each other.
+        TypeError: `key` is no floating tensor of at least two dimensions, or `score` is no score.
+        ValueError: the key does not fit the score.
     """
     check_floats("prepare: key", key)
     if not is_tensor(key) or key.ndim < 2:

@@ -31,7 +31,8 @@ from . import dispatch
 
 @dataclass(frozen=True)
 class Region:
-    """Rows and columns as index tensors; an axis that was given as an integer is dropped again."""
+    """Rows and columns as index tensors. An axis that was given as an integer is dropped at the
+    end."""
 
     rows: Tensor
     cols: Tensor

@@ -17,21 +17,22 @@ from .region import indices
 def rollout(matrices: Sequence[AttentionMatrix], rows: Any, residual: float = 0.5) -> Tensor:
     """Rows of the product of all layers' matrices, without building any of them.
 
-    Each layer is `residual * I + (1 - residual) * A`, with the heads of `A` averaged; the residual
-    stands for what a layer passes on unchanged.
+    Each layer is `residual * I + (1 - residual) * A`, where the heads of `A` are averaged. The
+    residual stands for what a layer passes on unchanged.
 
     Args:
         matrices: self-attention of the layers from first to last, each `[B..., H, L, L]`.
-        rows: the positions of the last layer: an integer, a slice or an index tensor.
-        residual: in [0, 1].
+        rows: positions of the last layer: an integer, a slice or an index tensor.
+        residual: the share that a layer passes on, in [0, 1].
 
     Returns:
-        `[B..., len(rows), L]`; each row sums to one where every layer's rows do.
+        `[B..., len(rows), L]`. Each row sums to one if the rows of every layer do.
 
     Raises:
-        ValueError: no matrices, matrices that are not square or not of one length, a residual
+        ValueError: there are no matrices, they are not square or differ in length, or `residual` is
             outside [0, 1].
-        UnsupportedError: weights that may be negative.
+        TypeError, IndexError: `rows` is no index, or out of range.
+        UnsupportedError: weights may be negative.
 
     Source: Abnar, Zuidema, "Quantifying Attention Flow in Transformers" (2020), section 3.
     """

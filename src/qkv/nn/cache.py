@@ -1,4 +1,4 @@
-"""Keys and values that are kept from one call to the next while a sequence is written."""
+"""Keys and values that a layer keeps from one call to the next while a sequence is written."""
 
 from __future__ import annotations
 
@@ -13,8 +13,13 @@ from ..matrix.prepare import PreparedKey
 class KeyValueCache:
     """The keys and values of all positions so far, of one self-attention layer.
 
-    Empty when made. A layer that is given one (`layer(x, cache=cache)`) appends those of `x`, whose
-    positions follow on what is there, and looks at all of them. `len(cache)` counts positions.
+    A new cache is empty. A layer that gets one (`layer(x, cache=cache)`) appends the keys and
+    values of `x`, whose positions follow those in the cache, and looks at all of them. `len(cache)`
+    counts positions.
+
+    Args:
+        key: `[B..., Hk, L, D]`; default: none yet.
+        value: `[B..., Hk, L, Dv]`; default: none yet.
     """
 
     def __init__(self, key: Tensor | None = None, value: Tensor | None = None) -> None:
@@ -25,7 +30,8 @@ class KeyValueCache:
         return 0 if self.key is None else self.key.shape[-2]
 
     def append(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        """All keys `[B..., Hk, L, D]` and values so far, these the last of them."""
+        """Appends keys `[B..., Hk, l, D]` and values `[B..., Hk, l, Dv]` along the positions, and
+        returns all keys `[B..., Hk, L, D]` and all values so far."""
         if self.key is not None and self.value is not None:
             key = torch.cat([self.key, key], dim=-2)
             value = torch.cat([self.value, value], dim=-2)
@@ -33,14 +39,14 @@ class KeyValueCache:
         return key, value
 
     def reorder(self, index: Tensor) -> KeyValueCache:
-        """A cache of these entries of the first batch dimension, which may repeat or be left out:
-        the hypotheses of a beam that go on."""
+        """A cache of the entries `index` `[B']` of the first batch dimension: the hypotheses of a
+        beam that go on. Entries may repeat or be left out."""
         if self.key is None or self.value is None:
             return KeyValueCache()
         return KeyValueCache(self.key[index], self.value[index])
 
     def spread(self, copies: int) -> KeyValueCache:
-        """A cache with so many copies of each entry, side by side."""
+        """A cache with `copies` copies of each entry, side by side."""
         if self.key is None or self.value is None:
             return KeyValueCache()
         return KeyValueCache(*(t.repeat_interleave(copies, 0) for t in (self.key, self.value)))
@@ -52,11 +58,11 @@ class KeyValueCache:
 
 @dataclass(frozen=True)
 class PreparedContext:
-    """What a layer makes of a context before it knows the question: asked at every step, made once.
+    """What a layer makes of a context before it knows the queries: made once, used at every step.
 
-    Made by `prepare` of a layer and given to it in the place of the context. `key` are prepared
-    keys `[B..., Hk, Lk, D]`, `value` is `[B..., Hk, Lk, Dv]`, `lengths` `[B]` or None. In a decoder
-    each entry may be asked by several `copies` of its sequence, which lie side by side.
+    `prepare` of a layer makes it, and the layer takes it in place of the context. `key` are
+    prepared keys `[B..., Hk, Lk, D]`, `value` is `[B..., Hk, Lk, Dv]`, `lengths` is `[B]` or None.
+    In a decoder several `copies` of a sequence, which lie side by side, may share an entry.
     """
 
     key: PreparedKey
@@ -66,22 +72,23 @@ class PreparedContext:
 
     @property
     def rows(self) -> int:
-        """How many sequences ask."""
+        """The number of sequences that share the context: entries times copies."""
         return self.value.shape[0] * self.copies
 
     def spread(self, copies: int) -> PreparedContext:
-        """The same context, asked by so many sequences where one asked before."""
+        """The same context, shared by `copies` sequences for each one before."""
         return replace(self, copies=self.copies * copies)
 
     def together(self, x: Tensor) -> Tensor:
-        """`[B * copies, Lq, width]` as `[B, copies * Lq, width]`: keys are read once for all."""
+        """`[B * copies, Lq, width]` as `[B, copies * Lq, width]`, so that keys are read once for
+        all copies."""
         return x if self.copies == 1 else x.reshape(self.value.shape[0], -1, x.shape[-1])
 
     def reorder(self, index: Tensor) -> PreparedContext:
-        """What these of the sequences ask, which may repeat or be left out.
+        """The context of the sequences `index` `[B']`, which may repeat or be left out.
 
         Raises:
-            ValueError: copies of one entry do not lie side by side any more.
+            ValueError: copies of one entry would no longer lie side by side.
         """
         if self.copies > 1:
             index = self._entries(index)

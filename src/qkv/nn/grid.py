@@ -1,4 +1,4 @@
-"""Positions on a plane: a learnt bias by rows and columns between two places."""
+"""Positions on a map: a learnt bias for the rows and columns between two places."""
 
 from __future__ import annotations
 
@@ -19,18 +19,24 @@ _PER_HEAD_TABLE = Axes(trail=1)
 
 @dataclass(frozen=True)
 class GridBias(ProductBias):
-    """A learnt number for how many rows and one for how many columns the key's place is away.
+    """The sum of two learnt numbers: one for the distance between query and key in rows, and one
+    for the distance in columns.
 
-    Sequences are maps of `width` columns, row after row. Distances beyond the reach of the tables
-    count as the farthest that they know, so that a map may have any size.
+    A sequence is a map of `width` columns, row after row. Distances beyond the reach of a table use
+    its first or last entry, so a map may have any size.
 
     Args:
-        rows, columns: `[H, 2 * reach + 1]`, entry `reach + d` for a distance of d.
-        width: the columns of the map.
+        rows, columns: floating tensors `[H, 2 * reach + 1]`, or `[1, 2 * reach + 1]` for all heads,
+            with gradient; entry `reach + d` is for a distance of d. The two may differ in reach.
+        width: the number of columns of the map.
 
-    Source: the sum of the two: Shaw, Uszkoreit, Vaswani, "Self-Attention with Relative Position
-    Representations" (2018), section 3.2, for the clipping; Ramachandran et al., "Stand-Alone
-    Self-Attention in Vision Models" (2019), section 3.1, for rows and columns.
+    Raises:
+        TypeError: a table is a tensor of no floating dtype, or not strided.
+        ValueError: (when it is used) a table has not one row per head.
+
+    Source: Shaw, Uszkoreit, Vaswani, "Self-Attention with Relative Position Representations"
+    (2018), section 3.2, for the clipping; Ramachandran et al., "Stand-Alone Self-Attention in
+    Vision Models" (2019), section 3.1, for rows and columns.
     """
 
     rows: Tensor

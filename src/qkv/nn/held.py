@@ -1,8 +1,8 @@
-"""Stages inside a module: what they learn is the module's.
+"""Stages inside a module: their parameters become parameters of the module.
 
-A stage is a frozen object that holds tensors; a module owns parameters. `Held` is the bridge: it
-takes a stage apart and makes it anew at each call, so that what is learnt is saved, moved, cast
-and optimised with the module that uses the stage.
+A stage is a frozen object that holds tensors; a module owns parameters. `Held` connects them: it
+takes a stage apart and makes it anew at each call. So the parameters are saved, moved, cast and
+optimised with the module that uses the stage.
 """
 
 from __future__ import annotations
@@ -21,11 +21,12 @@ from ..stage.base import Stage
 
 
 class Held(nn.Module):
-    """Anything that `qkv.attention` takes as a stage, as a module whose call gives it back.
+    """Anything that `qkv.attention` takes as a stage, as a module whose call returns the stage.
 
-    Every `nn.Parameter` in the stage is a parameter of this module under the name of its field,
-    every other tensor a buffer. A callable that is a module is a submodule. A function is kept as
-    it is: a parameter that it captures gets its gradient, but nobody else hears of it.
+    Every `nn.Parameter` in the stage becomes a parameter of this module, with the name of its
+    field; every other tensor becomes a buffer. A callable that is a module becomes a submodule. A
+    function is kept as it is: a parameter that it captures gets its gradient, but is no parameter
+    of this module.
     """
 
     def __init__(self, stage: Any) -> None:
@@ -55,7 +56,7 @@ class Held(nn.Module):
             setattr(self, name, value)
 
     def forward(self) -> Any:
-        """The stage, of the tensors as they are now."""
+        """The stage, made of the tensors as they are now."""
         if self._kind is None:
             return self.function
         owned = {name: getattr(self, name) for name in self._owned}
@@ -78,7 +79,7 @@ def stage_of(module: Held | None) -> Any:
 
 
 def all_of(*masks: Any) -> Any:
-    """One mask that lets through what all of them do; functions are masks, and None lets all."""
+    """One mask that shows what all of these show. A callable is a mask too; None shows all."""
     masks = tuple(mask for mask in masks if mask is not None)
     if len(masks) < 2:
         return masks[0] if masks else None

@@ -18,21 +18,20 @@ from .positions import Rotary
 
 
 class MultiHeadAttention(nn.Module):
-    """Queries, keys and values by learnt projections, attention in heads, one more projection.
+    """Attention in several heads between learnt projections of queries, keys, values and output.
 
     With one input it is self-attention, `layer(x)`; with two, cross-attention, `layer(x, context)`.
-    Every stage of `qkv.attention` may be given. What is learnt in a stage is given as an
-    `nn.Parameter` and is then a parameter of the layer:
-    `score=qkv.Additive(nn.Parameter(torch.randn(32)))`.
+    It takes every stage of `qkv.attention`. An `nn.Parameter` in a stage becomes a parameter of the
+    layer: `score=qkv.Additive(nn.Parameter(torch.randn(32)))`.
 
     Args:
-        width: of the input and of the output.
-        heads: each asks in `width / heads` dimensions.
-        kv_heads: heads of key and value, by which `heads` is divisible; default: as many.
-        context_width: of what is looked at; default: `width`.
-        values_width: where values come from a third input, its width; default: `context_width`.
+        width: width of the input and of the output, divisible by `heads`.
+        heads: the number of heads; each has `width / heads` dimensions.
+        kv_heads: the number of heads of key and value, which divides `heads`; default: `heads`.
+        context_width: width of the context; default: `width`.
+        values_width: width of a separate input for the values; default: `context_width`.
         score, bias, mask, normalizer: as for `qkv.attention`.
-        rotary: positions by turning query and key: True, or a `Rotary`; self-attention alone.
+        rotary: rotary positions, for self-attention alone: True, or a `Rotary`.
         dropout: the probability with which weights are dropped in training.
         linear_bias: whether the projections have biases.
 
@@ -99,19 +98,23 @@ class MultiHeadAttention(nn.Module):
         cache: KeyValueCache | None = None,
         **stages: Any,
     ) -> Tensor:
-        """`[B..., Lq, width]`.
+        """The output, `[B..., Lq, width]`.
 
         Args:
-            x: `[B..., Lq, width]`: who asks.
-            context: `[B..., Lk, context_width]`: who is looked at, or what `prepare` made of it;
-                default: `x` itself.
-            values: `[B..., Lk, values_width]`: what is summed, where it is not the context.
-            lengths: `[B]`, over the first batch dimension: how many rows of what is looked at are
-                real. The others may hold anything and are never seen; in self-attention they come
-                out as zeros.
-            cache: the keys and values of the positions before `x`; those of `x` are appended.
+            x: `[B..., Lq, width]`, the input of the queries.
+            context: `[B..., Lk, context_width]`, the input of keys and values, or what `prepare`
+                made of it; default: `x` itself.
+            values: `[B..., Lk, values_width]`, the input of the values; default: the context.
+            lengths: `[B]` integers over the first batch dimension: how many rows of the context (in
+                self-attention of `x`) are real; default: all. The others may hold anything and are
+                never seen; in self-attention their outputs are zeros.
+            cache: the keys and values of the positions before `x`; those of `x` are appended. For
+                self-attention without `lengths`.
             stages: for this call alone: `mask` and `bias` beside those of the layer, and
                 `query_offset` as for `qkv.attention`.
+
+        Raises:
+            ValueError, TypeError: an argument breaks a rule; the text names both.
         """
         matrix, value = self._ask(x, context, values, lengths, cache, **stages)
         if self.training and self.dropout:
@@ -129,22 +132,31 @@ class MultiHeadAttention(nn.Module):
         cache: KeyValueCache | None = None,
         **stages: Any,
     ) -> AttentionMatrix:
-        """The weights with which the same call would look, `[B..., heads, Lq, Lk]`, before dropout.
-        A cache is read and left as it is."""
+        """The weights of the same call before dropout, `[B..., heads, Lq, Lk]`. Takes the arguments
+        of a call. A cache is read, but nothing is appended to it."""
         cache = None if cache is None else cache.copy()
         return self._ask(x, context, values, lengths, cache, **stages)[0]
 
     def prepare(
         self, context: Tensor, values: Tensor | None = None, lengths: Tensor | None = None
     ) -> PreparedContext:
-        """Projects a context once for many calls: `layer(x, layer.prepare(context))`."""
+        """Projects a context once for many calls: `layer(x, layer.prepare(context))`.
+
+        Args:
+            context: `[B..., Lk, context_width]`.
+            values: `[B..., Lk, values_width]`; default: the context.
+            lengths: `[B]` integers: how many rows are real; default: all.
+
+        Raises:
+            ValueError, TypeError: an argument breaks a rule; the text names both.
+        """
         key, value = self._project(context, values, lengths, "context")
         return PreparedContext(qkv.prepare(key, stage_of(self.score)), value, lengths)
 
     @staticmethod
     def from_torch(module: nn.MultiheadAttention) -> MultiHeadAttention:
         """A layer with the weights of torch's own and the same outputs. It takes the batch first,
-        whatever the module did, and `lengths` or a mask in the place of `key_padding_mask`.
+        even if the module did not, and `lengths` or a mask in place of `key_padding_mask`.
 
         Raises:
             ValueError: the module was made with `add_bias_kv` or `add_zero_attn`.

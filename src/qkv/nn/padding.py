@@ -1,7 +1,7 @@
-"""Ragged batches: which rows are real, and keeping the others out.
+"""Ragged batches: which rows are real, and how the others are kept out.
 
-A mask keeps padding out of attention itself, but a weight's gradient is a sum over all rows of
-what came in, and `0 * NaN` is NaN: so every layer replaces padding by zeros where it comes in.
+A mask keeps padding out of attention itself. But the gradient of a weight is a sum over all input
+rows, and `0 * NaN` is NaN, so every layer replaces padding in its input by zeros.
 """
 
 from __future__ import annotations
@@ -13,7 +13,12 @@ from ..ground.tensors import check_floats, check_integers, holds_integers
 
 
 def check_sequences(where: str, what: str, x: Tensor, width: int) -> None:
-    """Raises ValueError or TypeError unless `x` is floating, `[B..., L, width]`."""
+    """Checks that `x` is a floating tensor `[B..., L, width]`; `where` and `what` begin errors.
+
+    Raises:
+        TypeError: it is no floating tensor.
+        ValueError: it has another shape.
+    """
     if not isinstance(x, Tensor) or not x.is_floating_point():
         got = x.dtype if isinstance(x, Tensor) else type(x).__name__
         raise TypeError(f"{where}: {what} must be a floating tensor; got {got}")
@@ -23,7 +28,12 @@ def check_sequences(where: str, what: str, x: Tensor, width: int) -> None:
 
 
 def check_lengths(where: str, lengths: Tensor | None, x: Tensor) -> None:
-    """Raises ValueError or TypeError unless `lengths` are integers `[B]`, or one for all."""
+    """Checks that `lengths` are integers `[B]`, or one for all, for sequences `x` `[B..., L, D]`.
+
+    Raises:
+        TypeError: they are no integer tensor.
+        ValueError: they have another shape.
+    """
     if lengths is None:
         return
     if not isinstance(lengths, Tensor) or not holds_integers(lengths):

@@ -1,4 +1,4 @@
-"""A set of any size becomes a few vectors."""
+"""Pools a set of any size into a few vectors."""
 
 from __future__ import annotations
 
@@ -13,16 +13,19 @@ from .padding import check_sequences
 
 
 class AttentionPooling(nn.Module):
-    """Learnt queries that look over any set and bring back one vector each.
+    """Learnt queries that look at a set of any size; each gives one vector.
 
-    Where they look tells what the answer rests on: `pooling.matrix(x)`. The order of the set does
-    not matter.
+    `pooling.matrix(x)` tells where they look, that is, what the output rests on. The order of the
+    set does not matter.
 
     Args:
-        width: of the set's members and of the answers.
-        queries: how many vectors come out.
-        heads: in which each query asks.
+        width: width of the members of the set and of the outputs.
+        queries: the number of output vectors.
+        heads: the number of heads; each query has all of them.
         options: as for `MultiHeadAttention`: `score`, `normalizer`, `kv_heads`, ...
+
+    Raises:
+        ValueError, TypeError: an argument breaks a rule; the text names both.
 
     Source: Lee et al., "Set Transformer" (2019), section 3.2, without its feed-forward layers.
     """
@@ -36,10 +39,17 @@ class AttentionPooling(nn.Module):
         nn.init.normal_(self.queries, std=width**-0.5)
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """`[B..., L, width]` to `[B..., queries, width]`.
+        """Pools `[B..., L, width]` to `[B..., queries, width]`.
 
-        `lengths` `[B]`, over the first batch dimension: how many members are real; the others are
-        never seen. Of an empty set nothing comes but the bias of the last projection.
+        Args:
+            x: `[B..., L, width]`, the members of the sets.
+            lengths: `[B]` integers over the first batch dimension: how many members are real;
+                default: all. The others are never seen. An empty set gives the bias of the last
+                projection.
+
+        Raises:
+            TypeError: `x` is no floating tensor, or `lengths` no integer tensor.
+            ValueError: one of them has another shape.
         """
         return self.attention(self._queries(x), x, lengths=lengths)
 

@@ -1,4 +1,4 @@
-"""Where a row stands in its sequence, told to attention, which does not see it by itself."""
+"""Positions of rows in their sequence, which attention does not see by itself."""
 
 from __future__ import annotations
 
@@ -11,10 +11,15 @@ POSITIONS = ("sinusoidal", "rotary", "none")
 
 
 class SinusoidalPositions(nn.Module):
-    """Adds to each row the sines and cosines of its position, at wavelengths from 2π to 20000π.
+    """Adds the sines and cosines of its position to each row, at wavelengths from 2π to 20000π.
 
-    Nothing is learnt, and there is no longest sequence. Shapes: `[B..., L, width]` to the same,
-    of even width.
+    Nothing is learnt, and a sequence may have any length.
+
+    Args:
+        width: width of the rows, an even number.
+
+    Raises:
+        ValueError: `width` is odd or less than 2.
 
     Source: Vaswani et al., "Attention Is All You Need" (2017), section 3.5.
     """
@@ -26,14 +31,21 @@ class SinusoidalPositions(nn.Module):
         self.width = width
 
     def forward(self, x: Tensor, offset: int = 0) -> Tensor:
-        """`x` with positions `offset, offset + 1, ...` added to its rows."""
+        """`x` `[B..., L, width]` with positions `offset, offset + 1, ...` added to its rows."""
         angles = _angles(x, self.width, offset, 10000.0)
         wave = torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(-2)
         return x + wave.to(x.dtype)
 
 
 class LearntPositions(nn.Module):
-    """Adds to each row a learnt vector of its position, of which there are `longest`.
+    """Adds a learnt vector of its position to each row.
+
+    Args:
+        width: width of the rows.
+        longest: the number of positions, and so the length of the longest sequence.
+
+    Raises:
+        ValueError: an argument is no int >= 1.
 
     Source: Gehring et al., "Convolutional Sequence to Sequence Learning" (2017), section 3.1.
     """
@@ -47,10 +59,10 @@ class LearntPositions(nn.Module):
         nn.init.normal_(self.table, std=0.02)
 
     def forward(self, x: Tensor, offset: int = 0) -> Tensor:
-        """`x` with positions `offset, offset + 1, ...` added to its rows.
+        """`x` `[B..., L, width]` with positions `offset, offset + 1, ...` added to its rows.
 
         Raises:
-            ValueError: there are positions beyond the longest.
+            ValueError: a position is not below `longest`.
         """
         end = offset + x.shape[-2]
         if end > self.table.shape[0]:
@@ -62,10 +74,11 @@ class LearntPositions(nn.Module):
 
 
 class Rotary(nn.Module):
-    """Turns query and key by angles that grow with their positions, so that their inner product
-    depends on how far they are apart. The first half of the width is paired with the second.
+    """Rotates query and key by angles that grow with their positions, so that their inner product
+    depends on the distance between them. The first half of the width is paired with the second.
 
-    Shapes: `[B..., H, L, D]` to the same, of even width D.
+    Args:
+        base: the wavelengths grow from 2π to nearly `2π * base` positions.
 
     Source: Su et al., "RoFormer: Enhanced Transformer with Rotary Position Embedding" (2021),
     section 3.2, with the pairs (d, d + D/2) instead of neighbours.
@@ -76,7 +89,8 @@ class Rotary(nn.Module):
         self.base = base
 
     def forward(self, x: Tensor, offset: int = 0) -> Tensor:
-        """`x` turned for positions `offset, offset + 1, ...`."""
+        """`x` `[B..., H, L, D]`, of even width D, rotated for positions `offset, offset + 1, ...`;
+        the same shape."""
         angles = _angles(x, x.shape[-1], offset, self.base)
         cosine, sine = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
         first, second = x.chunk(2, dim=-1)
@@ -97,7 +111,8 @@ def _angles(x: Tensor, width: int, offset: int, base: float) -> Tensor:
 def positions_of(
     positions: str | nn.Module, width: int, where: str
 ) -> tuple[nn.Module | None, bool]:
-    """What adds positions to rows of this width, and whether attention turns queries and keys.
+    """The module that adds positions to rows of this width (None: none), and whether attention
+    rotates queries and keys.
 
     `positions` is one of `POSITIONS`, or a module `(x, offset) -> x` such as `LearntPositions`.
 

@@ -11,7 +11,11 @@ CELLS = {"gru": nn.GRU, "lstm": nn.LSTM, "rnn": nn.RNN}
 
 
 def check_cell(where: str, cell: object) -> None:
-    """Raises ValueError unless there is such a cell."""
+    """Checks the name of a cell.
+
+    Raises:
+        ValueError: there is no such cell.
+    """
     if cell not in CELLS:
         raise ValueError(f"{where}: cell must be one of {', '.join(CELLS)}; got {cell!r}")
 
@@ -19,8 +23,8 @@ def check_cell(where: str, cell: object) -> None:
 class Recurrent(nn.Module):
     """A stack of recurrent layers over `[B, L, width]`.
 
-    The state is a tensor `[B, S, hidden]`: S counts layers, twice that for an LSTM, which has a
-    cell beside its output. So a state is selected and reordered by indexing alone.
+    The state is a tensor `[B, S, hidden]`. S is the number of layers, or twice that for an LSTM,
+    which has a cell state beside its output. So indexing alone selects and reorders states.
     """
 
     def __init__(

@@ -18,16 +18,21 @@ POSITIONS = ("relative", "learnt", "none")
 class SpatialAttention(nn.Module):
     """Every place of a map looks at all places: a residual block between convolutions.
 
-    The channels of each place are normalized, attention looks over all places, and what it brings
-    is added to the map, so the block can stand anywhere in a CNN.
+    It normalizes the channels of each place, attends over all places and adds the result to the
+    map, so the block can stand anywhere in a CNN.
 
     Args:
-        channels, heads: as `width` and `heads` of `MultiHeadAttention`, which takes `options` too.
+        channels: the number of channels of the map.
+        heads: as for `MultiHeadAttention`.
         positions: "relative": a learnt number for each distance in rows and in columns is added to
-            the scores (`GridBias`); distances of `reach` or more count alike. "learnt": a vector
-            for each of `reach` rows and columns, interpolated to the size of the map, is added to
-            what asks and is asked. "none": attention knows of no places.
-        reach: in places; maps may be of any size.
+            the scores (`GridBias`); distances of `reach` or more share one number. "learnt": a
+            vector for each of `reach` rows and columns, interpolated to the size of the map, is
+            added to the normalized places. "none": attention does not know the places.
+        reach: in places. Maps may have any size.
+        options: as for `MultiHeadAttention`.
+
+    Raises:
+        ValueError, TypeError: an argument breaks a rule; the text names both.
 
     Source: Wang et al., "Non-local Neural Networks" (2018), section 3.3, for the residual block;
     for positions see `GridBias`.
@@ -61,13 +66,18 @@ class SpatialAttention(nn.Module):
             self.columns = nn.Parameter(0.02 * torch.randn(channels, reach))
 
     def forward(self, x: Tensor) -> Tensor:
-        """`[B, channels, H, W]` to the same; maps of any size."""
+        """Maps `[B, channels, H, W]`, of any size, to the same shape.
+
+        Raises:
+            ValueError: `x` has another shape.
+        """
         places, bias = self._places(x)
         brought = self.attention(places, bias=bias)
         return x + brought.transpose(1, 2).reshape(x.shape)
 
     def matrix(self, x: Tensor) -> AttentionMatrix:
-        """How places look at places, `[B, heads, H * W, H * W]`, row after row."""
+        """How places look at places: a matrix `[B, heads, H * W, H * W]`, row after row of the
+        map."""
         places, bias = self._places(x)
         return self.attention.matrix(places, bias=bias)
 

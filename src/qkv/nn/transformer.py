@@ -15,17 +15,22 @@ ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU}
 
 
 class TransformerLayer(nn.Module):
-    """Self-attention, then attention over a context where there is one, then a feed-forward
-    network at each place. Each of them reads its input normalized and is added to it.
+    """Self-attention, then attention over a context if `context_width` is given, then a
+    feed-forward network at each place. Each part reads its input normalized, and its output is
+    added to the input.
 
     Args:
         width, heads: as for `MultiHeadAttention`.
-        feedforward: width of the hidden layer at each place; default: four times `width`.
-        context_width: of what the layer looks at beside its own input; None means nothing.
-        dropout: of what is added, and inside of the feed-forward network.
-        attention_dropout: of weights.
+        feedforward: width of the hidden layer of the feed-forward network; default: four times
+            `width`.
+        context_width: width of a context that the layer looks at; default: it takes no context.
+        dropout: probability for the output of each part, and inside the feed-forward network.
+        attention_dropout: probability for attention weights.
         activation: "relu" or "gelu".
         options: of the self-attention: `score`, `mask`, `rotary`, `kv_heads`, ...
+
+    Raises:
+        ValueError, TypeError: an argument breaks a rule; the text names both.
 
     Source: Xiong et al., "On Layer Normalization in the Transformer Architecture" (2020), figure
     1 (b).
@@ -77,7 +82,19 @@ class TransformerLayer(nn.Module):
         mask: Any = None,
         cache: KeyValueCache | None = None,
     ) -> Tensor:
-        """`[B..., L, width]` to the same; `mask` and `cache` are those of the self-attention."""
+        """Maps `x` `[B..., L, width]` to the same shape.
+
+        Args:
+            x: `[B..., L, width]`.
+            context: `[B..., Lk, context_width]`, or what `context_attention.prepare` made of it;
+                only for a layer with `context_width`.
+            mask: a mask of the self-attention, beside that of the layer.
+            cache: the keys and values of the positions before `x`; those of `x` are appended.
+
+        Raises:
+            TypeError: an argument is no tensor, or none of this kind.
+            ValueError: an argument has another shape.
+        """
         x = self.within(x, mask=mask, cache=cache)
         if self.looks_out:
             x = x + self.dropout(self._brought(self.context_norm(x), context))
@@ -89,11 +106,12 @@ class TransformerLayer(nn.Module):
         return self.context_attention(context.together(x), context).reshape(x.shape)
 
     def within(self, x: Tensor, *, mask: Any = None, cache: KeyValueCache | None = None) -> Tensor:
-        """The first part alone: `x` and what self-attention adds to it."""
+        """The first part alone: `x` plus the output of the self-attention."""
         return x + self.dropout(self.attention(self.attention_norm(x), mask=mask, cache=cache))
 
     def matrix(self, x: Tensor, mask: Any = None) -> AttentionMatrix:
-        """How the rows of the layer's input look at each other."""
+        """How the rows of `x` `[B..., L, width]` look at each other: a matrix
+        `[B..., heads, L, L]`."""
         return self.attention.matrix(self.attention_norm(x), mask=mask)
 
     def context_matrix(
@@ -104,6 +122,7 @@ class TransformerLayer(nn.Module):
         mask: Any = None,
         cache: KeyValueCache | None = None,
     ) -> AttentionMatrix:
-        """How they look at the context. A cache is read and left as it is."""
+        """How the rows of `x` look at the context: a matrix `[B..., heads, L, Lk]`. A cache is
+        read, but nothing is appended to it."""
         within = self.within(x, mask=mask, cache=None if cache is None else cache.copy())
         return self.context_attention.matrix(self.context_norm(within), context)

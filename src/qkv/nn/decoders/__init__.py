@@ -1,4 +1,4 @@
-"""Decoders: what was written so far and what an encoder read in, a vector for what follows out."""
+"""Decoders: from what was written so far and an encoder's states to a vector for what follows."""
 
 from .base import Decoder
 from .recurrent import RecurrentDecoder

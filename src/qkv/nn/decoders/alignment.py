@@ -1,4 +1,4 @@
-"""How a recurrent decoder's state is compared with the states that an encoder read."""
+"""How the state of a recurrent decoder is compared with the states of an encoder."""
 
 from __future__ import annotations
 
@@ -19,14 +19,18 @@ SCORES = ("additive", "concat", "general", "dot")
 
 
 class Alignment(nn.Module):
-    """Attention of one head whose values are the encoder's states themselves.
+    """Attention with one head, whose values are the encoder's states themselves.
 
     Args:
-        score: "additive" (Bahdanau's, which Luong calls "concat"): a one-layer network of
-            `hidden` neurons; "general": the inner product through a matrix; "dot": the plain inner
-            product of states of the same width. Or any score of qkv between such.
-        width, context_width: of the decoder's states and the encoder's.
-        hidden: of the additive score alone.
+        score: "additive" (Bahdanau's, which Luong calls "concat"): a one-layer network with
+            `hidden` neurons; "general": the inner product through a matrix; "dot": the inner
+            product, unscaled, of states of the same width. Or any score of qkv for these widths.
+        width, context_width: the widths of the decoder's and the encoder's states.
+        hidden: the width of the hidden layer, for the additive score alone.
+
+    Raises:
+        ValueError: there is no such score, or it does not fit the widths.
+        TypeError: `score` is neither a name nor a score.
 
     Source: Luong, Pham, Manning, "Effective Approaches to Attention-based Neural Machine
     Translation" (2015), section 3.1; Bahdanau et al. (2015), appendix A.1.2.
@@ -53,19 +57,20 @@ class Alignment(nn.Module):
         self.matrix(torch.zeros(1, 1, width), self.prepare(torch.zeros(1, 1, context_width), None))
 
     def prepare(self, states: Tensor, lengths: Tensor | None) -> PreparedContext:
-        """What every question needs of the encoder's states `[B, Lk, context_width]`."""
+        """What every query needs of the encoder's states `[B, Lk, context_width]`; `lengths` `[B]`
+        counts the real ones."""
         states = cast_for_autocast(without_padding(states, lengths))
         key = qkv.prepare(self.key(states).unsqueeze(1), self.score())
         return PreparedContext(key, states.unsqueeze(1), lengths)
 
     def matrix(self, states: Tensor, context: PreparedContext) -> AttentionMatrix:
-        """How decoder states `[B, Lq, width]` look at the encoder's, `[B, 1, Lq, Lk]`."""
+        """How decoder states `[B, Lq, width]` look at the encoder's: a matrix `[B, 1, Lq, Lk]`."""
         mask = None if context.lengths is None else qkv.Padding(context.lengths)
         query = self.query(cast_for_autocast(states)).unsqueeze(1)
         return qkv.attention(query, context.key, mask=mask)
 
     def forward(self, states: Tensor, context: PreparedContext) -> Tensor:
-        """What each of them brings back, `[B, Lq, context_width]`."""
+        """The context vector of each decoder state, `[B, Lq, context_width]`."""
         brought = self.matrix(context.together(states), context) @ context.value
         return brought.reshape(*states.shape[:-1], -1)
 

@@ -11,40 +11,50 @@ from ..padding import check_lengths, check_sequences
 
 
 class DecoderState(Protocol):
-    """All that a decoder keeps between two calls. It is never changed, so one may go back to it."""
+    """All that a decoder keeps between two calls. No call changes it, so a search may go back to
+    it."""
 
     def reorder(self, index: Tensor) -> Self:
-        """The state of these entries of the batch, which may repeat or be left out: the hypotheses
-        of a beam that go on. `index` is `[B']` of integers."""
+        """The state of the entries `index` `[B']` (integers) of the batch: the hypotheses of a beam
+        that go on. Entries may repeat or be left out."""
         ...
 
     def spread(self, copies: int) -> Self:
-        """The state of so many copies of each entry, side by side, which share what was prepared
-        of the encoder's states. From then on `reorder` keeps copies of an entry side by side."""
+        """The state of `copies` copies of each entry, side by side. They share what was prepared of
+        the encoder's states. From then on `reorder` must keep copies of an entry side by side."""
         ...
 
     @property
     def batch(self) -> int:
-        """How many sequences it is of."""
+        """The number of sequences."""
         ...
 
     @property
     def copies(self) -> int:
-        """How many of them share an entry of the encoder's states."""
+        """The number of sequences that share an entry of the encoder's states."""
         ...
 
 
 class Decoder(nn.Module):
-    """Writes a sequence while it looks at the states that an encoder read.
+    """Writes a sequence while it looks at an encoder's states.
 
     A call takes any number of steps: a whole target at once in training, one by one in a search.
-    Both give the same, for the caller hands the state on:
+    Both give the same results, because the caller hands the state on:
 
         state = decoder.start(states, lengths)
         outputs, state = decoder(embedded, state)
 
-    Neither padding of the states nor any later step is ever seen. Targets of different lengths
-    are filled up at their ends; what comes out there is for the loss to ignore.
+    A step never sees padding of the states or later steps. Targets of different lengths are filled
+    up at their ends, and the loss has to ignore the outputs there. A decoder defines `begin`,
+    `steps` and `looks`.
+
+    Args:
+        inputs: width of the input at each step.
+        width: width of the outputs.
+        context_width: width of the encoder's states.
+
+    Raises:
+        ValueError: a width is no int >= 1.
     """
 
     def __init__(self, inputs: int, width: int, context_width: int) -> None:
@@ -63,7 +73,11 @@ class Decoder(nn.Module):
 
         Args:
             states: `[B, Lk, context_width]`, of an encoder.
-            lengths: `[B]`: how many of them are real; None means all.
+            lengths: `[B]` integers: how many states of each sequence are real; default: all.
+
+        Raises:
+            TypeError: `states` is no floating tensor, or `lengths` no integer tensor.
+            ValueError: one of them has another shape.
         """
         kind = type(self).__name__
         check_sequences(kind, "states", states, self.context_width)
@@ -75,14 +89,23 @@ class Decoder(nn.Module):
 
     def forward(self, x: Tensor, state: Any) -> tuple[Tensor, Any]:
         """Outputs `[B, Lq, width]` after each row of `x` `[B, Lq, inputs]`, and the state after
-        the last."""
+        the last.
+
+        Raises:
+            TypeError: `x` is no floating tensor.
+            ValueError: `x` has another shape, no step, or another batch than the state.
+        """
         self._check(x, state)
         return self.steps(x, state)
 
     def matrices(self, x: Tensor, state: Any) -> list[AttentionMatrix]:
-        """Where the same call would look in the encoder's states: `[B, H, Lq, Lk]` of each layer
-        that attends, from below. Row i is the look taken for output i. The state must not be one
-        that is spread."""
+        """Where the same call would look in the encoder's states: a matrix `[B, H, Lq, Lk]` for
+        each layer that attends, from below. Row i belongs to output i.
+
+        Raises:
+            TypeError: `x` is no floating tensor.
+            ValueError: `x` does not fit (as for a call), or the state was made by `spread`.
+        """
         self._check(x, state)
         if state.copies > 1:
             raise ValueError(
@@ -92,15 +115,15 @@ class Decoder(nn.Module):
         return self.looks(x, state)
 
     def begin(self, states: Tensor, lengths: Tensor | None) -> Any:
-        """As `start`, of what is checked."""
+        """As `start`, after its checks."""
         raise NotImplementedError
 
     def steps(self, x: Tensor, state: Any) -> tuple[Tensor, Any]:
-        """As `forward`, of what is checked."""
+        """As `forward`, after its checks."""
         raise NotImplementedError
 
     def looks(self, x: Tensor, state: Any) -> list[AttentionMatrix]:
-        """As `matrices`, of what is checked."""
+        """As `matrices`, after its checks."""
         raise NotImplementedError
 
     def _check(self, x: Tensor, state: DecoderState) -> None:

@@ -18,60 +18,64 @@ FEEDING = ("output", "context", "upper", "none")
 
 @dataclass(frozen=True)
 class RecurrentState:
-    """The prepared encoder states, the recurrent layers' state `[B, S, width]`, and the last
-    output `[B, width]`."""
+    """The prepared encoder states, the state of the recurrent layers `[B, S, width]` (see
+    `Recurrent`), and the last output `[B, width]`."""
 
     context: PreparedContext
     memory: Tensor
     output: Tensor
 
     def reorder(self, index: Tensor) -> RecurrentState:
-        """The state of these entries of the batch."""
+        """The state of the entries `index` `[B']` of the batch."""
         return RecurrentState(self.context.reorder(index), self.memory[index], self.output[index])
 
     def spread(self, copies: int) -> RecurrentState:
-        """The state of so many copies of each entry, side by side."""
+        """The state of `copies` copies of each entry, side by side."""
         memory, output = (t.repeat_interleave(copies, 0) for t in (self.memory, self.output))
         return RecurrentState(self.context.spread(copies), memory, output)
 
     @property
     def batch(self) -> int:
-        """How many sequences it is of."""
+        """The number of sequences."""
         return self.context.rows
 
     @property
     def copies(self) -> int:
-        """How many of them share an entry of the encoder's states."""
+        """The number of sequences that share an entry of the encoder's states."""
         return self.context.copies
 
 
 class RecurrentDecoder(Decoder):
-    """Recurrent layers whose state asks the encoder's states at every step.
+    """Recurrent layers that attend to the encoder's states at every step.
 
-    What is put out is `tanh(W [state; context])`, where the context is what the question brought.
-    `feeding` says who asks, and where what was found goes besides:
+    A recurrent state is the query, and the context is the weighted sum of the encoder's states. The
+    output is `tanh(W [state; context])`. `feeding` says which state is the query and where the
+    context goes besides:
 
-    * "output": the state after the step asks, and the output enters the next step beside its input
-      (Luong's input feeding);
-    * "context": the state before the step asks, and the context enters this step beside its input
-      (Bahdanau's decoder);
-    * "upper": the layers that asked have read inputs alone; one more layer above reads their states
-      and the contexts (Wu et al.);
-    * "none": as "upper" without that layer: what was found does not go anywhere else.
+    * "output": the state after the step is the query. The output enters the next step beside its
+      input (Luong's input feeding).
+    * "context": the state before the step is the query. The context enters this step beside its
+      input (Bahdanau's decoder).
+    * "upper": the layers that give the query read inputs alone. One more layer above reads their
+      states and the contexts (Wu et al.).
+    * "none": as "upper" without that layer: the context goes nowhere else.
 
-    With the last two all questions of a target are known at once, and attention is one call instead
-    of one for each step: training is several times as fast.
+    With the last two all queries of a target are known at once, and attention is one call instead
+    of one for each step, so training is several times as fast.
 
     Args:
-        inputs: width of what is read at each step.
-        width: of the recurrent states and of the outputs.
-        context_width: of the encoder's states.
+        inputs: width of the input at each step.
+        width: width of the recurrent states and of the outputs.
+        context_width: width of the encoder's states.
         cell: "gru", "lstm" or "rnn".
-        layers: how many, one above the other; the uppermost asks.
+        layers: the number of layers, one above the other; the uppermost gives the query.
         score: "additive", "concat", "general", "dot" or a score: see `Alignment`.
         feeding: see above.
-        attention_width: hidden width of the additive score; default: `width`.
-        dropout: of state and context where they are put out, and between layers.
+        attention_width: width of the hidden layer of the additive score; default: `width`.
+        dropout: probability for state and context before the output, and between layers.
+
+    Raises:
+        ValueError: a width is no int >= 1, a name is unknown, or the score does not fit.
 
     Source: Bahdanau et al., "Neural Machine Translation by Jointly Learning to Align and Translate"
     (2015), section 3.1; Luong et al., "Effective Approaches to Attention-based Neural Machine

@@ -18,20 +18,20 @@ from .base import Decoder
 
 @dataclass(frozen=True)
 class SelfAttentionState:
-    """Of each layer, the encoder's states prepared for it, and its keys and values so far."""
+    """For each layer, the encoder's states as prepared for it, and its keys and values so far."""
 
     contexts: tuple[PreparedContext, ...]
     caches: tuple[KeyValueCache, ...]
 
     def reorder(self, index: Tensor) -> SelfAttentionState:
-        """The state of these entries of the batch."""
+        """The state of the entries `index` `[B']` of the batch."""
         return SelfAttentionState(
             tuple(context.reorder(index) for context in self.contexts),
             tuple(cache.reorder(index) for cache in self.caches),
         )
 
     def spread(self, copies: int) -> SelfAttentionState:
-        """The state of so many copies of each entry, side by side."""
+        """The state of `copies` copies of each entry, side by side."""
         return SelfAttentionState(
             tuple(context.spread(copies) for context in self.contexts),
             tuple(cache.spread(copies) for cache in self.caches),
@@ -39,28 +39,32 @@ class SelfAttentionState:
 
     @property
     def batch(self) -> int:
-        """How many sequences it is of."""
+        """The number of sequences."""
         return self.contexts[0].rows
 
     @property
     def copies(self) -> int:
-        """How many of them share an entry of the encoder's states."""
+        """The number of sequences that share an entry of the encoder's states."""
         return self.contexts[0].copies
 
 
 class SelfAttentionDecoder(Decoder):
     """The decoder of a Transformer: each layer looks at what was written so far, then at the
-    encoder's states. Steps already taken are not computed again.
+    encoder's states. Earlier steps are not computed again.
 
     Args:
-        inputs: width of what is read at each step; projected where it is not `width`.
+        inputs: width of the input at each step; it is projected if it is not `width`.
         width, heads: as for `MultiHeadAttention`.
-        context_width: of the encoder's states.
-        layers: how many, one above the other.
-        positions, dropout, options: as for `SelfAttentionEncoder`; a mask, such as
-            `qkv.Window(64, 0)`, is one beside the causal one.
+        context_width: width of the encoder's states.
+        layers: the number of layers, one above the other.
+        positions, dropout, options: as for `SelfAttentionEncoder`.
+        mask: a mask of the self-attention beside the causal one, such as `qkv.Window(64, 0)`.
 
-    Source: Vaswani et al., "Attention Is All You Need" (2017), section 3.1, normalized in front.
+    Raises:
+        ValueError, TypeError: an argument breaks a rule; the text names both.
+
+    Source: Vaswani et al., "Attention Is All You Need" (2017), section 3.1, with normalization
+    before each sublayer.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Encoders: a sequence of vectors in, a state for each of them out."""
+"""Encoders: from a sequence of vectors to a state for each of them."""
 
 from .base import Encoder
 from .conv import ConvEncoder

@@ -9,10 +9,18 @@ from ..padding import check_lengths, check_sequences, mean_of_real, without_padd
 
 
 class Encoder(nn.Module):
-    """`[B, L, inputs]` to `[B, L, width]`, a state for each row.
+    """Maps `[B, L, inputs]` to `[B, L, width]`, a state for each row.
 
-    Padding is never seen: a batch gives what its sequences give one by one, whatever stands behind
-    their ends, and the states there are zero. An encoder defines `read`, and `looks` if it attends.
+    An encoder never sees padding: a batch gives what its sequences give one by one, whatever stands
+    after their ends, and the states there are zero. A subclass defines `read`, and `looks` if it
+    attends.
+
+    Args:
+        inputs: width of the input rows.
+        width: width of the states.
+
+    Raises:
+        ValueError: a width is no int >= 1.
     """
 
     def __init__(self, inputs: int, width: int) -> None:
@@ -29,28 +37,35 @@ class Encoder(nn.Module):
 
         Args:
             x: `[B, L, inputs]`.
-            lengths: `[B]`: how many rows of each sequence are real, from 0 to L; None means all.
+            lengths: `[B]` integers: how many rows of each sequence are real, from 0 to L; default:
+                all.
+
+        Raises:
+            TypeError: `x` is no floating tensor, or `lengths` no integer tensor.
+            ValueError: one of them has another shape.
         """
         states = self.read(self._real(x, lengths), lengths)
         return without_padding(states, lengths)
 
     def matrices(self, x: Tensor, lengths: Tensor | None = None) -> list[AttentionMatrix]:
-        """How the rows look at each other, `[B, H, L, L]` for each layer that attends, from below;
-        none for an encoder that does not."""
+        """How the rows look at each other: a matrix `[B, H, L, L]` for each layer that attends,
+        from below. The list is empty for an encoder without attention. Takes the arguments of a
+        call."""
         return self.looks(self._real(x, lengths), lengths)
 
     def summary(self, states: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """The states of each sequence as one vector, `[B, width]`: their mean, or, where the
-        encoder has a final state, that."""
+        """The states `[B, L, width]` of each sequence as one vector, `[B, width]`: the final state
+        of an encoder that has one, otherwise the mean of the real states."""
         check_lengths(type(self).__name__, lengths, states)
         return mean_of_real(states, lengths)
 
     def read(self, x: Tensor, lengths: Tensor | None) -> Tensor:
-        """The states; `x` is checked, and zero in padding. What comes there is thrown away."""
+        """The states `[B, L, width]`. `x` is checked, and zero in padding; what is returned there
+        is thrown away."""
         raise NotImplementedError
 
     def looks(self, x: Tensor, lengths: Tensor | None) -> list[AttentionMatrix]:
-        """The matrices for such an `x`."""
+        """As `matrices`, for such an `x`."""
         return []
 
     def _real(self, x: Tensor, lengths: Tensor | None) -> Tensor:
@@ -63,11 +78,15 @@ class Encoder(nn.Module):
 
 
 def check_layers(where: str, layers: object) -> None:
-    """Raises ValueError unless there is at least one layer."""
+    """Checks a number of layers.
+
+    Raises:
+        ValueError: it is no int >= 1.
+    """
     if type(layers) is not int or layers < 1:
         raise ValueError(f"{where}: layers must be an int >= 1; got {layers!r}")
 
 
 def fitted(inputs: int, width: int) -> nn.Module:
-    """A projection where widths differ, nothing where they do not."""
+    """A projection if the widths differ, otherwise the identity."""
     return nn.Identity() if inputs == width else nn.Linear(inputs, width)

@@ -8,15 +8,18 @@ from .base import Encoder, check_layers, fitted
 
 
 class ConvEncoder(Encoder):
-    """Gated convolutions over the neighbourhood of each row; a state sees as far as
-    `layers * (kernel - 1) / 2` rows to each side. What lies outside of a sequence is zero.
+    """Gated convolutions over the neighbourhood of each row. A state sees
+    `layers * (kernel - 1) / 2` rows to each side; rows outside of a sequence are zero.
 
     Args:
-        inputs: width of what is read; projected where it is not `width`.
-        width: of the states.
-        layers: how many, one above the other.
-        kernel: how many rows each convolution spans, an odd number.
-        dropout: of the input of each convolution.
+        inputs: width of the input rows; they are projected if it is not `width`.
+        width: width of the states.
+        layers: the number of layers, one above the other.
+        kernel: the number of rows that each convolution spans, an odd number.
+        dropout: probability for the input of each convolution.
+
+    Raises:
+        ValueError: a size is no int >= 1, or `kernel` is even.
 
     Source: Gehring et al., "Convolutional Sequence to Sequence Learning" (2017), section 3.2.
     """

@@ -11,16 +11,19 @@ from .self_attention import SelfAttentionEncoder
 
 
 class HybridEncoder(Encoder):
-    """Recurrent layers below, which know the order and the neighbourhood; self-attention above,
-    which relates what is far apart. So it needs no positions.
+    """Recurrent layers below, which know the order and the neighbourhood, and self-attention above,
+    which relates distant rows. Positions are not needed (their default here is "none").
 
     Args:
-        inputs, width: of what is read, of the states.
-        heads: of the self-attention.
-        layers: of the self-attention.
+        inputs: width of the input rows.
+        width: width of the states, even.
+        heads, layers: of the self-attention.
         cell, recurrent_layers: as `cell` and `layers` of `RecurrentEncoder`.
-        dropout: in all of them.
+        dropout: probability in all layers.
         options: of the layers above, as for `SelfAttentionEncoder`.
+
+    Raises:
+        ValueError, TypeError: an argument breaks a rule; the text names both.
 
     Source: Chen et al., "The Best of Both Worlds: Combining Recent Advances in Neural Machine
     Translation" (2018), section 5, its cascaded encoder.

@@ -10,15 +10,19 @@ from .base import Encoder, check_layers
 
 
 class RecurrentEncoder(Encoder):
-    """A stack of recurrent layers, read forwards, or in both directions.
+    """A stack of recurrent layers that read forwards, or in both directions.
 
     Args:
-        inputs: width of what is read.
-        width: of the states; in both directions each has half of it.
+        inputs: width of the input rows.
+        width: width of the states; with two directions each has half of it.
         cell: "lstm", "gru" or "rnn".
-        layers: how many, one above the other.
-        bidirectional: whether every state knows what comes behind it too.
-        dropout: between layers.
+        layers: the number of layers, one above the other.
+        bidirectional: whether the layers read backwards too.
+        dropout: probability between layers.
+
+    Raises:
+        ValueError: a size is no int >= 1, `width` is odd for two directions, or there is no such
+            cell.
 
     Source: Bahdanau, Cho, Bengio, "Neural Machine Translation by Jointly Learning to Align and
     Translate" (2015), section 3.2.
@@ -63,7 +67,8 @@ class RecurrentEncoder(Encoder):
         return x
 
     def summary(self, states: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """The state where each direction ends: the last real one, backwards the first."""
+        """The final state of each direction, `[B, width]`: forwards the last real one, backwards
+        the first."""
         check_lengths("RecurrentEncoder", lengths, states)
         if lengths is None:
             last = states[:, -1]

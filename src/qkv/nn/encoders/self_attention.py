@@ -16,17 +16,21 @@ class SelfAttentionEncoder(Encoder):
     """The encoder of a Transformer: every state may look at every other, in one step.
 
     Args:
-        inputs: width of what is read; projected where it is not `width`.
+        inputs: width of the input rows; they are projected if it is not `width`.
         width, heads: as for `MultiHeadAttention`.
-        layers: how many, one above the other.
+        layers: the number of layers, one above the other.
         positions: "sinusoidal", "rotary", "none", or a module `(x, offset) -> x` such as
             `LearntPositions(width, longest)`.
-        dropout: of the input with its positions, and as for `TransformerLayer`.
-        options: of every layer: `feedforward`, `activation`, `attention_dropout`, and the stages
-            and choices of its attention: `mask=qkv.Window(64, 64)`, `kv_heads=2`, ... What is
-            learnt in a stage each layer learns by itself.
+        dropout: probability for the input with its positions, and as for `TransformerLayer`.
+        options: of every layer: `feedforward`, `activation`, `attention_dropout`, and the arguments
+            of its `MultiHeadAttention`: `mask=qkv.Window(64, 64)`, `kv_heads=2`, ... Each layer has
+            its own copy of the parameters in a stage.
 
-    Source: Vaswani et al., "Attention Is All You Need" (2017), section 3.1, normalized in front.
+    Raises:
+        ValueError, TypeError: an argument breaks a rule; the text names both.
+
+    Source: Vaswani et al., "Attention Is All You Need" (2017), section 3.1, with normalization
+    before each sublayer.
     """
 
     def __init__(
