@@ -67,8 +67,8 @@ def inputs(
     backward: bool = False,
     parameters: int = 0,
 ) -> Inputs:
-    """Normal numbers, the same in every run; key and value of one shape, that of the query unless
-    told; and, where wanted, one parameter vector of so many numbers."""
+    """Normal numbers, the same in every run. Key and value have one shape; default: that of the
+    query. With `parameters` there is also a parameter vector of so many numbers."""
     generator = torch.Generator().manual_seed(0)
 
     def numbers(shape: tuple[int, ...]) -> Tensor:

@@ -33,11 +33,11 @@ if TYPE_CHECKING:
 
 _INPUT = (
     "Texts, or files with a text on each line; picture files, or folders of them; - is standard "
-    "input, a text or the name of a picture on each line, and the default. A picture is known by "
-    "the end of its name, unless a model is given."
+    "input with a text or the name of a picture on each line. Default: -. Inputs whose names "
+    "end like those of pictures are pictures; with --model its kind decides."
 )
 _MODEL = (
-    "Folder of a trained classifier, or a name that `qkv doctor` lists. The defaults come with qkv."
+    "Folder of a trained classifier, or a name that `qkv doctor` lists; default: those that ship."
 )
 _SHOW = "Print where the model looked: words or places coloured by weight."
 _PICTURE = "Draw the same to a .png, .svg or .pdf file; of several inputs FILE, FILE-2, ..."

@@ -14,7 +14,7 @@ from qkv.tasks.lines import FormError
 from qkv.tasks.translation.options import BEAM, RESAMPLINGS
 
 _DATA = (
-    "What the model was trained on, in other instances: source<TAB>target lines for a translator, "
+    "Examples that the model was not trained on: source<TAB>target lines for a translator, "
     "label<TAB>text lines or labelled pictures for a classifier."
 )
 _MODEL = "Folder of a trained model, or name of one that `qkv doctor` lists; default: en-zh."

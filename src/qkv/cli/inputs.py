@@ -20,7 +20,7 @@ _LITERAL = "with --text it is a text"
 
 Literal = Annotated[
     bool,
-    typer.Option("--text", help="Every argument is a text, though it look like a file's name."),
+    typer.Option("--text", help="Read every argument as a text, even if it is the name of a file."),
 ]
 
 

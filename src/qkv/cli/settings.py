@@ -17,7 +17,7 @@ from qkv.models.options import Rule, options_of, problem_with, smallest
 T = TypeVar("T")
 
 _BY_SIZE = "default: by the size of the data."
-_CONFIG = "TOML file with any of these settings; what is given here wins over the file."
+_CONFIG = "TOML file with any of these settings; settings on the command line override it."
 
 
 class SettingValues:
@@ -31,15 +31,18 @@ class SettingValues:
         }
 
     def of(self, group: type) -> dict[str, Any]:
-        """The values of a group's options, by name; of what is not given the group's default."""
+        """The values of a group's options, by name; default: the group's own."""
         return {
             name: _default(group, name) if self._values[name] is None else self._values[name]
             for name, _, _ in options_of(group)
         }
 
     def make(self, group: type[T], *first: Any, **changed: Any) -> T:
-        """A group of its options, after its `first` fields; what does not go together is a mistake
-        told by the flags' names."""
+        """A group made of its `first` fields and its options.
+
+        Raises:
+            typer.BadParameter: values do not go together; the text names their flags.
+        """
         try:
             return group(*first, **self.of(group) | changed)
         except ValueError as error:

@@ -28,23 +28,22 @@ from qkv.tasks.kinds import TRANSLATIONS, loaded
 if TYPE_CHECKING:
     from qkv.tasks.translation import Translation
 
-_INPUT = (
-    "Texts to translate, or files with a text on each line; - is standard input, and the default."
-)
+_INPUT = "Texts to translate, or files with a text on each line; - is standard input. Default: -."
 _MODEL = (
     "Folder of a trained model, or a name that `qkv doctor` lists; default: en-zh, which ships."
 )
 _BEAM = "How many candidate translations the search keeps."
 _LENGTH = (
-    "Power of the length by which candidates are compared; more: longer. Default: the model's."
+    "Power of the length by which the score of a candidate is divided; a higher power prefers "
+    "longer ones. Default: the model's own."
 )
 _BATCH = (
-    "How many texts, and sentences, are translated at once: faster, but lines are answered so many "
-    "at a time. Default: 1, with --out 32."
+    "How many texts, and how many sentences, are translated at once. More is faster, but answers "
+    "come so many at a time. Default: 1, with --out 32."
 )
-_OUT = "Write to a file, whole at the end or not at all, and show how far it is."
+_OUT = "Write to a file, which appears when it is complete, and show the progress."
 _SHOW = "Print where each translated token looked, as a heat map."
-_PICTURE = "Draw it to a .png, .svg or .pdf file; of several texts to FILE, FILE-2, FILE-3, ..."
+_PICTURE = "Draw it to a .png, .svg or .pdf file; several sentences to FILE, FILE-2, FILE-3, ..."
 _MERGE = "Show whole words: a word's weight is the sum over its pieces."
 _JSON = (
     "Print one JSON object a line: source, text, score, doubt and sentences, each with "

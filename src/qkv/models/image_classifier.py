@@ -1,4 +1,4 @@
-"""A picture becomes a map of states, which is pooled into one vector and given a class."""
+"""Classifies pictures: a map of states is pooled into one vector, which gets a class."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _WHITENED = 1000  # pictures are enough to know how neighbouring pixels agree
 
 
 class ImageClassifier(nn.Module):
-    """Pictures in, logits over classes out: a `ResidualCNN` or a `PatchTransformer`, then
-    attention pooling, or the mean where the architecture is `cnn`.
+    """Maps pictures to logits over classes: a `ResidualCNN` or a `PatchTransformer`, then attention
+    pooling, or the mean for the architecture `cnn`.
 
-    `mean` and `deviation` `[3]` are those of the channels of the training pictures (see `fit`);
-    they are stored with the weights.
+    `mean` and `deviation` `[3]` are the means and standard deviations of the channels of the
+    training pictures (see `fit`), on the scale from 0 to 255. They are stored with the weights.
     """
 
     mean: Tensor
@@ -85,7 +85,10 @@ class ImageClassifier(nn.Module):
 
 
 class PatchTransformer(nn.Module):
-    """`[B, 3, H, W]` to a map of the states of its patches, `[B, width, H / patch, W / patch]`.
+    """Pictures `[B, 3, H, W]` to the states of their patches, `[B, width, H / patch, W / patch]`.
+
+    Raises:
+        ValueError: the patch does not divide height and width.
 
     Source: Dosovitskiy et al., "An Image is Worth 16x16 Words" (2021), section 3.1, without the
     class token.

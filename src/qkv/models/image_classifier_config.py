@@ -14,9 +14,12 @@ CNN_CHANNELS, VIT_CHANNELS, CNN_LAYERS, VIT_LAYERS, HEADS, PATCH = 48, 128, 1, 6
 class ImageClassifierConfig(Options):
     """Sizes and choices of an image classifier.
 
-    `attention-cnn` is a residual CNN with spatial attention and attention pooling, `cnn` the same
-    with as many parameters and neither, `vit` a small Vision Transformer. `height` and `width`
-    are those of the pictures it is made for.
+    `attention-cnn` is a residual CNN with spatial attention and attention pooling. `cnn` is the
+    same network without either, with as many parameters. `vit` is a small Vision Transformer.
+    `height` and `width` are those of its pictures, in pixels.
+
+    Raises:
+        ValueError: a value breaks its rule, or has no meaning with the architecture.
     """
 
     labels: int = required(at_least=2)

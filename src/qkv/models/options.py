@@ -1,7 +1,7 @@
 """Settings that are declared once.
 
-A field of a dataclass says by `option` what it means and what it may be. The dataclass checks
-it (`Options`), the command makes an option of it, and a run's configuration lists it.
+A dataclass declares a field by `option`, with its help and its bounds. The dataclass checks it
+(`Options`), the command makes a flag of it, and the configuration of a run lists it.
 """
 
 from __future__ import annotations
@@ -53,7 +53,11 @@ def option(
 ) -> Any:
     """A dataclass field that is an option. A mutable default is given as the type that makes it.
 
-    `below` needs `at_least`.
+    Args:
+        default: its default.
+        help: what it means, a sentence for the command's help.
+        at_least, above, below: bounds of a number; `below` needs `at_least`.
+        choices: the values that it may have; default: any within the bounds.
     """
     metadata = {"rule": Rule(help, at_least, above, below, choices)}
     if isinstance(default, type):
@@ -62,13 +66,17 @@ def option(
 
 
 def required(*, at_least: float | None = None) -> Any:
-    """A dataclass field that is checked and that no user chooses, such as the number of classes
-    that the data has."""
+    """A dataclass field that is checked but that no user chooses, such as the number of classes in
+    the data."""
     return field(metadata={"rule": Rule("", at_least)})
 
 
 class Options:
-    """A base for frozen dataclasses whose fields are checked when they are made."""
+    """A base for frozen dataclasses that check their fields.
+
+    Raises:
+        ValueError: a field breaks its rule; the text names class, field and rule.
+    """
 
     def __post_init__(self) -> None:
         for name, kind, rule in _rules(type(self)):
@@ -79,12 +87,12 @@ class Options:
 
 
 def options_of(cls: type) -> Iterator[tuple[str, Any, Rule]]:
-    """Name, type and rule of each option of a dataclass; fields that are none are passed over."""
+    """Name, type and rule of each option of a dataclass; other fields are left out."""
     return (entry for entry in _rules(cls) if entry[2].help)
 
 
 def smallest(cls: type) -> dict[str, Any]:
-    """The lowest values of a dataclass's fields that no user chooses."""
+    """The lowest allowed values of those fields of a dataclass that no user chooses."""
     return {name: rule.at_least for name, _, rule in _rules(cls) if not rule.help}
 
 
@@ -96,7 +104,7 @@ def _rules(cls: type) -> Iterator[tuple[str, Any, Rule]]:
 
 
 def problem_with(value: Any, kind: Any, rule: Rule) -> str:
-    """What a value must be and is not; empty where it is."""
+    """What a value must be and is not; empty if it is allowed."""
     if kind is bool:
         return "" if type(value) is bool else "true or false"
     if kind in (int, int | None, float, float | None) or rule.choices:

@@ -1,4 +1,4 @@
-"""A small residual CNN, with attention over its last map or without."""
+"""A small residual CNN, with or without attention over its last map."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _NEW = 0.4  # share of a batch in the running statistics: runs are short, and th
 
 
 class ResidualBlock(nn.Module):
-    """A convolution whose normalized answer is added to what it reads, `[B, C, H, W]`.
+    """A convolution whose normalized and activated output is added to its input `[B, C, H, W]`.
 
     Source: He et al., "Deep Residual Learning for Image Recognition" (2016), section 3.2, with one
     layer to a block.
@@ -28,8 +28,8 @@ class ResidualBlock(nn.Module):
 
 
 class PlaceBlock(nn.Module):
-    """A feed-forward network at each place of a map, added to it: what stands where attention
-    would, knows one place alone and has about `parameters` parameters."""
+    """A feed-forward network at each place of a map `[B, C, H, W]`, added to the map. It replaces
+    attention, knows one place alone and has about `parameters` parameters."""
 
     def __init__(self, channels: int, parameters: int) -> None:
         super().__init__()
@@ -49,10 +49,11 @@ class ResidualCNN(nn.Sequential):
     spatial attention or, without it, a `PlaceBlock` with as many parameters as spatial attention
     and attention pooling have together.
 
-    A stage is a convolution, to `channels` in the first and four times as many in the others, the
-    largest of whose answers at four places goes on, and `blocks` residual blocks. Source: Jordan,
-    "94% on CIFAR-10 in 3.29 Seconds on a Single GPU" (2024), section 3, for sizes and the start
-    from the identity; made smaller, and with residual connections.
+    A stage is a convolution (to `channels` in the first stage and four times as many in the
+    others), a maximum over 2x2 places, and `blocks` residual blocks.
+
+    Source: Jordan, "94% on CIFAR-10 in 3.29 Seconds on a Single GPU" (2024), section 3, for sizes
+    and the start from the identity; made smaller, and with residual connections.
     """
 
     def __init__(self, channels: int, blocks: int, heads: int | None) -> None:

@@ -105,11 +105,12 @@ DECODERS: dict[str, Callable[[SequenceToSequenceConfig], Decoder]] = {
 
 
 class SequenceToSequence(nn.Module):
-    """Source tokens in, logits over target tokens out; token 0 is padding on both sides.
+    """Maps source tokens to logits over target tokens; token 0 is padding on both sides.
 
-    With "attention" on both sides it is the Transformer of Vaswani et al. 2017 ("Attention Is All
-    You Need"), normalized in front; the output layer shares the target embedding's rows (section
-    3.4 there).
+    With "attention" on both sides it is the Transformer of the source, with normalization before
+    each sublayer. The output layer shares the rows of the target embedding (section 3.4 there).
+
+    Source: Vaswani et al., "Attention Is All You Need" (2017), section 3.
     """
 
     def __init__(self, config: SequenceToSequenceConfig) -> None:
@@ -127,25 +128,30 @@ class SequenceToSequence(nn.Module):
             nn.init.zeros_(table.weight[PADDING])
 
     def forward(self, source: Tensor, lengths: Tensor, target: Tensor) -> Tensor:
-        """Logits `[B, Lq, target_tokens]` of what follows each target token, teacher-forced.
+        """Logits `[B, Lq, target_tokens]` of what follows each target token, with teacher forcing.
 
-        `source` `[B, Lk]` and `target` `[B, Lq]` are token numbers, `lengths` `[B]` counts the
-        real tokens of each source; what stands beyond is never read.
+        Args:
+            source: `[B, Lk]`, token numbers.
+            lengths: `[B]` integers, the number of real tokens of each source; the others are never
+                read.
+            target: `[B, Lq]`, token numbers.
         """
         logits, _ = self.decode(target, self.start(source, lengths))
         return logits
 
     def start(self, source: Tensor, lengths: Tensor) -> Any:
-        """Read the sources: the decoder's state before its first step."""
+        """Reads the sources `[B, Lk]`, of which `lengths` `[B]` tokens are real. Returns the state
+        of the decoder before its first step."""
         states = self.encoder(self._embedded(self.source_embedding, source), lengths)
         if self.config.score == "none":
             return self.decoder.start(self.encoder.summary(states, lengths).unsqueeze(1))
         return self.decoder.start(states, lengths)
 
     def decode(self, target: Tensor, state: Any) -> tuple[Tensor, Any]:
-        """Logits `[B, Lq, target_tokens]` after each token of `target`, and the state after all.
+        """Logits `[B, Lq, target_tokens]` after each token of `target` `[B, Lq]`, and the state
+        after the last.
 
-        One token at a time or all at once gives the same: the caller keeps the state.
+        One token at a time gives the same as all at once: the caller keeps the state.
         """
         embedded = self._embedded(self.target_embedding, target)
         outputs, state = self.decoder(embedded, state)
@@ -154,8 +160,8 @@ class SequenceToSequence(nn.Module):
     def matrices(self, source: Tensor, target: Tensor) -> list[AttentionMatrix]:
         """Where the decoder looks as it reads `target` `[Lq]`, for one `source` `[Lk]`.
 
-        Of each layer `[H, Lq, Lk]`: row i is the look taken after token i was read, to write what
-        follows. None of a model without attention.
+        A matrix `[H, Lq, Lk]` for each layer: after it has read token i the decoder looks by row i,
+        to write what follows. The list is empty for a model without attention.
         """
         if self.config.score == "none":
             return []

@@ -18,10 +18,16 @@ HEADS, FEEDFORWARD, SCORE, FED = 4, 1024, "additive", "output"
 class SequenceToSequenceConfig(Options):
     """Sizes and choices of a `SequenceToSequence`.
 
-    `width` is that of embeddings and states on both sides. `heads` and `feedforward` belong to
+    `width` is the width of embeddings and states on both sides. `heads` and `feedforward` belong to
     self-attention, `score` and `feeding` to a recurrent decoder (see `qkv.nn.RecurrentDecoder`).
-    With the score `none` there is no attention: the context is the encoder's final state at every
-    step (Sutskever et al. 2014), or, for an encoder that has none, the mean of its states.
+    With the score `none` there is no attention: the context of every step is the final state of the
+    encoder, or the mean of its states if it has no final state.
+
+    Raises:
+        ValueError: a value breaks its rule, or has no meaning with this encoder and decoder.
+
+    Source: for the score `none`: Sutskever, Vinyals, Le, "Sequence to Sequence Learning with Neural
+    Networks" (2014), section 2.
     """
 
     source_tokens: int = required(at_least=1)
@@ -60,7 +66,7 @@ class SequenceToSequenceConfig(Options):
 
     @property
     def attends(self) -> bool:
-        """Whether a side has layers of self-attention."""
+        """Whether encoder or decoder has layers of self-attention."""
         return self.encoder in ATTENDING or self.decoder in ATTENDING
 
     def _refuse(self, names: tuple[str, ...], parts: str) -> None:

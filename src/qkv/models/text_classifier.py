@@ -1,4 +1,5 @@
-"""A text becomes states, attention pools them into one vector, and that is given a class."""
+"""Classifies texts: attention pools the states of the tokens into one vector, which gets a
+class."""
 
 from __future__ import annotations
 
@@ -19,9 +20,9 @@ PADDING = 0
 
 
 class TextClassifier(nn.Module):
-    """Token numbers in, logits over classes out; token 0 is padding, which is never seen.
+    """Maps token numbers to logits over classes; token 0 is padding, which is never seen.
 
-    Source for pooling by attention: Yang et al., "Hierarchical Attention Networks for Document
+    Source: for pooling by attention: Yang et al., "Hierarchical Attention Networks for Document
     Classification" (2016), section 2.2, one level of it.
     """
 
@@ -42,15 +43,16 @@ class TextClassifier(nn.Module):
         return self.decide(self.read(tokens, lengths), lengths)
 
     def attention(self, tokens: Tensor, lengths: Tensor) -> qkv.AttentionMatrix:
-        """Where pooling looks: `[B, 1, 1, L]`, over the states of the tokens."""
+        """Where pooling looks in texts `tokens` `[B, L]` with `lengths` `[B]` real tokens: a matrix
+        `[B, 1, 1, L]` over the states of the tokens."""
         return self.pooling.matrix(self.read(tokens, lengths), lengths)
 
     def decide(self, states: Tensor, lengths: Tensor) -> Tensor:
-        """Logits `[B, labels]` of what was read."""
+        """Logits `[B, labels]` of the states `[B, L, width]` that `read` returned."""
         return self.output(self.dropout(self.pooling(states, lengths).squeeze(1)))
 
     def read(self, tokens: Tensor, lengths: Tensor) -> Tensor:
-        """The states of the tokens, `[B, L, width]`."""
+        """The states `[B, L, width]` of the tokens `[B, L]`, of which `lengths` `[B]` are real."""
         embedded = self.dropout(self.blank(self.embedding(tokens)))
         return self.dropout(self.encoder(embedded, lengths))
 

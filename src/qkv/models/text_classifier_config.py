@@ -15,8 +15,11 @@ HEADS, WINDOW = 4, 64
 class TextClassifierConfig(Options):
     """Sizes and choices of a `TextClassifier`.
 
-    Self-attention sees `window` tokens to each side, so that its cost grows with the length and
-    not with its square; `heads` and `window` belong to the encoders that have it.
+    Self-attention sees `window` tokens to each side, so its cost grows with the length and not with
+    its square. `heads` and `window` belong to the encoders with self-attention.
+
+    Raises:
+        ValueError: a value breaks its rule, or has no meaning with the encoder.
     """
 
     tokens: int = required(at_least=1)

@@ -1,4 +1,4 @@
-"""What a model must answer that is to write translations token by token."""
+"""What a model must define to write translations token by token."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from qkv import AttentionMatrix
 
 
 class TranslationModel(Protocol):
-    """Token numbers in, logits out; token 0 is padding. The state that `start` gives and `decode`
-    takes has `spread(beam)`, for the hypotheses of each sentence, side by side, and
-    `reorder(rows)`, for those that go on."""
+    """Maps token numbers to logits; token 0 is padding. `start` returns a state and `decode` takes
+    it. The state has `spread(beam)`, which gives each sentence its hypotheses side by side, and
+    `reorder(rows)`, which keeps those that go on."""
 
     def start(self, source: Tensor, lengths: Tensor) -> Any:
         """The state before the first step, for `lengths` `[B]` of `source` `[B, Lk]`."""
@@ -23,6 +23,7 @@ class TranslationModel(Protocol):
         ...
 
     def matrices(self, source: Tensor, target: Tensor) -> list[AttentionMatrix]:
-        """Where it looks as it reads `target` `[Lq]`, for one `source` `[Lk]`: of each layer that
-        attends, from below, `[H, Lq, Lk]`. Row i is the look taken after token i was read."""
+        """Where it looks as it reads `target` `[Lq]`, for one `source` `[Lk]`: a matrix
+        `[H, Lq, Lk]` for each layer that attends, from below. Row i belongs to the step after
+        token i."""
         ...

@@ -11,11 +11,13 @@ _FLOOR = 5e-4  # added to variances: what hardly varies is noise, and is not blo
 
 
 class Whitening(nn.Conv2d):
-    """`[B, 3, H, W]` to `[B, 24, H, W]`: the 2×2 patches in the directions of their principal
-    components, each brought to variance 1, and the same negated. Its bias alone is learnt.
+    """Maps `[B, 3, H, W]` to `[B, 24, H, W]`: the 2×2 patches in the directions of their principal
+    components, each scaled to variance 1, and the same negated. Only its bias is learnt.
 
-    Neighbouring pixels nearly agree, so without it what a CNN is shown first is mostly one
-    number. Source: Page, "How to Train Your ResNet 8" (2019), patch whitening; Jordan, "94% on
+    Neighbouring pixels nearly agree, so without it the first layer of a CNN would see mostly one
+    number.
+
+    Source: Page, "How to Train Your ResNet 8" (2019), patch whitening; Jordan, "94% on
     CIFAR-10 in 3.29 Seconds on a Single GPU" (2024), section 3.2.
     """
 
@@ -28,7 +30,7 @@ class Whitening(nn.Conv2d):
 
     @torch.no_grad()
     def fit(self, images: Tensor) -> None:
-        """Take the directions from pictures `[N, 3, H, W]`, normalized as the layer will read
+        """Computes the directions from pictures `[N, 3, H, W]`, normalized as the layer will read
         them."""
         total, count = torch.zeros(3 * _EDGE**2, 3 * _EDGE**2, dtype=torch.float64), 0
         for part in images.split(100):

@@ -1,9 +1,9 @@
 """Pictures of attention weights: in the terminal, as PNG, SVG or PDF, and as HTML.
 
-Nothing here knows about models: everything takes weights `[rows, columns]` (a tensor, nested
-lists, or an object with `dense()` such as `qkv.AttentionMatrix`) and their labels.
-The names in `Terminal` need rich, those in `_html` and `merge_columns` torch alone, the others
-matplotlib; each is imported when first named.
+Nothing here knows about models. Everything takes weights `[rows, columns]` (a tensor, nested lists,
+or an object with `dense()` such as `qkv.AttentionMatrix`) and their labels. Names that begin with
+`Terminal` need rich; names that end with `_html`, and `merge_columns`, need torch alone; the others
+need matplotlib. Each is imported at its first use.
 """
 
 from __future__ import annotations

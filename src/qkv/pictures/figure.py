@@ -46,17 +46,26 @@ def heatmap(
     max_rows: int = 150,
     max_columns: int = 80,
 ) -> Figure:
-    """Draw weights `[rows, columns]` with their labels.
+    """Draws weights `[rows, columns]` with their labels as a heat map.
 
     Columns are as wide as their labels, so that a sentence along the top reads as a sentence; a
-    long one continues in panels below. Where that would be too high, columns are narrow and their
-    labels are turned, so that no side of the figure is much longer than 18 inches. Numbers in
-    cells are per cent, where there is room for them. `top` is the weight drawn strongest (None: the
-    largest that occurs), `note` a line below. No more than `max_rows` and `max_columns` are drawn;
-    the figure then says what was left out. It belongs to no window: save it with `save_picture`.
+    long one continues in panels below. If that would be too high, columns are narrow and their
+    labels are turned, so that no side of the figure is much longer than 18 inches. Cells show their
+    weight in per cent if there is room. The figure belongs to no window: save it with
+    `save_picture`.
 
-    Raises ValueError when labels do not fit the weights, or weights are negative or not finite.
-    Warns when no installed font has some character, which is then drawn as its code point.
+    Args:
+        weights: `[rows, columns]`: a tensor, nested lists, or an object with `dense()`.
+        rows, columns: a label for each row, for each column.
+        title, note: a line above the map, a line below it.
+        top: the weight that gets the strongest colour; None: the largest weight.
+        max_rows, max_columns: how many are drawn at most; the figure says what was left out.
+
+    Raises:
+        ValueError: labels do not fit the weights, a weight is negative or not finite, there is
+            nothing to draw, or a number is not positive.
+
+    Warns if no installed font has some character, which is then drawn as its code point.
     """
     labelled = LabelledWeights.check("heatmap", weights, rows, columns)
     strongest = labelled.strongest(top)

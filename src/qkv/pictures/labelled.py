@@ -87,13 +87,21 @@ def panels(sizes: Sequence[float], room: float) -> Iterator[tuple[int, int]]:
 def merge_columns(
     weights: Any, columns: Sequence[str], spans: Sequence[tuple[int, int]]
 ) -> tuple[Tensor, tuple[str, ...]]:
-    """Merge neighbouring columns, such as the pieces of a word, into one.
+    """Merges neighbouring columns, such as the pieces of a word, into one.
 
-    `weights` is `[rows, columns]` and `spans` are ranges `[start, stop)` of columns, in
-    order and without overlap. A merged column's weight is the sum over its parts and its label
-    their labels joined; a column in no span stays. Returns the new weights and labels.
+    The weight of a merged column is the sum over its parts, and its label joins their labels. A
+    column in no span stays.
 
-    Raises ValueError when a span is empty, out of order or out of range.
+    Args:
+        weights: `[rows, columns]`.
+        columns: a label for each column.
+        spans: ranges `[start, stop)` of columns, in order and without overlap.
+
+    Returns:
+        The new weights and labels.
+
+    Raises:
+        ValueError: a span is empty, out of order or out of range.
     """
     dense = weights.dense() if hasattr(weights, "dense") else torch.as_tensor(weights)
     ranges: list[tuple[int, int]] = []

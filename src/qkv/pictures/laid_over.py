@@ -1,4 +1,4 @@
-"""A picture, and beside it the same with weights laid over its places."""
+"""Draws a picture, and beside it the same picture with weights laid over its places."""
 
 from __future__ import annotations
 
@@ -30,11 +30,13 @@ _TITLES = ("the picture", "where it looked")
 
 
 def overlay(image: Any, weights: Any, *, title: str = "") -> Figure:
-    """Draw a picture `[3, H, W]`, values from 0 to 255, and beside it the same in grey with the
-    weights `[h, w]` of its regions laid over it; a bar says what the colours mean.
+    """Draws a picture `[3, H, W]`, values from 0 to 255, and beside it the same in grey with the
+    weights `[h, w]` of its regions laid over it. A bar says what the colours mean.
 
-    Raises ValueError where the picture has another shape, or weights are negative or not finite.
-    Warns when no installed font has some character of the title, which is then drawn as its code
+    Raises:
+        ValueError: the picture has another shape, or a weight is negative or not finite.
+
+    Warns if no installed font has some character of the title, which is then drawn as its code
     point.
     """
     pixels = torch.as_tensor(image)

@@ -1,4 +1,4 @@
-"""Weights with their labels as HTML, which a notebook shows. Needs no package but torch."""
+"""Weights with their labels as HTML for notebooks. Needs torch alone."""
 
 from __future__ import annotations
 
@@ -24,10 +24,11 @@ def map_html(
 ) -> str:
     """Weights `[rows, columns]` as a table whose cells are coloured by them, in per cent.
 
-    `top` is the weight with the strongest colour (None: the largest that occurs). No more than
-    `max_rows` and `max_columns` are shown; a line below says what was left out.
+    `top` is the weight with the strongest colour; None: the largest weight. At most `max_rows` and
+    `max_columns` are shown, and a line below says what was left out.
 
-    Raises ValueError when labels do not fit the weights, or weights are negative or not finite.
+    Raises:
+        ValueError: labels do not fit the weights, or a weight is negative or not finite.
     """
     labelled = LabelledWeights.check("map_html", weights, rows, columns)
     strongest = labelled.strongest(top)
@@ -43,10 +44,12 @@ def map_html(
 
 
 def text_html(weights: Any, words: Sequence[str], *, max_words: int = 800) -> str:
-    """Words as a text, each on a ground of the colour of its weight, the strongest on the darkest.
+    """Words as a text, each on the colour of its weight; the largest weight has the darkest.
 
-    No more than `max_words` are shown; a line below says so. Raises ValueError where weights and
-    words do not fit, or weights are negative or not finite.
+    At most `max_words` are shown, and a line below says so.
+
+    Raises:
+        ValueError: weights and words do not fit, or a weight is negative or not finite.
     """
     labelled = LabelledWeights.check("text_html", [list(weights)], [""], words)
     strongest = labelled.strongest(None)

@@ -13,11 +13,13 @@ from qkv.pictures.terminal import legend, painted, shade, shades_of
 
 
 class TerminalWords:
-    """Words with a weight each, as a text that is coloured by the weights: `rich.print(...)`.
+    """Words as a text that is coloured by their weights: `rich.print(TerminalWords(...))`.
 
-    The strongest word has the strongest colour. Without colour a word is preceded by its shade,
-    and by nothing where it has hardly any. Raises ValueError where weights and words do not fit,
-    or weights are negative or not finite.
+    The word with the largest weight has the strongest colour. In a terminal without colour a shade
+    stands before each word, and nothing before a word with hardly any weight.
+
+    Raises:
+        ValueError: weights and words do not fit, or a weight is negative or not finite.
     """
 
     def __init__(self, weights: Any, words: Sequence[str]) -> None:
@@ -43,10 +45,12 @@ class TerminalWords:
 
 
 class TerminalGrid:
-    """Weights `[rows, columns]` of the places of a picture as a map of it: `rich.print(...)`.
+    """Weights `[rows, columns]` of the places of a picture as a map: `rich.print(...)`.
 
-    A place is two cells wide, which makes it about square. Raises ValueError where weights are
-    negative or not finite.
+    A place is two cells wide, which makes it about square.
+
+    Raises:
+        ValueError: a weight is negative or not finite.
     """
 
     def __init__(self, weights: Any) -> None:

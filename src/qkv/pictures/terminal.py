@@ -24,15 +24,16 @@ _SHADES_ASCII = ".-+*#"
 class TerminalMap:
     """Weights `[rows, columns]` as a heat map for rich: `rich.print(TerminalMap(...))`.
 
-    The column labels stand on one line like a sentence and every row shades the words below it,
-    so a map of a sentence is as wide as the sentence. What does not fit the terminal's width
-    continues in panels below. With colour each cell shows its weight in per cent; without,
+    The column labels stand on one line like a sentence, and each row colours the cells below them,
+    so a map of a sentence is as wide as the sentence. What does not fit the width of the terminal
+    continues in panels below. With colour each cell shows its weight in per cent; without colour
     cells are shaded in five steps. Labels of double width, such as Chinese, are aligned.
 
-    `top` is the weight drawn strongest (None: the largest that occurs). No more than
-    `max_rows` and `max_columns` are drawn; a note says what was left out.
+    `top` is the weight with the strongest colour; None: the largest weight. At most `max_rows` and
+    `max_columns` are drawn, and a note says what was left out.
 
-    Raises ValueError when labels do not fit the weights, or weights are negative or not finite.
+    Raises:
+        ValueError: labels do not fit the weights, or a weight is negative or not finite.
     """
 
     def __init__(

@@ -26,12 +26,15 @@ _WORD_CHARACTERS = 60  # a longer word is cut
 def coloured_text(
     weights: Any, words: Sequence[str], *, title: str = "", max_words: int = 800
 ) -> Figure:
-    """Draw words as a text, each on a ground of the colour of its weight, the strongest on the
-    darkest; a bar below says what that is. The figure is as wide as the text, up to 9 inches.
+    """Draws words as a text, each on the colour of its weight; the largest weight has the darkest,
+    and a bar below says how large it is. The figure is as wide as the text, up to 9 inches.
 
-    No more than the first `max_words` are drawn; the figure then says so. Raises ValueError where
-    weights and words do not fit, or weights are negative or not finite. Warns when no installed
-    font has some character, which is then drawn as its code point.
+    At most the first `max_words` are drawn, and the figure says so.
+
+    Raises:
+        ValueError: weights and words do not fit, or a weight is negative or not finite.
+
+    Warns if no installed font has some character, which is then drawn as its code point.
     """
     labelled = LabelledWeights.check("coloured_text", [list(weights)], [""], words)
     strongest = labelled.strongest(None)

@@ -1,10 +1,10 @@
-"""What the size of the data decides where nothing is told: in how large batches and how often the
-data are gone through, how large the model is, how much is held out.
+"""Defaults that depend on the size of the data: the size of batches, the number of epochs, the size
+of the model, the share that is held out.
 
-A run needs some hundreds of steps, or nothing is learnt, and should be over in a few minutes on two
-cores as far as the data allow it. So few data are gone through often, in small batches, and of many
-each is seen a few times; and a small model learns more than a large one in little time. Where a
-limit is told the run may be long: then only batches and what is held out follow the data.
+A run needs some hundreds of steps to learn anything, and should end after a few minutes on two
+cores if the data allow it. So a run goes through few data often, in small batches, and through many
+data a few times. A small model learns more in little time than a large one. If a limit is given the
+run may be long: then only the batches and the share held out depend on the data.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ _FEW_EPOCHS = 4  # in so many a small model learns nothing by heart
 def pairs(
     tokens: int, batch: int | None, width: int | None, *, limited: bool, attending: bool
 ) -> dict[str, Any]:
-    """For pairs with so many target tokens, in batches and with a model as they are told, or None;
-    `attending` where a side of it has layers of self-attention."""
+    """The defaults for pairs with `tokens` target tokens. `batch` and `width` are the given size of
+    a batch and width of the model, or None; `limited`: a limit of the run is given; `attending`:
+    the model has layers of self-attention."""
     batch = batch or _power_of_two(tokens / 300, 256, 4096)
     if limited:
         return {"batch_tokens": batch, "learning_rate": 1e-3}
@@ -46,7 +47,8 @@ def pairs(
 
 
 def texts(count: int, tokens: int, batch: int | None, *, limited: bool) -> dict[str, Any]:
-    """For so many texts with so many tokens, in batches as they are told, or None."""
+    """The defaults for `count` texts with `tokens` tokens. `batch` is the given size of a batch, or
+    None; `limited`: a limit of the run is given."""
     eight = 8 * tokens / count
     batch = batch or _power_of_two(max(tokens / 150, eight), 256, 8192)
     chosen = {"batch_tokens": batch}
@@ -56,7 +58,8 @@ def texts(count: int, tokens: int, batch: int | None, *, limited: bool) -> dict[
 def pictures(
     count: int, batch: int | None, *, limited: bool, convolutional: bool
 ) -> dict[str, Any]:
-    """For so many pictures, in batches as they are told, or None."""
+    """The defaults for `count` pictures. `batch` is the given size of a batch, or None; `limited`:
+    a limit of the run is given."""
     batch = batch or _power_of_two(count / 80, 16, 256)
     chosen = {"batch": batch}
     if limited:
@@ -66,7 +69,7 @@ def pictures(
 
 
 def held_out(count: int, least: float) -> float:
-    """The share of so many examples that is validated on: that of a hundred of them, but at least
+    """The share of `count` examples to validate on: a hundred of them, but at least the share
     `least` and at most a fifth."""
     return round(min(0.2, max(least, 100 / count)), 3)
 

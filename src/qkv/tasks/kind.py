@@ -1,4 +1,4 @@
-"""What a kind of model is to the command: how it is trained, saved, loaded and measured."""
+"""A kind of model for the command: how it is trained, saved, loaded and measured."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from qkv.tasks.trainer.settings import Settings
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of model, all of it but how it is used.
+    """A kind of model: everything about it except its use.
 
-    What needs torch is named, as `module:name`, and imported when it is asked for: the command
-    lists all kinds without waiting.
+    What needs torch is named as `module:name` and imported at its first use, so that the command
+    lists all kinds without waiting for torch.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""All kinds of models, which of them a folder holds, and loading it whatever it is."""
+"""All kinds of models, which of them a folder holds, and how it is loaded."""
 
 from __future__ import annotations
 
@@ -20,13 +20,14 @@ _BY_FORMAT = {kind.format: kind for kind in KINDS}
 
 
 class AbsentModelError(FileNotFoundError, ValueError):
-    """There is no folder where a model is said to be."""
+    """There is no model folder at a path."""
 
 
 def loaded(path: Path | None, kind: Kind, function: str) -> Any:
-    """The model in a folder, or one that ships by its name; None: the one of this kind that ships.
+    """The model in a folder, or a shipped model by its name; None: the shipped model of this kind.
 
-    Raises ValueError, in the name of `function`, where it is of another kind, and as `kind_of`.
+    Raises:
+        ValueError: it is of another kind, or as for `kind_of`; the text begins with `function`.
     """
     if path is not None and (actual := kind_of(path, function)) is not kind:
         raise ValueError(f"{function}: {path} is {actual.name}, not {kind.name}")
@@ -34,10 +35,11 @@ def loaded(path: Path | None, kind: Kind, function: str) -> Any:
 
 
 def kind_of(path: str | Path, function: str) -> Kind:
-    """The kind of the model in a folder, or of one that ships by its name.
+    """The kind of the model in a folder, or of a shipped model by its name.
 
-    Raises ValueError, in the name of `function`, where there is no model in it, AbsentModelError
-    where there is no such folder.
+    Raises:
+        AbsentModelError: there is no such folder; the text begins with `function`.
+        ValueError: the folder holds no model that qkv knows; likewise.
     """
     folder = model_folder(path)
     if not folder.is_dir():
@@ -62,15 +64,16 @@ def load(path: Literal["images"]) -> ImageLabeller: ...
 @overload
 def load(path: str | Path) -> Any: ...
 def load(path: str | Path) -> Translator | TextLabeller | ImageLabeller:
-    """The model in a folder, or one that ships by its name: `en-zh`, `en-zh-recurrent`, `reviews`
-    or `images`.
+    """Loads the model in a folder, or a shipped model by its name: `en-zh`, `en-zh-recurrent`,
+    `reviews` or `images`.
 
     Returns:
         A `Translator`, or a classifier of texts (`TextLabeller`) or of pictures (`ImageLabeller`).
 
     Raises:
-        TypeError: `path` is no str and no path.
-        ValueError: there is no such folder, or it holds no model; it is named, with what is wrong.
+        TypeError: `path` is no str and no `pathlib.Path`.
+        ValueError: there is no such folder (then it is a FileNotFoundError too), or it holds no
+            model; the text names it and says what is wrong.
     """
     if not isinstance(path, str | Path):
         raise TypeError(f"load: path must be a str or a pathlib.Path; got {type(path).__name__}")

@@ -1,4 +1,4 @@
-"""Training, whatever is learnt: what comes before the data are read, and what after."""
+"""What training has in common for all tasks, before the data are read and after."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one comparator."""
+"""The one comparison of a result with the oracle."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ def assert_close(
     what: str = "result",
     rounding: float = 0.0,
 ) -> None:
-    """Raises unless a result is as exact as its dtype allows.
+    """Checks that a result is as exact as its dtype allows.
 
-    `max|result - oracle| <= 2 * max|baseline - oracle| + 4 * eps * max|oracle|`, where eps belongs
-    to the dtype of the result. A float64 result may err by 1024 eps, for the oracle is rounded just
-    as it is, and sums that cancel show it. What is not finite must agree in place and kind.
-    Integers and bools must be equal.
+    The rule is `max|result - oracle| <= 2 * max|baseline - oracle| + 4 * eps * max|oracle|`, where
+    eps belongs to the dtype of the result. A float64 result may err by 1024 eps, because the oracle
+    is rounded in the same way, and sums that cancel show it. Values that are not finite must agree
+    in place and kind. Integers and bools must be equal.
 
     Args:
-        result: what is judged.
-        oracle: the truth in float64, on exactly the same inputs.
+        result: a tensor.
+        oracle: the true result in float64, for exactly the same inputs, of the same shape.
         baseline: what dense torch operations give in the dtype of the result; None means without
             error.
-        what: names the result in the error.
-        rounding: an absolute error that is allowed besides: sums that cancel are as inexact as
-            their terms.
+        what: the name of the result in errors.
+        rounding: an absolute error that is allowed in addition, because sums that cancel are as
+            inexact as their terms.
 
     Raises:
         AssertionError: shapes, non-finite entries or values differ; the text says where and by how

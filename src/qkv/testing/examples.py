@@ -1,7 +1,7 @@
 """Examples of every stage and measure: the domain that tests draw from.
 
-A class in one of the closed tuples (`qkv.scores.SCORES`, ...) without an entry here makes the tests
-fail, so a new stage is tested as soon as it is listed.
+The tests fail if a class in one of the closed tuples (`qkv.scores.SCORES`, ...) has no entry here.
+So a new stage is tested as soon as it is listed.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ EVERY_BIAS: tuple[type[Bias], ...] = (*BIASES, GridBias)
 
 @dataclass(frozen=True)
 class Sizes:
-    """The sizes of a request; `heads` None means tensors without a head dimension."""
+    """The sizes of a request. If `heads` is None its tensors have no head dimension."""
 
     batch: tuple[int, ...] = (2,)
     heads: int | None = 4

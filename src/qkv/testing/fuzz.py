@@ -1,7 +1,7 @@
 """Random requests against the oracle, for as long as asked: `python -m qkv.testing.fuzz`.
 
-Hypothesis draws the requests (`strategies.requests`) and makes those smaller that are answered
-wrongly. Every request is compared in each regime: an implementation with a budget.
+Hypothesis draws the requests (`strategies.requests`) and shrinks those with a wrong answer. Every
+request is compared in each regime: an implementation with a budget.
 """
 
 from __future__ import annotations
@@ -192,9 +192,11 @@ def _parser() -> ArgumentParser:
         prog="python -m qkv.testing.fuzz",
         description="Compares random requests with the oracle, for as long as asked.",
     )
-    parser.add_argument("--minutes", type=_minutes, default=20.0, help="how long (20)")
-    parser.add_argument("--seed", type=_seed, help="of the first round; drawn unless given")
-    parser.add_argument("--processes", type=_processes, default=1, help="how many at once (1)")
+    parser.add_argument("--minutes", type=_minutes, default=20.0, help="how long; default: 20")
+    parser.add_argument("--seed", type=_seed, help="of the first round; default: drawn")
+    parser.add_argument(
+        "--processes", type=_processes, default=1, help="how many at once; default: 1"
+    )
     parser.add_argument("--out", type=Path, help="a file for scripts that repeat the mismatches")
     return parser
 

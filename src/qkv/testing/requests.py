@@ -1,4 +1,4 @@
-"""A request with what is asked of it, in any dtype and implementation, and its check."""
+"""A matrix with the measures that are asked of it, and the check of their results."""
 
 from __future__ import annotations
 
@@ -36,7 +36,8 @@ class Request:
     def evaluate(
         self, impl: str, memory: int | None = None, dtype: torch.dtype | None = None
     ) -> Outcome:
-        """Results and first gradients by one implementation; in another dtype if given."""
+        """Results and first gradients by the implementation `impl`, with a budget of `memory` bytes
+        (default: the matrix's own) and in `dtype` (default: its own)."""
         request, leaves = self.tracked(dtype)
         memory = memory or request.matrix.memory
         matrix, measures = replace(request.matrix, impl=impl, memory=memory), request.measures
@@ -53,7 +54,7 @@ class Request:
         return Outcome(results, tuple(gradients), implementation)
 
     def tracked(self, dtype: torch.dtype | None = None) -> tuple[Request, list[Tensor]]:
-        """The same request, whose floating tensors all want a gradient, and these tensors."""
+        """The same request, whose floating tensors all require a gradient, and these tensors."""
         leaves: list[Tensor] = []
 
         def leaf(tensor: Tensor) -> Tensor:
@@ -80,10 +81,14 @@ def assert_honoured(
     memory: int | None = None,
     truth: tuple[Outcome, Outcome] | None = None,
 ) -> Outcome:
-    """What an implementation answers. Raises unless its values and first gradients are right.
+    """Checks values and first gradients of an implementation, and returns them.
 
-    The truth is `impl="reference"` in float64 on the same inputs; the same in the request's own
-    dtype is the baseline of the comparison. `truth` holds both if they are known already.
+    The oracle is `impl="reference"` in float64 on the same inputs. The baseline of the comparison
+    is the same in the dtype of the request. `truth` holds both if they are known already.
+
+    Raises:
+        AssertionError: a result is wrong; the text says which, where and by how much.
+        UnsupportedError: the implementation cannot serve the request.
     """
     oracle, baseline = truth or truths(request)
     outcome = request.evaluate(impl, memory)

@@ -1,4 +1,4 @@
-"""Classification of texts and of pictures: learning it, using it, and where the model looked."""
+"""Classification of texts and of pictures: training, use, and where the model looked."""
 
 from __future__ import annotations
 

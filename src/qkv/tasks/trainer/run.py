@@ -42,17 +42,20 @@ def train(
     quiet: bool = False,
     processes: Processes | None = None,
 ) -> dict[str, float]:
-    """Train a task's model and return the last validation's figures.
+    """Trains the model of a task and returns the figures of the last validation.
 
-    `folder` gets the best model, by `task.save`, with `configuration` beside it as `run.toml`;
-    `folder/training` gets checkpoint, `log.jsonl` and TensorBoard events. With `resume` the run
-    in `folder` continues as if it had never stopped: same data, same random numbers, same result.
-    Several processes, as `torchrun` starts them, share each epoch's batches: a step is over the
-    next `settings.accumulate` of each of them. `processes` are those that `start` gave, where it
-    was called before the data were read.
+    `task.save` writes the best model to `folder`, with `configuration` beside it as `run.toml`.
+    `folder/training` gets checkpoint, `log.jsonl` and TensorBoard events. With `resume` the run in
+    `folder` continues as if it had never stopped: same data, same random numbers, same result.
+    Several processes, as `torchrun` starts them, share the batches of each epoch: a step is over
+    the next `settings.accumulate` batches of each process. `processes` is what `start` returned, if
+    it was called before the data were read.
 
-    Raises ValueError where `folder` cannot take the run (see `check_folder`), TrainingError where
-    loss, gradient or weights are not finite.
+    Raises:
+        ValueError: `folder` cannot take the run (see `check_folder`), or the run to resume had
+            other data or settings.
+        OSError: a file cannot be written.
+        TrainingError: loss, gradient or weights are not finite.
     """
     processes = processes or start(folder, settings, resume)
     run = _Run(task, folder, settings, processes, configuration or {}, resume, quiet)
@@ -63,15 +66,24 @@ def train(
 
 
 def start(folder: Path, settings: Settings, resume: bool) -> Processes:
-    """The processes of a run, after `check_folder`: to be asked before data is read."""
+    """The processes of a run, after `check_folder`. Call it before the data are read.
+
+    Raises:
+        ValueError, OSError: as `check_folder` does.
+        UnsupportedError: accelerate was launched in a way that the trainer does not support.
+    """
     processes = Processes(settings.cpu)
     processes.by_main(lambda: check_folder(folder, resume))
     return processes
 
 
 def check_folder(folder: Path, resume: bool) -> None:
-    """Raise ValueError where `folder` holds no run to resume, or anything else to overwrite, and
-    OSError where it cannot be written."""
+    """Checks that a run can use a folder.
+
+    Raises:
+        ValueError: there is no run to resume, or, without `resume`, the folder holds something.
+        OSError: the folder cannot be written.
+    """
     checkpoint = folder / STATE / CHECKPOINT
     if resume:
         if not checkpoint.exists():

@@ -14,15 +14,14 @@ _START, _END = 1 / 25, 1 / 10_000  # its rates at the ends, as shares of the pea
 def learning_rate(settings: Settings, step: int, progress: float) -> float:
     """The rate of a step, counted from 0, when `progress` (0 to 1) of the run is over.
 
-    * `cosine`: rises linearly over the warm-up, which where none is told is at most a tenth of the
-      run, falls along half a cosine to a hundredth
-      (Loshchilov and Hutter 2017, without restarts).
+    * `cosine`: rises linearly over the warm-up (whose default is at most a tenth of the run), then
+      falls along half a cosine to a hundredth (Loshchilov and Hutter 2017, without restarts).
     * `inverse-square-root`: rises likewise, then falls as 1/√step (Vaswani et al. 2017,
       section 5.3), whenever the run may end.
     * `one-cycle`: rises over three tenths of the run, falls along half a cosine to nearly
       nothing (Smith and Topin 2018, the rate alone).
 
-    What follows the progress ends low whichever limit ends the run.
+    `cosine` and `one-cycle` follow the progress, so they end low whichever limit ends the run.
     """
     if settings.schedule == "one-cycle":
         return settings.learning_rate * _one_cycle(progress)

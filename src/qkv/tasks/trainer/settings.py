@@ -1,4 +1,4 @@
-"""How to train: what every task's run is told, and which of it must stay the same."""
+"""The settings of training for every task, and which of them a resumed run must keep."""
 
 from __future__ import annotations
 
@@ -19,8 +19,12 @@ _CHANGEABLE = (*LIMITS, "patience", "save_every", "log_every")
 
 @dataclass(frozen=True)
 class Settings(Options):
-    """How to train. A run ends at the first of `epochs`, `steps`, `minutes` that is reached (at
-    least one must be given), or when `patience` says so."""
+    """How to train. A run ends when it reaches the first of `epochs`, `steps` and `minutes` (at
+    least one must be given), or after `patience` validations without a new best.
+
+    Raises:
+        ValueError: a value breaks its rule, no limit is given, or values exclude each other.
+    """
 
     epochs: int | None = option(None, "Stop after so many epochs.", at_least=1)
     steps: int | None = option(None, "Stop after so many steps.", at_least=1)
@@ -79,15 +83,16 @@ class Settings(Options):
             raise ValueError("Settings: warmup has no meaning with the schedule one-cycle")
 
     def progress(self, epochs: float, steps: int, minutes: float) -> float:
-        """The share of a run that is over, by the limit that is nearest: 0 to 1."""
+        """The share of a run that is over, from 0 to 1, by the limit that it reaches first."""
         limits = (self.epochs, self.steps, self.minutes)
         done = zip((epochs, steps, minutes), limits, strict=True)
         return min(1.0, max(now / limit for now, limit in done if limit is not None))
 
     def planned(self, batches: int, processes: int = 1) -> int | None:
-        """The steps of a run whose epochs have so many batches; None where the time alone ends it.
+        """The steps of a run whose epochs have so many batches; None if the time alone ends it.
 
-        Raises ValueError where the warm-up that is told is longer.
+        Raises:
+            ValueError: the given warm-up is longer than the run.
         """
         limits = [] if self.steps is None else [self.steps]
         if self.epochs is not None:

@@ -1,4 +1,4 @@
-"""What a task must answer so that the trainer can train it."""
+"""What a task must define so that the trainer can train it."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class Batches(Protocol):
 class Task(Protocol[Model]):
     """Data, model, loss and validation of one problem.
 
-    Every method is a function of its arguments and of torch's random state alone: that is what
-    makes a run repeatable and a resumed run the same as an uninterrupted one.
+    Every method is a function of its arguments and of torch's random state alone. So a run is
+    repeatable, and a resumed run is the same as an uninterrupted one.
     """
 
     best: str

@@ -61,7 +61,7 @@ class Options(Checked):
     batch_tokens: int = option(4096, "Target tokens of a batch.", at_least=1)
     label_smoothing: float = option(0.1, "Label smoothing.", at_least=0, below=1)
     length_penalty: float = option(
-        1.0, "Power of the length by which the model's beam search will divide; more: longer.",
+        1.0, "Length penalty that the model's beam search will use; higher prefers longer ones.",
         at_least=0,
     )  # fmt: skip
     validation_sentences: int = option(

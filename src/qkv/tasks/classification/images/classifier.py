@@ -1,4 +1,4 @@
-"""A trained classifier of pictures: picture in, label out, and the places that it looked at."""
+"""A trained classifier of pictures: it labels them and tells which places it looked at."""
 
 from __future__ import annotations
 
@@ -27,11 +27,12 @@ MOST_PIXELS = 512  # to a side of a drawn picture
 
 @dataclass(frozen=True)
 class ClassifiedImage:
-    """The likeliest label of a picture and that label's probability.
+    """The most probable label of a picture, and its probability.
 
-    `probabilities` are those of all labels, the likeliest first. `image` `[3, H, W]` is the picture
-    as the model saw it, `weights` `[h, w]` how the pooling looked at the states of its places,
-    summing to 1; None where the model has no attention. `file` is where the picture was read.
+    `input` is the name of the picture. `probabilities` are those of all labels, the most probable
+    first. `image` `[3, H, W]` is the picture as the model saw it, values from 0 to 255. `weights`
+    `[h, w]` tell how the pooling looked at the places of the picture; they sum to 1, and are None
+    if the model has no attention. `file` is the file from which the picture was read, or None.
     """
 
     input: str
@@ -43,13 +44,15 @@ class ClassifiedImage:
     file: Path | None = field(default=None, repr=False, compare=False)
 
     def picture(self, path: str | os.PathLike[str]) -> None:
-        """Draw the picture, and beside it where the model looked, to a `.png`, `.svg` or `.pdf`
+        """Draws the picture, and beside it where the model looked, to a `.png`, `.svg` or `.pdf`
         file. Needs matplotlib.
 
-        A picture that came from a file is read again, as fine as it is up to 512 pixels a side.
+        A picture that came from a file is read again, at up to 512 pixels a side.
 
-        Raises ValueError where the model has no attention and for another kind of file, OSError
-        where a file cannot be read or written.
+        Raises:
+            ValueError: the model has no attention, or the file has another suffix.
+            OSError: a file cannot be read or written.
+            ImportError: matplotlib is missing.
         """
         from qkv.pictures import check_picture_path, save_picture
 
@@ -76,9 +79,14 @@ class ClassifiedImage:
 class ImageLabeller:
     """An `ImageClassifier` with the labels of its classes.
 
-    The model is put into evaluation mode; it may be on any device. With `both_ways` each picture is
-    also looked at in a mirror: logits and weights are the means of the two. It takes twice as long
-    and suits a model that was trained on mirrored pictures.
+    It puts the model into evaluation mode; the model may be on any device.
+
+    Args:
+        model: the network.
+        labels: the label of each class.
+        both_ways: whether the model also looks at the mirror image of each picture. Logits and
+            weights are then the means of both. This takes twice as long and suits a model that was
+            trained on mirrored pictures.
     """
 
     def __init__(self, model: ImageClassifier, labels: list[str], both_ways: bool = False) -> None:
@@ -86,10 +94,11 @@ class ImageLabeller:
 
     @classmethod
     def load(cls, path: str | Path | None = None) -> ImageLabeller:
-        """The classifier saved in a folder, or one that ships by its name; None: the one of
-        pictures which ships.
+        """Loads the classifier in a folder, or a shipped one by its name; default: the shipped
+        classifier of pictures.
 
-        Raises ValueError naming the folder and what is wrong with it.
+        Raises:
+            ValueError: the folder holds no such classifier; the text names it and says why.
         """
         folder = SHIPPED if path is None else model_folder(path)
         config, _, weights = read_model(folder, text=False)
@@ -102,9 +111,14 @@ class ImageLabeller:
             return cls(model.requires_grad_(False), labels, bool(config.get("both_ways")))
 
     def save(self, path: str | Path, dtype: torch.dtype | None = None) -> None:
-        """Write a model folder of `config.json` and `model.safetensors`.
+        """Writes a model folder of `config.json` and `model.safetensors`.
 
-        `dtype` is what the weights are stored in, e.g. `torch.float16`; None: as they are.
+        Args:
+            path: the folder.
+            dtype: the type of the stored weights, e.g. `torch.float16`; default: their own.
+
+        Raises:
+            OSError: a file cannot be written; what there was stays.
         """
         config = {
             "format": KIND.format,
@@ -116,14 +130,16 @@ class ImageLabeller:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width that pictures are brought to."""
+        """The height and width to which pictures are scaled, in pixels."""
         return self.model.config.height, self.model.config.width
 
     def classify_files(self, files: Sequence[str | os.PathLike[str]]) -> list[ClassifiedImage]:
-        """Classify picture files of any size; the order is kept.
+        """Classifies picture files of any size, in order.
 
-        Raises TypeError where `files` is a single file, ValueError naming the first file that is no
-        picture, OSError where one cannot be opened.
+        Raises:
+            TypeError: `files` is a single path.
+            ValueError: a file is no picture; the text names the first.
+            OSError: a file cannot be opened.
         """
         if isinstance(files, str | bytes | os.PathLike):
             raise TypeError(
@@ -138,8 +154,15 @@ class ImageLabeller:
 
     @torch.no_grad()
     def classify(self, images: Tensor, names: Sequence[str]) -> list[ClassifiedImage]:
-        """Classify pictures `[N, 3, H, W]`, values from 0 to 255, of the model's size; `names` is
-        what each answer's `input` says."""
+        """Classifies pictures, in order.
+
+        Args:
+            images: `[N, 3, H, W]` of the model's size, values from 0 to 255.
+            names: a name for each picture, which becomes the `input` of its answer.
+
+        Raises:
+            ValueError: `images` has another shape, or `names` has not N entries.
+        """
         if images.ndim != 4 or tuple(images.shape[1:]) != (3, *self.size):
             raise ValueError(
                 f"ImageLabeller.classify: images must be [N, 3, {self.size[0]}, {self.size[1]}]; "

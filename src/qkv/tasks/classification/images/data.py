@@ -29,13 +29,18 @@ class Pictures:
 
 
 def read_pictures(path: Path, size: tuple[int, int] | None = None) -> Pictures:
-    """Read a folder `class/file.png`, hidden ones apart, or an `.npz` file.
+    """Reads a folder `class/file.png`, without hidden files, or an `.npz` file.
 
-    The file holds `labels` `[N]`, their names in `classes`, or else numbers, and either `images`
-    (`[N, H, W, 3]`, `[N, 3, H, W]` or grey `[N, H, W]`, unsigned 8 bits) or picture files one
-    after the other in `blob`, with picture i from `offsets[i]` to `offsets[i + 1]`. With `size`
-    (height, width) pictures are brought to it; without, all must have one. Raises ValueError
-    naming what is wrong and where.
+    The `.npz` file holds numbers `labels` `[N]`, if it has them their names `classes`, and either
+    `images` (`[N, H, W, 3]`, `[N, 3, H, W]` or grey `[N, H, W]`, unsigned 8 bits) or picture files
+    one after the other in `blob`, with picture i from `offsets[i]` to `offsets[i + 1]`.
+
+    Args:
+        size: (height, width) to which all pictures are scaled; default: they keep their size,
+            which must be the same for all.
+
+    Raises:
+        ValueError: a file or an array is not as described; the text says what is wrong and where.
     """
     pictures = list(_in_folder(path, size) if path.is_dir() else _in_file(path, size))
     if not pictures:

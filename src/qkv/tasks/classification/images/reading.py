@@ -19,11 +19,19 @@ def read_picture(
 ) -> Tensor:
     """The pixels of a picture, `[3, H, W]`, whole numbers from 0 to 255.
 
-    What is transparent lies on white; grey is grey in all channels; of 16 bits the upper eight
-    are taken; of a moving picture the first one. With `size` (height, width) the picture is scaled
-    to cover it and cut around its middle, or to `finer` times that, as far as the picture itself is
-    finer. Raises ValueError beginning with `name` where it is no picture, OSError where the file
-    cannot be opened.
+    Transparent parts are shown on white, a grey picture has three equal channels, of 16 bits the
+    upper eight are taken, and of a moving picture the first frame.
+
+    Args:
+        source: a file, or its bytes.
+        name: how errors name the picture.
+        size: (height, width). The picture is scaled to cover it and cut around its middle; default:
+            it keeps its size.
+        finer: up to how many times `size` the result may be, if the picture itself is that fine.
+
+    Raises:
+        ValueError: it is no picture that can be read.
+        OSError: the file cannot be opened.
     """
     content = source if isinstance(source, bytes) else source.read_bytes()
     image, operations = needed("PIL.Image"), needed("PIL.ImageOps")

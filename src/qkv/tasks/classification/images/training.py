@@ -30,12 +30,20 @@ def train_image_classifier(
     resume: bool = False,
     say: Callable[[str], None] = print,
 ) -> dict[str, float]:
-    """Train a classifier of pictures into `folder` and return the last validation's figures.
+    """Trains a classifier of pictures into `folder` and returns the figures of the last validation.
 
-    `sizes` are fields of `ImageClassifierConfig`; with `settings.start_from` those of that model
-    are taken, but for dropout. `left_open` are the names of settings, options and sizes
-    that the size of the data decides, whatever they are here (see `qkv.tasks.by_size`). `say` gets
-    what there is to say about the data, and what was decided.
+    Args:
+        sizes: fields of `ImageClassifierConfig`. With `settings.start_from` the sizes of that model
+            are taken, except for dropout.
+        left_open: the names of settings, options and sizes that the size of the data decides,
+            whatever their values here (see `qkv.tasks.by_size`).
+        resume: whether the run in `folder` goes on.
+        say: gets lines about the data and about what their size decided.
+
+    Raises:
+        ValueError: the data or `folder` cannot serve; the text names them.
+        OSError: a file cannot be read or written.
+        TrainingError: loss, gradient or weights are not finite.
     """
     training = Training(folder, settings, resume, say)
     trained = training.trained(KIND)
@@ -57,7 +65,11 @@ def train_image_classifier(
 
 
 def evaluate(model: Path | None, data: Path) -> Accuracy:
-    """How often a saved classifier is right on labelled pictures."""
+    """How often a saved classifier is right on labelled pictures (see `read_pictures`).
+
+    Raises:
+        ValueError: model or data cannot serve, or a label is unknown to the model.
+    """
     labeller = loaded(model, KIND, "evaluate")
     pictures = read_pictures(data, labeller.size)
     numbered(pictures.labels, labeller.labels, data)

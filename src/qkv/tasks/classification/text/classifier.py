@@ -1,4 +1,4 @@
-"""A trained classifier of texts: text in, label out, and the words that it looked at."""
+"""A trained classifier of texts: it labels them and tells which words it looked at."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ BATCH_TOKENS = 16_000
 
 @dataclass(frozen=True)
 class ClassifiedText:
-    """A text, its likeliest label and that label's probability; None of a text without words.
+    """A text, its most probable label and the probability; both are None for a text without words.
 
-    `probabilities` are those of all labels, the likeliest first. `words` are those that were read,
-    `weights` `[len(words)]` how the pooling looked at the states of each: the sum over the word's
-    pieces. They sum to less than 1 by what the end mark drew. `left_out` counts the words behind
-    the longest text that the model reads.
+    `probabilities` are those of all labels, the most probable first. `words` are the words that
+    were read. `weights` `[len(words)]` tell how the pooling looked at each word, as a sum over the
+    pieces of the word; with the weight of the end mark they sum to 1. `left_out` counts the words
+    beyond the longest text that the model reads.
     """
 
     input: str
@@ -42,11 +42,13 @@ class ClassifiedText:
     probabilities: dict[str, float] = field(default_factory=dict, repr=False, compare=False)
 
     def picture(self, path: str | os.PathLike[str]) -> None:
-        """Draw the words that were read, coloured by their weights, to a `.png`, `.svg` or `.pdf`
+        """Draws the words that were read, coloured by their weights, to a `.png`, `.svg` or `.pdf`
         file. Needs matplotlib.
 
-        Raises ValueError for a text without words and for another kind of file, OSError where the
-        file cannot be written.
+        Raises:
+            ValueError: the text has no words, or the file has another suffix.
+            OSError: the file cannot be written.
+            ImportError: matplotlib is missing.
         """
         from qkv.pictures import check_picture_path, coloured_text, save_picture
 
@@ -66,8 +68,16 @@ class ClassifiedText:
 class TextLabeller:
     """A `TextClassifier` with its tokens and the labels of its classes.
 
-    `longest` is the number of words of a text that are read; None means all. The model is put into
-    evaluation mode; it may be on any device.
+    It puts the model into evaluation mode; the model may be on any device.
+
+    Args:
+        model: the network.
+        tokens: cuts texts into token numbers.
+        labels: the label of each class.
+        longest: how many words of a text are read; None means all.
+
+    Raises:
+        ValueError: `longest` is neither None nor an int >= 1.
     """
 
     def __init__(
@@ -80,10 +90,11 @@ class TextLabeller:
 
     @classmethod
     def load(cls, path: str | Path | None = None) -> TextLabeller:
-        """The classifier saved in a folder, or one that ships by its name; None: that of film
-        reviews which ships.
+        """Loads the classifier in a folder, or a shipped one by its name; default: the shipped
+        classifier of film reviews.
 
-        Raises ValueError naming the folder and what is wrong with it.
+        Raises:
+            ValueError: the folder holds no such classifier; the text names it and says why.
         """
         folder = SHIPPED if path is None else model_folder(path)
         config, tokenizer, weights = read_model(folder)
@@ -96,9 +107,14 @@ class TextLabeller:
             return cls(model.requires_grad_(False), tokens, labels, config["longest"])
 
     def save(self, path: str | Path, dtype: torch.dtype | None = None) -> None:
-        """Write a model folder of `config.json`, `model.safetensors`, `tokenizer.json`.
+        """Writes a model folder of `config.json`, `model.safetensors`, `tokenizer.json`.
 
-        `dtype` is what the weights are stored in, e.g. `torch.float16`; None: as they are.
+        Args:
+            path: the folder.
+            dtype: the type of the stored weights, e.g. `torch.float16`; default: their own.
+
+        Raises:
+            OSError: a file cannot be written; what there was stays.
         """
         config = {
             "format": KIND.format,
@@ -111,8 +127,12 @@ class TextLabeller:
 
     @torch.no_grad()
     def classify(self, texts: Iterable[str]) -> list[ClassifiedText]:
-        """Classify texts; the order is kept, and a text alone gets the answer that it gets among
-        others. A text without words gets no label."""
+        """Classifies texts, in order. A text gets the same answer alone as among others. A text
+        without words gets no label.
+
+        Raises:
+            TypeError: `texts` is one str, or holds something else than str.
+        """
         texts = listed("TextLabeller.classify", texts)
         # Half of a surrogate pair, as undecodable bytes of standard input become, is no character.
         whole = [text.encode("utf-8", "replace").decode() for text in texts]

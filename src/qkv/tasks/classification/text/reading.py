@@ -32,12 +32,15 @@ class TextFile:
 
 
 def read_texts(path: Path) -> TextFile:
-    """Read lines of `label<TAB>text` or `label<TAB>id<TAB>text`, UTF-8, also gzipped (`.gz`).
+    """Reads lines of `label<TAB>text` or `label<TAB>id<TAB>text`, UTF-8, also gzipped (`.gz`).
 
-    The first line that is not empty says which of the two. A line of another form, or without a
-    label or a text, is skipped and counted; where more than one in a hundred is, the file is
-    refused. Raises FormError, a ValueError, naming the file and the first bad line, or where there
-    are more different labels than texts; OSError where the file cannot be read.
+    The first line that is not empty decides between the two forms. A line of another form, or
+    without a label or a text, is skipped and counted.
+
+    Raises:
+        FormError: (a ValueError) more than one line in a hundred is bad, there is no text, or there
+            are more different labels than texts; the text names the file and the first bad line.
+        OSError: the file cannot be read.
     """
     texts, bad, lines, fields = [], [], 0, 0
     for number, line in read_lines(path):
@@ -67,8 +70,11 @@ def read_texts(path: Path) -> TextFile:
 
 
 def require_labels(file: TextFile) -> None:
-    """Raise FormError where the labels are sentences: more than half of the lines have one of their
-    own, so that nothing can be learnt of it, and either there are many or most are several words.
+    """Checks that labels are no sentences.
+
+    Raises:
+        FormError: there are more labels than half of the lines, so that nothing can be learnt, and
+            either they are many or most of them have several words.
     """
     labels = {one.label for one in file.texts}
     if len(labels) <= max(2, len(file.texts) / 2):
