@@ -23,9 +23,9 @@ from ..ground.tensors import is_concrete
 class _Recorder(TorchFunctionMode):
     """Collects tensors that enter an operation without having been given or made inside."""
 
-    def __init__(self, given: Sequence[Tensor]) -> None:
+    def __init__(self, tensors: Sequence[Tensor]) -> None:
         super().__init__()
-        self.known = {id(tensor): tensor for tensor in given}
+        self.known = {id(tensor): tensor for tensor in tensors}
         self.captured: list[Tensor] = []
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
@@ -62,44 +62,46 @@ class _Substitution(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
-def captured_tensors(function: Callable, given: Sequence[object], what: str) -> tuple[Tensor, ...]:
-    """Calls `function` once with `given` and returns the tensors that it captures.
+def captured_tensors(
+    function: Callable, arguments: Sequence[object], what: str
+) -> tuple[Tensor, ...]:
+    """Calls `function` once with `arguments` and returns the tensors that it captures.
 
     Raises:
         UnsupportedError: `function` uses a captured tensor that requires a gradient in a way that
             cannot be traced.
     """
-    inside = _tensors_in(list(given))
+    inside = _tensors_in(list(arguments))
     with torch.no_grad(), _Recorder(inside) as recorder:
-        function(*given)
+        function(*arguments)
     captured = tuple(recorder.captured)
     if torch.is_grad_enabled() and is_concrete(*captured, *inside):
-        _require_all_found(function, given, captured, what)
+        _require_all_found(function, arguments, captured, what)
     return captured
 
 
 def call_with(
     function: Callable,
-    given: Sequence[object],
+    arguments: Sequence[object],
     captured: Sequence[Tensor] | None,
     lifted: Sequence[Tensor],
     what: str,
 ) -> Tensor:
-    """`function(*given)` with the captured tensors replaced by the lifted ones. `captured` is None
-    if nobody has looked for captured tensors; then nothing is replaced."""
+    """`function(*arguments)` with the captured tensors replaced by the lifted ones; nothing is
+    replaced if `captured` is None."""
     if captured is None:
-        return function(*given)
+        return function(*arguments)
     with _Substitution(captured, lifted, what):
-        return function(*given)
+        return function(*arguments)
 
 
 def _require_all_found(
-    function: Callable, given: Sequence[object], captured: Sequence[Tensor], what: str
+    function: Callable, arguments: Sequence[object], captured: Sequence[Tensor], what: str
 ) -> None:
     copies = [t.detach().requires_grad_(t.requires_grad) for t in captured]
     with torch.enable_grad(), _Substitution(captured, copies, what):
         marker = torch.zeros((), requires_grad=True, device="cpu").clone().grad_fn
-        result = function(*given)
+        result = function(*arguments)
     ours = {id(tensor) for tensor in copies}
     pending = [tensor.grad_fn for tensor in _tensors_in(result) if tensor.grad_fn is not None]
     seen = set()

@@ -30,18 +30,18 @@ class Custom:
         """The captured tensors, whole."""
         return [(tensor, WHOLE) for tensor in self.captured or ()]
 
-    def with_captured(self, *given: Any) -> Self:
+    def with_captured(self, *arguments: Any) -> Self:
         """The same stage after a probe call has found what it captures."""
-        return replace(self, captured=captured_tensors(self.function, given, self.what))
+        return replace(self, captured=captured_tensors(self.function, arguments, self.what))
 
-    def ask(self, pieces: tuple[Tensor, ...], tile: tuple[int, ...], *given: Any) -> Tensor:
+    def ask(self, pieces: tuple[Tensor, ...], tile: tuple[int, ...], *arguments: Any) -> Tensor:
         """What the callable returns, broadcast to the rows and columns of the tile `[..., r, c]`.
 
         Raises:
             TypeError: the callable returns no tensor.
             ValueError: the tensor cannot be broadcast to the tile.
         """
-        result = call_with(self.function, given, self.captured, pieces, self.what)
+        result = call_with(self.function, arguments, self.captured, pieces, self.what)
         if not is_tensor(result):
             got = type(result).__name__
             raise TypeError(f"attention: {self.what} must return a tensor; got {got}")

@@ -21,8 +21,8 @@ _LONG_WORD = re.compile(r"\S{500}(?=\S)")  # longer than anything that pieces ar
 
 
 class Tokens:
-    """The tokens of one side. Numbers below `FIRST` are padding, start and end; the tokenizer's
-    own follow, so that no text, whatever it holds, can be read as one of the three."""
+    """The tokens of one side. Numbers below `FIRST` are padding, start and end; those of the
+    tokenizer follow, so no text can be read as one of the three."""
 
     def __init__(self, kind: str, tokenizer: Any) -> None:
         self.kind, self.tokenizer = kind, tokenizer

@@ -30,9 +30,9 @@ class Chrf:
 
 @dataclass(frozen=True)
 class Bleu:
-    """A score from 0 to 100; `low` and `high` bound its 95 % interval, None where none was asked
-    for. `signature` says how sacrebleu computed it. `chrf` is there where most references are too
-    short for BLEU (see `are_long_enough`)."""
+    """A score from 0 to 100. `low` and `high` bound its 95 % interval; both are None without one.
+    `signature` says how sacrebleu computed the score. `chrf` is given if most references are too
+    short for BLEU (see `are_long_enough`), else None."""
 
     score: float
     low: float | None
@@ -49,8 +49,8 @@ class Bleu:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A translator's score, `other`'s on the same sentences, and the 95 % interval of how much the
-    first is above the second, from `low` to `high`."""
+    """The scores of two translators on the same sentences, and the 95 % interval of the difference
+    `score` minus `other`, from `low` to `high`."""
 
     score: Bleu
     other: Bleu

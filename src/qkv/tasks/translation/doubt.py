@@ -32,7 +32,7 @@ LOOKED = 0.2  # of a look, at least, is taken at each word
 def doubts(
     source: Sequence[int], written: Sequence[int], language: str | None, translation: Translation
 ) -> tuple[str, ...]:
-    """The reasons to doubt a translated sentence, given the tokens that were read and written."""
+    """The reasons to doubt a translated sentence, from the tokens that were read and written."""
     signs = {
         f"not {language}" if language else "unknown words": are_unknown(translation),
         REPEATED: repeats(written) > most_repeats(source),
@@ -72,7 +72,7 @@ def repeats(tokens: Sequence[int]) -> int:
 
 
 def least_looked_at(translation: Translation) -> float:
-    """The sum of the weights, over all tokens written, of the word that was looked at least."""
+    """The weight, summed over all written tokens, of the word that was looked at least."""
     words = translation.source_spans[:-1]
     if translation.alignment is None or not words:
         return 1.0

@@ -31,12 +31,15 @@ class PairFile:
 
 
 def read_pairs(path: Path) -> PairFile:
-    """Read lines of `source<TAB>target`, UTF-8, also gzipped (`.gz`).
+    """Reads lines of `source<TAB>target`, UTF-8, also gzipped (`.gz`).
 
-    A line with no or several tabs, or with an empty side, is skipped and counted; where more
-    than one line in a hundred is, the file is taken for another kind and refused. Empty lines
-    are passed over. Raises FormError, a ValueError, naming the file and the first bad line, or
-    where the sources are labels; OSError where the file cannot be read.
+    A line with no or several tabs, or with an empty side, is skipped and counted. Empty lines do
+    not count.
+
+    Raises:
+        FormError: (a ValueError) more than one line in a hundred is bad, there is no pair, or the
+            sources are labels; the text names the file and the first bad line.
+        OSError: the file cannot be read.
     """
     pairs, bad, lines = [], [], 0
     for number, line in read_lines(path):

@@ -33,13 +33,23 @@ def train_translator(
     resume: bool = False,
     say: Callable[[str], None] = print,
 ) -> dict[str, float]:
-    """Train a translator into `folder` and return the last validation's figures.
+    """Trains a translator into `folder` and returns the figures of the last validation.
 
-    `sizes` are fields of `SequenceToSequenceConfig`; with `settings.start_from` those of that
-    model are taken, but for dropout. The held-out pairs are written to
-    `folder/training/held-out`, a file for each kind and file of origin. `left_open` are the names
-    of settings, options and sizes that the size of the data decides, whatever they are here (see
-    `qkv.tasks.by_size`). `say` gets what there is to say about the data, and what was decided.
+    It writes the held-out pairs to `folder/training/held-out`, a file for each use and file of
+    origin.
+
+    Args:
+        sizes: fields of `SequenceToSequenceConfig`. With `settings.start_from` the sizes of that
+            model are taken, except for dropout.
+        left_open: the names of settings, options and sizes that the size of the data decides,
+            whatever their values here (see `qkv.tasks.by_size`).
+        resume: whether the run in `folder` goes on.
+        say: gets lines about the data and about what their size decided.
+
+    Raises:
+        ValueError: the data or `folder` cannot serve; the text names them.
+        OSError: a file cannot be read or written.
+        TrainingError: loss, gradient or weights are not finite.
     """
     training = Training(folder, settings, resume, say)
     trained = training.trained(KIND)
@@ -83,9 +93,13 @@ def evaluate(
     bootstrap: int = RESAMPLINGS,
     against: Path | None = None,
 ) -> Bleu | Comparison:
-    """BLEU of a saved translator on a file of pairs, or a comparison with the one to measure it
-    `against`; every distinct source counts once, with all its translations in the file as
-    references. `bootstrap` 0 leaves the interval out, and is none for a comparison."""
+    """BLEU of a saved translator on a file of pairs, or its comparison with the translator
+    `against`. Every distinct source counts once, with all its translations in the file as
+    references. With `bootstrap` 0 there is no interval.
+
+    Raises:
+        ValueError: model or file cannot serve, or `bootstrap` is 0 for a comparison.
+    """
     if against is not None and not bootstrap:
         raise ValueError("evaluate: bootstrap must be at least 1 to compare two models; got 0")
     sources = by_source(read_pairs(file).pairs)

@@ -19,31 +19,31 @@ _MOST_MAPS = 10  # of one long text in a notebook; more nobody reads
 
 @dataclass(frozen=True)
 class Translation:
-    """A translated text: one of several sentences, or a sentence.
+    """A translated text: a sentence, or several.
 
-    A text is translated sentence by sentence: `sentences` holds these, each a translation with
-    what follows here; that of one sentence is its own. What a text of several sentences gives is
-    theirs one behind the other, and `alignment` and `matrices` are theirs alone.
+    A text is translated sentence by sentence. `sentences` holds a translation for each of them; a
+    translation of one sentence holds itself. The tokens and spans of a text with several sentences
+    are theirs one after the other; only the sentences have `alignment` and `matrices`.
 
-    `source_tokens` are the pieces that the encoder read, `tokens` those that the decoder wrote,
-    each with its end mark `</s>`. `source_spans` groups the source pieces into words: ranges
+    `source_tokens` are the pieces that the encoder read and `tokens` those that the decoder wrote,
+    each with the end mark `</s>`. `source_spans` groups the source pieces into words: ranges
     `(start, stop)` in order, the end mark by itself. `score` is the log-probability in nats per
     token.
 
     `alignment` is an attention matrix `[len(tokens), len(source_tokens)]`: row i is where the
-    decoder looked to write token i. It is the decoder's own matrix where it has one layer of one
-    head, as a recurrent one has; of a Transformer it holds the mean over all heads of all layers.
-    None for a model without attention.
+    decoder looked to write token i. If the decoder has one layer with one head, as a recurrent one
+    has, it is the decoder's own matrix. For a Transformer it holds the mean over all heads of all
+    layers. It is None for a model without attention.
 
-    `matrices` are the decoder's own, `[heads, len(tokens) + 1, len(source_tokens)]` of each layer
-    that attends, from below. Row i is the look taken to write token i; row i + 1 therefore the one
-    taken once token i was read, and the last row the one after the end mark.
+    `matrices` are the decoder's own, `[heads, len(tokens) + 1, len(source_tokens)]` for each layer
+    that attends, from below. By row i the decoder looked to write token i, so row i + 1 follows
+    the reading of token i, and the last row follows the end mark.
 
-    Both are made when they are first asked for, by `look`, which reads source and translation once
-    more: to translate without looking costs nothing beside.
+    Both are made at their first use by `look`, which reads source and translation once more. A
+    translation that nobody looks into costs nothing extra.
 
-    `doubt` tells why the translation may be wrong (`qkv.tasks.translation.doubt`): empty where
-    nothing is suspicious, which is no promise. It looks too.
+    `doubt` gives the reasons why the translation may be wrong (`qkv.tasks.translation.doubt`). It
+    is empty if nothing is suspicious, which is no promise. It uses `alignment` too.
     """
 
     source: str
@@ -79,17 +79,18 @@ class Translation:
         return alignment_of(self.matrices)
 
     def picture(self, path: str | os.PathLike[str], *, merge_words: bool = False) -> list[Path]:
-        """Draw where each token looked to a `.png`, `.svg` or `.pdf` file. Needs matplotlib.
+        """Draws where each token looked to a `.png`, `.svg` or `.pdf` file. Needs matplotlib.
 
-        A text is drawn sentence by sentence: `x.png`, `x-2.png`, `x-3.png`, ... With
-        `merge_words` the columns are whole words: a word's weight is the sum over its pieces.
+        A text is drawn sentence by sentence: `x.png`, `x-2.png`, `x-3.png`, ... With `merge_words`
+        the columns are whole words: the weight of a word is the sum over its pieces.
 
         Returns:
-            The files; none of a text without words.
+            The files; the list is empty for a text without words.
 
         Raises:
-            ValueError: the model has no attention, or another kind of file is asked for.
+            ValueError: the model has no attention, or the file has another suffix.
             OSError: a file cannot be written.
+            ImportError: matplotlib is missing.
         """
         from qkv.pictures import check_picture_path, heatmap, numbered, save_picture
 

@@ -20,8 +20,11 @@ DEFAULTS: dict[str, Any] = {
 class Data(Checked):
     """Pictures to `train` on and to validate on: folders `class/file.png`, or `.npz` files.
 
-    A picture is validated on where a number in [0, 1) that depends on its pixels alone is below
-    `validation_share`, unless pictures for that are given.
+    A picture is held out for validation if a number in [0, 1) that depends on its pixels alone is
+    below `validation_share`. Default: a tenth, or none if `validation` pictures are given.
+
+    Raises:
+        ValueError: both `validation` and `validation_share` are given.
     """
 
     train: Path

@@ -19,8 +19,8 @@ DEFAULTS: dict[str, Any] = {
 class Data(Checked):
     """Files of `label<TAB>text` lines: to `train` on, and to validate on.
 
-    A text is validated on where a number in [0, 1) that depends on its words alone is below
-    `validation_share`, unless files for that are given.
+    A text is held out for validation if a number in [0, 1) that depends on its words alone is below
+    `validation_share`. Default: a tenth, or none if `validation` files are given.
     """
 
     train: list[Path]
