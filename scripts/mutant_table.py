@@ -554,6 +554,14 @@ MUTANTS = (
         STAGES,
     ),
     Mutant(
+        "diagonals: from the row and not from its position",
+        "contract 3",
+        "measures/diagonals.py",
+        "keys = rows.cells.position +",
+        "keys = rows.cells.row +",
+        STAGES,
+    ),
+    Mutant(
         "support: counts what is visible",
         "value",
         "measures/statistics.py",

@@ -44,6 +44,7 @@ __all__ = [
     "Collected",
     "Cosine",
     "Dense",
+    "Diagonals",
     "Distance",
     "Documents",
     "Dot",

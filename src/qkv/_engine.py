@@ -22,6 +22,7 @@ from .matrix.matrix import AttentionMatrix
 from .matrix.prepare import PreparedKey, prepare
 from .matrix.rollout import rollout
 from .measures.cells import Links, Top
+from .measures.diagonals import Diagonals
 from .measures.pool import Pool
 from .measures.product import Collected, Product
 from .measures.statistics import Distance, Entropy, LogSumExp, Mass, Support

@@ -37,6 +37,7 @@ OPERATIONS: dict[str, Callable[[AttentionMatrix], object]] = {
     "entropy": lambda matrix: matrix.entropy(),
     "mass": lambda matrix: matrix.mass(),
     "distance": lambda matrix: matrix.distance(),
+    "diagonals": lambda matrix: matrix.diagonals([0]),
     "support": lambda matrix: matrix.support(),
     "pool": lambda matrix: matrix.pool(1, 1),
     "logsumexp": lambda matrix: matrix.logsumexp(),

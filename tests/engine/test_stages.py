@@ -256,6 +256,26 @@ def test_distance_and_support(memory: int | None) -> None:
         qkv.attention(query, KEY).distance()
 
 
+@REGIMES
+def test_diagonals(memory: int | None) -> None:
+    query = QUERY[..., :4, :]
+    offsets = [0, -1, 2, -(10**30), -1, 99]
+    for place in (0, 3, -2, torch.tensor([1, -1])):
+        matrix = qkv.attention(query, KEY, mask=qkv.Causal(), query_offset=place, memory=memory)
+        dense, found = matrix.dense(), matrix.diagonals(torch.tensor(offsets[:3]))
+        assert torch.equal(found, matrix.diagonals(offsets)[..., :3])
+        assert matrix.diagonals(offsets)[..., [3, 5]].eq(0).all()
+        starts = torch.as_tensor(place).expand(2).tolist()
+        for entry, start in enumerate(starts):
+            for row in range(4):
+                for i, offset in enumerate(offsets[:3]):
+                    key = row + start + offset
+                    expected = dense[entry, :, row, key] if 0 <= key < LENGTH else torch.zeros(1)
+                    torch.testing.assert_close(
+                        found[entry, :, row, i], expected.double().expand(HEADS)
+                    )
+
+
 def test_what_needs_weights_that_are_not_negative_refuses_others() -> None:
     matrix = qkv.attention(QUERY, KEY, normalizer=qkv.Identity())
     for measure in (qkv.Entropy(), qkv.Mass(), qkv.Distance(), qkv.Support()):

@@ -158,6 +158,18 @@ OPERATIONS: dict[str, tuple[Callable[[Way], Function], Callable[[Way], Function]
             ).sum(-1)
         ),
     ),
+    "`A.diagonals(offsets)`": (
+        lambda way: lambda q, k, v: way.matrix(q, k).diagonals([-1, 0]),
+        lambda way: (
+            lambda q, k, v: torch.stack(
+                [
+                    torch.nn.functional.pad(weights_of(q, k)[0].diagonal(-1, -2, -1), (1, 0)),
+                    weights_of(q, k)[0].diagonal(0, -2, -1),
+                ],
+                -1,
+            )
+        ),
+    ),
     "`A.support()`": (
         lambda way: lambda q, k, v: way.matrix(q, k).support(),
         lambda way: lambda q, k, v: (weights_of(q, k)[0] > 0).sum(-1),

@@ -25,6 +25,7 @@ PER_QUERY = {
     "support": qkv.Support(),
     "mass": qkv.Mass(),
 }
+OFFSETS = torch.tensor([0, -1, 1, 40, -3])
 COLUMNS = torch.tensor([6, 0, 6, 3])
 
 
@@ -40,6 +41,7 @@ def wanted_of(given: Case, kind: Kind, how: str = "max", top: int = 7) -> Wanted
         top=min(top, keys),
         pool=(min(5, queries), min(4, keys), how),
         columns=COLUMNS.clamp(max=keys - 1),
+        diagonals=OFFSETS,
         collected=given.output_gradient,
     )
 
@@ -86,10 +88,12 @@ def defined(
     assert wanted.pool is not None
     assert wanted.columns is not None
     assert wanted.collected is not None
+    assert wanted.diagonals is not None
     measures: dict[str, Measure] = {
         "output": qkv.Product(given.value.flatten(1, 2)),
         "pool": qkv.Pool(*wanted.pool),
         "chosen_weights": Columns(wanted.columns),
+        "diagonals": qkv.Diagonals(wanted.diagonals),
         "collected": qkv.Collected(wanted.collected.to(given.query.dtype).flatten(1, 2)),
     }
     measures |= {name: one for name, one in PER_QUERY.items() if getattr(wanted, name)}
@@ -198,7 +202,15 @@ def test_what_is_masked_does_not_leak(kind: Kind) -> None:
     x = given.output_gradient.clone()
     x[..., 0, :] = torch.inf  # the first query sees the first key alone
     after = by_sweep(replace(given, key=key), kind, parameter, replace(wanted, collected=x))
-    for name in ("entropy", "distance", "mass", "top_weights", "pool", "chosen_weights"):
+    for name in (
+        "entropy",
+        "distance",
+        "mass",
+        "top_weights",
+        "pool",
+        "chosen_weights",
+        "diagonals",
+    ):
         expected = getattr(before, name)
         assert expected is None or torch.equal(getattr(after, name), expected), name
     assert before.collected is not None

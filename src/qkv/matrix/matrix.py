@@ -15,6 +15,7 @@ from ..ground.jit import with_int_sizes
 from ..ground.tensors import is_tensor
 from ..measures.base import Measure
 from ..measures.cells import Columns, Links, Top
+from ..measures.diagonals import Diagonals
 from ..measures.pool import Pool
 from ..measures.product import Collected, Product
 from ..measures.statistics import Distance, Entropy, LogSumExp, Mass, Support
@@ -120,6 +121,16 @@ class AttentionMatrix(_MatrixProduct, Description):
             ValueError: Lq != Lk and no `query_offset` was given.
         """
         return dispatch.run(self, Distance())[0]
+
+    def diagonals(self, offsets: Sequence[int]) -> Tensor:
+        """The weights of the keys so far ahead of each query, `[B..., H, Lq, len(offsets)]`. See
+        `qkv.Diagonals`.
+
+        Raises:
+            TypeError: `offsets` are not integers.
+            ValueError: there are none; Lq != Lk and no `query_offset` was given.
+        """
+        return dispatch.run(self, Diagonals(offsets))[0]
 
     def support(self) -> Tensor:
         """The number of keys with weight > 0, per query, `[B..., H, Lq]`, int64. See `qkv.Support`.
@@ -292,9 +303,9 @@ class AttentionMatrix(_MatrixProduct, Description):
         """Which implementation will run an operation and why, with its memory and arithmetic.
 
         Args:
-            operation: "matmul", "mT", "dense", "top", "entropy", "mass", "distance", "support",
-                "pool" or "logsumexp"; or one or several measures, for a sweep that computes them
-                together. The operand of "matmul" and "mT" is assumed to be as wide as query and
+            operation: "matmul", "mT", "dense", "top", "entropy", "mass", "distance", "diagonals",
+                "support", "pool" or "logsumexp"; or one or several measures, for a sweep that
+                computes them together. The operand of "matmul" and "mT" is assumed to be as wide as query and
                 key.
 
         Raises:
@@ -318,6 +329,7 @@ class AttentionMatrix(_MatrixProduct, Description):
             "entropy": Entropy,
             "mass": Mass,
             "distance": Distance,
+            "diagonals": lambda: Diagonals([0]),
             "support": Support,
             "pool": lambda: Pool(1, 1),
             "logsumexp": LogSumExp,

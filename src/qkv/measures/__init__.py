@@ -2,6 +2,7 @@
 
 from .base import Measure
 from .cells import Columns, Top
+from .diagonals import Diagonals
 from .pool import Pool
 from .product import Collected, Product
 from .statistics import Distance, Entropy, LogSumExp, Mass, Support
@@ -10,6 +11,7 @@ MEASURES: tuple[type[Measure], ...] = (
     Product,
     Collected,
     Columns,
+    Diagonals,
     Top,
     Mass,
     Entropy,

@@ -84,6 +84,9 @@ class Measure:
     # Whether it makes sense of weights >= 0 alone.
     needs_nonnegative: bool = False
 
+    # Whether it asks where the queries stand among the keys.
+    needs_positions: bool = False
+
     def check(self, description: Description) -> None:
         """Checks that the measure makes sense for this matrix.
 
@@ -93,6 +96,11 @@ class Measure:
         """
         if self.needs_nonnegative:
             description.normalizer.require_nonnegative(self.name)
+        if self.needs_positions and description.offset is None:
+            raise ValueError(
+                f"{self.name}: query_offset must be given to attention where Lq != Lk; "
+                f"got {description.query.shape[-2]} queries, {description.shape[-1]} keys"
+            )
 
     def ready(self, operand: Callable[[Tensor, str], Tensor]) -> Measure:
         """The same measure with its operand, if it has one, replaced by `operand(tensor, name)`,

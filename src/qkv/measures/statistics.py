@@ -104,15 +104,8 @@ class Distance(_PerQuery):
     name = "distance"
     needs_nonnegative = True
     formula = "distance_i = sum_j w_ij |i + query_offset - j| / sum_j w_ij"
+    needs_positions = True
     numbers_alive = 6  # positions are 64 bits wide
-
-    def check(self, description: Description) -> None:
-        super().check(description)
-        if description.offset is None:
-            raise ValueError(
-                "distance: query_offset must be given to attention where Lq != Lk; "
-                f"got {description.query.shape[-2]} queries, {description.shape[-1]} keys"
-            )
 
     def run(self, rows: Rows, *pieces: Tensor) -> tuple[Tensor, ...]:
         weights, cells = rows.weights, rows.cells

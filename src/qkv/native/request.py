@@ -109,6 +109,7 @@ class Wanted:
     top: int = 0
     pool: tuple[int, int, str] | None = None  # rows, columns; "max" or "sum"
     columns: Tensor | None = None  # int64 `[n]`: of which keys
+    diagonals: Tensor | None = None  # int64 `[n]`: of the keys so far ahead of each query
     collected: Tensor | None = None  # x, `[batch, Hk, G or 1, Lq, n]`, in the type of the inputs
 
 
@@ -132,6 +133,7 @@ class Results:
     top_keys: Tensor | None = None  # int64, likewise
     pool: Tensor | None = None  # `[batch, Hk, G, rows, columns]`
     chosen_weights: Tensor | None = None  # `[batch, Hk, G, Lq, n]`, in the inputs' type
+    diagonals: Tensor | None = None  # `[batch, Hk, G, Lq, n]`
     collected: Tensor | None = None  # weights.mT @ x, `[batch, Hk, G, Lk, n]`, likewise
 
 

@@ -236,6 +236,10 @@ def _put_wanted(request: Request, wanted: Wanted) -> None:
         columns = wanted.columns.to(torch.int64).contiguous()
         results.chosen_weights = empty(*lead, columns.numel())
         wanted = replace(wanted, columns=columns)
+    if wanted.diagonals is not None:
+        offsets = wanted.diagonals.to(torch.int64).contiguous()
+        results.diagonals = empty(*lead, offsets.numel(), dtype=number)
+        wanted = replace(wanted, diagonals=offsets)
     if wanted.collected is not None:
         results.collected = empty(*heads, keys, wanted.collected.shape[-1])
         wanted = replace(wanted, collected=dense(wanted.collected))

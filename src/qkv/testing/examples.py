@@ -29,6 +29,7 @@ from ..masks.padding import Padding
 from ..masks.prefix import Prefix
 from ..masks.window import Window
 from ..measures.cells import Columns, Top
+from ..measures.diagonals import Diagonals
 from ..measures.pool import Pool
 from ..measures.product import Collected, Product
 from ..measures.statistics import Distance, Entropy, LogSumExp, Mass, Support
@@ -255,6 +256,7 @@ _EXAMPLES: dict[type, Callable[[Sizes, Draw], list[Any]]] = {
     SoftCap: lambda sizes, draw: [SoftCap(1.2)],
     CustomBias: lambda sizes, draw: [CustomBias(Faded(draw(1)))],
     Distance: lambda sizes, draw: [Distance()],
+    Diagonals: lambda sizes, draw: [Diagonals([-1, 0, 1]), Diagonals([2, -2, 2, 99])],
     Support: lambda sizes, draw: [Support()],
     Pool: lambda sizes, draw: _pool(sizes),
     Causal: lambda sizes, draw: [Causal()],

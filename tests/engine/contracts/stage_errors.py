@@ -242,6 +242,26 @@ MEASURE_CASES: list[Case] = [
         "distance: query_offset must be given to attention where Lq != Lk; got 3 queries, 5 keys",
     ),
     (
+        lambda: matrix().diagonals([0]),
+        ValueError,
+        "diagonals: query_offset must be given to attention where Lq != Lk; got 3 queries, 5 keys",
+    ),
+    (
+        lambda: matrix().diagonals(-1),
+        TypeError,
+        "diagonals: offsets must be a sequence of integers; got int",
+    ),
+    (
+        lambda: matrix().diagonals([-1, 0.5]),
+        TypeError,
+        "diagonals: offsets must be integers; got [-1, 0.5]",
+    ),
+    (
+        lambda: matrix().diagonals([]),
+        ValueError,
+        "diagonals: offsets must hold at least one integer; got none",
+    ),
+    (
         lambda: qkv.rollout([], 0),
         ValueError,
         "rollout: at least one matrix is needed; got none",

@@ -171,8 +171,8 @@ CASES: list[tuple[Callable[[], object], type[Exception], str]] = [
     (
         lambda: matrix().plan("sum"),
         ValueError,
-        "plan: operation must be one of matmul, mT, dense, top, entropy, mass, distance, support, "
-        "pool, logsumexp; got 'sum'",
+        "plan: operation must be one of matmul, mT, dense, top, entropy, mass, distance, "
+        "diagonals, support, pool, logsumexp; got 'sum'",
     ),
     (lambda: matrix().top(0), ValueError, "top: k must be a positive integer; got 0"),
     (

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ... import native
 from ...blocks.layout import Layout
 from ...measures.base import Measure
 from ...measures.cells import Columns, Top
+from ...measures.diagonals import Diagonals
 from ...measures.pool import Pool, cells_of_map
 from ...measures.product import Collected, Product
 from ...measures.statistics import Distance, Entropy, LogSumExp, Mass, Support
@@ -18,7 +20,7 @@ from ...request.parts import Pieces
 from .stages import WIDEST, Operands, one_batch
 
 _NUMBERS = (LogSumExp, Entropy, Distance, Support, Mass)
-_KNOWN = (*_NUMBERS, Product, Collected, Top, Pool, Columns)
+_KNOWN = (*_NUMBERS, Product, Collected, Top, Pool, Columns, Diagonals)
 
 
 def measures_reason(measures: tuple[Measure, ...], pieces: Pieces) -> str | None:
@@ -79,6 +81,8 @@ def _wanted(
             named["pool"] = measure.rows, measure.cols, how
         elif isinstance(measure, Columns):
             named["columns"] = own[0]
+        elif isinstance(measure, Diagonals):
+            named["diagonals"] = torch.tensor(measure.within_reach, device="cpu")
         elif isinstance(measure, Collected):
             named["collected"] = one_batch(own[0].to(operands.query.dtype), layout)
     return Wanted(**named)

@@ -41,7 +41,8 @@ bool is_fused(const Request& request) {
     const bool has_statistics = wanted.entropy.data || wanted.distance.data ||
                                 wanted.support.data || wanted.top_weights.data ||
                                 wanted.mass.data || wanted.pool.data ||
-                                wanted.chosen_weights.data || wanted.collected.data;
+                                wanted.chosen_weights.data || wanted.diagonals.data ||
+                                wanted.collected.data;
     return request.normalizer == NormalizerKind::softmax &&
            request.score == ScoreKind::dot_product && !request.parameter.data && !request.dropout_states.data && request.output.data &&
            !has_statistics;

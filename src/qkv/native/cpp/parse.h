@@ -132,6 +132,10 @@ inline Wanted parse_wanted(nb::handle results, nb::handle asked) {
     wanted.chosen_weights = tensor_of(results, "chosen_weights");
     wanted.chosen = static_cast<const std::int64_t*>(chosen.data);
     wanted.chosen_count = chosen.shape[0];
+    const Array diagonals(results.attr("diagonals")), offsets(asked.attr("diagonals"));
+    wanted.diagonals = diagonals.tensor();
+    wanted.offsets = static_cast<const std::int64_t*>(offsets.data);
+    wanted.diagonal_count = offsets.shape[0];
     wanted.collected_from = tensor_of(asked, "collected");
     wanted.collected = collected.tensor();
     wanted.collected_width = collected.shape[4];

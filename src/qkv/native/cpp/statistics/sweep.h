@@ -9,6 +9,7 @@
 #include "../pack.h"
 #include "../strip_weights.h"
 #include "../threads.h"
+#include "diagonals.h"
 #include "distance.h"
 #include "entropy.h"
 #include "pool.h"
@@ -142,6 +143,9 @@ class Sweep {
                 *row_of<std::int64_t>(wanted_.support, lead, query) = support(row);
             if (wanted_.chosen_weights.data)
                 take_chosen(row, rows.strip.keys, row_of<Storage>(wanted_.chosen_weights, lead, query));
+            if (wanted_.diagonals.data)
+                take_diagonals(row, rows.strip.keys, position(lead, query), wanted_,
+                               row_of<Number>(wanted_.diagonals, lead, query));
             if (wanted_.top_weights.data) take_top(row, rows.strip.keys, lead, query, scratch);
         }
     }

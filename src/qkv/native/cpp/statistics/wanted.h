@@ -24,6 +24,10 @@ struct Wanted {
     const std::int64_t* chosen = nullptr;
     std::int64_t chosen_count = 0;
 
+    Tensor diagonals;  // [..., queries, diagonal_count]
+    const std::int64_t* offsets = nullptr;  // of the keys from the position of their query
+    std::int64_t diagonal_count = 0;
+
     Tensor collected_from, collected;  // [..., queries or keys, collected_width], as the inputs
     std::int64_t collected_width = 0;
 };
