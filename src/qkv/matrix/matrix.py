@@ -305,8 +305,8 @@ class AttentionMatrix(_MatrixProduct, Description):
         Args:
             operation: "matmul", "mT", "dense", "top", "entropy", "mass", "distance", "diagonals",
                 "support", "pool" or "logsumexp"; or one or several measures, for a sweep that
-                computes them together. The operand of "matmul" and "mT" is assumed to be as wide as query and
-                key.
+                computes them together. The operand of "matmul" and "mT" is assumed to be as wide
+                as query and key.
 
         Raises:
             ValueError: there is no such operation, or it does not fit the matrix.
