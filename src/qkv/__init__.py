@@ -54,6 +54,7 @@ __all__ = [
     "Explanation",
     "Gaussian",
     "Identity",
+    "Intervals",
     "Links",
     "LogSumExp",
     "Mass",

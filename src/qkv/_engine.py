@@ -12,6 +12,7 @@ from .impl.choose import implementations
 from .masks.causal import Causal
 from .masks.dense import Dense
 from .masks.documents import Documents
+from .masks.intervals import Intervals
 from .masks.padding import Padding
 from .masks.prefix import Prefix
 from .masks.window import Window

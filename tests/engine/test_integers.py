@@ -196,6 +196,7 @@ def test_tensors_of_other_types_are_refused_by_name(dtype) -> None:
         (lambda: qkv.Documents(ids=tensor), "Documents: ids"),
         (lambda: qkv.Documents(lengths=tensor), "Documents: lengths"),
         (lambda: qkv.Padding(tensor), "Padding: lengths"),
+        (lambda: qkv.Intervals(tensor, tensor), "Intervals: start"),
         (lambda: qkv.attention(query, query, query_offset=tensor), "attention: query_offset"),
         (lambda: qkv.attention(query, query)[tensor], r"A\[..., rows, cols\]: rows"),
     ):

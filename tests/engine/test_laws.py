@@ -234,6 +234,8 @@ def dense_form(mask, matrix: AttentionMatrix) -> Tensor:
         shown = col < mask.length
     elif isinstance(mask, qkv.Documents):
         shown = same_document(mask, row + matrix.offset, col, matrix.ndim)
+    elif isinstance(mask, qkv.Intervals):
+        shown = (col >= mask.start[..., None]) & (col < mask.stop[..., None])
     elif isinstance(mask, CustomMask):
         heads = torch.arange(matrix.shape[-3])[:, None, None] if matrix.ndim > 2 else 0
         shown = (row + col + heads) % 3 != 0

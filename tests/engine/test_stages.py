@@ -99,6 +99,14 @@ MASKS = {
         qkv.Documents(ids=torch.tensor([[0, 0, 0, 1, 1, 1, 1], [2, 1, 2, 1, 2, 1, 2]])),
         torch.stack([(PLACE < 3) == (PLACE < 3)[:, None], AHEAD % 2 == 0])[:, None],
     ),
+    "intervals": (
+        qkv.Intervals(PLACE[:LENGTH] - 3, torch.tensor([3, 0, 2, 9, 4, 5, 7])),
+        (PLACE[:, None] - 3 <= PLACE) & (torch.tensor([[3, 0, 2, 9, 4, 5, 7]]).mT > PLACE),
+    ),
+    "intervals, by head": (
+        qkv.Intervals(torch.tensor([[1], [-4]]), torch.tensor([[0, 1, 2, 3, 4, 5, 6]])),
+        (torch.tensor([1, -4]).view(2, 1, 1) <= PLACE) & (PLACE[:, None] > PLACE),
+    ),
     "callable": (
         lambda cells: (cells.row + cells.col) % 3 != cells.head,
         (((PLACE + PLACE[:, None]) % 3) != torch.arange(2)[:, None, None]),

@@ -71,6 +71,7 @@ COUNTING = {
     "Padding: lengths": lambda t: qkv.Padding(t),
     "Documents: lengths": lambda t: qkv.Documents(lengths=t),
     "Documents: ids": lambda t: qkv.Documents(ids=t),
+    "Intervals: start": lambda t: qkv.Intervals(t, t),
     "attention: query_offset": lambda t: qkv.attention(X, X, query_offset=t),
     "dropout: seed": lambda t: A.dropout(0.1, t),
     "MultiHeadAttention: lengths": lambda t: MultiHeadAttention(4, 1)(X, lengths=t),

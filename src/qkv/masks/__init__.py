@@ -6,8 +6,18 @@ from .causal import Causal
 from .custom import CustomMask
 from .dense import Dense
 from .documents import Documents
+from .intervals import Intervals
 from .padding import Padding
 from .prefix import Prefix
 from .window import Window
 
-MASKS: tuple[type[Mask], ...] = (Causal, Padding, Dense, Window, Prefix, Documents, CustomMask)
+MASKS: tuple[type[Mask], ...] = (
+    Causal,
+    Padding,
+    Dense,
+    Window,
+    Prefix,
+    Documents,
+    Intervals,
+    CustomMask,
+)

@@ -1,6 +1,6 @@
 """What a mask is, and how masks combine.
 
-Most masks are a few intervals of keys per query. Intervals combine into intervals, so the engine
+Most masks are a few intervals of keys per query. Spans combine into intervals, so the engine
 skips keys that no query of a block may see and makes nothing of size Lq x Lk; a mask that is none
 is evaluated cell by cell.
 """
@@ -21,7 +21,7 @@ from ..ground.tensors import hold_int, is_concrete
 from ..stage.base import Entries, Stage, type_given
 
 Bound = Tensor | int
-Intervals = list[tuple[Bound, Bound]]  # the union of [start, stop)
+Spans = list[tuple[Bound, Bound]]  # the union of [start, stop)
 
 EVERYTHING = 2**62  # beyond any key, and as far from any position
 _MOST_INTERVALS = 8  # beyond that, cell by cell is cheaper
@@ -30,7 +30,7 @@ _MOST_INTERVALS = 8  # beyond that, cell by cell is cheaper
 class Mask(Stage):
     """Says which keys each query may see. Combine with `&`, `|` and `~`."""
 
-    def intervals(self, cells: Cells, *pieces: Tensor) -> Intervals | None:
+    def intervals(self, cells: Cells, *pieces: Tensor) -> Spans | None:
         """The keys each query may see as a union of intervals, or None if it is not one.
         Bounds broadcast to `[..., r, 1]`."""
         return None
@@ -169,7 +169,7 @@ class And(_Pair):
     def label(self) -> str:
         return f"({self.left.label} & {self.right.label})"
 
-    def intervals(self, cells: Cells, *pieces: Tensor) -> Intervals | None:
+    def intervals(self, cells: Cells, *pieces: Tensor) -> Spans | None:
         left, right = self._both(cells, pieces)
         return None if left is None or right is None else _intersection(left, right)
 
@@ -191,7 +191,7 @@ class Or(_Pair):
     def label(self) -> str:
         return f"({self.left.label} | {self.right.label})"
 
-    def intervals(self, cells: Cells, *pieces: Tensor) -> Intervals | None:
+    def intervals(self, cells: Cells, *pieces: Tensor) -> Spans | None:
         left, right = self._both(cells, pieces)
         if left is None or right is None or len(left) + len(right) > _MOST_INTERVALS:
             return None
@@ -235,7 +235,7 @@ class Not(Mask):
     def count(self, layout: Layout) -> int:
         return self.inner.count(layout)
 
-    def intervals(self, cells: Cells, *pieces: Tensor) -> Intervals | None:
+    def intervals(self, cells: Cells, *pieces: Tensor) -> Spans | None:
         inner = self.inner.intervals(cells, *pieces)
         return None if inner is None else _complement(inner, cells.device)
 
@@ -243,7 +243,7 @@ class Not(Mask):
         return ~self.inner.visible(cells, *pieces)
 
 
-def _complement(intervals: Intervals, device: torch.device) -> Intervals:
+def _complement(intervals: Spans, device: torch.device) -> Spans:
     """What lies between the intervals of each query. An empty one among them does no harm: the keys
     on both sides of it overlap or meet."""
     bounds = [torch.as_tensor(bound, device=device) for pair in intervals for bound in pair]
@@ -253,7 +253,7 @@ def _complement(intervals: Intervals, device: torch.device) -> Intervals:
     return list(zip([0, *stops.split(1, -1)], [*starts.split(1, -1), EVERYTHING], strict=True))
 
 
-def _intersection(left: Intervals, right: Intervals) -> Intervals | None:
+def _intersection(left: Spans, right: Spans) -> Spans | None:
     if len(left) * len(right) > _MOST_INTERVALS:
         return None
     return [(_larger(a, c), _smaller(b, d)) for a, b in left for c, d in right]

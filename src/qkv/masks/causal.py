@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from ..blocks.cells import Cells
-from .base import Intervals, Mask
+from .base import Mask, Spans
 
 
 @dataclass(frozen=True)
@@ -29,5 +29,5 @@ class Causal(Mask):
     def needs_positions(self) -> bool:
         return True
 
-    def intervals(self, cells: Cells, *pieces: Tensor) -> Intervals:
+    def intervals(self, cells: Cells, *pieces: Tensor) -> Spans:
         return [(0, cells.position + 1)]

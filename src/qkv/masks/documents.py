@@ -10,7 +10,7 @@ from ..blocks.layout import WHOLE, Layout
 from ..blocks.tiling import Axes
 from ..ground.tensors import check_integers, holds_integers, is_concrete, is_tensor, shape_of
 from ..stage.base import Entries
-from .base import Intervals, Mask
+from .base import Mask, Spans
 
 _PER_SEQUENCE = Axes(trail=1)  # [..., Lk]
 _BOUNDS = Axes(trail=2)  # [..., Lk, 2]
@@ -87,7 +87,7 @@ class Documents(Mask):
     def count(self, layout: Layout) -> int:
         return 1 if self.ids is None else 2
 
-    def intervals(self, cells: Cells, *pieces: Tensor) -> Intervals | None:
+    def intervals(self, cells: Cells, *pieces: Tensor) -> Spans | None:
         if self.lengths is not None:
             return [_of_document(cells.position, pieces[0])]
         bounds = pieces[1]

@@ -9,7 +9,7 @@ from ..blocks.cells import Cells
 from ..blocks.layout import PER_BATCH, Layout
 from ..ground.tensors import check_integers, holds_integers, is_tensor, shape_of
 from ..stage.base import Entries
-from .base import Intervals, Mask
+from .base import Mask, Spans
 
 
 @dataclass(frozen=True)
@@ -59,5 +59,5 @@ class Padding(Mask):
             )
         return [(layout.over_batch(self.lengths.to(torch.int64)), PER_BATCH)]
 
-    def intervals(self, cells: Cells, *pieces: Tensor) -> Intervals:
+    def intervals(self, cells: Cells, *pieces: Tensor) -> Spans:
         return [(0, pieces[0])]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from ..blocks.cells import Cells
-from .base import EVERYTHING, Intervals, Mask, check_size
+from .base import EVERYTHING, Mask, Spans, check_size
 
 
 @dataclass(frozen=True)
@@ -39,5 +39,5 @@ class Prefix(Mask):
     def __post_init__(self) -> None:
         check_size(self, "length")
 
-    def intervals(self, cells: Cells, *pieces: Tensor) -> Intervals:
+    def intervals(self, cells: Cells, *pieces: Tensor) -> Spans:
         return [(0, min(self.length, EVERYTHING))]

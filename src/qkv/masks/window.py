@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from ..blocks.cells import Cells
-from .base import EVERYTHING, Intervals, Mask, check_size
+from .base import EVERYTHING, Mask, Spans, check_size
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Window(Mask):
     def needs_positions(self) -> bool:
         return True
 
-    def intervals(self, cells: Cells, *pieces: Tensor) -> Intervals:
+    def intervals(self, cells: Cells, *pieces: Tensor) -> Spans:
         position = cells.position
         start = 0 if self.left is None else position - min(self.left, EVERYTHING)
         stop = EVERYTHING if self.right is None else position + min(self.right, EVERYTHING) + 1

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import torch
@@ -25,6 +26,7 @@ from ..masks.causal import Causal
 from ..masks.custom import CustomMask
 from ..masks.dense import Dense
 from ..masks.documents import Documents
+from ..masks.intervals import Intervals
 from ..masks.padding import Padding
 from ..masks.prefix import Prefix
 from ..masks.window import Window
@@ -189,6 +191,17 @@ def _documents(sizes: Sizes, draw: Draw) -> list[Any]:
     ]
 
 
+def _intervals(sizes: Sizes, draw: Draw) -> list[Any]:
+    place = torch.arange(sizes.queries)
+    start = place // 2 - 1
+    everywhere = torch.arange(prod(sizes.lead)).view(*sizes.lead, 1)  # one per entry of the lead
+    return [
+        Intervals(start, start + 3),
+        Intervals((everywhere + place) % 3, (everywhere + 2 * place) % 6),
+        Intervals(torch.zeros(1, dtype=torch.int32), everywhere),
+    ]
+
+
 @dataclass(frozen=True)
 class Faded:
     """A callable bias with a captured parameter."""
@@ -249,6 +262,7 @@ _EXAMPLES: dict[type, Callable[[Sizes, Draw], list[Any]]] = {
     Window: lambda sizes, draw: [Window(1, 2), Window(0, None)],
     Prefix: lambda sizes, draw: [Prefix(2), Prefix(0)],
     Documents: _documents,
+    Intervals: _intervals,
     CustomMask: lambda sizes, draw: [CustomMask(_checkered)],
     ALiBi: lambda sizes, draw: [ALiBi(draw(sizes.heads or 1).square()), ALiBi(draw(1))],
     RelativeBias: _relative,

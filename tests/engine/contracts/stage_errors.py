@@ -109,6 +109,32 @@ BIAS_CASES: list[Case] = [
 
 MASK_CASES: list[Case] = [
     (
+        lambda: qkv.Intervals(0, LONG),
+        TypeError,
+        "Intervals: start must be an integer tensor; got int",
+    ),
+    (
+        lambda: qkv.Intervals(LONG, LONG.float()),
+        TypeError,
+        "Intervals: stop must be an integer tensor; got torch.float32",
+    ),
+    (
+        lambda: qkv.Intervals(LONG, LONG.sum()),
+        ValueError,
+        "Intervals: stop must have shape [..., Lq]; got []",
+    ),
+    (
+        lambda: square(mask=qkv.Intervals(LONG[0, :2], LONG[0, :2])).entropy(),
+        ValueError,
+        "Intervals: start must have one entry per query (3); got [2]",
+    ),
+    (
+        lambda: square(mask=qkv.Intervals(LONG[:1], torch.ones(3, 1, 3).long())).entropy(),
+        ValueError,
+        "Intervals: stop must be broadcastable to the matrix [2, 4, 3, 3] "
+        "(its heads 1, 4 or 4); got [3, 1, 3, 1]",
+    ),
+    (
         lambda: qkv.Documents(),
         TypeError,
         "Documents: exactly one of lengths and ids must be given; got none",
