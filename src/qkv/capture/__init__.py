@@ -1,0 +1,1 @@
+"""Seeing where any model looks: its attention calls are recorded as they are made."""
