@@ -1,0 +1,57 @@
+"""What is known of one architecture of transformers, as data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+HEADS, WIDTH, LENGTH, SHORT, WINDOW, IMAGE = 4, 16, 16, 7, 8, 32
+HIDDEN, WORDS = HEADS * WIDTH, 99
+SPECIAL = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+TOKENS = {"vocab_size": WORDS, **SPECIAL}
+
+
+@dataclass(frozen=True, eq=False)
+class Architecture:
+    """One architecture: how a tiny model of it is built, what it takes and what it does.
+
+    Args:
+        name: as its authors write it.
+        model: name of the class in transformers.
+        config: name of the configuration's class there.
+        sizes: arguments of the configuration; parts of a composite are dictionaries.
+        inputs: kind of inputs, a name of `INPUTS`.
+        output: what of the model's output is compared: an attribute.
+        paddings: the sides on which its inputs may be padded.
+        generates: `model.generate` works.
+        static: it generates with a static cache too.
+        trains: gradients reach the parameters.
+        calls: how often attention is computed in a forward pass.
+        returned: how many tensors of weights the eager path returns with `output_attentions`.
+        mistaken: fields of the output that should hold weights and hold outputs of attention.
+        remark: what is particular about it.
+    """
+
+    name: str
+    model: str
+    config: str
+    sizes: Mapping[str, Any]
+    inputs: str = "tokens"
+    output: str = "logits"
+    paddings: tuple[str, ...] = ("right", "left")
+    generates: bool = False
+    static: bool = False
+    trains: bool = True
+    calls: int = 2
+    returned: int | None = None
+    mistaken: tuple[str, ...] = ()
+    remark: str = ""
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def weights(self) -> int:
+        """How many tensors of weights the eager path returns."""
+        return self.calls if self.returned is None else self.returned
