@@ -183,14 +183,15 @@ def _check_together(query: Tensor, key: Tensor) -> None:
             "attention: query and key must share dtype and device; "
             f"got {query.dtype} on {query.device} and {key.dtype} on {key.device}"
         )
-    heads = query.shape[-3] if query.ndim > 2 else 1
-    key_heads = key.shape[-3] if key.ndim > 2 else 1
+    of_query, of_key = query.shape, key.shape
+    heads = of_query[-3] if len(of_query) > 2 else 1
+    key_heads = of_key[-3] if len(of_key) > 2 else 1
     if heads != key_heads and (key_heads == 0 or heads % key_heads):
         raise ValueError(
             "attention: the number of query heads must be a multiple of that of key heads; "
             f"got query {shape_of(query)}, key {shape_of(key)}"
         )
-    if query.shape[:-3] != key.shape[:-3]:
+    if of_query[:-3] != of_key[:-3]:
         _check_batch(query, key)
 
 

@@ -87,9 +87,10 @@ def plain_forward(
     output = query.new_empty(*lead, value.shape[-1], dtype=accumulation_dtype(query.dtype))
     logsumexp = query.new_empty(lead, dtype=torch.float64) if with_logsumexp else None
 
+    how = (intervals, TYPES.index(query.dtype), scale, torch.get_num_threads())
+
     def run(value: Tensor) -> bool:
-        given = _plain(query, key, value, scale, intervals, output, logsumexp)
-        return kernels().plain_forward(*given)
+        return kernels().plain_forward(query, key, value, output, logsumexp, *how)
 
     if not run(value):
         redo_smaller(run, value, output)
@@ -112,32 +113,10 @@ def plain_backward(
     `[..., H, Lq, Dv]` in the type of the query.
     """
     gradients = query.new_empty(query.shape), key.new_empty(key.shape), value.new_empty(value.shape)
-    given = _plain(query, key, value, scale, intervals, output, logsumexp)
-    kernels().plain_backward(*given, dense(output_gradient), *gradients)
+    how = (intervals, TYPES.index(query.dtype), scale, torch.get_num_threads())
+    vectors = (query, key, value)
+    kernels().plain_backward(*vectors, output, logsumexp, *how, output_gradient, *gradients)
     return gradients
-
-
-def _plain(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    scale: float,
-    intervals: Tensor | None,
-    output: Tensor,
-    logsumexp: Tensor | None,
-) -> tuple[Any, ...]:
-    """What both passes of the shorter way are given."""
-    return (
-        dense(query),
-        dense(key),
-        dense(value),
-        output,
-        logsumexp,
-        _every_key(key.shape[-2]) if intervals is None else intervals,
-        TYPES.index(query.dtype),
-        scale,
-        torch.get_num_threads(),
-    )
 
 
 def backward(

@@ -43,8 +43,9 @@ def accept(description: Description, measures: tuple[Measure, ...]) -> Accepted 
 
 def prepare(description: Description, measures: tuple[Measure, ...]) -> Accepted | str:
     """The same, whether the kernels are there or not."""
-    if plain.serves(description, measures):
-        return plain.Plain(description, measures)
+    shortest = plain.accept(description, measures)
+    if shortest is not None:
+        return shortest
     dtype, device = description.dtype, description.device
     if device.type != "cpu" or dtype not in native.TYPES:
         return f"its kernels run on CPUs with floats; here is {dtype} on {device}"

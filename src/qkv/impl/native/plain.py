@@ -9,6 +9,7 @@ from math import prod
 
 import torch
 from torch import Tensor
+from torch._C import _is_any_autocast_enabled
 
 from ... import native
 from ...ground.tensors import are_ordinary, is_dual, is_tracked, kernel_obstacle
@@ -25,13 +26,17 @@ from .stages import WIDEST, too_many_keys
 _DOT = Dot()
 
 
-def serves(description: Description, measures: tuple[Measure, ...]) -> bool:
-    """Whether this is plain attention whose tensors are as they most often are: `[H, L, D]` or
-    `[B, H, L, D]`, nothing broadcast, nothing empty."""
+def accept(description: Description, measures: tuple[Measure, ...]) -> Plain | None:
+    """Plain attention whose tensors are as they most often are: `[H, L, D]` or `[B, H, L, D]`,
+    nothing broadcast, nothing empty."""
     if not is_plain(description, measures):
-        return False
-    vectors = _vectors(description, measures)
-    return kernel_obstacle(*vectors) is None and _fit(*vectors)
+        return None
+    (product,) = measures
+    assert isinstance(product, Product)
+    vectors = description.query, description.key, product.value
+    if kernel_obstacle(*vectors) is not None or not _fit(*vectors):
+        return None
+    return Plain(description, vectors)
 
 
 def _fit(query: Tensor, key: Tensor, value: Tensor) -> bool:
@@ -39,7 +44,7 @@ def _fit(query: Tensor, key: Tensor, value: Tensor) -> bool:
     of_query, of_key, of_value = query.shape, key.shape, value.shape
     rank = len(of_query)
     return (
-        (rank == 3 or rank == 4)
+        (rank == 4 or rank == 3)
         and rank == len(of_key) == len(of_value)
         and of_query[-1] == of_key[-1] <= WIDEST
         and of_key[-2] == of_value[-2]
@@ -48,6 +53,7 @@ def _fit(query: Tensor, key: Tensor, value: Tensor) -> bool:
         and of_value[-1] <= WIDEST
         and 0 not in of_query
         and 0 not in of_value
+        and of_query[-3] % of_key[-3] == 0
         and not too_many_keys(of_key[-2])
         and query.is_cpu
         and query.dtype in native.TYPES
@@ -62,11 +68,10 @@ def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor | None:
         are_ordinary(query, key, value)
         and query.dtype is key.dtype is value.dtype
         and not is_tracked(query, key, value)
-        and not torch.is_autocast_enabled("cpu")
+        and not _is_any_autocast_enabled()
         and kernel_obstacle() is None
         and not is_dual(query, key, value)
         and _fit(query, key, value)
-        and query.shape[-3] % key.shape[-3] == 0
         and native.unavailable_reason() is None
     ):
         return None
@@ -85,10 +90,9 @@ class Plain(Accepted):
 
     constant = ()
 
-    def __init__(self, description: Description, measures: tuple[Measure, ...]) -> None:
+    def __init__(self, description: Description, vectors: tuple[Tensor, Tensor, Tensor]) -> None:
         assert isinstance(description.score, Dot)
-        self.description = description
-        self.vectors = _vectors(description, measures)
+        self.description, self.vectors = description, vectors
         self.scale = description.score.factor(description.query.shape[-1])
         self.intervals: Tensor | None = None
         if description.mask is not None:
@@ -135,14 +139,6 @@ class Plain(Accepted):
         output, logsumexp = kept
         saved = (output, logsumexp, gradient)
         return native.plain_backward(query, key, value, self.scale, self.intervals, *saved)
-
-
-def _vectors(
-    description: Description, measures: tuple[Measure, ...]
-) -> tuple[Tensor, Tensor, Tensor]:
-    (product,) = measures
-    assert isinstance(product, Product)
-    return description.query, description.key, product.value
 
 
 @lru_cache(maxsize=8)

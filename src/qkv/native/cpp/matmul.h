@@ -22,7 +22,7 @@ struct Strided {
 
 template <class Number, int Rows, int Vectors>
 struct Sums {
-    Vector<Number> at[Rows][Vectors] = {};
+    Vector<Number> at[Rows][Vectors];
 };
 
 // The sums over k < depth of a(i, k) * b(k, j), for Rows x (Vectors * lanes) cells. Rows of b are
@@ -31,6 +31,11 @@ template <bool SkipZeros, int Rows, int Vectors, class Number, class Storage>
 QKV_INLINE Sums<Number, Rows, Vectors> product(Strided<Number> a, const Storage* b,
                                                std::int64_t b_row, std::int64_t depth) {
     Sums<Number, Rows, Vectors> sums;
+    // One by one: cleared as a whole the sums would be written to memory first.
+#pragma GCC unroll 8
+    for (int i = 0; i < Rows; ++i)
+#pragma GCC unroll 8
+        for (int j = 0; j < Vectors; ++j) sums.at[i][j] = Vector<Number>{};
 #pragma GCC unroll 1
     for (std::int64_t k = 0; k < depth; ++k, a.data += a.column, b += b_row) {
         Vector<Number> row[Vectors];

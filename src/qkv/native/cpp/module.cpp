@@ -111,22 +111,27 @@ NB_MODULE(_kernels, module) {
     module.def("plain_forward",
                [](nb::handle query, nb::handle key, nb::handle value, nb::handle output,
                   nb::handle logsumexp, nb::handle intervals, int type, double scale, int threads) {
-                   return qkv::forward(qkv::runnable(qkv::parse_plain(
-                       query, key, value, output, logsumexp, intervals, type, scale, threads)));
+                   const qkv::Plain plain(query, key, value, output, logsumexp, intervals, type,
+                                          scale, threads);
+                   return qkv::forward(qkv::runnable(plain.request));
                },
                nb::arg("query"), nb::arg("key"), nb::arg("value"), nb::arg("output"),
-               nb::arg("logsumexp").none(), nb::arg("intervals"), nb::arg("type"), nb::arg("scale"),
-               nb::arg("threads"));
+               nb::arg("logsumexp").none(), nb::arg("intervals").none(), nb::arg("type"),
+               nb::arg("scale"), nb::arg("threads"));
     module.def("plain_backward",
                [](nb::handle query, nb::handle key, nb::handle value, nb::handle output,
                   nb::handle logsumexp, nb::handle intervals, int type, double scale, int threads,
                   nb::handle output_gradient, nb::handle of_query, nb::handle of_key,
                   nb::handle of_value) {
-                   qkv::Request request = qkv::parse_plain(query, key, value, output, logsumexp,
-                                                           intervals, type, scale, threads);
-                   qkv::parse_plain_gradients(request, output_gradient, of_query, of_key, of_value);
-                   qkv::call(qkv::chosen.load()->backward, qkv::runnable(request));
-               });
+                   qkv::Plain plain(query, key, value, output, logsumexp, intervals, type, scale,
+                                    threads);
+                   plain.set_gradients(output_gradient, of_query, of_key, of_value);
+                   qkv::call(qkv::chosen.load()->backward, qkv::runnable(plain.request));
+               },
+               nb::arg("query"), nb::arg("key"), nb::arg("value"), nb::arg("output"),
+               nb::arg("logsumexp"), nb::arg("intervals").none(), nb::arg("type"),
+               nb::arg("scale"), nb::arg("threads"), nb::arg("output_gradient"),
+               nb::arg("of_query"), nb::arg("of_key"), nb::arg("of_value"));
     module.def("backward", [](nb::handle asked) {
         qkv::call(qkv::chosen.load()->backward, qkv::runnable(qkv::parse(asked)));
     });

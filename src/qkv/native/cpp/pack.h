@@ -42,16 +42,18 @@ template <class Storage>
 bool pack(Block<Storage> block, Real<Storage> factor, Real<Storage>* to, std::int64_t stride,
           std::int64_t padded_rows) {
     using Number = Real<Storage>;
-    Vector<Number> probe = {};  // 0 * x is NaN where x is not finite
+    Vector<Number> probes = {};  // 0 * x is NaN where x is not finite
     Number probe_of_one = 0;
     for (std::int64_t i = 0; i < block.rows; ++i, to += stride) {
         const Storage* from = block.data + i * block.stride;
+        Vector<Number> probe = {};  // of this row: its additions need not wait for the last row's
         std::int64_t j = 0;
         for (; j + lanes<Number> <= block.width; j += lanes<Number>) {
             Vector<Number> numbers = widened(from + j);
             probe += numbers * 0;
             store(to + j, numbers * factor);
         }
+        probes += probe;
         for (; j < block.width; ++j) {
             Number number = widened_one(from + j);
             probe_of_one += number * 0;
@@ -60,7 +62,7 @@ bool pack(Block<Storage> block, Real<Storage> factor, Real<Storage>* to, std::in
         for (; j < stride; ++j) to[j] = 0;
     }
     for (std::int64_t j = 0; j < (padded_rows - block.rows) * stride; ++j) to[j] = 0;
-    return sum<Number>(probe) + probe_of_one == 0;
+    return sum<Number>(probes) + probe_of_one == 0;
 }
 
 // The block with rows and columns exchanged, as panels: panel p holds the rows of the block from

@@ -17,20 +17,33 @@ namespace qkv {
 // which counts where little is computed. Python has checked types, devices and shapes, where errors
 // can name what the user gave. None is a tensor without data.
 struct Array {
+    Array() = default;
+
     explicit Array(nb::handle tensor) {
         if (tensor.is_none()) return;
         // Strings are made once: it is names that take the time of small calls.
         static const nb::handle shape_name = PyUnicode_InternFromString("shape");
         static const nb::handle stride_name = PyUnicode_InternFromString("stride");
         data = address(tensor);
-        for (nb::handle size : tensor.attr(shape_name))
+        for (nb::handle size : nb::borrow<nb::tuple>(tensor.attr(shape_name)))
             shape[dimensions++] = nb::cast<std::int64_t>(size);
         int dimension = 0;
-        for (nb::handle step : nb::object(tensor.attr(stride_name)())) {
+        for (nb::handle step : nb::borrow<nb::tuple>(tensor.attr(stride_name)())) {
             const std::int64_t elements = nb::cast<std::int64_t>(step);
             stride[dimension] = shape[dimension] == 1 ? 0 : elements;
             ++dimension;
         }
+    }
+
+    // With columns side by side, as the kernels read them: if need be of a copy, which it keeps.
+    static Array dense(nb::handle tensor) {
+        const Array found(tensor);
+        const int last = found.dimensions - 1;
+        if (found.shape[last] == 1 || found.stride[last] == 1) return found;
+        const nb::object copy = tensor.attr("contiguous")();
+        Array array(copy);
+        array.copy = copy;
+        return array;
     }
 
     static void* address(nb::handle tensor) {
@@ -49,6 +62,7 @@ struct Array {
                 stride[head + 1]};
     }
 
+    nb::object copy;
     void* data = nullptr;
     int dimensions = 0;
     std::int64_t shape[6] = {}, stride[6] = {};
@@ -190,42 +204,54 @@ inline Request parse(nb::handle asked) {
 
 // Softmax attention and nothing else, of `[batch, H, L, D]` or `[H, L, D]`: small calls would spend
 // more time on the making of a request in Python than on their work. The output is dense, and so is
-// the logsumexp, which may be None.
-inline Request parse_plain(nb::handle query, nb::handle key, nb::handle value, nb::handle output,
-                           nb::handle logsumexp, nb::handle intervals, int type, double scale,
-                           int threads) {
-    const Array queries(query), keys(key), values(value), bounds(intervals);
-    const int head = queries.dimensions - 3;
-    Request request{};
-    request.type = Type(type);
-    request.batch = head == 0 ? 1 : queries.shape[0];
-    request.heads = keys.shape[head];
-    request.group = queries.shape[head] / keys.shape[head];
-    request.queries = queries.shape[head + 1];
-    request.keys = keys.shape[head + 1];
-    request.width = queries.shape[head + 2];
-    request.value_width = values.shape[head + 2];
-    request.scale = scale;
-    request.threads = threads;
-    request.intervals = {static_cast<const std::int32_t*>(bounds.data), 0, 0, 0, bounds.stride[3],
-                         int(bounds.shape[4])};
-    request.query = queries.grouped(request.group);
-    request.key = keys.grouped(1);
-    request.value = values.grouped(1);
-    const std::int64_t rows = request.queries, row = request.value_width;
-    const std::int64_t member = rows * request.group, entry = member * request.heads;
-    request.output = {Array::address(output), entry * row, member * row, rows * row, row};
-    request.logsumexp = {Array::address(logsumexp), entry, member, rows, 1};
-    return request;
-}
+// the logsumexp, which may be None. Intervals that are None hold all keys.
+class Plain {
+   public:
+    Plain(nb::handle query, nb::handle key, nb::handle value, nb::handle output,
+          nb::handle logsumexp, nb::handle intervals, int type, double scale, int threads)
+        : queries_(Array::dense(query)), keys_(Array::dense(key)), values_(Array::dense(value)) {
+        const int head = queries_.dimensions - 3;
+        request.type = Type(type);
+        request.batch = head == 0 ? 1 : queries_.shape[0];
+        request.heads = keys_.shape[head];
+        request.group = queries_.shape[head] / keys_.shape[head];
+        request.queries = queries_.shape[head + 1];
+        request.keys = keys_.shape[head + 1];
+        request.width = queries_.shape[head + 2];
+        request.value_width = values_.shape[head + 2];
+        request.scale = scale;
+        request.threads = threads;
+        every_key_[1] = std::int32_t(request.keys);
+        const Array bounds(intervals);
+        request.intervals.data =
+            bounds.data ? static_cast<const std::int32_t*>(bounds.data) : every_key_;
+        request.intervals.row = bounds.stride[3];
+        request.query = queries_.grouped(request.group);
+        request.key = keys_.grouped(1);
+        request.value = values_.grouped(1);
+        const std::int64_t rows = request.queries, row = request.value_width;
+        const std::int64_t member = rows * request.group, entry = member * request.heads;
+        request.output = {Array::address(output), entry * row, member * row, rows * row, row};
+        request.logsumexp = {Array::address(logsumexp), entry, member, rows, 1};
+    }
+    Plain(const Plain&) = delete;
+    Plain& operator=(const Plain&) = delete;
 
-// What its backward pass needs besides.
-inline void parse_plain_gradients(Request& request, nb::handle output_gradient, nb::handle of_query,
-                                  nb::handle of_key, nb::handle of_value) {
-    request.output_gradient = Array(output_gradient).grouped(request.group);
-    request.query_gradient = Array(of_query).grouped(request.group);
-    request.key_gradient = Array(of_key).grouped(1);
-    request.value_gradient = Array(of_value).grouped(1);
-}
+    // What the backward pass needs besides.
+    void set_gradients(nb::handle of_output, nb::handle of_query, nb::handle of_key,
+                       nb::handle of_value) {
+        output_gradients_ = Array::dense(of_output);
+        request.output_gradient = output_gradients_.grouped(request.group);
+        request.query_gradient = Array(of_query).grouped(request.group);
+        request.key_gradient = Array(of_key).grouped(1);
+        request.value_gradient = Array(of_value).grouped(1);
+    }
+
+    Request request{};  // of what lies here
+
+   private:
+    Array queries_, keys_, values_, output_gradients_;
+    std::int32_t every_key_[2] = {};
+};
 
 }  // namespace qkv

@@ -19,7 +19,8 @@ struct RowState {
         if (score <= maximum) return 1;
         const Number before = maximum;
         maximum = larger(score, maximum);
-        const Number factor = exp2_of(before - shift());
+        // Of rows that have seen nothing, as at first all have, no power need be computed.
+        const Number factor = before == -infinity<Number> ? 0 : exp2_of(before - shift());
         total *= factor;
         return factor;
     }
