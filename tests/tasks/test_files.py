@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from qkv.tasks.files import require_writable, write_atomic, write_model, write_together, writing
+from qkv.ground.files import writing
+from qkv.tasks.files import require_writable, write_atomic, write_model, write_together
 
 
 @pytest.fixture

@@ -120,7 +120,7 @@ def _write(
     out: Path, translations: Iterable[Translation], answer: Answer, total: int | None
 ) -> None:
     """Write every translation to a file as it comes, and say at the end what is doubtful."""
-    from qkv.tasks.files import naming, writing
+    from qkv.ground.files import naming, writing
 
     def write(line: str) -> None:
         with naming(out):

@@ -1,1 +1,2 @@
-"""Questions about tensors and about what torch is doing: the ground that everything stands on."""
+"""Questions about tensors and about what torch is doing, and files: the ground that everything
+stands on."""

@@ -49,7 +49,7 @@ class Cosine(Score):
 
     def prepared(self, key: Tensor) -> tuple[Score, Tensor]:
         directions = self._directed(key.to(accumulation_dtype(key.dtype)))
-        return _CosineOfDirections(self.scale), directions.to(key.dtype)
+        return CosineOfDirections(self.scale), directions.to(key.dtype)
 
     def product_width(self, query: Tensor, key: Tensor) -> int:
         return query.shape[-1]
@@ -71,7 +71,7 @@ class Cosine(Score):
 
 
 @dataclass(frozen=True)
-class _CosineOfDirections(Cosine):
+class CosineOfDirections(Cosine):
     """The same for keys that are of length one already."""
 
     def _directed(self, key: Tensor) -> Tensor:

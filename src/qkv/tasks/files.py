@@ -1,15 +1,15 @@
-"""Files written whole or not at all, and model folders."""
+"""Files of a folder written together, and model folders."""
 
 from __future__ import annotations
 
 import json
-import os
-import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
+
+from qkv.ground.files import flush, naming, writing
 
 if TYPE_CHECKING:
     import torch
@@ -19,59 +19,6 @@ if TYPE_CHECKING:
 
 CONFIG, WEIGHTS, TOKENIZER = "config.json", "model.safetensors", "tokenizer.json"
 MODELS = Path(__file__).parents[1] / "weights"
-
-
-@contextmanager
-def naming(path: Path) -> Iterator[None]:
-    """Make an OSError raised inside say which file could not be written."""
-    try:
-        yield
-    except OSError as error:
-        raise OSError(error.errno, f"cannot write {path}: {error.strerror or error}") from error
-
-
-@contextmanager
-def writing(path: Path) -> Iterator[BinaryIO]:
-    """A file to write, under a temporary name beside `path`; flushed to the disk and renamed at the
-    end. Where `path` is a link, that is done where it points; what is no file, as a pipe or a
-    device, is written into.
-
-    A reader sees the old file or the new one, never a part, and a full disk or any other error
-    leaves the old one. Raises OSError naming `path`.
-    """
-    with naming(path):
-        place = Path(os.path.realpath(path))
-        whole = not place.exists() or place.is_file()
-    if not whole:
-        with naming(path):
-            stream = place.open("wb")
-        try:
-            yield stream
-        finally:
-            with naming(path):
-                stream.close()
-        return
-    with naming(path):
-        place.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{place.name}.", dir=place.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            yield file
-            with naming(path):
-                _flush(file)
-        with naming(path):
-            os.chmod(name, 0o644)  # mkstemp gives a file to its owner alone
-            os.replace(name, place)
-    except BaseException:
-        os.unlink(name)
-        raise
-
-
-def _flush(file: BinaryIO) -> None:
-    """To the disk, where it is a file."""
-    file.flush()
-    if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-        os.fsync(file.fileno())
 
 
 def write_atomic(path: Path, content: bytes) -> None:
@@ -92,7 +39,7 @@ def write_together(folder: Path, contents: dict[str, bytes]) -> None:
                 file = files.enter_context(writing(folder / name))
                 with naming(folder / name):
                     file.write(content)
-                    _flush(file)
+                    flush(file)
     except OSError:
         if new and folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()

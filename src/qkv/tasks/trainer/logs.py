@@ -9,7 +9,8 @@ import warnings
 from pathlib import Path
 
 from qkv._extras import needed
-from qkv.tasks.files import naming, write_atomic
+from qkv.ground.files import naming
+from qkv.tasks.files import write_atomic
 
 
 class Logs:
