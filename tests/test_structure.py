@@ -17,7 +17,7 @@ LIMITS = {
     "rooms": 24,
     "rooms without a layer": 0,
     "floors": 15,
-    "arrows between rooms": 99,
+    "arrows between rooms": 104,
     "upward arrows": 0,
     "rooms in circles": 0,
     "modules in circles": 5,
