@@ -58,6 +58,14 @@ def causal(queries: int, ahead: int = 0) -> Tensor:
     return torch.stack([torch.zeros_like(stop), stop], -1).reshape(1, 1, 1, queries, 1, 2)
 
 
+def apart(heads: int, group: int, queries: int, keys: int) -> Tensor:
+    """Intervals of which those of each query head are elsewhere, and leave some keys unseen."""
+    begin = torch.arange(queries).expand(heads, group, queries)
+    begin = begin + 31 * torch.arange(heads * group).reshape(heads, group, 1)
+    begin = begin % (keys - 10)
+    return torch.stack([begin, begin + 9], -1).unsqueeze(-2).unsqueeze(0)
+
+
 @dataclass(frozen=True)
 class Dropped:
     """Dropout of some probability."""

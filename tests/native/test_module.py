@@ -228,12 +228,14 @@ def test_many_threads_at_once() -> None:
 _LONG_CALL = """
 import os, signal, threading, torch
 from qkv import native
-query, key = torch.zeros(1, 1, 64, 8192, 64), torch.zeros(1, 1, 1, 8192, 64)
+from qkv.native.request import Stages, Wanted
 torch.set_num_threads(2)
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
+query, key = torch.zeros(1, {heads}, {group}, 8192, 64), torch.zeros(1, {heads}, 1, 8192, 64)
+wanted = Wanted(logsumexp=True, mass={mass})
 threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
 try:
-    native.forward(query, key, key, 1.0)
+    native.forward(query, key, key, 1.0, Stages(), wanted)
 except KeyboardInterrupt:
     print("interrupted")
 output = native.forward(query[:, :, :1, :64], key, key + 1, 1.0).output
@@ -242,5 +244,9 @@ print(round(float(output.min()), 3), round(float(output.max()), 3))
 
 
 @present
-def test_ctrl_c_ends_a_long_call() -> None:
-    assert in_a_new_process(_LONG_CALL).split() == ["interrupted", "1.0", "1.0"]
+@pytest.mark.parametrize(("heads", "group", "mass"), [(1, 64, False), (33, 1, True)])
+def test_ctrl_c_ends_a_long_call(heads: int, group: int, mass: bool) -> None:
+    """Memory starts with other numbers than 0: what has not begun must not be taken for done."""
+    code = _LONG_CALL.format(heads=heads, group=group, mass=mass)
+    found = in_a_new_process(code, MALLOC_PERTURB_="165")
+    assert found.split() == ["interrupted", "1.0", "1.0"]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from dense import Case, assert_within_contract, case, visible
-from strips import KINDS, Kind, causal, every_kind
+from strips import KINDS, Kind, apart, causal, every_kind
 from torch import Tensor
 
 import qkv
@@ -252,6 +252,15 @@ def test_dropped_weights() -> None:
     torch.testing.assert_close(found.mass, weights.sum(-2), **close)
     torch.testing.assert_close(found.support, weights.gt(0).sum(-1))
     torch.testing.assert_close(found.top_weights, weights.topk(7).values, **close)
+
+
+@pytest.mark.parametrize("group", [1, 8])
+@pytest.mark.parametrize("how", ["max", "sum"])
+def test_parts_that_see_other_keys(group: int, how: str) -> None:
+    """Three threads cut each of two key heads into parts."""
+    torch.set_num_threads(3)
+    given = case((1, 2, group), 230, 400, intervals=apart(2, group, 230, 400))
+    assert_as_defined(given, KINDS["sigmoid"], how)
 
 
 @pytest.mark.parametrize("threads", [1, 3])

@@ -6,7 +6,17 @@ from __future__ import annotations
 import pytest
 import torch
 from dense import Case, case, forward, forward_and_backward, visible
-from strips import KINDS, Dropped, Kind, assert_as_defined, by_strips, causal, defined, every_kind
+from strips import (
+    KINDS,
+    Dropped,
+    Kind,
+    apart,
+    assert_as_defined,
+    by_strips,
+    causal,
+    defined,
+    every_kind,
+)
 from test_biases import KEYS, LEAD, QUERIES, SHAPES, Chain
 from torch import Tensor
 
@@ -162,6 +172,14 @@ def test_dropout(kind: Kind, dtype: torch.dtype) -> None:
     """The weights that every implementation drops, forward and backward."""
     given = case((2, 2, 2), 20, 90, dtype=dtype, intervals=causal(20, 60))
     assert_as_defined(given, kind, Dropped(0.4, 2**40 + 12345))
+
+
+@pytest.mark.parametrize("group", [1, 8])
+def test_parts_that_see_other_keys(group: int) -> None:
+    """Three threads cut each of two key heads into parts."""
+    torch.set_num_threads(3)
+    given = case((1, 2, group), 230, 400, intervals=apart(2, group, 230, 400))
+    assert_as_defined(given, KINDS["sigmoid"])
 
 
 @every_kind

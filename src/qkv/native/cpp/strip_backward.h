@@ -34,6 +34,7 @@ class StripBackward {
         const bool alone = sizes_.parts == 1;
         const std::int64_t copy = key_numbers_ + value_numbers_;
         Numbers<Number> copies(copy * (alone ? request_.threads : tasks));
+        const SeenKeys seen(alone ? 0 : tasks);
         Numbers<double> parameters(tasks * request_.group);
         const std::int64_t weights = ScoreGradients<Storage>::weights(request_);
         Numbers<double> weight_sums(tasks * weights);
@@ -47,13 +48,18 @@ class StripBackward {
             mine.task = task;
             mine.bias_sums = &bias_sums;
             const Lead lead = key_head(request_, task / sizes_.parts);
-            run_part(lead, task % sizes_.parts, mine);
-            if (alone) write_key_gradients(lead, mine.key_gradient, copy);
+            const std::int64_t part = task % sizes_.parts;
+            const Ranges keys = sizes_.keys_of(request_, lead, part);
+            if (!alone) seen.tell(task, keys);
+            run_part(lead, part, keys, mine);
+            if (alone) write_key_gradients(lead, &keys, mine.key_gradient, copy);
         });
         bias_sums.finish();
         if (!alone)
             parallel(request_.threads, heads, [&](std::int64_t head, int) {
-                write_key_gradients(key_head(request_, head), copies.data() + head * sizes_.parts * copy, copy);
+                const std::int64_t task = head * sizes_.parts;
+                write_key_gradients(key_head(request_, head), seen.from(task),
+                                    copies.data() + task * copy, copy);
             });
         if (request_.additive_weight_gradient) write_weight_gradient(weight_sums.data(), tasks);
         if (request_.parameter_gradient.data)
@@ -94,9 +100,8 @@ class StripBackward {
         const BiasSums<Number>* bias_sums;
     };
 
-    void run_part(Lead lead, std::int64_t part, Scratch& scratch) const {
+    void run_part(Lead lead, std::int64_t part, const Ranges& keys, Scratch& scratch) const {
         clear(scratch.parameters, request_.group);
-        const Ranges keys = sizes_.keys_of(request_, lead, part);
         clear_keys(scratch.key_gradient, keys, sizes_.width);
         clear_keys(scratch.value_gradient, keys, sizes_.value_width);
         pack_keys(lead, keys, scratch);
@@ -272,20 +277,23 @@ class StripBackward {
         }
     }
 
-    // Adds the copies of one key head's parts, `step` apart.
-    void write_key_gradients(Lead lead, const Number* copies, std::int64_t step) const {
+    // Adds the copies of one key head's parts, which see these keys and lie `step` apart.
+    void write_key_gradients(Lead lead, const Ranges* seen, const Number* copies,
+                             std::int64_t step) const {
         const auto factor = [&](std::int64_t d) {
             return ScoreGradients<Storage>::key_factor(request_, d);
         };
-        write_sums(request_.key_gradient, lead, request_.width, copies, sizes_.width, step, factor);
-        write_sums(request_.value_gradient, lead, request_.value_width, copies + key_numbers_,
-                   sizes_.value_width, step, [](std::int64_t) { return Number(1); });
+        write_sums(request_.key_gradient, lead, seen, request_.width, copies, sizes_.width, step,
+                   factor);
+        write_sums(request_.value_gradient, lead, seen, request_.value_width,
+                   copies + key_numbers_, sizes_.value_width, step,
+                   [](std::int64_t) { return Number(1); });
     }
 
     template <class Factor>
-    void write_sums(const Tensor& tensor, Lead lead, std::int64_t width, const Number* copies,
-                    std::int64_t row, std::int64_t step, Factor factor) const {
-        sizes_.add_parts(request_, lead, [&](std::int64_t part) { return copies + part * step; }, width,
+    void write_sums(const Tensor& tensor, Lead lead, const Ranges* seen, std::int64_t width,
+                    const Number* copies, std::int64_t row, std::int64_t step, Factor factor) const {
+        sizes_.add_parts(request_, seen, [&](std::int64_t part) { return copies + part * step; }, width,
                          row, [&](std::int64_t key, const double* sums) {
                              Storage* to = row_of<Storage>(tensor, lead, key);
                              for (std::int64_t j = 0; j < width; ++j)

@@ -53,6 +53,23 @@ void clear_keys(Number* numbers, const Ranges& keys, std::int64_t row) {
         clear(numbers + range.start * row, range.size() * row);
 }
 
+// The keys that the tasks of a request see, each told when the task begins: none before, as for those
+// that an interrupted call leaves.
+class SeenKeys {
+   public:
+    explicit SeenKeys(std::int64_t tasks) : list_(tasks) {
+        for (std::int64_t task = 0; task < tasks; ++task) new (list_.data() + task) Ranges;
+    }
+
+    void tell(std::int64_t task, const Ranges& keys) const { list_.data()[task] = keys; }
+
+    // Of this task and, behind it, of those that follow.
+    const Ranges* from(std::int64_t task) const { return list_.data() + task; }
+
+   private:
+    Numbers<Ranges> list_;
+};
+
 // How a request is cut. A task is a part of the queries of one key head, for each member of its group:
 // neighbouring strips, which see few keys where a mask shows few, and so many of them that each part
 // has its share of the cells that the first head shows.
@@ -98,23 +115,19 @@ struct StripSizes {
     }
 
     // Calls write(key, sums) for each key of a head: `width` sums over the parts, in their order, of
-    // what of(part) points at. There the keys that the part sees have rows of numbers, `row` apart;
-    // what lies at others is not read.
+    // what of(part) points at. There the keys that the part sees, seen[part], have rows of numbers,
+    // `row` apart; what lies at others is not read.
     template <class Of, class Write>
-    void add_parts(const Request& request, Lead lead, Of of, std::int64_t width, std::int64_t row,
-                   Write write) const {
+    void add_parts(const Request& request, const Ranges* seen, Of of, std::int64_t width,
+                   std::int64_t row, Write write) const {
         constexpr std::int64_t step = 256;
-        lead.member = 0;
-        Numbers<Ranges> seen(parts);
-        for (std::int64_t part = 0; part < parts; ++part)
-            seen.data()[part] = keys_of(request, lead, part);
         Numbers<double> sums(step * width);
         for (std::int64_t start = 0; start < request.keys; start += step) {
             const Range some = {start, smaller(start + step, request.keys)};
             clear(sums.data(), step * width);
             for (std::int64_t part = 0; part < parts; ++part) {
                 const auto* from = of(part);
-                for (const Range& range : seen.data()[part]) {
+                for (const Range& range : seen[part]) {
                     const Range keys = intersection(range, some);
                     for (std::int64_t key = keys.start; key < keys.stop; ++key)
                         for (std::int64_t j = 0; j < width; ++j)

@@ -30,7 +30,8 @@ class Sweep {
           collected_width_(rounded_up(wanted_.collected_width, lanes<Number>)),
           copy_(Copy(*this, nullptr, nullptr)),
           copies_(copy_.collected_size * copies()),
-          wide_copies_(copy_.wide_size * copies()) {}
+          wide_copies_(copy_.wide_size * copies()),
+          seen_(sums_keys() ? key_heads(request) * sizes.parts : 0) {}
 
     // Memory of one thread.
     struct Scratch {
@@ -53,6 +54,7 @@ class Sweep {
 
     // Before the strips of a part of a key head, which sees these keys.
     void begin(Lead lead, std::int64_t part, const Ranges& keys) const {
+        if (sums_keys()) seen_.tell(task(lead, part), keys);
         for (lead.member = 0; lead.member < request_.group; ++lead.member)
             clear_copy(copy_of(index(lead, part)), keys);
     }
@@ -72,11 +74,8 @@ class Sweep {
     // Ends what is summed over queries.
     void finish() const {
         if (copy_.wide_size + copy_.collected_size == 0) return;
-        const std::int64_t heads = request_.batch * request_.heads * request_.group;
-        parallel(request_.threads, heads, [&](std::int64_t head, int) {
-            const std::int64_t key_head = head / request_.group;
-            finish({key_head / request_.heads, key_head % request_.heads, head % request_.group});
-        });
+        parallel(request_.threads, query_heads(request_),
+                 [&](std::int64_t head, int) { finish(query_head(request_, head)); });
     }
 
    private:
@@ -115,9 +114,10 @@ class Sweep {
         std::int64_t collected_size, wide_size;
     };
 
-    std::int64_t copies() const {
-        return sizes_.parts * request_.batch * request_.heads * request_.group;
-    }
+    // Whether numbers of each key are summed over queries.
+    bool sums_keys() const { return wanted_.mass.data || wanted_.collected.data; }
+
+    std::int64_t copies() const { return sizes_.parts * query_heads(request_); }
 
     Copy copy_of(std::int64_t index) const {
         return {*this, copies_.data() + copy_.collected_size * index,
@@ -127,6 +127,11 @@ class Sweep {
     std::int64_t index(Lead lead, std::int64_t part) const {
         const std::int64_t head = (lead.batch * request_.heads + lead.head) * request_.group;
         return (head + lead.member) * sizes_.parts + part;
+    }
+
+    // The task of a key head's part.
+    std::int64_t task(Lead lead, std::int64_t part) const {
+        return (lead.batch * request_.heads + lead.head) * sizes_.parts + part;
     }
 
     void take_queries(const Finished& rows, Scratch& scratch) const {
@@ -242,13 +247,15 @@ class Sweep {
             return [=, this](std::int64_t part) { return copy_of(index(lead, part)).*numbers; };
         };
         if (wanted_.pool.data) finish_pool(lead);
+        if (!sums_keys()) return;
+        const Ranges* seen = seen_.from(task(lead, 0));
         if (wanted_.mass.data)
-            sizes_.add_parts(request_, lead, of(&Copy::mass), 1, 1, [&](std::int64_t key, const double* total) {
+            sizes_.add_parts(request_, seen, of(&Copy::mass), 1, 1, [&](std::int64_t key, const double* total) {
                 row_of<Number>(wanted_.mass, lead, 0)[key] = Number(*total);
             });
         if (!wanted_.collected.data) return;
         const std::int64_t width = wanted_.collected_width;
-        sizes_.add_parts(request_, lead, of(&Copy::collected), width, collected_width_,
+        sizes_.add_parts(request_, seen, of(&Copy::collected), width, collected_width_,
                          [&](std::int64_t key, const double* total) {
                              Storage* to = row_of<Storage>(wanted_.collected, lead, key);
                              for (std::int64_t j = 0; j < width; ++j) narrow(Number(total[j]), to + j);
@@ -290,6 +297,7 @@ class Sweep {
     Copy copy_;                     // only its sizes
     Numbers<Number> copies_;
     Numbers<double> wide_copies_;
+    SeenKeys seen_;
 };
 
 }  // namespace qkv::QKV_ISA
