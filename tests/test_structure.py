@@ -16,7 +16,7 @@ LIMITS = {
     "modules at the top": 5,
     "rooms": 24,
     "rooms without a layer": 0,
-    "floors": 15,
+    "floors": 13,
     "arrows between rooms": 104,
     "upward arrows": 0,
     "rooms in circles": 0,

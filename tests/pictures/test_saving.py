@@ -47,10 +47,9 @@ def test_a_full_disk_leaves_the_old_picture_and_no_rest(tmp_path, figure, monkey
     path = tmp_path / "map.png"
     path.write_text("old")
 
-    def savefig(name, **_):
-        with open(name, "w") as half:
-            half.write("half a pic")
-        raise OSError(errno.ENOSPC, "No space left on device", name)
+    def savefig(file, **_):
+        file.write(b"half a pic")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(figure, "savefig", savefig)
     with pytest.raises(OSError, match="No space left") as failure:

@@ -7,7 +7,7 @@ import pytest
 
 import qkv
 from qkv.tasks.classification import ImageLabeller, TextLabeller
-from qkv.tasks.files import MODELS
+from qkv.tasks.model_folders import MODELS
 
 CAT = Path(__file__).parent / "classification" / "cat.png"
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from qkv.tasks.files import MODELS
+from qkv.tasks.model_folders import MODELS
 
 MOST_BYTES = {
     "en-zh": 16 * 2**20,

@@ -130,7 +130,7 @@ class _Report:
 
     def _write(self, json: Path | None) -> None:
         if json is not None:
-            from qkv.tasks.files import write_json
+            from qkv.ground.files import write_json
 
             write_json(json, self._record())
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 import os
-import tempfile
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 
 from matplotlib import rc_context
 from matplotlib.figure import Figure
+
+from qkv.ground.files import naming, writing
 
 PICTURE_SUFFIXES = (".png", ".svg", ".pdf")
 
@@ -62,10 +63,18 @@ def save_picture(figure: Figure, path: str | os.PathLike[str]) -> None:
     the file cannot be written.
     """
     path = check_picture_path(path)
+    suffix = path.suffix.lower()
+    dpi = min(_DPI, _MOST_PIXELS / max(figure.get_size_inches()))
     try:
-        _write(figure, Path(os.path.realpath(path)), path.suffix.lower())
-    except OSError as error:  # it names the temporary file, which tells a user nothing
-        raise OSError(error.errno, error.strerror, str(path)) from error
+        with (
+            writing(path) as file,
+            naming(path),
+            rc_context({"svg.hashsalt": "qkv", "pdf.fonttype": 42}),
+        ):
+            figure.savefig(file, format=suffix[1:], dpi=dpi, metadata=_METADATA[suffix])
+    except OSError as named:  # the path is told apart from the reason
+        error = named.__cause__ if isinstance(named.__cause__, OSError) else named
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
 
 
 def picture_bytes(figure: Figure) -> bytes:
@@ -73,23 +82,3 @@ def picture_bytes(figure: Figure) -> bytes:
     written = io.BytesIO()
     figure.savefig(written, format="png", dpi=_DPI_OF_PAGE)
     return written.getvalue()
-
-
-def _write(figure: Figure, path: Path, suffix: str) -> None:
-    dpi = min(_DPI, _MOST_PIXELS / max(figure.get_size_inches()))
-    file, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(file)
-    try:
-        with rc_context({"svg.hashsalt": "qkv", "pdf.fonttype": 42}):
-            figure.savefig(temporary, format=suffix[1:], dpi=dpi, metadata=_METADATA[suffix])
-        os.chmod(temporary, 0o666 & ~_umask())  # mkstemp's mode would keep others from reading it
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-
-
-def _umask() -> int:
-    umask = os.umask(0)
-    os.umask(umask)
-    return umask

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 from qkv.tasks.classification.images.kind import KIND as IMAGES
 from qkv.tasks.classification.text.kind import KIND as TEXTS
-from qkv.tasks.files import MODELS, model_folder, read_format
 from qkv.tasks.kind import Kind
+from qkv.tasks.model_folders import MODELS, model_folder, read_format
 from qkv.tasks.translation.kind import KIND as TRANSLATIONS
 
 if TYPE_CHECKING:

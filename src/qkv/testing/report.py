@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .._extras import needed
-from ..tasks.files import write_atomic
+from ..ground.files import write_atomic
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from qkv.tasks.files import write_atomic
+from qkv.ground.files import write_atomic
 
 Identity = dict[str, Any]
 

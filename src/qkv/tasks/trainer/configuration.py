@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from qkv.tasks.files import write_atomic
+from qkv.ground.files import write_atomic
 
 RUN = "run.toml"
 

@@ -9,8 +9,7 @@ import warnings
 from pathlib import Path
 
 from qkv._extras import needed
-from qkv.ground.files import naming
-from qkv.tasks.files import write_atomic
+from qkv.ground.files import naming, write_atomic
 
 
 class Logs:

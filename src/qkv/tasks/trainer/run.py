@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from qkv.tasks.files import require_writable
+from qkv.ground.files import require_writable
 from qkv.tasks.trainer.checkpoint import (
     Position,
     load_checkpoint,

@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from qkv.ground.files import write_atomic
 from qkv.tasks import by_size
-from qkv.tasks.files import write_atomic
 from qkv.tasks.kinds import loaded
 from qkv.tasks.trainer.run import STATE
 from qkv.tasks.trainer.settings import Settings

@@ -20,7 +20,7 @@ from qkv.models import (
     SequenceToSequenceConfig,
 )
 from qkv.tasks.buckets import padded
-from qkv.tasks.files import MODELS, fill, loading, model_folder, read_model, write_model
+from qkv.tasks.model_folders import MODELS, fill, loading, model_folder, read_model, write_model
 from qkv.tasks.texts import listed
 from qkv.tasks.tokens import END_TEXT, START, Tokens, words
 from qkv.tasks.translation.doubt import doubts

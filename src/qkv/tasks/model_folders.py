@@ -1,15 +1,14 @@
-"""Files of a folder written together, and model folders."""
+"""Model folders: what they hold, how they are written and read."""
 
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qkv.ground.files import flush, naming, writing
+from qkv.ground.files import json_bytes, write_together
 
 if TYPE_CHECKING:
     import torch
@@ -19,57 +18,6 @@ if TYPE_CHECKING:
 
 CONFIG, WEIGHTS, TOKENIZER = "config.json", "model.safetensors", "tokenizer.json"
 MODELS = Path(__file__).parents[1] / "weights"
-
-
-def write_atomic(path: Path, content: bytes) -> None:
-    """Write a whole file as `writing` does."""
-    write_together(path.parent, {path.name: content})
-
-
-def write_together(folder: Path, contents: dict[str, bytes]) -> None:
-    """Write files of a folder by name, each as `writing` does: when the content of all is on the
-    disk they are renamed, the last one first.
-
-    A full disk leaves what there was. Raises OSError naming the file that could not be written.
-    """
-    new = not folder.exists()
-    try:
-        with ExitStack() as files:  # it closes, and so renames, the last one first
-            for name, content in contents.items():
-                file = files.enter_context(writing(folder / name))
-                with naming(folder / name):
-                    file.write(content)
-                    flush(file)
-    except OSError:
-        if new and folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()
-        raise
-
-
-def require_writable(folder: Path) -> None:
-    """Raise OSError naming the folder where files cannot be written in it; nothing is left of the
-    attempt."""
-    made = [one for one in (folder, *folder.parents) if not one.exists()]
-    try:
-        with naming(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=folder) as file:
-                file.write(b"x")
-    finally:
-        for one in made:
-            if one.is_dir():
-                one.rmdir()
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write a value as readable JSON, atomically."""
-    write_atomic(path, json_bytes(value))
-
-
-def json_bytes(value: Any) -> bytes:
-    """A value as readable JSON."""
-    text = json.dumps(value, ensure_ascii=False, indent=2, sort_keys=True)
-    return (text + "\n").encode()
 
 
 def write_model(

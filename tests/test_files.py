@@ -1,34 +1,11 @@
-"""Files and model folders: whole or not at all, with drafts in the folder that they end in."""
+"""Files written whole or not at all."""
 
-import errno
 import os
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
-import torch
 
-from qkv.ground.files import writing
-from qkv.tasks.files import require_writable, write_atomic, write_model, write_together
-
-
-@pytest.fixture
-def mounted(monkeypatch):
-    """Every folder is as if on a disk of its own."""
-    rename = os.replace
-
-    def replace(source, target):
-        if Path(source).parent != Path(target).parent:
-            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
-        rename(source, target)
-
-    monkeypatch.setattr(os, "replace", replace)
-
-
-def test_a_model_is_written_into_a_folder_on_a_disk_of_its_own(mounted, tmp_path):
-    write_model(tmp_path, {"format": "x"}, {"text": {}}, {"weight": torch.ones(2)})
-    names = ["config.json", "model.safetensors", "tokenizer.json"]
-    assert sorted(path.name for path in tmp_path.iterdir()) == names
+from qkv.ground.files import require_writable, write_atomic, write_together, writing
 
 
 def test_where_one_file_cannot_be_written_all_stay_as_they_were(tmp_path):
@@ -77,3 +54,29 @@ def test_asking_whether_a_folder_can_be_written_leaves_nothing(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match=f"cannot write {tmp_path}/file/below"):
         require_writable(tmp_path / "file" / "below")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no umask")
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o027, 0o640), (0o002, 0o664)])
+def test_a_file_has_the_permissions_that_the_user_gives_new_ones(tmp_path, umask, mode):
+    before = os.umask(umask)
+    try:
+        write_atomic(tmp_path / "file", b"content")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "file").stat().st_mode & 0o777 == mode
+
+
+def test_an_error_leaves_the_old_file_and_no_draft(tmp_path):
+    write_atomic(tmp_path / "file", b"old")
+
+    def half() -> None:
+        with writing(tmp_path / "file") as file:
+            file.write(b"half")
+            assert len(list(tmp_path.iterdir())) == 2  # the draft is beside it
+            raise KeyError("about something else")
+
+    with pytest.raises(KeyError, match="about something else"):
+        half()
+    assert list(tmp_path.iterdir()) == [tmp_path / "file"]
+    assert (tmp_path / "file").read_bytes() == b"old"
