@@ -20,7 +20,7 @@ LIMITS = {
     "arrows between rooms": 104,
     "upward arrows": 0,
     "rooms in circles": 0,
-    "modules in circles": 5,
+    "modules in circles": 3,
     "files of a plain call": 17,
     "files of a call with a bias": 31,
 }

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from qkv.tasks.tokens import END_TEXT
-
-if TYPE_CHECKING:
-    from qkv.tasks.translation.translation import Translation
+from qkv.tasks.translation.aligned import Aligned
 
 _END = "(end)"
 
@@ -20,7 +17,7 @@ def named(labels: Sequence[str]) -> list[str]:
     return [_END if label == END_TEXT else label for label in labels]
 
 
-def look_of(sentence: Translation, merge_words: bool) -> tuple[Tensor | None, Sequence[str]]:
+def look_of(sentence: Aligned, merge_words: bool) -> tuple[Tensor | None, Sequence[str]]:
     """The alignment `[tokens, source tokens or words]` and what its columns are, the end mark last;
     without a matrix, and by tokens, where the model has no attention."""
     if sentence.alignment is None:
@@ -37,7 +34,7 @@ def look_of(sentence: Translation, merge_words: bool) -> tuple[Tensor | None, Se
 
 
 def weights_of(
-    sentence: Translation, merge_words: bool, caller: str = "picture"
+    sentence: Aligned, merge_words: bool, caller: str = "picture"
 ) -> tuple[Tensor, list[str], list[str]]:
     """The alignment, and labels of its rows and columns as a reader knows them.
 

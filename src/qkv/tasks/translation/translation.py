@@ -9,16 +9,14 @@ from functools import cached_property
 from html import escape
 from pathlib import Path
 
-import torch
-
-import qkv
+from qkv.tasks.translation.aligned import Aligned
 from qkv.tasks.translation.drawn import weights_of
 
 _MOST_MAPS = 10  # of one long text in a notebook; more nobody reads
 
 
 @dataclass(frozen=True)
-class Translation:
+class Translation(Aligned):
     """A translated text: a sentence, or several.
 
     A text is translated sentence by sentence. `sentences` holds a translation for each of them; a
@@ -46,15 +44,6 @@ class Translation:
     is empty if nothing is suspicious, which is no promise. It uses `alignment` too.
     """
 
-    source: str
-    text: str
-    source_tokens: tuple[str, ...]
-    tokens: tuple[str, ...]
-    source_spans: tuple[tuple[int, int], ...]
-    score: float
-    look: Callable[[], Sequence[qkv.AttentionMatrix]] | None = field(
-        default=None, repr=False, compare=False
-    )
     several: tuple[Translation, ...] = field(default=(), repr=False)
     suspect: Callable[[Translation], tuple[str, ...]] | None = field(
         default=None, repr=False, compare=False
@@ -69,14 +58,6 @@ class Translation:
         if self.suspect is not None:
             return self.suspect(self)
         return tuple(dict.fromkeys(reason for one in self.several for reason in one.doubt))
-
-    @cached_property
-    def matrices(self) -> tuple[qkv.AttentionMatrix, ...]:
-        return () if self.look is None else tuple(self.look())
-
-    @cached_property
-    def alignment(self) -> qkv.AttentionMatrix | None:
-        return alignment_of(self.matrices)
 
     def picture(self, path: str | os.PathLike[str], *, merge_words: bool = False) -> list[Path]:
         """Draws where each token looked to a `.png`, `.svg` or `.pdf` file. Needs matplotlib.
@@ -110,21 +91,6 @@ class Translation:
             if one.look is not None
         ]
         return "".join(shown)
-
-
-def alignment_of(matrices: Sequence[qkv.AttentionMatrix]) -> qkv.AttentionMatrix | None:
-    """The one matrix `[tokens, source_tokens]` for those of each layer, which have a row more."""
-    if not matrices:
-        return None
-    heads, rows, _ = matrices[0].shape
-    if len(matrices) == heads == 1:
-        writing = torch.arange(rows - 1, device=matrices[0].device)
-        return replace(matrices[0], rows=writing)[0]
-    weights = torch.cat([matrix.dense() for matrix in matrices]).mean(0)[:-1]
-    # A softmax of logarithms gives the weights back.
-    logarithms = weights.clamp(min=torch.finfo(weights.dtype).tiny).log()
-    each = torch.eye(weights.shape[-1], dtype=weights.dtype, device=weights.device)
-    return qkv.attention(logarithms, each, score=qkv.Dot(scale=1.0))
 
 
 def joined(source: str, sentences: Sequence[Translation], text: str) -> Translation:
