@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from . import nn
     from ._engine import *
+    from .capture.observe import observe
     from .tasks.kinds import load
     from .tasks.translation import Translator
 
@@ -17,7 +18,11 @@ __version__ = "0.1.0"
 
 # These need more than torch. All other names are the engine's, and it too is loaded when first
 # named: the command can then show its help, or a mistake, without waiting for torch.
-_LATER = {"Translator": "qkv.tasks.translation", "load": "qkv.tasks.kinds"}
+_LATER = {
+    "Translator": "qkv.tasks.translation",
+    "load": "qkv.tasks.kinds",
+    "observe": "qkv.capture.observe",
+}
 _MODULES = ("nn",)
 
 
@@ -80,6 +85,7 @@ __all__ = [
     "implementations",
     "load",
     "nn",
+    "observe",
     "prepare",
     "rollout",
 ]

@@ -9,7 +9,7 @@ from torch.testing import assert_close
 
 import qkv
 from qkv.capture import masks
-from qkv.capture.arrival import Arrival, matrix_of
+from qkv.capture.arrival import Arrival, UnseenError, matrix_of
 from qkv.capture.memo import Memo
 
 LENGTH = 9
@@ -161,7 +161,7 @@ def test_heads_of_a_call() -> None:
     )
     whole, some = matrix_of(arrival).dense(), matrix_of(arrival.of_heads([3, 1])).dense()
     assert_close(some, whole[:, [3, 1]])
-    with pytest.raises(ValueError, match="head 4 was asked for; it has 4"):
+    with pytest.raises(UnseenError, match="head 4 was asked for; it has 4"):
         arrival.of_heads([1, 4])
 
 

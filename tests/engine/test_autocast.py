@@ -19,7 +19,7 @@ import qkv
 from qkv import UnsupportedError
 from qkv.biases import BIASES
 from qkv.masks import MASKS
-from qkv.matrix.matrix import _map_tensors
+from qkv.matrix.matrix import map_tensors
 from qkv.measures import MEASURES
 from qkv.normalizers import NORMALIZERS
 from qkv.scores import SCORES
@@ -52,7 +52,7 @@ class Case:
         self.key = draw(*SIZES.key_lead, SIZES.keys, SIZES.width).to(half)
         self.value = draw(*SIZES.key_lead, SIZES.keys, SIZES.value_width).to(half)
         stage = examples(kind, SIZES, draw)[index]
-        self.stage = _map_tensors(stage, lambda t: t.float() if t.is_floating_point() else t)
+        self.stage = map_tensors(stage, lambda t: t.float() if t.is_floating_point() else t)
 
     def ask(
         self,
@@ -73,7 +73,7 @@ class Case:
             return leaves[-1]
 
         query, key, value = (leaf(t) for t in (self.query, self.key, self.value))
-        options: dict[str, Any] = {self.place: _map_tensors(self.stage, leaf), "memory": memory}
+        options: dict[str, Any] = {self.place: map_tensors(self.stage, leaf), "memory": memory}
         block = torch.autocast("cpu", self.half) if autocast else nullcontext()
         with block:
             matrix = qkv.attention(query, key, query_offset="end", impl=impl, **options)
@@ -152,7 +152,7 @@ def test_prepared_keys(kind, half) -> None:
     case = Case("score", kind, 0, half)
     score = case.stage
     options: dict[str, Any] = {"impl": "reference", "query_offset": "end"}
-    exact = _map_tensors(score, as_double)
+    exact = map_tensors(score, as_double)
     right = qkv.attention(case.query.double(), case.key.double(), score=exact, **options)
     right = right @ case.value.double()
     query, key, value = (t.float().requires_grad_() for t in (case.query, case.key, case.value))

@@ -18,7 +18,7 @@ from torch.func import grad, hessian, jacfwd, jacrev, jvp, vjp, vmap
 import qkv
 from qkv.biases import BIASES
 from qkv.masks import MASKS
-from qkv.matrix.matrix import _map_tensors
+from qkv.matrix.matrix import map_tensors
 from qkv.measures.statistics import Distance, Entropy, Mass
 from qkv.normalizers import NORMALIZERS
 from qkv.scores import SCORES
@@ -42,7 +42,7 @@ class Problem:
         draw = drawing(3)
         self.stage = examples(kind, SIZES, draw)[place]
         self.tensors: list[Tensor] = []
-        _map_tensors(self.stage, self._collect)
+        map_tensors(self.stage, self._collect)
         self.inputs = (
             draw(*SIZES.lead, SIZES.queries, SIZES.width),
             draw(*SIZES.key_lead, SIZES.keys, SIZES.width),
@@ -60,7 +60,7 @@ class Problem:
 
         def function(query: Tensor, key: Tensor, value: Tensor, *parameters: Tensor) -> Tensor:
             given = dict(zip(map(id, self.tensors), parameters, strict=True))
-            stage = _map_tensors(self.stage, lambda tensor: given.get(id(tensor), tensor))
+            stage = map_tensors(self.stage, lambda tensor: given.get(id(tensor), tensor))
             names = {
                 qkv.scores.base.Score: "score",
                 qkv.normalizers.base.Normalizer: "normalizer",

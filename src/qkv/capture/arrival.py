@@ -18,6 +18,10 @@ from ..scores.dot import Dot
 from .masks import stages_of
 
 
+class UnseenError(Exception):
+    """Why a call cannot be told as a matrix."""
+
+
 @dataclass(frozen=True, eq=False)
 class Arrival:
     """The arguments of one attention call.
@@ -60,11 +64,11 @@ class Arrival:
         """The same call of some of its heads alone, each with keys of its own.
 
         Raises:
-            ValueError: there are not so many heads.
+            UnseenError: there are not so many heads.
         """
         count, key_heads = self.query.shape[-3], self.key.shape[-3]
         if max(heads) >= count:
-            raise ValueError(f"head {max(heads)} was asked for; it has {count}")
+            raise UnseenError(f"head {max(heads)} was asked for; it has {count}")
         of_key = [head * key_heads // count for head in heads]
 
         def own(tensor: Tensor | None) -> Tensor | None:

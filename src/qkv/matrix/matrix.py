@@ -348,11 +348,11 @@ class AttentionMatrix(_MatrixProduct, Description):
             cast = dtype if tensor.is_floating_point() else None
             return tensor.to(device, cast, non_blocking)
 
-        return _map_tensors(self, moved)
+        return map_tensors(self, moved)
 
     def detach(self) -> AttentionMatrix:
         """The same matrix without gradients."""
-        return _map_tensors(self, Tensor.detach)
+        return map_tensors(self, Tensor.detach)
 
     def __repr__(self) -> str:
         parts = [f"shape={list(self.shape)}", f"score={self.score.name}"]
@@ -433,13 +433,13 @@ def _check_measures(where: str, measures: tuple[Any, ...]) -> None:
         raise TypeError(f"{where}: at least one measure is needed; got none")
 
 
-def _map_tensors(thing: Any, function: Callable[[Tensor], Tensor]) -> Any:
+def map_tensors(thing: Any, function: Callable[[Tensor], Tensor]) -> Any:
     """The same frozen dataclass with a function applied to every tensor in it."""
     if is_tensor(thing):
         return function(thing)
     if isinstance(thing, tuple):
-        return tuple(_map_tensors(entry, function) for entry in thing)
+        return tuple(map_tensors(entry, function) for entry in thing)
     if is_dataclass(thing) and not isinstance(thing, type):
-        changed = {f.name: _map_tensors(getattr(thing, f.name), function) for f in fields(thing)}
+        changed = {f.name: map_tensors(getattr(thing, f.name), function) for f in fields(thing)}
         return replace(thing, **changed)
     return thing

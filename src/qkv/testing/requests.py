@@ -10,7 +10,7 @@ from torch.utils._pytree import tree_flatten
 
 from ..ground.tensors import accumulation_dtype
 from ..impl import sdpa
-from ..matrix.matrix import AttentionMatrix, _map_tensors
+from ..matrix.matrix import AttentionMatrix, map_tensors
 from ..measures.base import Measure
 from ..measures.cells import Links
 from .comparator import assert_close, tolerance
@@ -63,7 +63,7 @@ class Request:
             leaves.append(tensor.detach().to(dtype or tensor.dtype).requires_grad_())
             return leaves[-1]
 
-        return Request(*_map_tensors((self.matrix, self.measures), leaf)), leaves
+        return Request(*map_tensors((self.matrix, self.measures), leaf)), leaves
 
 
 def rounded(request: Request, dtype: torch.dtype) -> Request:
@@ -72,7 +72,7 @@ def rounded(request: Request, dtype: torch.dtype) -> Request:
     def cast(tensor: Tensor) -> Tensor:
         return tensor.to(dtype) if tensor.is_floating_point() else tensor
 
-    return Request(*_map_tensors((request.matrix, request.measures), cast))
+    return Request(*map_tensors((request.matrix, request.measures), cast))
 
 
 def assert_honoured(
@@ -123,7 +123,7 @@ def _size_of_terms(request: Request, oracle: Outcome) -> float:
             sizes.append(_largest(tensor))
         return tensor
 
-    _map_tensors((request.matrix, request.measures), look)
+    map_tensors((request.matrix, request.measures), look)
     return max(sizes)
 
 

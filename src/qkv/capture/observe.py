@@ -1,0 +1,185 @@
+"""`qkv.observe`: records the attention calls of a model while it runs."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from types import FrameType
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..ground.tensors import is_hollow, is_traced
+from ..matrix.matrix import AttentionMatrix
+from . import patches, sources
+from .arrival import Arrival, UnseenError, matrix_of
+from .call import Call
+from .capture import Capture
+from .frames import kind_of, owner
+from .keeping import Keeper
+from .sighting import Sighting
+
+Each = Callable[[AttentionMatrix], Any]
+
+
+@contextmanager
+def observe(
+    model: nn.Module,
+    where: str | Sequence[str] | None = None,
+    heads: Sequence[int] | None = None,
+    keep: torch.dtype | None = None,
+    each: Each | None = None,
+) -> Iterator[Capture]:
+    """Records query, key and all else that makes the weights of every attention call of a model.
+
+    The model runs as it would otherwise, with the same backends and the same bits in its outputs:
+    what it calls is seen from outside, and nothing of size Lq x Lk is built for it. A compiled
+    model runs uncompiled meanwhile.
+
+    Args:
+        model: any module: of Hugging Face transformers, with `nn.MultiheadAttention`, with
+            `F.scaled_dot_product_attention`, with layers of qkv.
+        where: which modules: a pattern such as `"decoder.layers.9"` or `"encoder.*.self_attn"`, or
+            some of them. It matches whole parts of a module's path, with all modules below.
+        heads: which query heads are recorded; None: all.
+        keep: a smaller dtype in which query and key are kept, such as torch.bfloat16.
+        each: a function that is called with the `AttentionMatrix` of each call as it is made, and
+            then nothing is kept. The matrix holds tensors of the model, which may write into them
+            later. What the function raises comes out of the model's call.
+
+    Returns:
+        A context whose value is the `Capture`; it is filled while the context is open.
+
+    Raises:
+        TypeError: the model is no module; an argument of another type.
+        ValueError: `where` matches no module of the model; no head, or one below 0.
+
+    Example:
+        with qkv.observe(model) as capture:
+            model(tokens)
+        print(capture)
+        capture.calls[0].matrix[0, 3].entropy()
+    """
+    observer = _Observer(model, where, heads, keep, each)
+    with ExitStack() as stack:
+        stack.callback(patches.remove, observer)
+        patches.add(observer, sources.patches())
+        if "torch._dynamo" in sys.modules:
+            stack.enter_context(torch.compiler.set_stance("force_eager"))
+        yield observer.capture
+
+
+class _Observer:
+    """Who is told of calls, and keeps those of one model."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        where: str | Sequence[str] | None,
+        heads: Sequence[int] | None,
+        keep: torch.dtype | None,
+        each: Each | None,
+    ) -> None:
+        if not isinstance(model, nn.Module):
+            raise TypeError(f"observe: model must be a torch.nn.Module; got {type(model).__name__}")
+        if each is not None and not callable(each):
+            raise TypeError(f"observe: each must be callable; got {type(each).__name__}")
+        self.paths = {id(module): _path(name) for name, module in model.named_modules()}
+        self.where = _pattern(where, self.paths.values())
+        self.heads = _heads(heads)
+        self.each = each
+        self.capture = Capture()
+        self._keeper = Keeper(keep)
+        self._made: Counter[str] = Counter()  # calls of each module
+        self._lock = threading.RLock()
+
+    def see(self, sighting: Sighting, frame: FrameType) -> None:
+        """Records a call if it is one of this model's, chosen, and no repetition."""
+        if torch._C._current_graph_task_id() != -1:
+            return  # a backward pass repeats what checkpoints have not kept
+        found = owner(frame, self.paths, sighting.module)
+        if found is None or not (self.where is None or self.where.fullmatch(found[1])):
+            return
+        module, path, arguments = found
+        try:
+            with torch.no_grad():
+                arrival, matrix = self._matrix(sighting)
+                kind = kind_of(path, module, arguments, matrix.query, matrix.key)
+                if self.each is None:
+                    self._keep(sighting, path, kind, arrival, matrix)
+        except Exception as error:
+            reason = str(error) if isinstance(error, UnseenError) else _described(error)
+            with self._lock:
+                self.capture.miss(path, sighting.function, reason)
+            return
+        if self.each is not None:
+            self.each(matrix)
+
+    def _matrix(self, sighting: Sighting) -> tuple[Arrival | AttentionMatrix, AttentionMatrix]:
+        if is_traced():
+            raise UnseenError("a program is being traced")
+        arrival = sighting.meant()
+        if isinstance(arrival, AttentionMatrix):
+            matrix = arrival if self.heads is None else arrival[..., self.heads, :, :]
+            return arrival, matrix
+        if is_hollow(arrival.query):
+            raise UnseenError("its tensors have no numbers")
+        if self.heads is not None:
+            arrival = arrival.of_heads(self.heads)
+        return arrival, matrix_of(arrival)
+
+    def _keep(
+        self,
+        sighting: Sighting,
+        path: str,
+        kind: str,
+        arrival: Arrival | AttentionMatrix,
+        matrix: AttentionMatrix,
+    ) -> None:
+        residual = sighting.residual(arrival, matrix, self.heads)
+        kept = self._keeper.kept(matrix)
+        with self._lock:
+            step = self._made[path]
+            self._made[path] += 1
+            materialised = sighting.materialised
+            call = Call(path, kind, step, 1, kept, residual, sighting.function, materialised)
+            self.capture.calls.append(call)
+
+
+def _path(name: str) -> str:
+    """A module's path without what compiling puts into it."""
+    return ".".join(part for part in name.split(".") if part != "_orig_mod")
+
+
+def _pattern(where: str | Sequence[str] | None, paths: Any) -> re.Pattern[str] | None:
+    if where is None:
+        return None
+    patterns = [where] if isinstance(where, str) or not isinstance(where, Sequence) else where
+    if not all(isinstance(pattern, str) for pattern in patterns):
+        raise TypeError(f"observe: where must be a pattern or a list of them; got {where!r}")
+    every = []
+    for pattern in patterns:
+        text = rf"(.*\.)?{fnmatch.translate(pattern).removesuffix(chr(92) + 'Z')}(\..*)?"
+        if not any(re.fullmatch(text, path) for path in paths):
+            raise ValueError(f"observe: where={pattern!r} matches no module of the model")
+        every.append(text)
+    return re.compile("|".join(every))
+
+
+def _heads(heads: Sequence[int] | None) -> list[int] | None:
+    if heads is None:
+        return None
+    numbers = [int(head) for head in heads]
+    if not numbers or min(numbers) < 0:
+        raise ValueError(f"observe: heads must be numbers of heads from 0; got {list(heads)}")
+    return numbers
+
+
+def _described(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"

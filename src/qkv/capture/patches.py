@@ -1,0 +1,176 @@
+"""The one way in which calls are seen: the names of functions lead elsewhere while anyone watches.
+
+Attributes of modules and classes are replaced when the first observer comes and put back when the
+last one leaves. Hooks of modules, function modes and dispatch modes are left alone: what a model
+takes for a reason to compute otherwise would change its numbers or its speed.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any, Protocol
+
+import torch
+
+from .sighting import Sighting
+
+_NOTHING = object()
+
+Describe = Callable[[tuple[Any, ...], dict[str, Any], Any], Sighting]
+
+
+class Observer(Protocol):
+    """Who is told of calls."""
+
+    def see(self, sighting: Sighting, frame: FrameType) -> None:
+        """A call was made from this frame."""
+
+
+@dataclass(frozen=True)
+class Patch:
+    """A name of an object and what to put there. `everywhere`: also where modules hold the same
+    function by a name of their own, as `from torch.nn.functional import softmax` leaves it."""
+
+    owner: Any
+    name: str
+    wrap: Callable[[Any], Any]
+    everywhere: bool = True
+
+
+class _Thread(threading.local):
+    """Whether this thread is inside a call that is seen: what it calls belongs to it."""
+
+    inside = False
+
+
+_thread = _Thread()
+
+
+class _Places:
+    """Where modules hold the functions: which names were looked through, and where they are."""
+
+    of: frozenset[int] = frozenset()
+    looked: dict[str, tuple[int, int]]
+    found: set[tuple[str, str]]
+
+
+_places = _Places()
+_lock = threading.RLock()
+_observers: tuple[Observer, ...] = ()
+_put: list[tuple[Any, str, Any, Any]] = []  # owner, name, what was there, what is there
+_replaced: dict[int, tuple[Any, Any]] = {}  # by its id, a function and what stands for it
+
+
+def watched(original: Callable[..., Any], describe: Describe) -> Callable[..., Any]:
+    """A function that does what the original does, and tells all observers of it after that."""
+
+    @functools.wraps(original)
+    def replacement(*args: Any, **kwargs: Any) -> Any:
+        observers = _observers
+        if not observers or _thread.inside or torch.compiler.is_compiling():
+            return original(*args, **kwargs)
+        _thread.inside = True
+        try:
+            output = original(*args, **kwargs)
+            sighting = describe(args, kwargs, output)
+            for observer in observers:
+                observer.see(sighting, sys._getframe(1))
+        finally:
+            _thread.inside = False
+        return output
+
+    return replacement
+
+
+def add(observer: Observer, patches: Iterable[Patch]) -> None:
+    """Tells an observer of calls from now on; the first one has the patches put in place."""
+    global _observers
+    with _lock:
+        try:
+            if not _observers:
+                for patch in patches:
+                    _place(patch)
+                _put_everywhere()
+            _observers = (*_observers, observer)
+        except BaseException:
+            _restore()
+            raise
+
+
+def remove(observer: Observer) -> None:
+    """The same observer is told no more; with the last one all is put back."""
+    global _observers
+    with _lock:
+        _observers = tuple(other for other in _observers if other is not observer)
+        if not _observers:
+            _restore()
+
+
+def replaced(function: object) -> Any:
+    """What stands for a function now, or None."""
+    found = _replaced.get(id(function))
+    return None if found is None else found[1]
+
+
+def _place(patch: Patch) -> None:
+    original = getattr(patch.owner, patch.name, None)
+    if original is None or id(original) in _replaced:
+        return
+    there = vars(patch.owner).get(patch.name, _NOTHING)
+    replacement = patch.wrap(original)
+    setattr(patch.owner, patch.name, replacement)
+    _put.append((patch.owner, patch.name, there, replacement))
+    if patch.everywhere:
+        _replaced[id(original)] = original, replacement
+
+
+def _put_everywhere() -> None:
+    """In the names of all modules, the replacements in the place of the functions."""
+    originals = frozenset(_replaced)
+    if _places.of != originals:
+        _places.of, _places.looked, _places.found = originals, {}, set()
+    for name, names in _namespaces():
+        _places.found.update(
+            (name, own) for own, value in list(names.items()) if id(value) in originals
+        )
+        _places.looked[name] = id(names), len(names)
+    for module, name in _places.found:
+        value = getattr(sys.modules.get(module), name, None)
+        if id(value) in originals:
+            _put.append((sys.modules[module], name, value, _replaced[id(value)][1]))
+            setattr(sys.modules[module], name, _put[-1][-1])
+
+
+def _namespaces() -> Iterator[tuple[str, dict[str, Any]]]:
+    """The names of modules that may have changed since they were looked through: going through all
+    of a program that has loaded much takes a tenth of a second."""
+    for module in list(sys.modules):
+        names = getattr(sys.modules[module], "__dict__", None)
+        if type(names) is not dict:
+            continue
+        if module == "__main__" or _places.looked.get(module) != (id(names), len(names)):
+            yield module, names
+
+
+def _restore() -> None:
+    """All as it was, also in modules that were imported since. What others have put in the place
+    of a replacement stays: it leads to the original."""
+    while _put:
+        owner, name, there, replacement = _put.pop()
+        if vars(owner).get(name) is not replacement:
+            continue
+        if there is _NOTHING:
+            delattr(owner, name)
+        else:
+            setattr(owner, name, there)
+    originals = {id(new): original for original, new in _replaced.values()}
+    for module, names in _namespaces():
+        for name, value in list(names.items()):
+            if id(value) in originals:
+                setattr(sys.modules[module], name, originals[id(value)])
+    _replaced.clear()

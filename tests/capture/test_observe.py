@@ -1,0 +1,267 @@
+"""The context: what it takes, and that nothing of it is left behind."""
+
+from __future__ import annotations
+
+import gc
+import subprocess
+import sys
+import types
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.testing import assert_close
+
+import qkv
+from qkv.capture import patches
+
+ORIGINAL = (F.scaled_dot_product_attention,)  # not by a name that would be replaced too
+X = torch.randn(2, 4, 6, 8, generator=torch.Generator().manual_seed(0))
+
+
+class Plain(nn.Module):
+    """One call of torch's function, with options."""
+
+    def __init__(self, function=None, **options) -> None:
+        super().__init__()
+        self.function, self.options = function, options
+
+    def forward(self, query, key=None, value=None):
+        """Attention."""
+        key = query if key is None else key
+        attend = self.function or F.scaled_dot_product_attention
+        return attend(query, key, key if value is None else value, **self.options)
+
+
+OPTIONS = {
+    "plain": {},
+    "causal": {"is_causal": True},
+    "scale": {"scale": 0.3},
+    "bool": {"attn_mask": torch.ones(6, 6).tril().bool()},
+    "float": {"attn_mask": torch.randn(2, 1, 6, 6)},
+    "half hidden": {
+        "attn_mask": torch.randn(4, 6, 6).masked_fill(torch.ones(6, 6).triu(1).bool(), -torch.inf)
+    },
+}
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_a_call_of_the_function(name) -> None:
+    model = Plain(**OPTIONS[name])
+    alone = model(X)
+    with qkv.observe(model) as capture:
+        output = model(X)
+    (call,) = capture.calls
+    assert torch.equal(output, alone)
+    assert_close(call.matrix @ X, alone)
+    assert (call.module, call.kind, call.step, call.steps) == ("", "self", 0, 1)
+    assert call.residual is not None
+    assert call.residual < 1e-6
+    assert not capture.missed
+
+
+def test_grouped_and_broadcast_heads() -> None:
+    for model in (Plain(enable_gqa=True), Plain()):
+        key = X[:, :2] if model.options else X[:, :1]
+        with qkv.observe(model) as capture:
+            output = model(X, key)
+        assert_close(capture.calls[0].matrix @ key, output)
+        assert capture.calls[0].residual < 1e-6
+
+
+def test_other_lengths_and_alignments() -> None:
+    """torch's own causal is aligned to the start; its bias can be to the end."""
+    from torch.nn.attention.bias import causal_lower_right, causal_upper_left
+
+    for options in (
+        {"is_causal": True},
+        {"attn_mask": causal_lower_right(4, 6)},
+        {"attn_mask": causal_upper_left(4, 6)},
+    ):
+        model = Plain(**options)
+        with qkv.observe(model) as capture:
+            output = model(X[..., 2:, :], X)
+        matrix = capture.calls[0].matrix
+        assert_close(matrix @ X[..., : matrix.shape[-1], :], output)
+    with qkv.observe(Plain()) as capture:
+        pass
+    assert str(capture) == "no attention call was recorded"
+
+
+def test_a_residual_tells_of_another_matrix(monkeypatch) -> None:
+    """It is not small by itself."""
+    from qkv.capture.sources import torch_functions
+
+    wrong = torch_functions._arrival
+
+    def with_another_scale(given):
+        return wrong({**given, "scale": 1.0})
+
+    monkeypatch.setattr(torch_functions, "_arrival", with_another_scale)
+    model = Plain()
+    with qkv.observe(model) as capture:
+        model(X)
+    assert capture.calls[0].residual > 1e-2
+
+
+def test_what_is_kept_is_the_callers_no_more() -> None:
+    query, key = X.clone(), X.clone()
+    model = Plain()
+    with qkv.observe(model) as capture:
+        model(query, key, X)
+    right = capture.calls[0].matrix.dense()
+    query.zero_()
+    key.zero_()
+    capture.calls[0].matrix.dense()
+    assert torch.equal(capture.calls[0].matrix.dense(), right)
+    assert not capture.calls[0].matrix.query.requires_grad
+
+
+def test_training_goes_on_as_before() -> None:
+    """Gradients are the same bits, and so are the numbers that dropout draws."""
+    model = Plain(dropout_p=0.3)
+
+    def step():
+        torch.manual_seed(3)
+        x = X.clone().requires_grad_()
+        output = model(x)
+        output.square().sum().backward()
+        return output.detach(), x.grad, torch.rand(3)
+
+    alone = step()
+    with qkv.observe(model) as capture:
+        observed = step()
+    assert all(torch.equal(a, b) for a, b in zip(alone, observed, strict=True))
+    assert len(capture.calls) == 1
+    assert capture.calls[0].residual is None
+    assert_close(capture.calls[0].matrix.dense(), qkv.attention(X, X).dense())
+
+
+def test_names_that_others_took_are_replaced_and_put_back(monkeypatch) -> None:
+    before = types.ModuleType("took_it_before")
+    before.attend = ORIGINAL[0]
+    monkeypatch.setitem(sys.modules, "took_it_before", before)
+    later = types.ModuleType("takes_it_later")
+    model = Plain(lambda *args, **kwargs: before.attend(*args, **kwargs))
+    with qkv.observe(model) as capture:
+        later.attend = F.scaled_dot_product_attention
+        monkeypatch.setitem(sys.modules, "takes_it_later", later)
+        model(X)
+        assert before.attend is not ORIGINAL[0]
+    assert len(capture.calls) == 1
+    assert before.attend is ORIGINAL[0]
+    assert later.attend is ORIGINAL[0]
+    assert F.scaled_dot_product_attention is ORIGINAL[0]
+    assert torch._C._nn.scaled_dot_product_attention is ORIGINAL[0]
+
+
+def test_nothing_is_left_behind_by_an_exception() -> None:
+    softmax = vars(torch.Tensor).get("softmax")
+    with pytest.raises(KeyError, match="of the model"), qkv.observe(Plain()):
+        raise KeyError("of the model")
+    assert F.scaled_dot_product_attention is ORIGINAL[0]
+    assert vars(torch.Tensor).get("softmax") is softmax
+    assert not patches._observers
+    assert not patches._put
+
+
+def test_contexts_inside_each_other() -> None:
+    """Each sees its own model; what is put in place stays until the last leaves."""
+    one, other = Plain(), Plain()
+    with qkv.observe(one) as first:
+        with qkv.observe(nn.ModuleDict({"own": other})) as second, qkv.observe(one) as third:
+            one(X)
+            other(X)
+        one(X)
+    assert [len(c.calls) for c in (first, second, third)] == [2, 1, 1]
+    assert second.calls[0].module == "own"
+    assert [call.step for call in first.calls] == [0, 1]
+
+
+def test_calls_of_other_threads() -> None:
+    from threading import Thread
+
+    model, outside = Plain(), Plain()
+    with qkv.observe(model) as capture:
+        threads = [Thread(target=m, args=(X,)) for m in (model, outside, model)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert len(capture.calls) == 2
+
+
+def test_where() -> None:
+    model = nn.ModuleDict({"a": nn.ModuleDict({"self": Plain()}), "ab": Plain(), "b": Plain()})
+
+    def modules(where):
+        with qkv.observe(model, where=where) as capture:
+            for part in (model["a"]["self"], model["ab"], model["b"]):
+                part(X)
+        return [call.module for call in capture.calls]
+
+    assert modules("a") == ["a.self"]
+    assert modules("a*") == ["a.self", "ab"]
+    assert modules("self") == ["a.self"]
+    assert modules(["b", "ab"]) == ["ab", "b"]
+    assert modules(None) == ["a.self", "ab", "b"]
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "text"),
+    [
+        ({"model": 3}, TypeError, "observe: model must be a torch.nn.Module; got int"),
+        ({"where": "c"}, ValueError, "observe: where='c' matches no module of the model"),
+        ({"where": ["", "c"]}, ValueError, "observe: where='c' matches no module of the model"),
+        ({"where": 3}, TypeError, "observe: where must be a pattern"),
+        ({"heads": []}, ValueError, "observe: heads must be"),
+        ({"heads": [-1]}, ValueError, "observe: heads must be"),
+        ({"keep": "half"}, TypeError, "observe: keep must be a floating dtype; got 'half'"),
+        ({"keep": torch.int8}, TypeError, "observe: keep must be a floating dtype"),
+        ({"each": 3}, TypeError, "observe: each must be callable; got int"),
+    ],
+)
+def test_mistakes(options, kind, text) -> None:
+    with pytest.raises(kind, match=text), qkv.observe(**{"model": Plain(), **options}):
+        pass
+    assert not patches._observers
+
+
+def test_heads_that_a_layer_does_not_have_are_missed() -> None:
+    with qkv.observe(Plain(), heads=[5]) as capture:
+        model = Plain()
+        model(X)
+    assert not capture.missed  # another model
+    model = Plain()
+    with qkv.observe(model, heads=[5]) as capture:
+        model(X)
+        model(X)
+    assert [(m.reason, m.count) for m in capture.missed] == [("head 5 was asked for; it has 4", 2)]
+    assert "head 5 was asked for" in str(capture)
+
+
+def test_a_thousand_in_a_row_leave_nothing() -> None:
+    model = Plain()
+
+    def many(count):
+        for _ in range(count):
+            with qkv.observe(model):
+                model(X)
+
+    many(20)
+    gc.collect()
+    before = len(gc.get_objects())
+    many(1000)
+    gc.collect()
+    assert len(gc.get_objects()) < before + 200
+    assert F.scaled_dot_product_attention is ORIGINAL[0]
+
+
+def test_it_needs_torch_alone() -> None:
+    code = (
+        "import sys, qkv; assert 'torch' not in sys.modules; qkv.observe; import torch;"
+        "extra = {'transformers', 'numpy.linalg.lapack_lite', 'safetensors', 'matplotlib', 'rich'};"
+        "assert not extra & (sys.modules.keys() - {'numpy.linalg.lapack_lite'}), extra"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
