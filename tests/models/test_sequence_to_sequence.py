@@ -43,6 +43,22 @@ def test_a_batch_equals_its_sentences_one_by_one(encoder, decoder) -> None:
 
 
 @PAIRS
+def test_what_stands_in_padding_changes_neither_output_nor_gradient(encoder, decoder) -> None:
+    model = make(encoder=encoder, decoder=decoder)
+    source, lengths, target = batch()
+    results = []
+    for filler in (0, 17):
+        source[1, 2:] = filler
+        model.zero_grad()
+        output = model(source, lengths, target)
+        output.square().sum().backward()
+        gradients = [torch.zeros(1) if p.grad is None else p.grad for p in model.parameters()]
+        results.append([output.detach(), *(gradient.clone() for gradient in gradients)])
+    for first, second in zip(*results, strict=True):
+        torch.testing.assert_close(first, second, rtol=0, atol=0)
+
+
+@PAIRS
 def test_a_step_at_a_time_equals_all_at_once_and_states_reorder(encoder, decoder) -> None:
     model = make(encoder=encoder, decoder=decoder)
     source, lengths, target = batch()

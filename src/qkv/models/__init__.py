@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING
 from qkv._later import named_later
 
 if TYPE_CHECKING:
-    from qkv.models.encoder_decoder import EncoderDecoder as EncoderDecoder
-    from qkv.models.encoder_decoder_config import EncoderDecoderConfig as EncoderDecoderConfig
     from qkv.models.image_classifier import ImageClassifier as ImageClassifier
     from qkv.models.image_classifier_config import ImageClassifierConfig as ImageClassifierConfig
     from qkv.models.sequence_to_sequence import SequenceToSequence as SequenceToSequence
@@ -23,8 +21,6 @@ if TYPE_CHECKING:
     from qkv.models.translation import TranslationModel as TranslationModel
 
 _HOMES = {
-    "EncoderDecoder": "encoder_decoder",
-    "EncoderDecoderConfig": "encoder_decoder_config",
     "ImageClassifier": "image_classifier",
     "ImageClassifierConfig": "image_classifier_config",
     "SequenceToSequence": "sequence_to_sequence",
@@ -34,8 +30,6 @@ _HOMES = {
     "TranslationModel": "translation",
 }
 __all__ = [
-    "EncoderDecoder",
-    "EncoderDecoderConfig",
     "ImageClassifier",
     "ImageClassifierConfig",
     "SequenceToSequence",

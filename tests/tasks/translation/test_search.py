@@ -6,12 +6,7 @@ import math
 import pytest
 import torch
 
-from qkv.models import (
-    EncoderDecoder,
-    EncoderDecoderConfig,
-    SequenceToSequence,
-    SequenceToSequenceConfig,
-)
+from qkv.models import SequenceToSequence, SequenceToSequenceConfig
 from qkv.models.sequence_to_sequence_config import DECODERS, ENCODERS, FEEDING, SCORES
 from qkv.tasks.tokens import END, FIRST, PADDING, START
 from qkv.tasks.translation import search
@@ -19,8 +14,11 @@ from qkv.tasks.translation.search import beam_search
 
 
 def recurrent():
-    config = EncoderDecoderConfig(12, 7, embedding=6, hidden=6, attention=4, dropout=0.0)
-    return EncoderDecoder(config)
+    config = SequenceToSequenceConfig(
+        12, 7, encoder="gru", decoder="gru", feeding="upper", width=8, encoder_layers=1,
+        decoder_layers=1,
+    )  # fmt: skip
+    return SequenceToSequence(config)
 
 
 def transformer():

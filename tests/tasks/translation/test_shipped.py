@@ -4,7 +4,6 @@ import pytest
 
 import qkv
 from qkv.cli.run import run
-from qkv.models import EncoderDecoder
 from qkv.tasks.translation.translator import SHIPPED
 
 
@@ -27,7 +26,8 @@ def test_its_card_names_data_licences_and_scores():
 
 def test_the_recurrent_one_is_loaded_by_its_name(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert type(qkv.Translator.load("en-zh-recurrent").model) is EncoderDecoder
+    config = qkv.Translator.load("en-zh-recurrent").model.config
+    assert (config.encoder, config.decoder, config.feeding) == ("gru", "gru", "upper")
     assert run(["translate", "--model", "en-zh-recurrent", "I drink tea."]) == 0
     assert "茶" in capsys.readouterr().out
     (tmp_path / "en-zh-recurrent").mkdir()

@@ -68,7 +68,7 @@ class TranslationTask:
             self.sizes, (self.source, self.target) = sizes, _tokens(train, options)
         else:
             require_defaults(options, "source_pieces", "target_tokens", "target_pieces")
-            self.sizes = sizes_of(_config(trained), sizes)
+            self.sizes = sizes_of(trained.model.config, sizes)
             self.source, self.target = trained.source, trained.target
         self.train, self.too_long = self._encode(train)
         if not self.train:
@@ -170,13 +170,3 @@ def _tokens(pairs: list[Pair], options: Options) -> tuple[Tokens, Tokens]:
 
 def _sizes(chosen: dict[str, Any]) -> dict[str, Any]:
     return by_size.unsaid(chosen, {one.name for one in fields(SequenceToSequenceConfig)})
-
-
-def _config(trained: Translator) -> SequenceToSequenceConfig:
-    config = trained.model.config
-    if not isinstance(config, SequenceToSequenceConfig):
-        raise ValueError(
-            "train: start_from must be a translator of the family sequence-to-sequence; got an "
-            "encoder-decoder, which is older and can only be used"
-        )
-    return config

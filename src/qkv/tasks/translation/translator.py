@@ -13,12 +13,7 @@ import torch
 from torch import Tensor
 
 from qkv import AttentionMatrix
-from qkv.models import (
-    EncoderDecoder,
-    EncoderDecoderConfig,
-    SequenceToSequence,
-    SequenceToSequenceConfig,
-)
+from qkv.models import SequenceToSequence, SequenceToSequenceConfig
 from qkv.tasks.buckets import padded
 from qkv.tasks.model_folders import MODELS, fill, loading, model_folder, read_model, write_model
 from qkv.tasks.texts import listed
@@ -29,11 +24,7 @@ from qkv.tasks.translation.search import Hypothesis, beam_search
 from qkv.tasks.translation.sentences import LINE_BREAKS, Sentence, sentences
 from qkv.tasks.translation.translation import Translation, joined
 
-FAMILIES: dict[str, tuple[Any, Any]] = {
-    "encoder-decoder": (EncoderDecoder, EncoderDecoderConfig),
-    "sequence-to-sequence": (SequenceToSequence, SequenceToSequenceConfig),
-}
-OLDEST = "encoder-decoder"  # what a folder holds that names no family
+FAMILY = "sequence-to-sequence"
 SHORTEST_LIMIT = 8  # a chunk holds at least a character, which may be four byte tokens
 SHIPPED = MODELS / "en-zh"
 
@@ -49,7 +40,7 @@ class Translator:
 
     def __init__(
         self,
-        model: EncoderDecoder | SequenceToSequence,
+        model: SequenceToSequence,
         source: Tokens,
         target: Tokens,
         longest: int,
@@ -75,11 +66,9 @@ class Translator:
         folder = SHIPPED if path is None else model_folder(path)
         config, tokenizer, weights = read_model(folder)
         with loading(folder, KIND, config):
-            family = config.get("family", OLDEST)
-            if family not in FAMILIES:
-                raise ValueError(f"family must be one of {', '.join(FAMILIES)}; got {family!r}")
-            network, sizes = FAMILIES[family]
-            model = network(sizes(**config["model"]))
+            if config.get("family") != FAMILY:
+                raise ValueError(f"family must be {FAMILY!r}; got {config.get('family')!r}")
+            model = SequenceToSequence(SequenceToSequenceConfig(**config["model"]))
             fill(model, weights)
             source, target = (Tokens.from_json(tokenizer[side]) for side in ("source", "target"))
             counts = (model.config.source_tokens, model.config.target_tokens)
@@ -95,10 +84,9 @@ class Translator:
 
         `dtype` is what the weights are stored in, e.g. `torch.float16`; None: as they are.
         """
-        [family] = [name for name, (network, _) in FAMILIES.items() if type(self.model) is network]
         config = {
             "format": KIND.format,
-            "family": family,
+            "family": FAMILY,
             "longest": self.longest,
             "length_penalty": self.length_penalty,
             **({"source_language": self.source_language} if self.source_language else {}),
