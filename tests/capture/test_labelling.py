@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
 import torch
 
+import qkv
+from qkv.capture.call import Call
 from qkv.capture.images import ImageLabels, image_labels
 from qkv.capture.labelling import Labelling
 from qkv.capture.labels import Labels
 
 
-@dataclass
-class Call:
-    module: str
-    kind: str
-    queries: int
-    keys: int
-    batch: int = 1
-
-    @property
-    def shape(self) -> torch.Size:
-        return torch.Size((self.batch, 4, self.queries, self.keys))
+def made(module: str, kind: str, queries: int, keys: int, batch: int = 1) -> Call:
+    """A call of these sizes."""
+    query, key = torch.zeros(batch, 4, queries, 2), torch.zeros(batch, 4, keys, 2)
+    return Call(module, kind, 0, 1, qkv.attention(query, key), None, "sdpa")
 
 
 def letters(count: int, **options: Any) -> Labels:
@@ -34,9 +28,9 @@ def tokens(labelling: Labelling, call: Call, entry: int = 0) -> tuple[str | None
     return tuple(one and "".join(one.tokens) for one in labelling.of(call, entry))
 
 
-SOURCE = Call("model.encoder.layers.0.self_attn", "self", 3, 3)
-TARGET = Call("model.decoder.layers.0.self_attn", "self", 5, 5)
-ACROSS = Call("model.decoder.layers.0.encoder_attn", "cross", 5, 3)
+SOURCE = made("model.encoder.layers.0.self_attn", "self", 3, 3)
+TARGET = made("model.decoder.layers.0.self_attn", "self", 5, 5)
+ACROSS = made("model.decoder.layers.0.encoder_attn", "cross", 5, 3)
 CALLS = [SOURCE, TARGET, ACROSS]
 
 
@@ -61,9 +55,9 @@ def test_each_side_has_its_own():
 
 def test_sides_of_the_same_length_are_told_apart_by_the_path():
     calls = [
-        Call("encoder.encoder.layer.0.attention", "self", 4, 4),
-        Call("decoder.bert.encoder.layer.0.attention", "self", 4, 4),
-        Call("text_decoder.0", "self", 4, 4),
+        made("encoder.encoder.layer.0.attention", "self", 4, 4),
+        made("decoder.bert.encoder.layer.0.attention", "self", 4, 4),
+        made("text_decoder.0", "self", 4, 4),
     ]
     labelling = Labelling()
     labelling.add([letters(4)], "encoder", calls)
@@ -72,7 +66,7 @@ def test_sides_of_the_same_length_are_told_apart_by_the_path():
 
 
 def test_each_sequence_of_a_batch_has_its_own_and_one_is_for_all():
-    call = Call("layer.0", "self", 3, 3, batch=2)
+    call = made("layer.0", "self", 3, 3, batch=2)
     labelling = Labelling()
     labelling.add([letters(3), Labels(tuple("xyz"))], None, [call])
     assert tokens(labelling, call, 0) == ("abc", "abc")
@@ -82,7 +76,7 @@ def test_each_sequence_of_a_batch_has_its_own_and_one_is_for_all():
 
 
 def test_the_last_token_that_was_generated_has_no_place():
-    call = Call("layer.0", "self", 4, 4)
+    call = made("layer.0", "self", 4, 4)
     labelling = Labelling()
     spans = ((0, 1), (1, 2), (2, 3), (3, 4), (4, 5))
     labelling.add([letters(5, spans=spans, text="abcde", spare=1)], None, [call])
@@ -127,7 +121,7 @@ def test_patches_are_labelled_by_row_and_column():
     assert torch.equal(labels.image, PICTURE)
     assert labels.alone().labels == labels.tokens
     labelling = Labelling()
-    call = Call("vit.layer.0", "self", 6, 6)
+    call = made("vit.layer.0", "self", 6, 6)
     labelling.add([labels], None, [call])
     assert labelling.of(call) == (labels, labels)
     with pytest.raises(ValueError, match="an image has none"):

@@ -138,7 +138,7 @@ def test_autocast_changes_nothing_of_what_is_read(tmp_path):
     ],
 )
 def test_functions_of_a_user_are_refused(matrix, name, tmp_path):
-    with pytest.raises(TypeError, match=f"^{name} is .<function.*, which is a user's code"):
+    with pytest.raises(TypeError, match=f"^save: {name} is .<function.*, which is a user's code"):
         told(matrix, tmp_path / "file")
 
 
@@ -146,7 +146,7 @@ def test_a_class_of_a_users_own_is_refused_though_it_has_the_name_of_ours(tmp_pa
     class Causal(qkv.Causal):
         pass
 
-    with pytest.raises(TypeError, match=r"m.mask is 'a Causal', which is a user's code"):
+    with pytest.raises(TypeError, match=r"save: m.mask is 'a Causal', which is a user's code"):
         told(some(mask=Causal()), tmp_path / "file")
 
 
@@ -164,6 +164,10 @@ def at(*path: str | int) -> Callable[[Any, Any], None]:
     return put
 
 
+SEED = {"tensor": "m.mask.left.lengths"}
+TABLE = {"tensor": "m.table"}
+DROPOUT: Any = {"stage": "Dropout"}
+GRID: Any = {"stage": "GridBias"}
 WINDOW = {"stage": "Window", "fields": {"left": 1, "right": 2}}
 HOSTILE: list[tuple[Callable[[Any, Any], None], Any, str]] = [
     (at("query"), KeyError, "m must have query, key, score"),
@@ -202,6 +206,14 @@ HOSTILE: list[tuple[Callable[[Any, Any], None], Any, str]] = [
     (at("offset"), 2**70, "m: attention: query_offset must lie in"),
     (at("offset"), 0.5, "m: attention: query_offset must be an int"),
     (at("offset"), {"tensor": "m.query"}, "query_offset must be a strided tensor of integers"),
+    (at("dropout"), DROPOUT | {"fields": {"probability": 1.5, "seed": SEED}}, "p must be in"),
+    (
+        at("dropout"),
+        DROPOUT | {"fields": {"probability": 0.5, "seed": {"tensor": "m.query"}}},
+        "m.dropout: dropout: seed must be a single integer",
+    ),
+    (at("bias"), [GRID | {"fields": {"rows": TABLE, "columns": TABLE, "width": 0}}], "width must"),
+    (at("bias"), [GRID | {"fields": {"rows": SEED, "columns": SEED, "width": 1}}], "rows must"),
     (at("dropout"), WINDOW, "m.dropout is .*, which is none"),
     (at("impl"), "cuda", "m: attention: impl must be one of"),
     (at("impl"), ["auto"], "m: attention: impl must be one of"),
@@ -221,6 +233,7 @@ def test_what_does_not_fit_is_refused_by_its_name(case, tmp_path):
     value = told(some(mask=mask, bias=qkv.SoftCap(3.0)), tmp_path / "file")
     named, _ = read(tmp_path / "file")
     assert matrix_of_told(value, Stored(named), "m").shape == (2, 4, 5, 6)
+    named["m.table"] = torch.zeros(4, 3)
     put(value, new)
     with pytest.raises(Malformed, match=reason):
         matrix_of_told(value, Stored(named), "m")
@@ -232,6 +245,13 @@ def test_a_repetition_of_exabytes_takes_no_memory(tmp_path):
     value["query"]["shape"] = [2**50, 1, 4, 8]
     named, _ = read(tmp_path / "file")
     assert matrix_of_told(value, Stored(named), "m").shape[0] == 2**50
+
+
+def test_vectors_without_width_may_be_many_and_take_no_memory(tmp_path):
+    matrix = qkv.attention(torch.zeros(1, 4, 0), torch.zeros(1, 4, 0), mask=qkv.Causal())
+    value = told(matrix, tmp_path / "file")
+    named = {f"m.{name}": torch.zeros(1, 2**50, 0) for name in ("query", "key")}
+    assert matrix_of_told(value, Stored(named), "m").shape == (1, 2**50, 2**50)
 
 
 def test_a_stage_tensor_of_another_size_is_refused(tmp_path):

@@ -69,8 +69,8 @@ def write(file: BinaryIO, tensors: Mapping[str, Tensor], metadata: Mapping[str, 
     text += b" " * (-(8 + len(text)) % LINE)
     if len(text) > _LONGEST_HEADER:
         raise ValueError(
-            f"what is said beside the tensors takes {len(text):,} bytes; at most "
-            f"{_LONGEST_HEADER:,} can be written"
+            f"save: what is said beside the tensors takes {len(text):,} bytes; at most "
+            f"{_LONGEST_HEADER:,} can be written: save fewer calls, or shorter labels"
         )
     file.write(len(text).to_bytes(8, "little"))
     file.write(text)

@@ -68,6 +68,15 @@ class Groups:
         return len(self.labels)
 
 
+@dataclass(frozen=True, eq=False)
+class GroupedMap:
+    """A coarse map: `weights` `[..., query groups, key groups]`, and what the groups are called."""
+
+    weights: Tensor
+    queries: tuple[str, ...]
+    keys: tuple[str, ...]
+
+
 def grouped(
     matrix: AttentionMatrix, queries: Groups, keys: Groups, max_bytes: int = _MOST_BYTES
 ) -> Tensor:

@@ -4,28 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
-import torch
-
+from .call import Call
 from .images import ImageLabels
 from .labels import Labels
 
 SIDES = ("encoder", "decoder")
-_ALL = ""  # the side of labels that are for every call
+ALL = ""  # the side of labels that are for every call
 
 Labelled = Labels | ImageLabels
-
-
-class Labelable(Protocol):
-    """What is asked of a call: the path of its module, "self" or "cross", `[B..., H, Lq, Lk]`."""
-
-    @property
-    def module(self) -> str: ...
-    @property
-    def kind(self) -> str: ...
-    @property
-    def shape(self) -> torch.Size: ...
 
 
 @dataclass
@@ -34,7 +21,7 @@ class Labelling:
 
     given: dict[str, Sequence[Labelled]] = field(default_factory=dict)
 
-    def add(self, labels: Sequence[Labelled], side: str | None, calls: Iterable[Labelable]) -> None:
+    def add(self, labels: Sequence[Labelled], side: str | None, calls: Iterable[Call]) -> None:
         """Labels for one side of an encoder-decoder, or for all calls.
 
         Raises:
@@ -50,21 +37,21 @@ class Labelling:
             )
         _check(labels, side, [(call, *ends) for call in calls for ends in _ends(call)])
         others = {} if side is None else {s: one for s, one in self.given.items() if s in SIDES}
-        self.given = {**others, side or _ALL: labels}
+        self.given = {**others, side or ALL: labels}
 
-    def of(self, call: Labelable, entry: int = 0) -> tuple[Labelled | None, Labelled | None]:
+    def of(self, call: Call, entry: int = 0) -> tuple[Labelled | None, Labelled | None]:
         """The labels of a call's queries and of its keys, for one entry of the batch; None where
         none fit."""
         query, key = (
-            _fitting(self.given.get(side) or self.given.get(_ALL) or (), places, entry)
+            _fitting(self.given.get(side) or self.given.get(ALL) or (), call, places, entry)
             for side, places in _ends(call)
         )
         return query, key
 
 
-def _ends(call: Labelable) -> Iterator[tuple[str, int]]:
+def _ends(call: Call) -> Iterator[tuple[str, int]]:
     """The side that the queries of a call belong to, with their number; then that of its keys."""
-    queries, keys = call.shape[-2:]
+    queries, keys = call.matrix.shape[-2:]
     if call.kind == "cross":
         yield from (("decoder", queries), ("encoder", keys))
     else:
@@ -78,11 +65,11 @@ def _side(module: str) -> str:
         for side in SIDES:
             if side in name:
                 return side
-    return _ALL
+    return ALL
 
 
-def _fitting(labels: Sequence[Labelled], places: int, entry: int) -> Labelled | None:
-    if not labels:
+def _fitting(labels: Sequence[Labelled], call: Call, places: int, entry: int) -> Labelled | None:
+    if len(labels) not in (1, _batch(call)):
         return None
     own = labels[entry if len(labels) > 1 else 0]
     return own.first(places) if _fits(own, places) else None
@@ -93,7 +80,7 @@ def _fits(labels: Labelled, places: int) -> bool:
 
 
 def _check(
-    labels: Sequence[Labelled], side: str | None, ends: Sequence[tuple[Labelable, str, int]]
+    labels: Sequence[Labelled], side: str | None, ends: Sequence[tuple[Call, str, int]]
 ) -> None:
     """Raises unless the labels fit something; the error names both numbers."""
     meant = [(call, places) for call, own, places in ends if side in (None, own)]
@@ -107,12 +94,18 @@ def _check(
             f"label: {len(labels[0])} labels were given; the calls{whose} have {places} places"
             f"{hint}"
         )
-    batches = sorted({call.shape[0] if len(call.shape) > 3 else 1 for call in fitting})
+    batches = sorted(
+        {call.matrix.shape[0] if len(call.matrix.shape) > 3 else 1 for call in fitting}
+    )
     if len(labels) > 1 and len(labels) not in batches:
         raise ValueError(
             f"label: {len(labels)} sequences were labelled; the calls have a batch of "
             f"{_listed(batches)}"
         )
+
+
+def _batch(call: Call) -> int:
+    return call.matrix.shape[0] if call.matrix.ndim > 3 else 1
 
 
 def _listed(numbers: Sequence[int]) -> str:

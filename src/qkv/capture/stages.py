@@ -70,8 +70,8 @@ class Tensors:
         """
         if tensor.dtype not in _KNOWN or tensor.layout is not torch.strided or tensor.is_meta:
             raise TypeError(
-                f"{name} is a tensor of {tensor.dtype}, {tensor.layout} on {tensor.device}, which "
-                "a file does not hold"
+                f"save: {name} is a tensor of {tensor.dtype}, {tensor.layout} on {tensor.device}, "
+                "which a file does not hold"
             )
         tensor = tensor.detach()
         place = (tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride(), tensor.device)
@@ -149,31 +149,35 @@ def told_of_matrix(matrix: Description, tensors: Tensors, name: str) -> dict[str
         what: tensors.add(f"{name}.{what}", getattr(matrix, what), repeats=True)
         for what in ("query", "key")
     }
-    told |= {what: _told(part, tensors, f"{name}.{what}") for what, part in parts.items()}
+    told |= {what: told_of(part, tensors, f"{name}.{what}") for what, part in parts.items()}
     return told | {"impl": matrix.impl}
 
 
-def _told(thing: Any, tensors: Tensors, name: str) -> Any:
-    """Something of a matrix as JSON."""
+def told_of(thing: Any, tensors: Tensors, name: str) -> Any:
+    """A number, a text, a tensor, a stage or a list of such as JSON.
+
+    Raises:
+        TypeError: it is none.
+    """
     if isinstance(thing, Tensor):
         return tensors.add(name, thing)
     if isinstance(thing, float) and not math.isfinite(thing):
         return {"number": repr(thing)}
-    if thing is None or isinstance(thing, (bool, int, float)):
+    if thing is None or isinstance(thing, (bool, int, float, str)):
         return thing
     if isinstance(thing, (tuple, list)):
-        return [_told(entry, tensors, f"{name}.{place}") for place, entry in enumerate(thing)]
+        return [told_of(entry, tensors, f"{name}.{place}") for place, entry in enumerate(thing)]
     stage = type(thing).__name__
     if STAGES.get(stage) is not type(thing):
         what = f"{thing.function!r}" if isinstance(thing, Custom) else f"a {stage}"
         raise TypeError(
-            f"{name} is {clipped(what)}, which is a user's code, and a file holds stages of qkv "
-            "alone; say the same by these, or by a tensor (qkv.Dense, a bias)"
+            f"save: {name} is {clipped(what)}, which is a user's code, and a file holds stages of "
+            "qkv alone; say the same by these, or by a tensor (qkv.Dense, a bias)"
         )
     values = {field.name: getattr(thing, field.name) for field in fields(thing)}
     if isinstance(thing, (Dense, TensorBias)):  # these say the same of all where they have one
         values = {what: without_repeats(tensor) for what, tensor in values.items()}
-    told = {what: _told(value, tensors, f"{name}.{what}") for what, value in values.items()}
+    told = {what: told_of(value, tensors, f"{name}.{what}") for what, value in values.items()}
     return {"stage": stage, "fields": told}
 
 
@@ -232,22 +236,25 @@ def members(told: Any, names: tuple[str, ...], what: str) -> dict[str, Any]:
 
 
 def _found(told: Any, stored: Stored, what: str) -> Any:
-    """What `_told` told."""
+    """What `told_of` told, texts left out."""
     if told is None or isinstance(told, (bool, int, float)):
         return told
     if isinstance(told, list):
         return [_found(entry, stored, f"{what}.{place}") for place, entry in enumerate(told)]
     if isinstance(told, dict) and told.keys() == {"number"}:
-        return _number(told["number"], what)
+        return number_of(told, what)
     if isinstance(told, dict) and told.keys() == {"stage", "fields"}:
         return _stage(told["stage"], told["fields"], stored, what)
     return stored.take(told, what)
 
 
-def _number(told: Any, what: str) -> float:
-    if told not in ("inf", "-inf", "nan"):
-        raise Malformed(f"{what} is {clipped(told)}, which is no number")
-    return float(told)
+def number_of(told: Any, what: str) -> Any:
+    """A number that is not finite, which JSON has no word for; all else as it is."""
+    if not isinstance(told, dict) or told.keys() != {"number"}:
+        return told
+    if told["number"] not in ("inf", "-inf", "nan"):
+        raise Malformed(f"{what} is {clipped(told['number'])}, which is no number")
+    return float(told["number"])
 
 
 def _stage(name: Any, told: Any, stored: Stored, what: str) -> Any:
@@ -268,6 +275,8 @@ def _stage(name: Any, told: Any, stored: Stored, what: str) -> Any:
         ):
             raise Malformed(f"{what}.{field} ({name}) is {clipped(told[field])}, which is none")
     try:
+        if kind is Dropout:
+            return Dropout.of(values["probability"], values["seed"], values["seed"].device)
         return kind(**values)
     except (TypeError, ValueError) as error:
         raise Malformed(f"{what}: {error}") from error

@@ -11,7 +11,7 @@ from ..biases.base import ProductBias
 from ..blocks.cells import Cells
 from ..blocks.layout import Layout
 from ..blocks.tiling import Axes
-from ..ground.tensors import check_floats
+from ..ground.tensors import check_floats, hold_int, shape_of
 from ..stage.base import Entries
 
 _PER_HEAD_TABLE = Axes(trail=1)
@@ -47,8 +47,15 @@ class GridBias(ProductBias):
     formula = "s_ij + rows[h, row_j - row_i] + columns[h, column_j - column_i]"
 
     def __post_init__(self) -> None:
-        check_floats("GridBias: rows", self.rows)
-        check_floats("GridBias: columns", self.columns)
+        for what in ("rows", "columns"):
+            table = getattr(self, what)
+            check_floats(f"GridBias: {what}", table)
+            if table.ndim != 2 or table.shape[1] % 2 == 0:
+                raise ValueError(
+                    f"GridBias: {what} must have shape [H, 2 * reach + 1]; got {shape_of(table)}"
+                )
+        if hold_int(self, "width") < 1:
+            raise ValueError(f"GridBias: width must be positive; got {self.width}")
 
     @property
     def needs_positions(self) -> bool:
