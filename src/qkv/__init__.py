@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from . import nn
     from ._engine import *
+    from .capture.loading import load_capture
     from .capture.observe import observe
     from .tasks.kinds import load
     from .tasks.translation import Translator
@@ -21,6 +22,7 @@ __version__ = "0.1.0"
 _LATER = {
     "Translator": "qkv.tasks.translation",
     "load": "qkv.tasks.kinds",
+    "load_capture": "qkv.capture.loading",
     "observe": "qkv.capture.observe",
 }
 _MODULES = ("nn",)
@@ -84,6 +86,7 @@ __all__ = [
     "attention",
     "implementations",
     "load",
+    "load_capture",
     "nn",
     "observe",
     "prepare",

@@ -59,6 +59,14 @@ def test_a_smaller_dtype_comes_back(tmp_path):
     assert_same(found, capture)
 
 
+def test_the_residual_tells_what_a_smaller_dtype_costs():
+    exact, rounded = captured("Llama"), captured("Llama", keep=torch.bfloat16)
+    for call, other in zip(exact.calls, rounded.calls, strict=True):
+        assert call.residual is not None
+        assert other.residual is not None
+        assert 20 * call.residual < other.residual < 0.1
+
+
 def test_a_capture_of_nothing_and_a_strange_residual(tmp_path):
     Capture().save(tmp_path / "capture")
     assert_same(qkv.load_capture(tmp_path / "capture"), Capture())
@@ -367,6 +375,17 @@ print(grown(24))
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.stderr == ""
     assert int(done.stdout) < 32 * 1024  # KiB; query and key of all are 96 MiB
+
+
+def test_a_disk_that_is_full_is_told_and_the_model_goes_on(tmp_path, monkeypatch):
+    def full(file, tensor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("qkv.capture.spill.write_bytes", full)
+    capture = captured("Llama", spill=tmp_path)
+    assert not capture.calls
+    assert [missed.count for missed in capture.missed] == [1, 1]
+    assert f"cannot write {tmp_path}: No space left on device" in capture.missed[0].reason
 
 
 def test_a_folder_for_spilling_that_is_none(tmp_path):

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable, Sequence
 from html import escape
 from typing import Any
 
 from .call import Call, Missed, table
+from .groups import GroupedMap, grouped
+from .images import image_labels
+from .labelling import Labelling
+from .labels import Span, labels_of
+from .saved import save
 
 
 class _Table(list):
@@ -58,6 +65,115 @@ class Capture:
     def __init__(self) -> None:
         self.calls: Calls = Calls()
         self.missed: MissedCalls = MissedCalls()
+        self.labelling = Labelling()
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes all of it to one file, which `qkv.load_capture` opens without the model.
+
+        The file holds query and key as they were kept, every stage, and what is known of each call:
+        it is one of safetensors with JSON beside the tensors. It is written under a temporary name
+        and renamed, so a file that was there stays until the new one is whole. A matrix that was
+        loaded has the same weights, bit for bit; its working budget is the default.
+
+        Args:
+            path: the file; folders that are missing are made.
+
+        Raises:
+            TypeError: a stage is a user's function, which a file does not hold.
+            OSError: the file cannot be written.
+        """
+        save(path, self.calls, self.missed, self.labelling)
+
+    def label(
+        self, labels: Any, text: Any = None, *, side: str | None = None, **options: Any
+    ) -> None:
+        """Says what the places of sequences stand for: `capture.label(tokens)`, or
+        `capture.label(tokenizer, text)`.
+
+        Labels belong to the queries and the keys of all calls that have as many places.
+
+        Args:
+            labels: tokens, a list of texts; for a batch a list of such lists, padding included. Or
+                a tokenizer: a fast one of Hugging Face transformers, or one of tokenizers.
+            text: with a tokenizer, the text or the texts of a batch, or ids of tokens as `generate`
+                returns them. Of these the last may be one that the model has not read.
+            side: "encoder" or "decoder", where a model has both; each can be given by itself.
+            options: for the tokenizer, such as `padding="max_length"`. Several texts are padded to
+                the longest by default.
+
+        Raises:
+            ValueError: labels that fit no call: the text names both numbers; a tokenizer that does
+                not say where in the text its tokens stand.
+            TypeError: something else than labels.
+        """
+        self.labelling.add(labels_of(labels, text, options), side, self.calls)
+
+    def label_image(
+        self, image: Any, grid: int | tuple[int, int], *, extra: Sequence[str] | None = None
+    ) -> None:
+        """Says that places stand for the patches of an image, row after row.
+
+        Args:
+            image: a picture file, a picture of Pillow, an array or a tensor `[height, width, 3]` or
+                `[3, height, width]`, of bytes or of numbers in 0 ... 1; for a batch a list of them.
+            grid: how many rows and columns of patches it was cut into; one number where both agree.
+            extra: names of the tokens in front of the patches; default: as many as there are,
+                a class token and registers.
+
+        Raises:
+            ValueError: a grid that fits no call: the text names both numbers; no picture.
+        """
+        images = image if isinstance(image, (list, tuple)) else [image]
+        lengths = {size for call in self.calls for size in call.matrix.shape[-2:]}
+        labels = [image_labels(one, grid, extra, lengths) for one in images]
+        self.labelling.add(labels, None, self.calls)
+
+    def labels(self, call: int | Call, entry: int = 0) -> tuple[list[str], list[str]]:
+        """What the queries and the keys of a call are called, for one entry of the batch; their
+        positions where no labels fit."""
+        chosen = self._call(call)
+        sides = zip(self.labelling.of(chosen, entry), chosen.matrix.shape[-2:], strict=True)
+        queries, keys = (
+            [str(place) for place in range(places)] if labels is None else labels.shown
+            for labels, places in sides
+        )
+        return queries, keys
+
+    def words(
+        self,
+        call: int | Call,
+        entry: int = 0,
+        spans: Callable[[str], Sequence[Span]] | None = None,
+        max_bytes: int = 2**30,
+    ) -> GroupedMap:
+        """The weights between words, `[H, words, words]`: summed over the pieces of a key's word,
+        their mean over the pieces of a query's.
+
+        Tokens that are no part of a word, such as special ones, stand by themselves; one that holds
+        characters of two words counts for each by its share. The matrix is walked through once, in
+        strips of queries.
+
+        Args:
+            call: one of `calls`, or its number.
+            entry: which entry of the batch.
+            spans: which words a text has, as (start, stop) in order; default: what stands between
+                spaces, kana and ideographs one by one. Sentences make a coarser map.
+            max_bytes: what the result may take.
+
+        Raises:
+            ValueError: the call has no labels with a text; the result would be larger.
+        """
+        chosen = self._call(call)
+        matrix = chosen.matrix[entry] if chosen.matrix.ndim > 3 else chosen.matrix
+        labels = self.labelling.of(chosen, entry)
+        if None in labels:
+            raise ValueError("words: this call has no labels; label(tokenizer, text) gives some")
+        queries, keys = (one.words(spans) for one in labels if one is not None)
+        weights = grouped(matrix, queries, keys, max_bytes)
+        return GroupedMap(weights, queries.labels, keys.labels)
+
+    def _call(self, call: int | Call) -> Call:
+        return call if isinstance(call, Call) else self.calls[call]
 
     def miss(self, module: str, function: str, reason: str) -> None:
         """Lists a call that could not be recorded."""

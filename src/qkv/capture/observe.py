@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import os
 import re
 import sys
 import threading
@@ -24,6 +25,7 @@ from .capture import Capture
 from .frames import kind_of, owner
 from .keeping import Keeper
 from .sighting import Sighting
+from .spill import Spill
 
 Each = Callable[[AttentionMatrix], Any]
 
@@ -34,6 +36,7 @@ def observe(
     where: str | Sequence[str] | None = None,
     heads: Sequence[int] | None = None,
     keep: torch.dtype | None = None,
+    spill: str | os.PathLike[str] | None = None,
     each: Each | None = None,
 ) -> Iterator[Capture]:
     """Records query, key and all else that makes the weights of every attention call of a model.
@@ -49,6 +52,9 @@ def observe(
             some of them. It matches whole parts of a module's path, with all modules below.
         heads: which query heads are recorded; None: all.
         keep: a smaller dtype in which query and key are kept, such as torch.bfloat16.
+        spill: a folder on the disk in which query and key are kept instead of the memory, one file
+            for each call. The files have no names: they belong to the capture and go with it, also
+            when the process is killed.
         each: a function that is called with the `AttentionMatrix` of each call as it is made, and
             then nothing is kept. The matrix holds tensors of the model, which may write into them
             later. What the function raises comes out of the model's call.
@@ -59,6 +65,7 @@ def observe(
     Raises:
         TypeError: the model is no module; an argument of another type.
         ValueError: `where` matches no module of the model; no head, or one below 0.
+        OSError: `spill` is no folder that can be written in.
 
     Example:
         with qkv.observe(model) as capture:
@@ -66,7 +73,7 @@ def observe(
         print(capture)
         capture.calls[0].matrix[0, 3].entropy()
     """
-    observer = _Observer(model, where, heads, keep, each)
+    observer = _Observer(model, where, heads, keep, spill, each)
     with ExitStack() as stack:
         stack.callback(patches.remove, observer)
         patches.add(observer, sources.patches())
@@ -84,6 +91,7 @@ class _Observer:
         where: str | Sequence[str] | None,
         heads: Sequence[int] | None,
         keep: torch.dtype | None,
+        spill: str | os.PathLike[str] | None,
         each: Each | None,
     ) -> None:
         if not isinstance(model, nn.Module):
@@ -95,7 +103,7 @@ class _Observer:
         self.heads = _heads(heads)
         self.each = each
         self.capture = Capture()
-        self._keeper = Keeper(keep)
+        self._keeper = Keeper(keep, None if spill is None else Spill(spill))
         self._made: Counter[str] = Counter()  # calls of each module
         self._lock = threading.RLock()
 
@@ -142,8 +150,10 @@ class _Observer:
         arrival: Arrival | AttentionMatrix,
         matrix: AttentionMatrix,
     ) -> None:
-        residual = sighting.residual(arrival, matrix, self.heads)
         kept = self._keeper.kept(matrix)
+        if kept.dtype is not matrix.dtype:  # the residual tells what that costs as well
+            matrix = kept.to(matrix.device, matrix.dtype)
+        residual = sighting.residual(arrival, matrix, self.heads)
         with self._lock:
             step = self._made[path]
             self._made[path] += 1
