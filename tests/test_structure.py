@@ -14,10 +14,10 @@ SCRIPT = ROOT / "scripts" / "structure.py"
 # Upper bounds, to be lowered whenever a count falls.
 LIMITS = {
     "modules at the top": 5,
-    "rooms": 24,
+    "rooms": 25,
     "rooms without a layer": 0,
     "floors": 13,
-    "arrows between rooms": 104,
+    "arrows between rooms": 109,
     "upward arrows": 0,
     "rooms in circles": 0,
     "modules in circles": 3,
