@@ -8,7 +8,7 @@ from html import escape
 from typing import Any
 
 from .call import Call, Missed, table
-from .groups import GroupedMap, grouped
+from .groups import GroupedMap, Groups, grouped
 from .images import image_labels
 from .labelling import Labelling
 from .labels import Span, labels_of
@@ -149,8 +149,9 @@ class Capture:
         """The weights between words, `[H, words, words]`: summed over the pieces of a key's word,
         their mean over the pieces of a query's.
 
-        Tokens that are no part of a word, such as special ones, stand by themselves; one that holds
-        characters of two words counts for each by its share. The matrix is walked through once, in
+        Tokens that are no part of a word, such as special ones, stand by themselves, as patches of
+        an image and places without labels do; a token that holds characters of two words counts
+        for each by its share. The matrix is walked through once, in
         strips of queries.
 
         Args:
@@ -161,14 +162,20 @@ class Capture:
             max_bytes: what the result may take.
 
         Raises:
-            ValueError: the call has no labels with a text; the result would be larger.
+            ValueError: no labels fit the call, or they came without a text; the result would be
+                larger.
         """
         chosen = self._call(call)
         matrix = chosen.matrix[entry] if chosen.matrix.ndim > 3 else chosen.matrix
         labels = self.labelling.of(chosen, entry)
-        if None in labels:
-            raise ValueError("words: this call has no labels; label(tokenizer, text) gives some")
-        queries, keys = (one.words(spans) for one in labels if one is not None)
+        if labels == (None, None):
+            raise ValueError("words: no labels fit this call; label(tokenizer, text) gives some")
+        queries, keys = (
+            Groups.alone([str(place) for place in range(places)])
+            if own is None
+            else own.words(spans)
+            for own, places in zip(labels, matrix.shape[-2:], strict=True)
+        )
         weights = grouped(matrix, queries, keys, max_bytes)
         return GroupedMap(weights, queries.labels, keys.labels)
 

@@ -87,8 +87,8 @@ def _check(
     fitting = [call for call, places in meant if _fits(labels[0], places)]
     if not fitting:
         places = _listed(sorted({places for _, places in meant})) or "no"
-        longer = all(places > len(labels[0]) for _, places in meant)
-        hint = "; where tokens were generated, label with their ids" if meant and longer else ""
+        short = isinstance(labels[0], Labels) and all(n > len(labels[0]) for _, n in meant)
+        hint = "; where tokens were generated, label with their ids" if meant and short else ""
         whose = f" of the {side}" if side else ""
         raise ValueError(
             f"label: {len(labels[0])} labels were given; the calls{whose} have {places} places"
