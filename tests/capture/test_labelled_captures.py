@@ -81,7 +81,7 @@ def test_a_count_that_is_wrong_is_told_with_both_numbers():
         capture.label(minilm()[1], "The keys to the cabinet are on the table.")
     with pytest.raises(ValueError, match="label: 2 labels were given; the calls have 14 places"):
         capture.label(["a", "b"])
-    with pytest.raises(ValueError, match="label: 4 labels .*; the calls have 14 places$"):
+    with pytest.raises(ValueError, match=r"label: 4 labels .*; the calls have 14 places$"):
         capture.label_image(torch.zeros(4, 4, 3), 2, extra=())
     assert capture.labels(0)[0] == [str(place) for place in range(14)]
     with pytest.raises(ValueError, match="words: no labels fit this call"):
