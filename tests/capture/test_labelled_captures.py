@@ -111,7 +111,15 @@ def test_encoder_and_decoder_have_labels_of_their_own():
 def test_one_side_alone_can_be_labelled():
     query, key = torch.randn(1, 2, 3, 4), torch.randn(1, 2, 5, 4)
     capture = Capture()
-    call = Call("decoder.0", "cross", 0, 1, qkv.attention(query, key), None, "sdpa")
+    call = Call(
+        module="decoder.0",
+        kind="cross",
+        step=0,
+        matrix=qkv.attention(query, key),
+        residual=None,
+        function="sdpa",
+        steps=1,
+    )
     capture.calls.append(call)
     capture.label(minilm()[1], "unlockable cabinet", side="decoder", add_special_tokens=False)
     assert capture.labels(0) == (["unlock", "able", "cabinet"], ["0", "1", "2", "3", "4"])
@@ -126,7 +134,17 @@ def test_generated_tokens_extend_the_labels():
     ids = tokenizer(TEXT, add_special_tokens=False).input_ids
     capture = Capture()
     query = torch.randn(1, 2, len(ids) - 1, 4)  # the last token was generated and not read
-    capture.calls.append(Call("a", "self", 0, 3, qkv.attention(query, query), None, "sdpa"))
+    capture.calls.append(
+        Call(
+            module="a",
+            kind="self",
+            step=0,
+            matrix=qkv.attention(query, query),
+            residual=None,
+            function="sdpa",
+            steps=1,
+        )
+    )
     with pytest.raises(ValueError, match=r"4 labels .* 11 places; where tokens were generated"):
         capture.label(tokenizer, "The keys to the", add_special_tokens=False)
     capture.label(tokenizer, torch.tensor([ids]))

@@ -17,7 +17,15 @@ from qkv.capture.labels import Labels
 def made(module: str, kind: str, queries: int, keys: int, batch: int = 1) -> Call:
     """A call of these sizes."""
     query, key = torch.zeros(batch, 4, queries, 2), torch.zeros(batch, 4, keys, 2)
-    return Call(module, kind, 0, 1, qkv.attention(query, key), None, "sdpa")
+    return Call(
+        module=module,
+        kind=kind,
+        step=0,
+        matrix=qkv.attention(query, key),
+        residual=None,
+        function="sdpa",
+        steps=1,
+    )
 
 
 def letters(count: int, **options: Any) -> Labels:
