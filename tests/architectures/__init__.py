@@ -11,7 +11,7 @@ from .decoders import DECODERS
 from .eager import Weights, eager_weights
 from .encoders import ENCODERS
 from .inputs import Inputs, inputs_of
-from .models import build, generate, gradients, logits, model_of, run
+from .models import build, found_in, generate, gradients, logits, model_of, run
 from .pairs import PAIRS
 from .senses import SENSES
 
@@ -24,6 +24,7 @@ __all__ = [
     "Weights",
     "build",
     "eager_weights",
+    "found_in",
     "generate",
     "gradients",
     "inputs_of",

@@ -9,6 +9,7 @@ from typing import Any
 HEADS, WIDTH, LENGTH, SHORT, WINDOW, IMAGE = 4, 16, 16, 7, 8, 32
 HIDDEN, WORDS = HEADS * WIDTH, 99
 SPECIAL = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+BY_ITSELF = "computes its attention by itself"
 TOKENS = {"vocab_size": WORDS, **SPECIAL}
 
 
@@ -30,6 +31,12 @@ class Architecture:
         calls: how often attention is computed in a forward pass.
         returned: how many tensors of weights the eager path returns with `output_attentions`.
         mistaken: fields of the output that should hold weights and hold outputs of attention.
+        averaged: it returns the mean of all heads' weights in the place of each.
+        missed: how many of its calls are no matrix of queries by keys, which a capture tells.
+        refused: what the drop-in says instead of running, empty where it runs.
+        leaks: sides on which padding reaches real places by another way than attention, so that
+            they depend on what padding itself is given.
+        alike: sdpa and eager compute the same.
         remark: what is particular about it.
     """
 
@@ -46,6 +53,11 @@ class Architecture:
     calls: int = 2
     returned: int | None = None
     mistaken: tuple[str, ...] = ()
+    averaged: bool = False
+    missed: int = 0
+    refused: str = ""
+    leaks: tuple[str, ...] = ()
+    alike: bool = True
     remark: str = ""
 
     def __str__(self) -> str:

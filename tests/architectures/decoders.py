@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from .architecture import HEADS, HIDDEN, TOKENS, WIDTH, WINDOW, WORDS, Architecture
+from .architecture import BY_ITSELF, HEADS, HIDDEN, TOKENS, WIDTH, WINDOW, WORDS, Architecture
 
 decoder = partial(Architecture, generates=True, static=True)
 
@@ -191,6 +191,7 @@ DECODERS = (
             "block_types": ["recurrent", "attention"],
             "num_hidden_layers": 4,
         },
+        leaks=("left",),
         remark="layers 1 and 3 of 4 attend, within a window; padding on the left reaches "
         "real places by its recurrence",
     ),
@@ -212,6 +213,7 @@ DECODERS = (
             "index_n_heads": 2,
         },
         static=False,
+        refused="which keys each query may see",
         remark="each query chooses its keys; values narrower than keys; "
         "a static cache changes tokens",
     ),
@@ -276,6 +278,7 @@ DECODERS = (
         paddings=(),
         static=False,
         calls=3,
+        alike=False,
         remark="layer 1 of 3 looks at an image: by sdpa a token sees the states before it, "
         "by eager all; a static cache of its states is as short as the text and fails",
     ),
@@ -294,6 +297,7 @@ DECODERS = (
             "max_position_embeddings": 64,
         },
         static=False,
+        refused=BY_ITSELF,
         remark="no scale; a layer with a window; a static cache changes tokens",
     ),
     decoder(
@@ -301,6 +305,7 @@ DECODERS = (
         "BloomForCausalLM",
         "BloomConfig",
         {**TOKENS, "hidden_size": HIDDEN, "n_layer": 2, "n_head": HEADS},
+        refused=BY_ITSELF,
         remark="linear biases",
     ),
     decoder(
@@ -308,6 +313,7 @@ DECODERS = (
         "MptForCausalLM",
         "MptConfig",
         {**TOKENS, "d_model": HIDDEN, "n_heads": HEADS, "n_layers": 2, "max_seq_len": 64},
+        refused=BY_ITSELF,
         remark="linear biases",
     ),
     decoder(
@@ -321,6 +327,7 @@ DECODERS = (
             "num_attention_heads": HEADS,
             "max_position_embeddings": 64,
         },
+        refused=BY_ITSELF,
         remark="one key head for all",
     ),
     decoder(
@@ -335,6 +342,7 @@ DECODERS = (
             "attention_heads": HEADS,
             "max_position_embeddings": 64,
         },
+        refused=BY_ITSELF,
         remark="heads lie in the batch",
     ),
     decoder(
@@ -351,6 +359,7 @@ DECODERS = (
         },
         generates=False,
         static=False,
+        refused=BY_ITSELF,
         remark="the part that reads text",
     ),
     decoder(

@@ -2,54 +2,91 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
+from unittest import mock
 
 import torch
 from torch import Tensor, nn
 
 from .architecture import Architecture
 from .inputs import Inputs
-from .models import model_of, run
+from .models import found_in, model_of, run
 
 
 @dataclass(frozen=True)
 class Weights:
-    """The weights of one call: where they were returned, and by which module.
+    """The weights of one call.
 
     Args:
-        returned: path in the model's output, such as `decoder_attentions.0`.
-        module: path of the first module that returned them, or None where none but the model did.
-        weights: `[batch, heads, Lq, Lk]`, as they were returned.
+        module: path of the module that computed them, None where only the model returned them.
+        weights: `[batch, heads, Lq, Lk]`, as they are returned.
+        returned: path in the model's output, such as `decoder_attentions.0`, None where they are
+            not handed out.
+        asked: they are of a function that the model asked transformers for.
     """
 
-    returned: str
     module: str | None
     weights: Tensor
-
-
-def _tensors(value: Any, path: str = "") -> Iterator[tuple[str, Tensor]]:
-    """All tensors in tuples and mappings, with where they lie."""
-    if isinstance(value, Tensor):
-        yield path.removeprefix("."), value
-    elif isinstance(value, Mapping):
-        for name, part in value.items():
-            yield from _tensors(part, f"{path}.{name}")
-    elif isinstance(value, tuple | list):
-        for place, part in enumerate(value):
-            yield from _tensors(part, f"{path}.{place}")
+    returned: str | None = None
+    asked: bool = False
 
 
 def eager_weights(entry: Architecture, inputs: Inputs) -> list[Weights]:
-    """The weights that the eager path returns with `output_attentions`, none where it has none."""
+    """What the eager path computes, in its order, and what else it returns with
+    `output_attentions`."""
     model = model_of(entry, "eager")
-    first: dict[int, str] = {}
-    kept = []  # so that no number of an object is given twice
+    with ExitStack() as stack:
+        made = stack.enter_context(_made(model))
+        first = stack.enter_context(_first(model))
+        stack.enter_context(torch.no_grad())
+        output = run(model, inputs, output_attentions=True)
+    returned = {
+        id(tensor): Weights(first.get(id(tensor)) or None, tensor, path)
+        for path, tensor in found_in(output)
+        if "attentions" in path and path.split(".")[0] not in entry.mistaken
+    }
+    found = []
+    for weights in made:
+        other = returned.pop(id(weights.weights), None)
+        found.append(weights if other is None else replace(weights, returned=other.returned))
+    return [*found, *returned.values()]
 
-    def hook(name: str):
-        def remember(module, arguments, output) -> None:
-            for _, tensor in _tensors(output):
+
+@contextmanager
+def _made(model: nn.Module) -> Iterator[list[Weights]]:
+    """What attention functions return while a model runs, those that it gets from transformers."""
+    from transformers import AttentionInterface
+
+    names = {id(layer): name for name, layer in model.named_modules()}
+    original = AttentionInterface.get_interface
+    made: list[Weights] = []
+
+    def get_interface(self: Any, *args: Any) -> Any:
+        function = original(self, *args)
+
+        def kept(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
+            output, weights = function(module, *args, **kwargs)
+            made.append(Weights(names[id(module)], weights, asked=True))
+            return output, weights
+
+        return kept
+
+    with mock.patch.object(AttentionInterface, "get_interface", get_interface):
+        yield made
+
+
+@contextmanager
+def _first(model: nn.Module) -> Iterator[dict[int, str]]:
+    """The path of the first module that returns a tensor, by the tensor's id."""
+    first: dict[int, str] = {}
+    kept = []  # so that no id is given twice
+
+    def hook(name: str) -> Any:
+        def remember(module: nn.Module, arguments: Any, output: Any) -> None:
+            for _, tensor in found_in(output):
                 kept.append(tensor)
                 first.setdefault(id(tensor), name)
 
@@ -61,13 +98,7 @@ def eager_weights(entry: Architecture, inputs: Inputs) -> list[Weights]:
         if not isinstance(layer, nn.Dropout)  # in eval mode it returns what it is given
     ]
     try:
-        with torch.no_grad():
-            output = run(model, inputs, output_attentions=True)
+        yield first
     finally:
         for handle in handles:
             handle.remove()
-    return [
-        Weights(path, first.get(id(tensor)) or None, tensor)
-        for path, tensor in _tensors(output)
-        if "attentions" in path and path.split(".")[0] not in entry.mistaken
-    ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from .architecture import HEADS, HIDDEN, TOKENS, WIDTH, WINDOW, WORDS, Architecture
+from .architecture import BY_ITSELF, HEADS, HIDDEN, TOKENS, WIDTH, WINDOW, WORDS, Architecture
 
 encoder = partial(Architecture, output="last_hidden_state")
 
@@ -70,7 +70,14 @@ ENCODERS = (
         inputs="tokens and boxes",
         remark="run on text and its boxes alone",
     ),
-    encoder("MPNet", "MPNetModel", "MPNetConfig", PLAIN, remark="biases of distances"),
+    encoder(
+        "MPNet",
+        "MPNetModel",
+        "MPNetConfig",
+        PLAIN,
+        refused=BY_ITSELF,
+        remark="biases of distances",
+    ),
     encoder(
         "DeBERTa-v2",
         "DebertaV2Model",
@@ -84,6 +91,7 @@ ENCODERS = (
             "norm_rel_ebd": "layer_norm",
             "share_att_key": True,
         },
+        refused=BY_ITSELF,
         remark="scores of contents and of distances are added",
     ),
     encoder(
@@ -91,6 +99,8 @@ ENCODERS = (
         "LongformerModel",
         "LongformerConfig",
         {**PLAIN, "sep_token_id": 2, "attention_window": WINDOW},
+        missed=2,
+        refused=BY_ITSELF,
         remark="scores of a band lie side by side",
     ),
     encoder(
@@ -98,6 +108,7 @@ ENCODERS = (
         "BigBirdModel",
         "BigBirdConfig",
         {**PLAIN, "sep_token_id": 2, "attention_type": "original_full"},
+        refused=BY_ITSELF,
         remark="its full attention; blocks need longer texts",
     ),
     encoder(
@@ -115,6 +126,7 @@ ENCODERS = (
             "num_decoder_layers": 1,
         },
         calls=3,
+        refused=BY_ITSELF,
         remark="the second block has half as many queries as keys",
     ),
     encoder(
@@ -122,6 +134,7 @@ ENCODERS = (
         "XLNetModel",
         "XLNetConfig",
         {**TOKENS, "d_model": HIDDEN, "n_layer": 2, "n_head": HEADS, "d_inner": 96},
+        refused=BY_ITSELF,
         remark="lengths come first in its tensors",
     ),
     encoder(
@@ -136,8 +149,15 @@ ENCODERS = (
             "max_position_embeddings": 64,
             "use_lang_emb": False,
         },
+        refused=BY_ITSELF,
     ),
-    encoder("RoFormer", "RoFormerModel", "RoFormerConfig", {**PLAIN, "embedding_size": HIDDEN}),
+    encoder(
+        "RoFormer",
+        "RoFormerModel",
+        "RoFormerConfig",
+        {**PLAIN, "embedding_size": HIDDEN},
+        refused=BY_ITSELF,
+    ),
     encoder(
         "Nystromformer",
         "NystromformerModel",
@@ -146,6 +166,8 @@ ENCODERS = (
         paddings=(),
         calls=6,
         returned=2,
+        missed=6,
+        refused=BY_ITSELF,
         remark="three matrices of landmarks per layer stand for one; "
         "padding fails where the landmarks are fewer than the places",
     ),
@@ -165,6 +187,7 @@ ENCODERS = (
         },
         inputs="vectors",
         calls=3,
+        refused=BY_ITSELF,
         remark="latent places look at the input, then at each other",
     ),
     encoder(
@@ -188,6 +211,8 @@ ENCODERS = (
             "max_position_embeddings": 64,
         },
         trains=False,
+        missed=2,
+        refused=BY_ITSELF,
         remark="softmax by logsumexp, within chunks and buckets; gradients in train mode only",
     ),
     encoder(

@@ -25,6 +25,16 @@ class Inputs:
     tensors: dict[str, Tensor]
     real: Tensor | None = None
 
+    def real_places(self, output: Tensor) -> Tensor:
+        """What an output `[2, length, ...]` says of places that are no padding."""
+        if self.real is None or output.shape[:2] != self.real.shape:
+            return output
+        return output[self.real]
+
+    def real_rows(self, weights: Tensor) -> Tensor:
+        """The rows of `[2, heads, Lq, Lk]` whose queries are no padding."""
+        return self.real_places(weights.transpose(1, -2)) if weights.ndim > 2 else weights
+
 
 class Source:
     """The same random numbers each time; where there is padding, and what it looks like."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from functools import cache
 from importlib import import_module
@@ -66,6 +67,20 @@ def run(model: Any, inputs: Inputs, **options: Any) -> Any:
     return model(**inputs.tensors, **options)
 
 
+def found_in(
+    value: Any, kinds: type | tuple[type, ...] = Tensor, path: str = ""
+) -> Iterator[tuple[str, Any]]:
+    """All tensors, or things of other kinds, in tuples and mappings, with where they lie."""
+    if isinstance(value, kinds):
+        yield path.removeprefix("."), value
+    elif isinstance(value, Mapping):
+        for name, part in value.items():
+            yield from found_in(part, kinds, f"{path}.{name}")
+    elif isinstance(value, tuple | list):
+        for place, part in enumerate(value):
+            yield from found_in(part, kinds, f"{path}.{place}")
+
+
 def logits(entry: Architecture, implementation: str | None, inputs: Inputs) -> Tensor:
     """What is compared of the model's output: `entry.output`, without gradients."""
     with torch.no_grad():
@@ -83,9 +98,10 @@ def generate(model: Any, inputs: Inputs, count: int = 4, **options: Any) -> Tens
 
 
 def gradients(entry: Architecture, implementation: str | None, inputs: Inputs) -> dict[str, Tensor]:
-    """The gradient of the squares' sum of what is compared, of all parameters that it reaches."""
+    """The gradient of the squares' sum of what is compared, at its real places, of all parameters
+    that it reaches."""
     model = model_of(entry, implementation)
     named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
-    loss = getattr(run(model, inputs), entry.output).square().sum()
+    loss = inputs.real_places(getattr(run(model, inputs), entry.output)).square().sum()
     found = torch.autograd.grad(loss, [p for _, p in named], allow_unused=True)
     return {name: x for (name, _), x in zip(named, found, strict=True) if x is not None}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from .architecture import HEADS, HIDDEN, TOKENS, WIDTH, WINDOW, WORDS, Architecture
+from .architecture import BY_ITSELF, HEADS, HIDDEN, TOKENS, WIDTH, WINDOW, WORDS, Architecture
 
 # Two layers of an encoder, two of a decoder with two attentions each.
 pair = partial(Architecture, inputs="pair", generates=True, static=True, calls=6)
@@ -219,6 +219,7 @@ PAIRS = (
         "LongT5ForConditionalGeneration",
         "LongT5Config",
         {**T5, "local_radius": 3},
+        missed=2,
         remark="the encoder attends within blocks and their neighbours",
     ),
     pair(
@@ -239,6 +240,7 @@ PAIRS = (
             "tgt_vocab_size": WORDS,
         },
         static=False,
+        refused=BY_ITSELF,
         remark="heads lie in the batch; a static cache changes tokens",
     ),
     pair(
@@ -262,6 +264,8 @@ PAIRS = (
         },
         calls=8,
         static=False,
+        missed=4,
+        refused=BY_ITSELF,
         remark="streams that predict further tokens attend too; a static cache fails",
     ),
     pair(
@@ -275,6 +279,8 @@ PAIRS = (
             "attention_window": WINDOW,
         },
         static=False,
+        missed=2,
+        refused=BY_ITSELF,
         remark="the encoder's scores of a band lie side by side; a static cache changes tokens",
     ),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from .architecture import HEADS, HIDDEN, IMAGE, TOKENS, WORDS, Architecture
+from .architecture import BY_ITSELF, HEADS, HIDDEN, IMAGE, TOKENS, WORDS, Architecture
 
 image = partial(Architecture, inputs="image", output="last_hidden_state", paddings=())
 sound = partial(Architecture, inputs="sound", output="last_hidden_state", paddings=("right",))
@@ -84,6 +84,7 @@ SENSES = (
         "Swinv2Config",
         SWIN,
         returned=1,
+        refused=BY_ITSELF,
         remark="scores are cosines; the batch is one of windows",
     ),
     image(
@@ -107,6 +108,7 @@ SENSES = (
         },
         output="logits",
         calls=6,
+        missed=4,
         remark="two layers attend; the four others sample points",
     ),
     image(
@@ -135,6 +137,8 @@ SENSES = (
         output="class_queries_logits",
         calls=10,
         returned=2,
+        missed=2,
+        refused=BY_ITSELF,
         remark="pictures by windows, points that are sampled, queries that look where a mask is",
     ),
     image(
@@ -165,6 +169,7 @@ SENSES = (
         calls=9,
         returned=2,
         mistaken=("mask_decoder_attentions",),
+        refused="from a table of its own",
     ),
     image(
         "Qwen2-VL vision",
@@ -204,6 +209,7 @@ SENSES = (
         "BlipModel",
         "BlipConfig",
         {"text_config": TEXTS, "vision_config": IMAGES, "projection_dim": 32},
+        refused=BY_ITSELF,
     ),
     image(
         "PatchTST",
@@ -229,7 +235,9 @@ SENSES = (
         "WavLMModel",
         "WavLMConfig",
         {**SOUNDS, "num_buckets": 8, "max_bucket_distance": 16},
-        remark="gated biases of distances",
+        averaged=True,
+        refused=BY_ITSELF,
+        remark="gated biases of distances; the weights that it returns are the mean of all heads",
     ),
     sound(
         "Wav2Vec2-BERT",

@@ -33,9 +33,12 @@ def test_its_sizes_are_known(entry: Architecture) -> None:
     assert entry.sizes.keys() <= known | config.attribute_map.keys() | UNDECLARED
 
 
+# Of torch, where WavLM pads.
+@pytest.mark.filterwarnings("ignore:Support for mismatched key_padding_mask:UserWarning")
 @pytest.mark.parametrize("entry", ARCHITECTURES, ids=str)
 def test_it_runs(entry: Architecture) -> None:
     for padding in (None, *entry.paddings):
         inputs = inputs_of(entry.inputs, padding)
         assert logits(entry, None, inputs).isfinite().all()
-        assert len(eager_weights(entry, inputs)) == entry.weights
+        returned = [w for w in eager_weights(entry, inputs) if w.returned is not None]
+        assert len(returned) == entry.weights
