@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import subprocess
 import sys
 from collections.abc import Callable
@@ -396,3 +397,33 @@ def test_a_folder_for_spilling_that_is_none(tmp_path):
         qkv.observe(build("Llama"), spill=tmp_path / "file"),
     ):
         pass
+
+
+def places(value: Any, path: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
+    """Every place of a JSON value."""
+    inner: list[tuple[str | int, Any]] = []
+    if isinstance(value, dict):
+        inner = list(value.items())
+    elif isinstance(value, list):
+        inner = list(enumerate(value))
+    return [path, *(place for step, one in inner for place in places(one, (*path, step)))]
+
+
+def test_whatever_a_file_says_it_is_a_capture_or_refused(good, tmp_path):
+    tensors, given = read(good)
+    draw, path, refused = random.Random(0), tmp_path / "edited", 0
+    strange = [None, True, -1, 2**70, 1.5, "x", [], {}, [1], {"tensor": "calls.0.key"}]
+    strange += [{"stage": "Causal", "fields": {}}, {"number": "nan"}, "\ud800", "\x1b"]
+    for _ in range(200):
+        told = json.loads(given["capture"])
+        within(*draw.choice(places(told)[1:]), to=draw.choice(strange))(told, {})
+        with path.open("wb") as file:
+            write(file, tensors, given | {"capture": json.dumps(told)})
+        try:
+            found = qkv.load_capture(path)
+        except ValueError as error:
+            assert f"{path}: not a capture that qkv can load: " in str(error)  # noqa: PT017
+            refused += 1
+        else:
+            assert all(call.matrix.entropy().shape for call in found.calls)
+    assert 150 < refused < 200
