@@ -47,6 +47,18 @@ def seen(description: Description, marks: Tensor) -> tuple[Tensor, Tensor]:
     return counts, _covered(intervals, layout.keys)
 
 
+def positions(description: Description) -> Tensor:
+    """Where the queries stand among the keys, int64 `[batch, H, Lq]`; `batch` and `H` may be 1.
+
+    Raises:
+        ValueError: `query_offset` was not given to `attention` although Lq != Lk.
+    """
+    problem = build(description)
+    layout = problem.layout
+    cells, _ = _block(problem, 0, layout.queries)
+    return _by_entry(of_rank(cells.position, len(layout.lead) + 2), layout).squeeze(-1)
+
+
 def _intervals(problem: Problem) -> tuple[Tensor, Tensor] | None:
     """Starts and stops `[batch, H, Lq, k]` of disjoint intervals, or None."""
     layout = problem.layout

@@ -1,0 +1,87 @@
+"""The layers of whatever holds attention: a capture, some of its calls, or matrices alone."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ..matrix.matrix import AttentionMatrix
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """The attention of one layer, with a name of its own."""
+
+    name: str
+    matrix: AttentionMatrix  # `[B..., H, Lq, Lk]`
+    kind: str  # "self" or "cross"
+    call: Any = None  # of a capture
+
+    @property
+    def heads(self) -> int:
+        """How many heads it has."""
+        return self.matrix.shape[-3] if self.matrix.ndim > 2 else 1
+
+    def head(self, head: int, entry: int = 0) -> AttentionMatrix:
+        """One head of one batch entry, `[Lq, Lk]`."""
+        *batch, heads = self.matrix.shape[:-2] or (1,)
+        if not -heads <= head < heads:
+            raise IndexError(f"{self.name} has {heads} heads; got {head}")
+        if self.matrix.ndim == 2:
+            return self.matrix
+        at = []
+        for size in reversed(batch):
+            at.append(entry % size)
+            entry //= size
+        return self.matrix[(*reversed(at), head)]
+
+
+def layers_of(function: str, source: Any) -> list[Layer]:
+    """All layers of a source, in their order. Layers of one name are told apart by a number.
+
+    Args:
+        function: who asks, for errors.
+        source: a capture, calls of it, one matrix, several, or matrices by their names.
+
+    Raises:
+        TypeError: something else.
+        ValueError: there is no layer.
+    """
+    found = list(_layers(function, source))
+    if not found:
+        raise ValueError(f"{function}: there is no attention to look at; got none")
+    total, met = Counter(layer.name for layer in found), Counter()
+    named = []
+    for layer in found:
+        met[layer.name] += 1
+        if total[layer.name] > 1:
+            layer = replace(layer, name=f"{layer.name} #{met[layer.name]}")
+        named.append(layer)
+    return named
+
+
+def _layers(function: str, source: Any) -> Iterator[Layer]:
+    if hasattr(source, "calls"):
+        source = source.calls
+    if isinstance(source, Mapping):
+        for name, matrix in source.items():
+            yield _layer(function, str(name), matrix)
+    elif isinstance(source, Sequence) and not isinstance(source, str):
+        for number, one in enumerate(source):
+            yield _layer(function, str(number), one)
+    else:
+        yield _layer(function, "0", source)
+
+
+def _layer(function: str, name: str, one: Any) -> Layer:
+    if isinstance(one, AttentionMatrix):
+        return Layer(name, one, "cross" if one.offset is None else "self")
+    matrix = getattr(one, "matrix", None)
+    if isinstance(matrix, AttentionMatrix):
+        return Layer(str(one.module), matrix, str(one.kind), one)
+    raise TypeError(
+        f"{function}: a capture, its calls or attention matrices are needed; "
+        f"got {type(one).__name__}"
+    )
