@@ -38,10 +38,10 @@ def test_a_path_that_is_known() -> None:
     """Three tokens said in frames 0–1, 2–4 and 5."""
     scores = torch.zeros(3, 6)
     scores[0, :2] = scores[1, 2:5] = scores[2, 5] = 8
-    path = MonotonicPath(normalized=False, median=1)
+    path = MonotonicPath(median=1)
     path(of_scores(scores))
     assert path.starts().tolist() == [0, 2, 5]
-    tokens, frames = warped(1 - path.map()[0])
+    tokens, frames = path.path()
     assert list(zip(tokens.tolist(), frames.tolist(), strict=True)) == [
         (0, 0), (0, 1), (1, 2), (1, 3), (1, 4), (2, 5),
     ]  # fmt: skip

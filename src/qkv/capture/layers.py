@@ -24,18 +24,32 @@ class Layer:
         """How many heads it has."""
         return self.matrix.shape[-3] if self.matrix.ndim > 2 else 1
 
-    def head(self, head: int, entry: int = 0) -> AttentionMatrix:
-        """One head of one batch entry, `[Lq, Lk]`."""
-        *batch, heads = self.matrix.shape[:-2] or (1,)
-        if not -heads <= head < heads:
-            raise IndexError(f"{self.name} has {heads} heads; got {head}")
-        if self.matrix.ndim == 2:
-            return self.matrix
+    def entry(self, entry: int) -> AttentionMatrix:
+        """One entry of the batch, all leading dimensions in front of the heads counted through:
+        `[H, Lq, Lk]`, or `[Lq, Lk]` where there are no heads.
+
+        Raises:
+            IndexError: there is no such entry.
+        """
+        batch = self.matrix.shape[:-3]
+        if not 0 <= entry < batch.numel():
+            raise IndexError(f"{self.name} has a batch of {batch.numel()}; got {entry}")
         at = []
         for size in reversed(batch):
-            at.append(entry % size)
-            entry //= size
-        return self.matrix[(*reversed(at), head)]
+            entry, place = divmod(entry, size)
+            at.append(place)
+        return self.matrix[tuple(reversed(at))] if at else self.matrix
+
+    def head(self, head: int, entry: int = 0) -> AttentionMatrix:
+        """One head of one batch entry, `[Lq, Lk]`.
+
+        Raises:
+            IndexError: there is no such head or entry.
+        """
+        if not 0 <= head < self.heads:
+            raise IndexError(f"{self.name} has {self.heads} heads; got {head}")
+        matrix = self.entry(entry)
+        return matrix if matrix.ndim == 2 else matrix[head]
 
 
 def layers_of(function: str, source: Any) -> list[Layer]:

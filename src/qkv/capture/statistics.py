@@ -72,6 +72,13 @@ def statistics_of(
         return _Sweep(matrix, ordered and matrix.offset is not None, separators).run()
 
 
+def real_queries(matrix: AttentionMatrix, ordered: bool = True) -> Tensor:
+    """bool `[batch, H, Lq]`: the queries that are no padding; arguments as of `statistics_of`."""
+    with torch.no_grad():
+        found = _Sweep(matrix, ordered and matrix.offset is not None, None)
+        return found.queries.expand(-1, found.heads, -1)
+
+
 class _Sweep:
     """One matrix, what is marked of its keys, and what was found."""
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from qkv.pictures.saving import picture_bytes as picture_bytes
     from qkv.pictures.saving import save_picture as save_picture
     from qkv.pictures.terminal import TerminalMap as TerminalMap
+    from qkv.pictures.thumbnails import thumbnails as thumbnails
     from qkv.pictures.written import coloured_text as coloured_text
 
 _HOMES = {
@@ -43,6 +44,7 @@ _HOMES = {
     "picture_bytes": "saving",
     "save_picture": "saving",
     "text_html": "page",
+    "thumbnails": "thumbnails",
 }
 __all__ = [
     "TerminalGrid",
@@ -59,6 +61,7 @@ __all__ = [
     "picture_bytes",
     "save_picture",
     "text_html",
+    "thumbnails",
 ]
 
 __getattr__, __dir__ = named_later(__name__, _HOMES)

@@ -11,6 +11,7 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from qkv.pictures.fonts import FontChoice, choose_fonts, width_of
@@ -26,12 +27,16 @@ _BAR = 0.14
 _BAR_TEXTS = 0.8
 _LOWEST_BAR = 0.9
 _OPAQUE = 0.8  # of the colour on the place of most weight; none where there is no weight
+_FRAME = "#39ff88"
 _TITLES = ("the picture", "where it looked")
 
 
-def overlay(image: Any, weights: Any, *, title: str = "") -> Figure:
+def overlay(
+    image: Any, weights: Any, *, title: str = "", mark: tuple[int, int] | None = None
+) -> Figure:
     """Draws a picture `[3, H, W]`, values from 0 to 255, and beside it the same in grey with the
-    weights `[h, w]` of its regions laid over it. A bar says what the colours mean.
+    weights `[h, w]` of its regions laid over it. A bar says what the colours mean. `mark` is the
+    row and column of a region that is framed in both.
 
     Raises:
         ValueError: the picture has another shape, or a weight is negative or not finite.
@@ -52,8 +57,13 @@ def overlay(image: Any, weights: Any, *, title: str = "") -> Figure:
     scale = _EDGE / max(height, width)
     sheet = _Sheet(scale * height, scale * width, fonts, fonts.drawable(title))
     colours = (pixels.float() / 255).permute(1, 2, 0).clamp(0, 1)
-    sheet.draw(0, colours)
-    sheet.draw(1, _heated(colours.mean(-1), _spread(labelled.share(strongest), height, width)))
+    heated = _heated(colours.mean(-1), _spread(labelled.share(strongest), height, width))
+    high, wide = height / len(rows), width / len(columns)
+    for number, drawn in enumerate((colours, heated)):
+        axes = sheet.draw(number, drawn)
+        if mark is not None:
+            corner = mark[1] * wide - 0.5, mark[0] * high - 0.5
+            axes.add_patch(Rectangle(corner, wide, high, fill=False, edgecolor=_FRAME, lw=1.5))
     middling = _heated(torch.full((1, 256), 0.5), torch.linspace(0, 1, 256)[None])[0]
     draw_bar(sheet.bar(), strongest, ListedColormap(middling.numpy()))
     return sheet.figure
@@ -75,13 +85,14 @@ class _Sheet:
         self.figure.set_size_inches(whole, self.top + self.bar_height + _GAP)
         self._write(title, _GAP, _GAP)
 
-    def draw(self, number: int, colours: Tensor) -> None:
+    def draw(self, number: int, colours: Tensor) -> Axes:
         """A picture `[H, W, 3]`, the first or the second one."""
         left = _GAP + number * self.pitch
         self._write(_TITLES[number], left, self.top - _LINE)
         axes = place(self.figure, left, self.top, self.width, self.height)
         axes.imshow(colours.numpy(), interpolation="nearest", aspect="auto")
         axes.set_axis_off()
+        return axes
 
     def bar(self) -> Axes:
         """Where the bar belongs."""
