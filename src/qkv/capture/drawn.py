@@ -75,7 +75,7 @@ def draw_heads(source: Any, path: Path, names: Heads | None = None, entry: int =
         for row, layer in enumerate(layers)
         for head, weights in enumerate(_pooled(layer, entry))
     }
-    captions = {(rows[head.layer], head.number): head.role for head in names or ()}
+    captions = {(rows[head.layer], head.number): _short(head.role) for head in names or ()}
     columns = [str(head) for head in range(max(layer.heads for layer in layers))]
     save_picture(thumbnails(maps, list(rows), columns, captions=captions), path)
 
@@ -133,6 +133,13 @@ def draw_over_image(
     pixels = image if image.shape[0] == 3 else image.permute(2, 0, 1)
     figure = overlay(pixels, weights[extra:].view(grid), title=title, mark=mark)
     save_picture(figure, path)
+
+
+def _short(role: str) -> str:
+    """A mixture in few letters."""
+    if " + " not in role:
+        return role
+    return role.replace("-token sink", "").replace(" token", "")
 
 
 def _place(patch: Any, grid: tuple[int, int]) -> int:

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from qkv.pictures.saving import numbered as numbered
     from qkv.pictures.saving import picture_bytes as picture_bytes
     from qkv.pictures.saving import save_picture as save_picture
+    from qkv.pictures.small_maps import thumbnails as thumbnails
     from qkv.pictures.terminal import TerminalMap as TerminalMap
-    from qkv.pictures.thumbnails import thumbnails as thumbnails
     from qkv.pictures.written import coloured_text as coloured_text
 
 _HOMES = {
@@ -44,7 +44,7 @@ _HOMES = {
     "picture_bytes": "saving",
     "save_picture": "saving",
     "text_html": "page",
-    "thumbnails": "thumbnails",
+    "thumbnails": "small_maps",
 }
 __all__ = [
     "TerminalGrid",
