@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from . import nn
     from ._engine import *
+    from .capture.heads import heads
     from .capture.loading import load_capture
     from .capture.observe import observe
     from .tasks.kinds import load
@@ -22,6 +23,7 @@ __version__ = "0.1.0"
 _LATER = {
     "Translator": "qkv.tasks.translation",
     "load": "qkv.tasks.kinds",
+    "heads": "qkv.capture.heads",
     "load_capture": "qkv.capture.loading",
     "observe": "qkv.capture.observe",
 }
@@ -84,6 +86,7 @@ __all__ = [
     "Window",
     "attend",
     "attention",
+    "heads",
     "implementations",
     "load",
     "load_capture",

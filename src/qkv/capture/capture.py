@@ -13,6 +13,7 @@ from .images import image_labels
 from .labelling import Labelling
 from .labels import Span, labels_of
 from .saved import save
+from .views import Views
 
 
 class _Table(list):
@@ -54,7 +55,7 @@ class MissedCalls(_Table):
         return [(m.module, m.function, m.count, m.reason) for m in self]
 
 
-class Capture:
+class Capture(Views):
     """The attention calls of a model, as `qkv.observe` recorded them.
 
     Attributes:

@@ -38,16 +38,20 @@ def draw_head(
         layer: its number or its name.
         head: its number.
         path: a `.png`, `.svg` or `.pdf` file; it appears when it is complete.
-        rows, columns: a label for each query, for each key; None: their positions.
+        rows, columns: a label for each query, for each key; None: those of the capture, or their
+            positions.
         entry: of the batch.
 
     Raises:
         IndexError, KeyError: there is no such layer, head or entry.
         ValueError, OSError: as of `AttentionMatrix.picture`.
     """
-    found = _layer(source, layer)
+    found = layer_of(source, layer)
     title = f"{found.name} head {head}"
-    found.head(head, entry).picture(path, rows, columns, title=title)
+    matrix = found.head(head, entry)
+    queries, keys = found.shown(entry)
+    rows, columns = queries if rows is None else rows, keys if columns is None else columns
+    matrix.picture(path, rows, columns, title=title)
 
 
 def draw_heads(source: Any, path: Path, names: Heads | None = None, entry: int = 0) -> None:
@@ -114,7 +118,7 @@ def draw_over_image(
     from ..pictures import check_picture_path, overlay, save_picture
 
     path = check_picture_path(path)
-    found = _layer(source, layer)
+    found = layer_of(source, layer)
     patches = grid[0] * grid[1]
     extra = found.matrix.shape[-1] - patches
     if extra < 0:
@@ -149,7 +153,12 @@ def _place(patch: Any, grid: tuple[int, int]) -> int:
     return patch[0] * grid[1] + patch[1]
 
 
-def _layer(source: Any, layer: int | str) -> Layer:
+def layer_of(source: Any, layer: int | str) -> Layer:
+    """A layer by its number or its name.
+
+    Raises:
+        IndexError, KeyError: there is none.
+    """
     layers = layers_of("picture", source)
     if isinstance(layer, str):
         named = {one.name: one for one in layers}

@@ -7,13 +7,10 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from html import escape
 from math import isfinite
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from ..pictures.colours import PAPER_RAMP, ink_on, ramp_colour
 from . import roles
-
-if TYPE_CHECKING:
-    from .heads import Head
 
 _SHARES = {
     "first": "first",
@@ -31,7 +28,26 @@ _COLUMNS = (
 _TEXTS = 4  # columns of words at the left
 
 
-def text_table(heads: Iterable[Head]) -> str:
+class Row(Protocol):
+    """What is asked of a head."""
+
+    @property
+    def layer(self) -> str: ...
+    @property
+    def number(self) -> int: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def role(self) -> str: ...
+    @property
+    def because(self) -> str: ...
+    @property
+    def figures(self) -> roles.Figures: ...
+    @property
+    def link(self) -> Any: ...
+
+
+def text_table(heads: Iterable[Row]) -> str:
     """Columns as wide as they must be, shares in per cent; "-" is what has no meaning."""
     rows = [_COLUMNS, *(_row(head) for head in heads)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_COLUMNS))]
@@ -45,7 +61,7 @@ def text_table(heads: Iterable[Head]) -> str:
     return "\n".join(line(row) for row in rows)
 
 
-def rich_table(heads: Iterable[Head]) -> Any:
+def rich_table(heads: Iterable[Row]) -> Any:
     """The same for a terminal that rich draws on."""
     from rich.table import Table
     from rich.text import Text
@@ -58,7 +74,7 @@ def rich_table(heads: Iterable[Head]) -> Any:
     return table
 
 
-def html_table(heads: Iterable[Head]) -> str:
+def html_table(heads: Iterable[Row]) -> str:
     """The same for a notebook, shares on a ground of their colour."""
     header = "".join(f"<th>{escape(name)}</th>" for name in _COLUMNS)
     body = []
@@ -76,7 +92,7 @@ def html_table(heads: Iterable[Head]) -> str:
     return f"<table><tr>{header}</tr>{''.join(body)}</table>"
 
 
-def json_text(heads: Iterable[Head]) -> str:
+def json_text(heads: Iterable[Row]) -> str:
     """Every figure with its full digits, and the thresholds of the names."""
     found = {
         "thresholds": {
@@ -100,7 +116,7 @@ def json_text(heads: Iterable[Head]) -> str:
     return json.dumps(found, ensure_ascii=False, allow_nan=False, indent=1)
 
 
-def _row(head: Head) -> tuple[str, ...]:
+def _row(head: Row) -> tuple[str, ...]:
     figures = head.figures
     return (
         head.layer,

@@ -16,6 +16,8 @@ from .roles import Figures, role_of
 from .separators import SEPARATORS, separators_in, tokens_of
 from .statistics import Statistics, statistics_of
 
+Tokens = list[list[str]] | None  # of each batch entry
+
 
 @dataclass(frozen=True)
 class Link:
@@ -124,9 +126,9 @@ def heads(source: Any, labels: Any = None, separators: Collection[str] = SEPARAT
 
     Args:
         source: a capture, calls of it, or attention matrices: one, several, or by name.
-        labels: the tokens of the sequence, or one list for each batch entry; without them no head
-            is found to look at separators. Layers whose number of keys differs, as in a
-            cross-attention, are left without.
+        labels: the tokens of the sequence, or one list for each batch entry; None: those that the
+            capture was given. Without any no head is found to look at separators. Layers whose
+            number of keys differs, as in a cross-attention, are left without.
         separators: which tokens separate; default: those that tokenizers put between sequences.
             Add "." and "," to count these as well.
 
@@ -144,11 +146,12 @@ def heads(source: Any, labels: Any = None, separators: Collection[str] = SEPARAT
         _check_fit(tokens, layers)
     rows, found = [], []
     for layer in layers:
-        own = tokens if tokens is not None and _fits(tokens, layer) else None
+        own = layer.tokens()[1] if tokens is None else tokens if _fits(tokens, layer) else None
         marks = None if own is None else _separators(own, separators, layer)
         statistics = statistics_of(layer.matrix, layer.kind == "self", marks)
         found.append(statistics)
-        rows += [_head(layer, number, statistics, own) for number in range(layer.heads)]
+        ends = layer.tokens() if tokens is None else (own if layer.kind == "self" else None, own)
+        rows += [_head(layer, number, statistics, ends) for number in range(layer.heads)]
     return Heads(layers, rows, found)
 
 
@@ -187,14 +190,12 @@ def _separators(tokens: list[list[str]], separators: Collection[str], layer: Lay
     return marks.to(layer.matrix.device)
 
 
-def _head(
-    layer: Layer, number: int, statistics: Statistics, tokens: list[list[str]] | None
-) -> Head:
+def _head(layer: Layer, number: int, statistics: Statistics, ends: tuple[Tokens, Tokens]) -> Head:
     figures = _figures(statistics, number)
     everything = (slice(None),) * (layer.matrix.ndim - 3)
     matrix = layer.matrix if layer.matrix.ndim == 2 else layer.matrix[(*everything, number)]
     role, because = role_of(figures)
-    link = _link(statistics, number, tokens if layer.kind == "self" else None)
+    link = _link(statistics, number, ends)
     return Head(layer.name, number, layer.kind, role, because, figures, link, matrix)
 
 
@@ -230,15 +231,15 @@ def _mean(numbers: Tensor, where: Tensor) -> float | None:
     return float(numbers[where].mean()) if bool(where.any()) else None
 
 
-def _link(found: Statistics, number: int, tokens: list[list[str]] | None) -> Link:
+def _link(found: Statistics, number: int, ends: tuple[Tokens, Tokens]) -> Link:
     real = found.queries[:, number]
     choice = real & (found.visible[:, number] > 1)  # a query that sees one key tells nothing
     weights = found.strongest[:, number]
     weights = weights.masked_fill(~(choice if bool(choice.any()) else real), -torch.inf)
     entry, query = divmod(int(weights.argmax()), weights.shape[-1])
     key = int(found.strongest_key[entry, number, query])
+    queries, keys = ends
     named = None
-    if tokens is not None and weights.shape[-1] == len(tokens[0]):
-        own = tokens[entry % len(tokens)]
-        named = own[query], own[key]
+    if queries is not None and keys is not None and weights.shape[-1] == len(queries[0]):
+        named = queries[entry % len(queries)][query], keys[entry % len(keys)][key]
     return Link(query, key, float(found.strongest[entry, number, query]), entry, named)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..matrix.matrix import AttentionMatrix
+from .labelling import Labelling
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,11 +19,29 @@ class Layer:
     matrix: AttentionMatrix  # `[B..., H, Lq, Lk]`
     kind: str  # "self" or "cross"
     call: Any = None  # of a capture
+    labelling: Labelling | None = None  # of the capture
 
     @property
     def heads(self) -> int:
         """How many heads it has."""
         return self.matrix.shape[-3] if self.matrix.ndim > 2 else 1
+
+    def tokens(self) -> tuple[list[list[str]] | None, list[list[str]] | None]:
+        """The tokens of the queries and of the keys for each entry of the batch, where the capture
+        was given some."""
+        sides = zip(*map(self._labels, range(self.matrix.shape[:-3].numel())), strict=True)
+        queries, keys = (
+            None if None in side else [list(labels.tokens) for labels in side] for side in sides
+        )
+        return queries, keys
+
+    def shown(self, entry: int) -> tuple[list[str] | None, list[str] | None]:
+        """What the queries and the keys of one entry are called, where that is known."""
+        queries, keys = (labels and labels.shown for labels in self._labels(entry))
+        return queries, keys
+
+    def _labels(self, entry: int) -> tuple[Any, Any]:
+        return (None, None) if self.labelling is None else self.labelling.of(self.call, entry)
 
     def entry(self, entry: int) -> AttentionMatrix:
         """One entry of the batch, all leading dimensions in front of the heads counted through:
@@ -78,7 +97,10 @@ def layers_of(function: str, source: Any) -> list[Layer]:
 
 def _layers(function: str, source: Any) -> Iterator[Layer]:
     if hasattr(source, "calls"):
-        source = source.calls
+        labelling = getattr(source, "labelling", None)
+        for layer in _layers(function, source.calls):
+            yield replace(layer, labelling=labelling)
+        return
     if isinstance(source, Mapping):
         for name, matrix in source.items():
             yield _layer(function, str(name), matrix)
