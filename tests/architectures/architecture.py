@@ -31,8 +31,11 @@ class Architecture:
         calls: how often attention is computed in a forward pass.
         returned: how many tensors of weights the eager path returns with `output_attentions`.
         mistaken: fields of the output that should hold weights and hold outputs of attention.
+        scores: fields of the output that hold what weights are the softmax of.
         averaged: it returns the mean of all heads' weights in the place of each.
         missed: how many of its calls are no matrix of queries by keys, which a capture tells.
+        own: how many of its calls are made without asking transformers for a function, where others
+            are.
         refused: what the drop-in says instead of running, empty where it runs.
         leaks: sides on which padding reaches real places by another way than attention, so that
             they depend on what padding itself is given.
@@ -53,8 +56,10 @@ class Architecture:
     calls: int = 2
     returned: int | None = None
     mistaken: tuple[str, ...] = ()
+    scores: tuple[str, ...] = ()
     averaged: bool = False
     missed: int = 0
+    own: int = 0
     refused: str = ""
     leaks: tuple[str, ...] = ()
     alike: bool = True

@@ -43,11 +43,12 @@ def eager_weights(entry: Architecture, inputs: Inputs) -> list[Weights]:
         first = stack.enter_context(_first(model))
         stack.enter_context(torch.no_grad())
         output = run(model, inputs, output_attentions=True)
-    returned = {
-        id(tensor): Weights(first.get(id(tensor)) or None, tensor, path)
-        for path, tensor in found_in(output)
-        if "attentions" in path and path.split(".")[0] not in entry.mistaken
-    }
+    returned = {}
+    for path, tensor in found_in(output):
+        field = path.split(".")[0]
+        if "attentions" in path and field not in entry.mistaken:
+            weights = tensor.softmax(-1) if field in entry.scores else tensor
+            returned[id(tensor)] = Weights(first.get(id(tensor)) or None, weights, path)
     found = []
     for weights in made:
         other = returned.pop(id(weights.weights), None)

@@ -220,6 +220,7 @@ PAIRS = (
         "LongT5Config",
         {**T5, "local_radius": 3},
         missed=2,
+        own=2,
         remark="the encoder attends within blocks and their neighbours",
     ),
     pair(
@@ -227,6 +228,7 @@ PAIRS = (
         "BigBirdPegasusForConditionalGeneration",
         "BigBirdPegasusConfig",
         {**BART, "attention_type": "original_full"},
+        own=2,
         remark="its full attention; blocks need longer texts",
     ),
     pair(
@@ -266,7 +268,9 @@ PAIRS = (
         static=False,
         missed=4,
         refused=BY_ITSELF,
-        remark="streams that predict further tokens attend too; a static cache fails",
+        scores=("encoder_attentions", "cross_attentions"),
+        remark="streams that predict further tokens attend too; of the weights that it returns, "
+        "the encoder's and those between the two are scores; a static cache fails",
     ),
     pair(
         "LED",

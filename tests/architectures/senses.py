@@ -109,6 +109,7 @@ SENSES = (
         output="logits",
         calls=6,
         missed=4,
+        own=4,
         remark="two layers attend; the four others sample points",
     ),
     image(
@@ -202,6 +203,7 @@ SENSES = (
         {"text_config": TEXTS, "vision_config": {**IMAGES, "image_size": IMAGE}},
         calls=5,
         returned=4,
+        own=1,
         remark="pictures are pooled by attention",
     ),
     both(

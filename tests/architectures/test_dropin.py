@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from qkv.integrations.transformers import register
 from torch import Tensor
 
 from qkv import AttentionMatrix
 from qkv.ground.errors import UnsupportedError
+from qkv.integrations.transformers import register
 
 from . import (
     ARCHITECTURES,

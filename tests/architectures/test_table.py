@@ -40,5 +40,7 @@ def test_it_runs(entry: Architecture) -> None:
     for padding in (None, *entry.paddings):
         inputs = inputs_of(entry.inputs, padding)
         assert logits(entry, None, inputs).isfinite().all()
-        returned = [w for w in eager_weights(entry, inputs) if w.returned is not None]
-        assert len(returned) == entry.weights
+        weights = eager_weights(entry, inputs)
+        assert sum(w.returned is not None for w in weights) == entry.weights
+        if not entry.refused:
+            assert sum(w.asked for w in weights) == entry.calls - entry.own
