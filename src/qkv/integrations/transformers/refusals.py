@@ -50,8 +50,8 @@ def refuse_model(kind: type, name: str, built: bool) -> None:
         if not parent._can_set_attn_implementation():
             raise UnsupportedError(
                 f"qkv: {parent.__name__} computes its attention by itself and never calls the "
-                f'function that {name!r} names; load it with "eager". Where it is a part of a '
-                f'larger model, name its config: attn_implementation={{"": {name!r}, '
+                f'function that "{name}" names; load it with "eager". Where it is a part of a '
+                f'larger model, name its config: attn_implementation={{"": "{name}", '
                 '"text_config": "eager"}'
             )
         if not built and _TABLE.search(_source(parent)):
