@@ -21,6 +21,7 @@ from torch._subclasses.fake_tensor import is_fake
 from torch.autograd import forward_ad
 
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+_HALVES = (torch.float16, torch.bfloat16)
 INTEGERS = (
     torch.bool,
     torch.uint8,
@@ -162,7 +163,7 @@ def check_integers(what: str, thing: object) -> None:
 
 
 def _check_kind(what: str, thing: object, dtypes: tuple[torch.dtype, ...], named: str) -> None:
-    if not is_tensor(thing) or (thing.dtype in dtypes and is_strided(thing)):
+    if not isinstance(thing, Tensor) or (thing.dtype in dtypes and is_strided(thing)):
         return
     if thing.is_nested:
         got = "a nested tensor"
@@ -222,9 +223,9 @@ def of_rank(tensor: Tensor, rank: int) -> Tensor:
 
 def is_half(dtype: torch.dtype) -> bool:
     """Whether this is one of the half-width types."""
-    return dtype in (torch.float16, torch.bfloat16)
+    return dtype in _HALVES
 
 
 def accumulation_dtype(dtype: torch.dtype) -> torch.dtype:
     """float32 for the half-width types, the type itself for all others."""
-    return torch.float32 if is_half(dtype) else dtype
+    return torch.float32 if dtype in _HALVES else dtype

@@ -23,6 +23,7 @@ from ..ground.tensors import (
     shape_of,
 )
 from ..impl import choose
+from ..impl.native import plain
 from ..masks.base import Mask
 from ..masks.custom import CustomMask
 from ..normalizers.base import Normalizer
@@ -30,8 +31,7 @@ from ..normalizers.custom import CustomNormalizer
 from ..normalizers.softmax import Softmax
 from ..scores.base import Score
 from ..scores.given import score_of
-from ..stage.base import type_given
-from . import dispatch
+from ..stage.base import Stage, type_given
 from .matrix import AttentionMatrix
 from .prepare import PreparedKey
 
@@ -87,7 +87,7 @@ def attention(
     """
     if isinstance(key, PreparedKey):
         key, score = key.ready, _asking(key, score)
-    query, key = _vectors("query", query), _vectors("key", key)
+    query, key = _vectors("attention: query", query), _vectors("attention: key", key)
     _check_together(query, key)
     score = score_of(score, "attention")
     score.check(query, key)
@@ -104,8 +104,7 @@ def attention(
     if not isinstance(normalizer, Normalizer):
         got = type_given(normalizer)
         raise TypeError(f"attention: normalizer must be a qkv normalizer or a callable; got {got}")
-    asking = next((s for s in (score, *biases, mask) if s is not None and s.needs_positions), None)
-    offset = _offset(query_offset, query, key, asking)
+    offset = _offset(query_offset, query, key, (score, *biases, mask))
     if impl not in choose.NAMES:
         known = ", ".join(choose.NAMES)
         raise ValueError(f"attention: impl must be one of {known}; got {impl!r}")
@@ -134,7 +133,7 @@ def attend(
         UnsupportedError: the implementation named by `impl` cannot serve the request.
     """
     if not dropout and _say_nothing(options) and not isinstance(key, PreparedKey):
-        output = dispatch.attend_plain(query, key, value)
+        output = plain.attend(query, key, value)
         if output is not None:
             return output
     matrix = attention(query, key, **options)
@@ -162,17 +161,16 @@ def _asking(key: PreparedKey, score: object) -> Score:
     return key.asking
 
 
-def _vectors(name: str, tensor: Tensor) -> Tensor:
+def _vectors(what: str, tensor: Tensor) -> Tensor:
     """Query or key, checked by itself, in the dtype in which it is asked for."""
     if not is_tensor(tensor):
-        raise TypeError(f"attention: {name} must be a tensor; got {type(tensor).__name__}")
+        raise TypeError(f"{what} must be a tensor; got {type(tensor).__name__}")
     if not tensor.is_floating_point():
-        raise TypeError(f"attention: {name} must be floating; got dtype {tensor.dtype}")
-    check_floats(f"attention: {name}", tensor)
+        raise TypeError(f"{what} must be floating; got dtype {tensor.dtype}")
+    check_floats(what, tensor)
     if tensor.ndim < 2:
         raise ValueError(
-            f"attention: {name} must have at least two dimensions [length, width]; "
-            f"got {shape_of(tensor)}"
+            f"{what} must have at least two dimensions [length, width]; got {shape_of(tensor)}"
         )
     return cast_for_autocast(tensor)
 
@@ -225,17 +223,22 @@ def _bias(entry: Any) -> Bias:
     )
 
 
-def _offset(query_offset: Any, query: Tensor, key: Tensor, asking: Any) -> int | Tensor | None:
+def _offset(
+    query_offset: Any, query: Tensor, key: Tensor, stages: tuple[Stage | None, ...]
+) -> int | Tensor | None:
     queries, keys = query.shape[-2], key.shape[-2]
     if query_offset is None:
-        if asking is not None and queries != keys:
+        if queries == keys:
+            return 0
+        asking = next((s for s in stages if s is not None and s.needs_positions), None)
+        if asking is not None:
             raise ValueError(
                 f"attention: query_offset must be given where {type(asking).__name__} asks for "
                 f"positions and Lq != Lk; got {queries} queries, {keys} keys. "
                 f'"start" (0): the first query stands at the first key; "end" ({keys - queries}): '
                 "the last query stands at the last key, as in decoding"
             )
-        return 0 if queries == keys or 0 in (queries, keys) else None
+        return 0 if 0 in (queries, keys) else None
     if isinstance(query_offset, str):
         if query_offset not in ("start", "end"):
             raise ValueError(

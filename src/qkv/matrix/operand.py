@@ -20,7 +20,8 @@ def operand(matrix: Description, tensor: Tensor, what: str) -> Tensor:
         raise TypeError(f"{what} must be a tensor; got {type(tensor).__name__}")
     check_floats(what, tensor)
     tensor = cast_for_autocast(tensor)
-    if tensor.dtype != matrix.dtype or tensor.device != matrix.device:
+    query = matrix.query
+    if tensor.dtype is not query.dtype or tensor.device != query.device:
         raise ValueError(
             f"{what} must have the dtype and device of the matrix ({matrix.dtype}, "
             f"{matrix.device}); got {tensor.dtype}, {tensor.device}"

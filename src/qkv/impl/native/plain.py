@@ -12,7 +12,14 @@ from torch import Tensor
 from torch._C import _is_any_autocast_enabled
 
 from ... import native
-from ...ground.tensors import are_ordinary, is_dual, is_tracked, kernel_obstacle
+from ...ground.tensors import (
+    are_ordinary,
+    inside_transform,
+    is_dual,
+    is_recorded,
+    is_tracked,
+    kernel_obstacle,
+)
 from ...measures.base import Measure
 from ...measures.product import Product
 from ...request.description import Description
@@ -69,7 +76,8 @@ def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor | None:
         and query.dtype is key.dtype is value.dtype
         and not is_tracked(query, key, value)
         and not _is_any_autocast_enabled()
-        and kernel_obstacle() is None
+        and not is_recorded()
+        and not inside_transform()
         and not is_dual(query, key, value)
         and _fit(query, key, value)
         and native.unavailable_reason() is None
