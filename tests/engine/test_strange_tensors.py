@@ -60,7 +60,7 @@ FLOATING = {
     "Additive: bias": lambda t: qkv.Additive(X[0], t),
     "ALiBi: slopes": lambda t: qkv.ALiBi(t),
     "RelativeBias: table": lambda t: qkv.RelativeBias(t),
-    "GridBias: columns": lambda t: GridBias(X, t, 2),
+    "GridBias: columns": lambda t: GridBias(X[:1, :3], t, 2),
     "Softmax: sink": lambda t: qkv.Softmax(t),
     "Sigmoid: bias": lambda t: qkv.Sigmoid(t),
     "Entmax: ": lambda t: qkv.Entmax(t),
@@ -179,3 +179,38 @@ def test_a_module_of_a_class_that_is_called_is_still_a_callable() -> None:
             return query @ key.mT
 
     assert_close(qkv.attention(X, X, score=Scaled()).dense(), torch.full((4, 4), 0.25))
+
+
+@pytest.mark.parametrize("impl", ["auto", "tiled", "reference"])
+@pytest.mark.parametrize("of", ["query", "key", "value", "bias", "gradient"])
+def test_a_minus_sign_that_stands_beside_the_memory(impl, of) -> None:
+    generator = torch.Generator().manual_seed(0)
+    tensors = {
+        name: torch.randn(2, 3, 5, 5, generator=generator, dtype=torch.float64)
+        for name in ("query", "key", "value", "bias", "gradient")
+    }
+    signed = {**tensors, of: torch._neg_view(tensors[of])}
+    assert signed[of].is_neg()
+    plain = {**tensors, of: -tensors[of]}
+
+    def results(query, key, value, bias, gradient) -> list[Tensor]:
+        query = query.requires_grad_()
+        bare, biased = (qkv.attention(query, key, bias=b, impl=impl) for b in (None, bias))
+        outputs = [bare @ value, biased @ value, qkv.attend(query, key, value, impl=impl)]
+        outputs += [biased.mT @ value, biased.entropy()]
+        with torch.no_grad():
+            outputs.append(qkv.attend(query, key, value, impl=impl))
+        for output in outputs[:3]:
+            outputs += torch.autograd.grad(output, query, gradient, retain_graph=True)
+        return outputs
+
+    for result, expected in zip(results(**signed), results(**plain), strict=True):
+        torch.testing.assert_close(result, expected, rtol=1e-12, atol=1e-12)
+
+
+def test_the_imaginary_part_of_a_conjugate() -> None:
+    x = torch.randn(1, 4, 1, dtype=torch.complex64, generator=torch.Generator().manual_seed(0))
+    imaginary = x.conj().imag
+    assert imaginary.is_neg()
+    output = qkv.attend(imaginary, imaginary, imaginary)
+    torch.testing.assert_close(output, -qkv.attend(x.imag, x.imag, x.imag))

@@ -94,7 +94,7 @@ def are_ordinary(*things: object) -> bool:
         tensor: Any = thing
         if not tensor.is_cpu or tensor.is_nested or is_functorch_wrapped_tensor(tensor):
             return False
-        if tensor.layout is not torch.strided:
+        if tensor.layout is not torch.strided or tensor.is_neg():
             return False
     return True
 
@@ -114,6 +114,8 @@ def kernel_obstacle(*tensors: Tensor) -> str | None:
         return "operations of torch are being traced or recorded, and its kernels are none"
     if peek_interpreter_stack() is not None or not _hold_values(*tensors) or is_dual(*tensors):
         return "its kernels have first derivatives alone, and transforms may ask for others"
+    if any(tensor.is_neg() for tensor in tensors):
+        return "its kernels read memory, and a minus sign of torch's stands beside it (`is_neg`)"
     return None
 
 

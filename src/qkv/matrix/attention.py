@@ -23,7 +23,6 @@ from ..ground.tensors import (
     shape_of,
 )
 from ..impl import choose
-from ..impl.native import plain
 from ..masks.base import Mask
 from ..masks.custom import CustomMask
 from ..normalizers.base import Normalizer
@@ -32,6 +31,7 @@ from ..normalizers.softmax import Softmax
 from ..scores.base import Score
 from ..scores.given import score_of
 from ..stage.base import Stage, type_given
+from . import dispatch
 from .matrix import AttentionMatrix
 from .prepare import PreparedKey
 
@@ -133,7 +133,7 @@ def attend(
         UnsupportedError: the implementation named by `impl` cannot serve the request.
     """
     if not dropout and _say_nothing(options) and not isinstance(key, PreparedKey):
-        output = plain.attend(query, key, value)
+        output = dispatch.attend_plain(query, key, value)
         if output is not None:
             return output
     matrix = attention(query, key, **options)

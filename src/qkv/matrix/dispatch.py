@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.autograd import forward_ad
 
 from ..ground.autocast import autocast_off
@@ -13,6 +14,7 @@ from ..ground.errors import UnsupportedError
 from ..ground.jit import with_int_sizes
 from ..impl import traced
 from ..impl.choose import Choice, choose, finish
+from ..impl.native import plain as native_plain
 from ..measures.base import Measure
 from ..measures.product import Collected, Product
 from ..request.description import Description
@@ -54,6 +56,11 @@ def run(description: Description, *measures: Measure) -> list[Any]:
         )
     with autocast_off(description.device):
         return finish(_choice(description, measures), description, measures)
+
+
+def attend_plain(query: Tensor, key: Tensor, value: Tensor) -> Tensor | None:
+    """The product of plain attention where this is a single call of the kernels, else None."""
+    return native_plain.attend(query, key, value)
 
 
 @with_int_sizes
