@@ -25,7 +25,14 @@ def build(name: str, implementation: str = "sdpa") -> nn.Module:
         "Mistral": {"num_key_value_heads": 2, "sliding_window": 8},
         "GptOss": {"num_key_value_heads": 2, "head_dim": 16, "sliding_window": 8},
         "Gemma2": {"num_key_value_heads": 2, "head_dim": 16, "sliding_window": 8},
-        "T5": {"d_model": 64, "d_kv": 16, "d_ff": 64, "num_layers": 2, "num_heads": 4},
+        "T5": {
+            "d_model": 64,
+            "d_kv": 16,
+            "d_ff": 64,
+            "num_layers": 2,
+            "num_heads": 4,
+            "decoder_start_token_id": 0,
+        },
     }.get(name, {})
     sizes = {"vocab_size": 99} if name == "T5" else SIZES
     ending = {"Bert": "Model", "T5": "ForConditionalGeneration"}.get(name, "ForCausalLM")

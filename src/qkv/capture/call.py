@@ -5,34 +5,56 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import torch
+
 from ..matrix.matrix import AttentionMatrix
+from .joined import Joined
 
 
-@dataclass(eq=False)
 class Call:
     """An attention call of a model: where, which, and the matrix of all its heads.
 
-    Args:
+    Attributes:
         module: the path of the module that made it, `""` for the model itself.
         kind: `self`, or `cross` where keys are another sequence's.
         step: how many calls this module had made before.
-        steps: how many calls it is: those of one sequence that is generated token by token.
-        matrix: the weights before dropout, `[B..., H, Lq, Lk]`.
         residual: of 32 sampled rows, the largest difference between what follows from `matrix` and
             what the model computed, as a share of the largest number there; None where the model
-            has drawn dropout, or nothing can be compared.
+            drew dropout, or nothing can be compared. Of the steps of one sequence it is the largest
+            of some.
         function: what was called.
-        materialised: the model has built all weights by itself.
+        materialised: the model built all weights by itself.
     """
 
-    module: str
-    kind: str
-    step: int
-    steps: int
-    matrix: AttentionMatrix
-    residual: float | None
-    function: str
-    materialised: bool = False
+    def __init__(
+        self,
+        module: str,
+        kind: str,
+        step: int,
+        matrix: AttentionMatrix | Joined,
+        residual: float | None,
+        function: str,
+        materialised: bool = False,
+        steps: int = 1,
+    ) -> None:
+        self.module, self.kind, self.step = module, kind, step
+        self.residual, self.function, self.materialised = residual, function, materialised
+        self._matrix, self._steps = matrix, steps
+
+    @property
+    def matrix(self) -> AttentionMatrix:
+        """The weights before dropout, `[B..., H, Lq, Lk]`."""
+        return self._matrix.matrix if isinstance(self._matrix, Joined) else self._matrix
+
+    @property
+    def steps(self) -> int:
+        """How many calls it is: those of one sequence that is written token by token are one."""
+        return self._matrix.steps if isinstance(self._matrix, Joined) else self._steps
+
+    @property
+    def shape(self) -> torch.Size:
+        """`[B..., H, Lq, Lk]`."""
+        return self._matrix.shape
 
 
 @dataclass

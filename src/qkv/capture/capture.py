@@ -201,7 +201,7 @@ class Capture(Views):
 
 
 def _cells(call: Call) -> tuple[Any, ...]:
-    *lead, queries, keys = call.matrix.shape
+    *lead, queries, keys = call.shape
     step = str(call.step) if call.steps == 1 else f"{call.step}–{call.step + call.steps - 1}"
     residual = "–" if call.residual is None else f"{call.residual:.1e}"
     function = call.function + (", materialised" if call.materialised else "")

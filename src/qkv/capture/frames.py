@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from types import FrameType
 from typing import Any
 
@@ -17,57 +19,85 @@ _OTHERS = (
     "cross_attention_states",
     "memory",
     "context",
+    "kv",
 )
 _NAMED_CROSS = re.compile(r"cross|enc_?dec|encoder_?att|(src|context|multihead)_att", re.IGNORECASE)
 
 
-def methods(frame: FrameType | None) -> Iterator[tuple[nn.Module, Mapping[str, Any]]]:
+@dataclass(frozen=True)
+class Caller:
+    """The module that makes a call: its path in the model, and what its methods were given."""
+
+    module: nn.Module
+    path: str
+    arguments: Mapping[str, Any]
+
+    @cached_property
+    def looks_elsewhere(self) -> bool | None:
+        """Whether keys are of another sequence; None where nothing tells."""
+        if getattr(self.module, "is_cross_attention", None) is True:
+            return True
+        given = self.arguments
+        for name in _OTHERS:
+            if name in given:
+                return given[name] is not None
+        if "hidden_states" in given and "inputs" in given:
+            return given["inputs"] is not None
+        if isinstance(self.module, nn.MultiheadAttention) and {"query", "key"} <= given.keys():
+            if given["query"] is given["key"]:
+                return False
+            if given["query"].shape != given["key"].shape:
+                return True
+        last = self.path.rsplit(".", 1)[-1]
+        if _NAMED_CROSS.search(last) or "Cross" in type(self.module).__name__:
+            return True
+        return None
+
+    def kind(self, query: Tensor, key: Tensor) -> str:
+        """`self` or `cross`; by the lengths alone where nothing else tells."""
+        elsewhere = self.looks_elsewhere
+        if elsewhere is None:
+            elsewhere = key.shape[-2] < query.shape[-2]
+        return "cross" if elsewhere else "self"
+
+
+def caller(frame: FrameType, paths: Mapping[int, str], told: nn.Module | None) -> Caller | None:
+    """The nearest module of a model from whose methods a call is made; `told` is the one that a
+    source was told."""
+    found: Caller | None = None
+    for module, arguments in _methods(frame):
+        if found is not None:
+            if module is not found.module:
+                break
+            found = Caller(module, found.path, {**arguments, **found.arguments})
+        elif told is not None and module is not told and id(told) in paths:
+            return Caller(told, paths[id(told)], {})
+        elif id(module) in paths:
+            found = Caller(module, paths[id(module)], arguments)
+    if found is not None and isinstance(found.module, nn.TransformerEncoderLayer):
+        return _of_encoder_layer(found, paths)
+    return found
+
+
+def _of_encoder_layer(found: Caller, paths: Mapping[int, str]) -> Caller:
+    """On its fast path an encoder layer calls in the place of its attention."""
+    attention = found.module.self_attn
+    if not isinstance(attention, nn.Module) or id(attention) not in paths:
+        return found
+    return Caller(attention, paths[id(attention)], {})
+
+
+def _methods(frame: FrameType | None) -> Iterator[tuple[nn.Module, dict[str, Any]]]:
     """The modules whose methods are at work, the nearest first, with the arguments of each."""
     while frame is not None:
         code = frame.f_code
         if code.co_argcount and code.co_varnames[0] == "self":
             names = frame.f_locals
             module = names.get("self")
-            arguments = {
-                name: names[name]
-                for name in code.co_varnames[1 : code.co_argcount]
-                if name in names
-            }
+            own = code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount]
+            arguments = {name: names[name] for name in own if name in names}
             if sys.version_info < (3, 13):
                 names.clear()  # a copy that would keep alive what the method lets go
             if isinstance(module, nn.Module):
                 yield module, arguments
         frame = frame.f_back
-
-
-def owner(
-    frame: FrameType, paths: Mapping[int, str], told: nn.Module | None
-) -> tuple[nn.Module, str, Mapping[str, Any]] | None:
-    """The nearest module of a model from whose methods a call was made, its path, and what its
-    method was given; `told` is the one that a source was told."""
-    for module, arguments in methods(frame):
-        if told is not None and module is not told and id(told) in paths:
-            return told, paths[id(told)], {}
-        if id(module) in paths:
-            return module, paths[id(module)], arguments
-    return None
-
-
-def kind_of(
-    path: str, module: nn.Module, arguments: Mapping[str, Any], query: Tensor, key: Tensor
-) -> str:
-    """`self` or `cross`."""
-    if getattr(module, "is_cross_attention", None) is True:
-        return "cross"
-    for name in _OTHERS:
-        if name in arguments:
-            return "self" if arguments[name] is None else "cross"
-    if isinstance(module, nn.MultiheadAttention) and {"query", "key"} <= arguments.keys():
-        if arguments["query"] is arguments["key"]:
-            return "self"
-        if query.shape[-2] != key.shape[-2]:
-            return "cross"
-    last = path.rsplit(".", 1)[-1]
-    if _NAMED_CROSS.search(last) or "Cross" in type(module).__name__:
-        return "cross"
-    return "cross" if key.shape[-2] < query.shape[-2] else "self"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -33,6 +34,12 @@ class Keeper:
             stages = map_tensors(matrix, lambda tensor: self._stage(matrix, tensor))
             query, key = self._vectors(matrix.query, matrix.key)
             return replace(stages, query=query, key=key)
+
+    def room(self, shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> Tensor:
+        """Numbers that are yet to be written, where query and key are kept."""
+        if self._spill is not None:
+            return self._spill.room(shape, dtype)
+        return torch.empty(shape, dtype=dtype, device=device)
 
     def _stage(self, matrix: AttentionMatrix, tensor: Tensor) -> Tensor:
         if tensor is matrix.query or tensor is matrix.key:

@@ -7,7 +7,7 @@ import os
 import re
 import sys
 import threading
-from collections import Counter
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from types import FrameType
@@ -22,10 +22,14 @@ from . import patches, sources
 from .arrival import Arrival, UnseenError, matrix_of
 from .call import Call
 from .capture import Capture
-from .frames import kind_of, owner
+from .frames import Caller, caller
+from .joined import Joined, cache_of, joinable
 from .keeping import Keeper
-from .sighting import Sighting
+from .placing import placed
+from .sighting import Sighting, UnrelatedError
 from .spill import Spill
+
+_OPEN = 4  # calls of a module that may go on: one for each sequence or each part of a layer
 
 Each = Callable[[AttentionMatrix], Any]
 
@@ -105,37 +109,46 @@ class _Observer:
         self.capture = Capture()
         self._keeper = Keeper(keep, None if spill is None else Spill(spill))
         self._made: Counter[str] = Counter()  # calls of each module
+        # Of each module and kind the last calls that may go on.
+        self._open: defaultdict[tuple[str, str], deque[tuple[Call, Joined]]] = defaultdict(
+            lambda: deque(maxlen=_OPEN)
+        )
         self._lock = threading.RLock()
 
     def see(self, sighting: Sighting, frame: FrameType) -> None:
         """Records a call if it is one of this model's, chosen, and no repetition."""
         if torch._C._current_graph_task_id() != -1:
             return  # a backward pass repeats what checkpoints have not kept
-        found = owner(frame, self.paths, sighting.module)
-        if found is None or not (self.where is None or self.where.fullmatch(found[1])):
+        made_by = caller(frame, self.paths, sighting.module)
+        if made_by is None or not (self.where is None or self.where.fullmatch(made_by.path)):
             return
-        module, path, arguments = found
         try:
             with torch.no_grad():
-                arrival, matrix = self._matrix(sighting)
-                kind = kind_of(path, module, arguments, matrix.query, matrix.key)
+                arrival, matrix = self._matrix(sighting, made_by)
+                if made_by.kind(matrix.query, matrix.key) == "self":
+                    matrix = placed(matrix)
                 if self.each is None:
-                    self._keep(sighting, path, kind, arrival, matrix)
+                    self._keep(sighting, made_by, arrival, matrix)
+        except UnrelatedError:
+            return
         except Exception as error:
             reason = str(error) if isinstance(error, UnseenError) else _described(error)
             with self._lock:
-                self.capture.miss(path, sighting.function, reason)
+                self.capture.miss(made_by.path, sighting.function, reason)
             return
         if self.each is not None:
             self.each(matrix)
 
-    def _matrix(self, sighting: Sighting) -> tuple[Arrival | AttentionMatrix, AttentionMatrix]:
+    def _matrix(
+        self, sighting: Sighting, made_by: Caller
+    ) -> tuple[Arrival | AttentionMatrix, AttentionMatrix]:
         if is_traced():
             raise UnseenError("a program is being traced")
-        arrival = sighting.meant()
+        arrival = sighting.meant(made_by)
         if isinstance(arrival, AttentionMatrix):
-            matrix = arrival if self.heads is None else arrival[..., self.heads, :, :]
-            return arrival, matrix
+            everything = (slice(None),) * (arrival.ndim - 3)
+            heads = self.heads if arrival.ndim > 2 else None
+            return arrival, arrival if heads is None else arrival[(*everything, heads)]
         if is_hollow(arrival.query):
             raise UnseenError("its tensors have no numbers")
         if self.heads is not None:
@@ -145,21 +158,43 @@ class _Observer:
     def _keep(
         self,
         sighting: Sighting,
-        path: str,
-        kind: str,
+        made_by: Caller,
         arrival: Arrival | AttentionMatrix,
         matrix: AttentionMatrix,
     ) -> None:
-        kept = self._keeper.kept(matrix)
-        if kept.dtype is not matrix.dtype:  # the residual tells what that costs as well
-            matrix = kept.to(matrix.device, matrix.dtype)
-        residual = sighting.residual(arrival, matrix, self.heads)
+        path, kind = made_by.path, made_by.kind(matrix.query, matrix.key)
+        cache = cache_of(made_by.arguments)
         with self._lock:
             step = self._made[path]
             self._made[path] += 1
-            materialised = sighting.materialised
-            call = Call(path, kind, step, 1, kept, residual, sighting.function, materialised)
+            known = self._continued(self._open[path, kind], matrix, cache)
+            if known is not None:
+                if known.steps & (known.steps - 1) == 0:  # some of many, each by itself
+                    found = sighting.residual(arrival, matrix, self.heads)
+                    known.residual = max(known.residual or 0.0, found or 0.0)
+                return
+            kept = self._keeper.kept(matrix)
+            if kept.dtype is not matrix.dtype:  # the residual tells what that costs as well
+                matrix = kept.to(matrix.device, matrix.dtype)
+            residual = sighting.residual(arrival, matrix, self.heads)
+            goes_on = joinable(kept)
+            found = Joined(kept, kind == "cross", cache, self._keeper.room) if goes_on else kept
+            how = sighting.function, sighting.materialised
+            call = Call(path, kind, step, found, residual, *how)
             self.capture.calls.append(call)
+            if isinstance(found, Joined):
+                self._open[path, kind].append((call, found))
+
+    def _continued(
+        self, open_calls: deque[tuple[Call, Joined]], matrix: AttentionMatrix, cache: Any
+    ) -> Call | None:
+        """The call that this one goes on with."""
+        with torch.inference_mode(False):
+            for back in (False, True):
+                for call, joined in open_calls:
+                    if joined.add(matrix, cache, back):
+                        return call
+        return None
 
 
 def _path(name: str) -> str:

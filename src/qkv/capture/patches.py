@@ -21,7 +21,8 @@ from .sighting import Sighting
 
 _NOTHING = object()
 
-Describe = Callable[[tuple[Any, ...], dict[str, Any], Any], Sighting]
+# What a call is that had these arguments and this output; None: no attention call.
+Describe = Callable[[tuple[Any, ...], dict[str, Any], Any], Sighting | None]
 
 
 class Observer(Protocol):
@@ -78,8 +79,9 @@ def watched(original: Callable[..., Any], describe: Describe) -> Callable[..., A
         try:
             output = original(*args, **kwargs)
             sighting = describe(args, kwargs, output)
-            for observer in observers:
-                observer.see(sighting, sys._getframe(1))
+            if sighting is not None:
+                for observer in observers:
+                    observer.see(sighting, sys._getframe(1))
         finally:
             _thread.inside = False
         return output

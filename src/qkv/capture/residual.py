@@ -22,22 +22,23 @@ def of_output(matrix: AttentionMatrix, value: Tensor, output: Tensor) -> float |
     `output`, both `[B..., H, L, Dv]`, as a share of the largest number in these rows of it."""
     rows = rows_of(matrix)
     weights = matrix[..., rows, :]
-    lead, heads = value.shape[:-3], value.shape[-3:-2]
+    heads = value.shape[-3:-2]
     if heads and matrix.ndim > 2 and heads[0] not in (1, matrix.shape[-3]):
         value = value.repeat_interleave(matrix.shape[-3] // heads[0], -3)
     value = value[..., : matrix.shape[-1], :].to(weights.dtype)
-    return _share(weights @ value, output.index_select(-2, rows), weights, lead)
+    return share(weights @ value, output.index_select(-2, rows), weights)
 
 
 def of_weights(matrix: AttentionMatrix, weights: Tensor) -> float | None:
     """The same of the weights themselves, `[B..., H, Lq, Lk]`."""
     rows = rows_of(matrix)
     ours = matrix[..., rows, :]
-    return _share(ours, weights.index_select(-2, rows).reshape(ours.shape), ours, ())
+    return share(ours, weights.index_select(-2, rows).reshape(ours.shape), ours)
 
 
-def _share(ours: Tensor, theirs: Tensor, weights: Tensor, lead: tuple[int, ...]) -> float | None:
-    """Rows that see nothing are left out: implementations differ there."""
+def share(ours: Tensor, theirs: Tensor, weights: Tensor) -> float | None:
+    """The largest difference of rows `[..., rows, n]` as a share of the largest number in them.
+    Rows whose weights say that they see nothing are left out: implementations differ there."""
     sees = (weights > 0).any(-1, keepdim=True)
     if not ours.numel() or not bool(sees.any()):
         return None

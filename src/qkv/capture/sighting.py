@@ -10,6 +10,11 @@ from torch import nn
 
 from ..matrix.matrix import AttentionMatrix
 from .arrival import Arrival
+from .frames import Caller
+
+
+class UnrelatedError(Exception):
+    """The call is none of attention, as a closer look shows."""
 
 
 @dataclass(frozen=True)
@@ -18,7 +23,8 @@ class Sighting:
 
     Args:
         function: its name, as a user knows it.
-        meant: what the call says; raises UnseenError where it cannot be told.
+        meant: what the call says, made by this module; raises UnseenError where it cannot be told,
+            UnrelatedError where it is no attention.
         residual: how far the weights of the matrix that was made of it are from what the model
             computed, or None where that cannot be told; it is given what `meant` gave, the matrix,
             and which heads both are of.
@@ -27,7 +33,7 @@ class Sighting:
     """
 
     function: str
-    meant: Callable[[], Arrival | AttentionMatrix]
+    meant: Callable[[Caller], Arrival | AttentionMatrix]
     residual: Callable[[Any, AttentionMatrix, list[int] | None], float | None]
     module: nn.Module | None = None
     materialised: bool = False

@@ -1,9 +1,9 @@
 """Where attention calls are made: one file each; this tuple lists them all."""
 
 from ..patches import Patch
-from . import torch_functions, transformers
+from . import own, softmax, torch_functions, torch_layers, transformers
 
-SOURCES = (transformers, torch_functions)
+SOURCES = (transformers, torch_functions, torch_layers, softmax, own)
 
 
 def patches() -> list[Patch]:

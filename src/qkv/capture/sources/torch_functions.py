@@ -30,7 +30,7 @@ def patches() -> list[Patch]:
 
 def _describe(args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Sighting:
     given = {**dict(zip(_ARGUMENTS, args, strict=False)), **kwargs}
-    return Sighting(NAME, partial(_arrival, given), partial(of_output, output))
+    return Sighting(NAME, lambda _: _arrival(given), partial(of_output, output))
 
 
 def of_output(

@@ -57,7 +57,7 @@ def _describe(
     name = "eager" if own else getattr(function, "__name__", type(function).__name__)
     return Sighting(
         f"transformers: {name.removesuffix('_attention_forward')}",
-        partial(_arrival, function, own, given),
+        lambda _: _arrival(function, own, given),
         partial(_residual, output),
         module=given.get("module", args[0] if args else None),
     )

@@ -1,0 +1,225 @@
+"""Calls of a sequence that is written token by token, joined into one.
+
+A decoding step adds its queries and the keys that are new. The others must be those that are kept
+already, number by number, and then they are not kept again: memory is linear in what is written.
+Where a search goes on from other beams than before, what is kept follows them.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..biases.softcap import SoftCap
+from ..biases.tensor import TensorBias
+from ..masks.intervals import Intervals
+from ..matrix.matrix import AttentionMatrix
+from ..normalizers.softmax import Softmax
+from ..scores.dot import Dot
+from .grown import Grown, Room
+from .placing import bounds_of
+
+# Arguments of attention modules that hold the cache of what was written before.
+_CACHES = ("past_key_values", "past_key_value", "cache", "layer_past")
+
+
+def cache_of(arguments: Mapping[str, Any]) -> Any:
+    """The cache that a module was given, or None."""
+    return next((arguments[name] for name in _CACHES if arguments.get(name) is not None), None)
+
+
+class Joined:
+    """The calls of one module for one sequence."""
+
+    def __init__(self, matrix: AttentionMatrix, cross: bool, cache: Any, room: Room) -> None:
+        """From the first call, which was kept; `cache` is what it was given as such, or None, and
+        `room` makes tensors for what is to be kept of the others."""
+        self.first, self.cross, self.steps = matrix, cross, 1
+        self._cache = _weak(cache)
+        self._made: tuple[int, AttentionMatrix] | None = None
+        self._query, self._key = (Grown(t, -2, room) for t in (matrix.query, matrix.key))
+        bounds = _bounds(matrix)
+        self._bounds = None if bounds is None else Grown(bounds, -1)
+        self._biases = [(0, 0, bias) for bias in _tensors(matrix)]  # first query, first key, bias
+
+    @property
+    def shape(self) -> torch.Size:
+        """That of the matrix."""
+        return torch.Size((*self.first.shape[:-2], self._query.length, self._key.length))
+
+    @property
+    def matrix(self) -> AttentionMatrix:
+        """The map of all of them."""
+        if self.steps == 1 or self._bounds is None:
+            return self.first
+        if self._made is not None and self._made[0] == self.steps:
+            return self._made[1]
+        query, key = self._query.now, self._key.now
+        start, stop = self._bounds.now.unbind(0)
+        biases = iter(self._whole(place) for place in range(len(_tensors(self.first))))
+        bias = tuple(
+            TensorBias(next(biases)) if isinstance(bias, TensorBias) else bias
+            for bias in self.first.bias
+        )
+        mask = Intervals(start.unsqueeze(1), stop.unsqueeze(1))
+        made = replace(self.first, query=query, key=key, mask=mask, bias=bias)
+        self._made = self.steps, made
+        return made
+
+    def add(self, matrix: AttentionMatrix, cache: Any, back: bool = False) -> bool:
+        """Adds a call if it goes on with this sequence; `back`: also where it goes on from an
+        earlier place, as what was written last was taken back."""
+        bounds = _bounds(matrix)
+        if bounds is None or self._bounds is None or not self._alike(matrix):
+            return False
+        same_cache = self._cache is not None and cache is not None and self._cache() is cache
+        queries, keys = matrix.query.shape[-2], matrix.key.shape[-2]
+        known = keys if self.cross else keys - queries
+        if known <= 0 or (self.cross and not (same_cache and keys == self._key.length)):
+            return False
+        if matrix.query.shape[-1] == 0 and not (same_cache and len(matrix.query) == 1):
+            return False  # scores by hand: there are no keys to compare
+        before = self._before(matrix.key.narrow(-2, 0, known), same_cache, back)
+        if before is None:
+            return False
+        self._query.add(matrix.query)
+        if not self.cross:
+            self._key.add(matrix.key.narrow(-2, known, queries))
+        self._biases += [(self._bounds.length, before, bias) for bias in _tensors(matrix)]
+        self._bounds.add(bounds + before)
+        self.steps += 1
+        # Not the numbers of which there are copies with more behind them.
+        self.first = replace(self.first, query=self._query.now, key=self._key.now)
+        return True
+
+    def _alike(self, matrix: AttentionMatrix) -> bool:
+        """Whether batch, heads and stages are those of the first call."""
+        mine, its = self.first, matrix
+        return (
+            mine.query.shape[:-2] == its.query.shape[:-2]
+            and mine.key.shape[:-2] == its.key.shape[:-2]
+            and mine.query.shape[-1] == its.query.shape[-1]
+            and mine.score == its.score
+            and len(mine.bias) == len(its.bias)
+            and all(_same_kind(a, b) for a, b in zip(mine.bias, its.bias, strict=True))
+        )
+
+    def _before(self, known: Tensor, same_cache: bool, back: bool) -> int | None:
+        """How many kept keys lie before these, which are known from earlier calls, or None where
+        they are not."""
+        length, count = self._key.length, known.shape[-2]
+        known = known.to(self._key.now.dtype)
+        if count > length:
+            return None
+        tail = self._key.now.narrow(-2, length - count, count)
+        if _equal(tail, known):
+            return length - count
+        if not same_cache:
+            return None
+        order = _order(tail, known)
+        if order is not None:
+            self._take(order)
+            return length - count
+        if back and not self.cross and torch.equal(self._key.now.narrow(-2, 0, count), known):
+            self._cut(count)
+            return 0
+        return None
+
+    def _take(self, order: Tensor) -> None:
+        """The entries of the batch go on from these."""
+        assert self._bounds is not None
+        self._query.take(order)
+        self._key.take(order)
+        bounds = self._bounds.now
+        self._bounds = Grown(bounds.index_select(1, order), -1)
+        self._biases = [
+            (row, col, bias.index_select(0, order) if bias.ndim > 3 and len(bias) > 1 else bias)
+            for row, col, bias in self._biases
+        ]
+
+    def _cut(self, keys: int) -> None:
+        assert self._bounds is not None
+        queries = self._query.length - (self._key.length - keys)
+        self._key.cut(keys)
+        self._query.cut(queries)
+        self._bounds.cut(queries)
+        self._biases = [
+            (row, col, bias[..., : queries - row, :])
+            for row, col, bias in self._biases
+            if row < queries
+        ]
+
+    def _whole(self, place: int) -> Tensor:
+        """One of the biases over all queries and keys, from its pieces."""
+        every = len(_tensors(self.first))
+        pieces = self._biases[place::every]
+        shapes = [bias.shape[:-2] for _, _, bias in pieces]
+        first = pieces[0][2]
+        size = (*torch.broadcast_shapes(*shapes), self._query.length, self._key.length)
+        whole = torch.zeros(size, dtype=first.dtype, device=first.device)
+        ends = [row for row, _, _ in pieces[1:]] + [self._query.length]
+        for (row, col, bias), end in zip(pieces, ends, strict=True):
+            width = bias.shape[-1] if bias.shape[-1] > 1 else self._key.length - col
+            whole[..., row:end, col : col + width] = bias
+        return whole
+
+
+def joinable(matrix: AttentionMatrix) -> bool:
+    """Whether a call may be the first of a sequence."""
+    return (
+        matrix.rows is None
+        and matrix.chosen is None
+        and matrix.dropped is None
+        and matrix.ndim == 4
+        and isinstance(matrix.score, Dot)
+        and isinstance(matrix.normalizer, Softmax)
+        and all(isinstance(bias, TensorBias | SoftCap) for bias in matrix.bias)
+        and bounds_of(matrix) is not None
+    )
+
+
+def _bounds(matrix: AttentionMatrix) -> Tensor | None:
+    """Start and stop, `[2, batch, Lq]`, where all heads see the same."""
+    found = bounds_of(matrix)
+    if found is None or any(b.ndim > 1 and b.shape[-2] > 1 for b in found):
+        return None
+    size = (len(matrix.query), 1, matrix.query.shape[-2])
+    return torch.stack([bound.expand(size)[:, 0] for bound in found])
+
+
+def _tensors(matrix: AttentionMatrix) -> list[Tensor]:
+    return [bias.values for bias in matrix.bias if isinstance(bias, TensorBias)]
+
+
+def _same_kind(left: Any, right: Any) -> bool:
+    return left == right if isinstance(left, SoftCap) else type(left) is type(right)
+
+
+def _equal(kept: Tensor, known: Tensor) -> bool:
+    """Whether keys are the same; of a single sequence two say so, as each position has its own."""
+    if len(kept) > 1:
+        return torch.equal(kept, known)
+    return all(torch.equal(kept[..., place, :], known[..., place, :]) for place in (0, -1))
+
+
+def _order(kept: Tensor, known: Tensor) -> Tensor | None:
+    """Which entry of the batch of `kept` each entry of `known` is."""
+    found = []
+    for entry in known:
+        same = next((i for i, other in enumerate(kept) if torch.equal(entry, other)), None)
+        if same is None:
+            return None
+        found.append(same)
+    return torch.tensor(found, device=kept.device)
+
+
+def _weak(thing: Any) -> Any:
+    try:
+        return None if thing is None else weakref.ref(thing)
+    except TypeError:  # tuples, which are made anew at each step
+        return None

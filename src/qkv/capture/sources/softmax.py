@@ -1,0 +1,115 @@
+"""Models that take the softmax of their scores by hand.
+
+The scores are there already, so they are kept as they are: as the bias of queries and keys of width
+0. Which softmax is one of attention is told by shapes and by the module: the last three dimensions
+of the scores are its heads, queries and keys, or heads and batch are one dimension.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ...matrix.matrix import AttentionMatrix
+from .. import residual
+from ..arrival import Arrival, UnseenError
+from ..frames import Caller
+from ..patches import Patch, watched
+from ..sighting import Sighting, UnrelatedError
+
+MOST = 2**27  # bytes of the scores of a call that is kept
+
+_HEADS = (
+    *("num_heads", "num_attention_heads", "n_heads", "n_head", "num_attn_heads", "nhead", "heads"),
+    "num_head",
+)
+
+
+def patches() -> list[Patch]:
+    """Softmax as a function and as a method."""
+    return [
+        Patch(F, "softmax", partial(_watched, "F.softmax")),
+        Patch(torch, "softmax", partial(_watched, "torch.softmax")),
+        Patch(torch.special, "softmax", partial(_watched, "torch.special.softmax")),
+        Patch(torch.Tensor, "softmax", partial(_watched, "Tensor.softmax"), everywhere=False),
+    ]
+
+
+def _watched(name: str, original: Any) -> Any:
+    def describe(args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Sighting | None:
+        scores = args[0] if args else kwargs.get("input")
+        dim = args[1] if len(args) > 1 else kwargs.get("dim")
+        if not isinstance(scores, Tensor) or not isinstance(dim, int):
+            return None
+        if scores.ndim < 3 or dim % scores.ndim != scores.ndim - 1 or scores.is_nested:
+            return None
+        return Sighting(
+            name, partial(_arrival, scores), partial(_residual, output), materialised=True
+        )
+
+    return watched(original, describe)
+
+
+def _residual(
+    output: Tensor, arrival: Arrival, matrix: AttentionMatrix, heads: list[int] | None
+) -> float | None:
+    assert arrival.bias is not None
+    own = output.reshape(*arrival.bias.shape[:-3], -1, *output.shape[-2:])
+    return residual.of_weights(matrix, own if heads is None else own[..., heads, :, :])
+
+
+def _arrival(scores: Tensor, caller: Caller) -> Arrival:
+    shape, size = _shape(scores, caller), scores.numel() * scores.element_size()
+    if size > MOST:
+        most = f"{MOST / 2**20:,.0f} MiB"
+        raise UnseenError(f"its scores take {size / 2**20:,.0f} MiB, more than {most}")
+    *lead, queries, keys = shape
+    nothing = scores.new_empty(*lead, queries, 0), scores.new_empty(*lead, keys, 0)
+    return Arrival(*nothing, bias=scores.detach().reshape(shape))
+
+
+def _shape(scores: Tensor, caller: Caller) -> tuple[int, ...]:
+    """`[B..., H, Lq, Lk]`."""
+    *lead, queries, keys = scores.shape
+    heads, named = _heads_of(caller.module), "att" in type(caller.module).__name__.lower()
+    if heads is None and not named:
+        raise UnrelatedError
+    if len(lead) == 1:
+        heads = 1 if heads is None else heads
+        if lead[0] % heads:
+            if not named:
+                raise UnrelatedError
+            raise UnseenError(_misfit(scores, f"queries by keys of its {heads} heads"))
+        lead = [lead[0] // heads, heads]
+    elif heads is not None and lead[-1] != heads:
+        if not named:
+            raise UnrelatedError
+        raise UnseenError(_misfit(scores, f"queries by keys of its {heads} heads"))
+    places = _places(caller.arguments)
+    if places is not None and (queries != places or (keys < places and not caller.looks_elsewhere)):
+        raise UnseenError(_misfit(scores, f"the {places} places of its input by its keys"))
+    return (*lead, queries, keys)
+
+
+def _misfit(scores: Tensor, wanted: str) -> str:
+    return f"a softmax over {list(scores.shape)}, which are not {wanted}"
+
+
+def _heads_of(module: nn.Module) -> int | None:
+    for holder in (module, getattr(module, "config", None)):
+        for name in _HEADS:
+            number = getattr(holder, name, None)
+            if isinstance(number, int) and number > 0:
+                return number
+    return None
+
+
+def _places(arguments: Mapping[str, Any]) -> int | None:
+    """The length of what a module of transformers is given."""
+    states = arguments.get("hidden_states")
+    return states.shape[1] if isinstance(states, Tensor) and states.ndim == 3 else None

@@ -1,0 +1,102 @@
+"""Models that take the softmax of their scores by hand, and softmaxes that are not attention."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.testing import assert_close
+
+import qkv
+from qkv.capture.sources import softmax
+
+X = torch.randn(2, 4, 6, 8, generator=torch.Generator().manual_seed(0))
+SCORES = X @ X.mT
+WAYS = {
+    "F.softmax": lambda s: F.softmax(s, dim=-1),
+    "torch.softmax": lambda s: torch.softmax(s, -1),
+    "torch.special.softmax": lambda s: torch.special.softmax(s, 3),
+    "Tensor.softmax": lambda s: s.softmax(dim=-1),
+}
+
+
+class ByHand(nn.Module):
+    """The softmax of what it is given."""
+
+    def __init__(self, way, heads: int | None = 4, **parts) -> None:
+        super().__init__()
+        self.way = way
+        if heads is not None:
+            self.num_heads = heads
+        for name, part in parts.items():
+            self.add_module(name, part)
+
+    def forward(self, scores):
+        """Weights."""
+        return self.way(scores)
+
+
+class HandAttention(ByHand):
+    """The same by another name."""
+
+
+@pytest.mark.parametrize("name", WAYS)
+def test_the_scores_are_kept(name) -> None:
+    model = ByHand(WAYS[name])
+    with qkv.observe(model) as capture:
+        weights = model(SCORES)
+    assert torch.equal(weights, SCORES.softmax(-1))
+    (call,) = capture.calls
+    assert call.materialised
+    assert (call.function, call.kind) == (name, "self")
+    assert call.residual is not None
+    assert call.residual < 1e-6
+    assert_close(call.matrix.dense(), weights)
+    assert_close(call.matrix @ X, weights @ X)
+    assert "materialised" in str(capture)
+    assert "softmax" not in vars(torch.Tensor)
+
+
+def test_heads_and_batch_in_one_dimension() -> None:
+    model = ByHand(WAYS["F.softmax"])
+    with qkv.observe(model, heads=[3]) as capture:
+        weights = model(SCORES.flatten(0, 1))
+    assert_close(capture.calls[0].matrix.dense(), weights.view(2, 4, 6, 6)[:, [3]])
+
+
+@pytest.mark.parametrize(
+    ("model", "scores"),
+    [
+        (ByHand(lambda s: F.softmax(s, dim=1)), SCORES),
+        (ByHand(lambda s: F.softmax(s, -1)), SCORES[0, 0]),
+        (ByHand(lambda s: F.softmax(s, -1), heads=None), SCORES),
+        (ByHand(lambda s: F.softmax(s, -1), heads=3), SCORES),
+        (ByHand(lambda s: F.softmax(s, -1), heads=3), SCORES[0]),
+    ],
+)
+def test_what_is_none_of_attention(model, scores) -> None:
+    with qkv.observe(model) as capture:
+        model(scores)
+    assert not capture.calls
+    assert not capture.missed
+
+
+def test_what_attention_does_that_is_no_matrix_is_missed() -> None:
+    model = HandAttention(WAYS["F.softmax"], heads=6)
+    with qkv.observe(model) as capture:
+        model(SCORES)
+    assert not capture.calls
+    (missed,) = capture.missed
+    assert missed.reason == (
+        "a softmax over [2, 4, 6, 6], which are not queries by keys of its 6 heads"
+    )
+
+
+def test_scores_that_are_too_many_are_missed(monkeypatch) -> None:
+    monkeypatch.setattr(softmax, "MOST", SCORES.numel() * 4 - 1)
+    model = ByHand(WAYS["F.softmax"])
+    with qkv.observe(model) as capture:
+        model(SCORES)
+    assert not capture.calls
+    assert "its scores take" in capture.missed[0].reason
