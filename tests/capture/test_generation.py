@@ -152,3 +152,18 @@ def test_a_tensor_that_grows() -> None:
     grown.add(torch.full((1, 2, 2), -1.0))
     assert torch.equal(before, whole)
     assert grown.now[0, :, 0].tolist() == [0, 2, 4, 0, -1, -1]
+
+
+def test_what_is_written_is_spilled_as_well(tmp_path) -> None:
+    model = build("Llama")
+    given = {"max_new_tokens": 30, "min_new_tokens": 30, "do_sample": False}
+    with qkv.observe(model, spill=tmp_path) as capture:
+        model.generate(IDS, **given)
+    with qkv.observe(model) as whole:
+        model.generate(IDS, **given)
+    for call, other in zip(capture.calls, whole.calls, strict=True):
+        assert torch.equal(call.matrix.dense(), other.matrix.dense())
+    with open("/proc/self/maps") as maps:
+        files = [line for line in maps if str(tmp_path) in line]
+    assert len(files) >= 4  # query and key of two layers
+    assert not list(tmp_path.iterdir())
