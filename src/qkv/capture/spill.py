@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import os
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from ..ground.files import naming
@@ -29,20 +26,6 @@ class Spill:
         with naming(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             tempfile.TemporaryFile(dir=self.folder).close()
-
-    def room(self, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
-        """Numbers that are yet to be written, on the CPU: what is written into them goes to a file.
-
-        Raises:
-            OSError: there is no place for them; it names the folder.
-        """
-        size = math.prod(shape) * dtype.itemsize
-        with naming(self.folder), tempfile.TemporaryFile(dir=self.folder) as file:
-            os.posix_fallocate(file.fileno(), 0, max(1, size))
-            name = f"/dev/fd/{file.fileno()}"
-            storage = torch.UntypedStorage.from_file(name, shared=True, nbytes=max(1, size))
-        whole = torch.empty(0, dtype=torch.uint8).set_(storage)  # pyright: ignore[reportArgumentType]
-        return whole[:size].view(dtype).view(tuple(shape))
 
     def keep(self, *tensors: Tensor) -> tuple[Tensor, ...]:
         """The same numbers on the CPU, all in one file, in the order in which they lie in memory.
