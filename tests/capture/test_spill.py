@@ -62,6 +62,22 @@ def maps_in(folder: Path) -> int:
     return sum(f" {folder}/" in line for line in Path("/proc/self/maps").read_text().splitlines())
 
 
+def test_room_on_the_disk_is_written_into(tmp_path):
+    spill = Spill(tmp_path)
+    room = spill.room((3, 5), torch.float64)
+    room[1] = torch.arange(5)
+    assert room[1].tolist() == [0, 1, 2, 3, 4]
+    assert maps_in(tmp_path) == 1
+    assert list(tmp_path.iterdir()) == []
+    assert spill.room((0, 5), torch.float64).shape == (0, 5)
+    large = spill.room((2**26,), torch.uint8)
+    before = own_bytes()
+    assert large.shape == (2**26,)
+    assert own_bytes() - before < 2**22
+    with pytest.raises(OSError, match=f"cannot write {tmp_path}: "):
+        spill.room((2**60,), torch.uint8)
+
+
 def test_many_calls_do_not_run_out_of_open_files(tmp_path):
     spill = Spill(tmp_path)
     before = len(os.listdir("/proc/self/fd"))

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Sequence
+from math import prod
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from ..ground.files import naming
@@ -49,3 +52,21 @@ class Spill:
             for start, (laid, back) in zip(starts, ordered, strict=True)
         )
         return tuple(one.expand(tensor.shape) for one, tensor in zip(kept, tensors, strict=True))
+
+    def room(self, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
+        """Room in a file for numbers that are still to come.
+
+        Raises:
+            OSError: the disk has no room; it names the folder.
+        """
+        size = prod(shape) * dtype.itemsize
+        with naming(self.folder), tempfile.TemporaryFile(dir=self.folder) as file:
+            # All of it is taken now: writing to memory for which the disk has no room left would
+            # end the process.
+            if size and hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, size)
+            else:
+                write_bytes(file, torch.zeros(size, dtype=torch.uint8))
+                file.flush()
+            whole = mapped(file, size, shared=True)
+        return whole.view(dtype).view(*shape)
