@@ -262,12 +262,31 @@ def test_dropout_is_at_work_in_training_alone() -> None:
         (lambda: RecurrentDecoder(5, 8, 6, score="dot"), "key width must equal query width"),
         (lambda: RecurrentDecoder(5, 8, 6, feeding="x"), "feeding must be one of output, context"),
         (lambda: RecurrentDecoder(5, 8, 0), "context_width must be an int >= 1; got 0"),
+        (
+            lambda: RecurrentDecoder(5, 8, 8, score="dot", attention_width=4),
+            "RecurrentDecoder: attention_width must be left out for a score without a hidden "
+            "layer; got 4 with 'dot'",
+        ),
+        (
+            lambda: RecurrentDecoder(5, 8, 8, score=qkv.Dot(), attention_width=4),
+            "attention_width must be left out for a score without a hidden layer; got 4 with Dot",
+        ),
+        (lambda: RecurrentDecoder(5, 8, 6, cell="x"), "RecurrentDecoder: cell must be one of gru"),
         (lambda: SelfAttentionDecoder(5, 8, 6, 2, 0), "layers must be an int >= 1; got 0"),
     ],
 )
 def test_a_decoder_that_cannot_be_is_refused(make, message) -> None:
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@EVERY
+def test_an_encoder_without_states_is_looked_at_for_nothing(name) -> None:
+    decoder = make(name)
+    x = written(decoder, 2, 3)
+    empty, _ = decoder(x, decoder.start(torch.zeros(2, 0, 6).double()))
+    padded = decoder.start(torch.full((2, 4, 6), torch.nan).double(), torch.zeros(2).long())
+    assert_close(empty, decoder(x, padded)[0])
 
 
 @pytest.mark.parametrize("name", ["luong", "attention"])

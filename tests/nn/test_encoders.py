@@ -254,6 +254,21 @@ def test_what_does_not_fit_is_refused(name, x, lengths, kind, message) -> None:
 
 
 @EVERY
+@pytest.mark.parametrize("lengths", [None, torch.zeros(3, dtype=torch.int64)])
+def test_sequences_of_no_row_have_no_states_and_a_summary_of_zeros(name, lengths) -> None:
+    encoder = ENCODERS[name]()
+    x = torch.zeros(3, 0, 5, requires_grad=True)
+    states = encoder(x, lengths)
+    assert states.shape == (3, 0, WIDTH)
+    states.sum().backward()
+    assert not any(p.grad is None or p.grad.any() for p in encoder.parameters())
+    assert all(matrix.shape == (3, 2, 0, 0) for matrix in encoder.matrices(x, lengths))
+    assert torch.equal(encoder.summary(states, lengths), torch.zeros(3, WIDTH))
+    padded = encoder(torch.ones(3, 4, 5), torch.zeros(3, dtype=torch.int64))
+    assert torch.equal(encoder.summary(padded, torch.zeros(3).long()), torch.zeros(3, WIDTH))
+
+
+@EVERY
 def test_a_summary_is_one_vector_of_real_states_alone(name) -> None:
     torch.manual_seed(0)
     encoder = ENCODERS[name]()

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+from torch.export import Dim, export
 
 import qkv
 from qkv import native
-from qkv.nn import GridBias
+from qkv.nn import GridBias, SpatialAttention
 
 WIDTH = 7  # columns of the map
 present = pytest.mark.skipif(
@@ -93,3 +95,53 @@ def test_where_it_stays_a_bias(dtype: torch.dtype, bias: list[qkv.SoftCap]) -> N
     bias = [*bias, GridBias(rows, columns, WIDTH)]
     oracle = qkv.attend(query, key, value, bias=bias, impl="reference").to(dtype)
     torch.testing.assert_close(matrix @ value.to(dtype), oracle)
+
+
+TABLE = torch.zeros(4, 5)
+
+
+@pytest.mark.parametrize("name", ["rows", "columns"])
+@pytest.mark.parametrize(
+    ("table", "kind", "text"),
+    [
+        ("x", TypeError, "must be a floating tensor [H, 2 * reach + 1]; got str"),
+        ([[0.0]], TypeError, "must be a floating tensor [H, 2 * reach + 1]; got list"),
+        (
+            TABLE.long(),
+            TypeError,
+            "must be a floating tensor [H, 2 * reach + 1]; got torch.int64",
+        ),
+        (TABLE[0], ValueError, "must have shape [H, 2 * reach + 1], an odd number; got [5]"),
+        (
+            TABLE[None],
+            ValueError,
+            "must have shape [H, 2 * reach + 1], an odd number; got [1, 4, 5]",
+        ),
+        (
+            TABLE[:, :4],
+            ValueError,
+            "must have shape [H, 2 * reach + 1], an odd number; got [4, 4]",
+        ),
+        (
+            TABLE[:, :0],
+            ValueError,
+            "must have shape [H, 2 * reach + 1], an odd number; got [4, 0]",
+        ),
+    ],
+)
+def test_a_table_that_is_none_is_refused(name: str, table: Any, kind: Any, text: str) -> None:
+    with pytest.raises(kind, match=f"^{re.escape(f'GridBias: {name} {text}')}$"):
+        GridBias(**{"rows": TABLE, "columns": TABLE, "width": 3, name: table})
+
+
+def test_a_width_may_be_an_integer_of_any_type() -> None:
+    assert GridBias(TABLE, TABLE, torch.tensor(3)).width == 3  # type: ignore[arg-type]
+
+
+@pytest.mark.slow
+def test_an_exported_layer_takes_maps_of_other_sizes() -> None:
+    layer = SpatialAttention(8, 2).eval()
+    sizes = {2: Dim("height", min=2, max=64), 3: Dim("width", min=2, max=64)}
+    exported = export(layer, (torch.randn(2, 8, 4, 6),), dynamic_shapes=(sizes,), strict=False)
+    x = torch.randn(2, 8, 5, 7)
+    torch.testing.assert_close(exported.module()(x), layer(x))

@@ -311,6 +311,12 @@ X = torch.zeros(2, 3, 8)
             "a cache goes with x alone; got a context",
         ),
         (
+            {},
+            {"x": X, "cache": KeyValueCache(), "query_offset": 3},
+            ValueError,
+            "a cache goes with x alone; got query_offset",
+        ),
+        (
             {"rotary": Rotary()},
             {"x": X, "context": X},
             ValueError,

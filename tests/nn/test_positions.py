@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import pytest
 import torch
@@ -77,3 +78,69 @@ def test_widths_that_cannot_be_are_refused() -> None:
         SinusoidalPositions(5)
     with pytest.raises(ValueError, match="LearntPositions: longest must be an int >= 1; got 0"):
         LearntPositions(8, 0)
+
+
+X = torch.zeros(2, 3, 8)
+
+
+@pytest.mark.parametrize(
+    ("call", "kind", "text"),
+    [
+        (
+            lambda: SinusoidalPositions(8)(X[..., :6]),
+            ValueError,
+            "SinusoidalPositions: x must be [B..., L, 8]; got [2, 3, 6]",
+        ),
+        (
+            lambda: SinusoidalPositions(8)(X[..., :1]),
+            ValueError,
+            "SinusoidalPositions: x must be [B..., L, 8]; got [2, 3, 1]",
+        ),
+        (
+            lambda: SinusoidalPositions(8)(X, 1.5),
+            TypeError,
+            "SinusoidalPositions: offset must be an integer; got float",
+        ),
+        (
+            lambda: LearntPositions(8, 4)(X[..., :7]),
+            ValueError,
+            "LearntPositions: x must be [B..., L, 8]; got [2, 3, 7]",
+        ),
+        (
+            lambda: LearntPositions(8, 4)(X[..., :1]),
+            ValueError,
+            "LearntPositions: x must be [B..., L, 8]; got [2, 3, 1]",
+        ),
+        (
+            lambda: LearntPositions(8, 4)(X, -1),
+            ValueError,
+            "LearntPositions: offset must be at least 0; got -1",
+        ),
+        (
+            lambda: LearntPositions(8, 4)(X, "a"),
+            TypeError,
+            "LearntPositions: offset must be an integer; got str",
+        ),
+        (
+            lambda: Rotary()(X[..., :5]),
+            ValueError,
+            "Rotary: x must be [B..., L, D] with an even D; got [2, 3, 5]",
+        ),
+        (
+            lambda: Rotary()(X[0, 0]),
+            ValueError,
+            "Rotary: x must be [B..., L, D] with an even D; got [8]",
+        ),
+        (
+            lambda: Rotary()(X.int()),
+            TypeError,
+            "Rotary: x must be a floating tensor; got torch.int32",
+        ),
+        (lambda: Rotary()(X, "a"), TypeError, "Rotary: offset must be an integer; got str"),
+        (lambda: Rotary("a"), TypeError, "Rotary: base must be a number; got str"),
+        (lambda: Rotary(0.0), ValueError, "Rotary: base must be positive; got 0.0"),
+    ],
+)
+def test_what_does_not_fit_is_refused_by_name(call, kind, text) -> None:
+    with pytest.raises(kind, match=f"^{re.escape(text)}$"):
+        call()

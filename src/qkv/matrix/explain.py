@@ -10,6 +10,8 @@ from torch import Tensor
 
 from ..ground.tensors import integer, shape_of
 from ..request.description import Description
+from ..stage.base import type_given
+from .at import entry_of
 from .operand import operand
 from .region import Region
 
@@ -97,16 +99,13 @@ def explain(
     matrix: Description, row: int, value: Tensor | None, at: tuple[int, ...] | None
 ) -> Explanation:
     """See `AttentionMatrix.explain`."""
-    lead = len(matrix.shape) - 2
-    at = (0,) * lead if at is None else tuple(at)
-    if len(at) != lead:
-        raise ValueError(
-            f"explain: at must give one index per leading dimension of {list(matrix.shape)}; "
-            f"got {at}"
-        )
-    if integer(row) is None:
-        raise TypeError(f"explain: row must be an integer; got {type(row).__name__}")
-    region = Region.of(row, slice(None), matrix.shape, matrix.device)
+    at = entry_of("explain", at, matrix.shape)
+    number, queries = integer(row), matrix.shape[-2]
+    if number is None:
+        raise TypeError(f"explain: row must be an integer; got {type_given(row)}")
+    if not -queries <= number < queries:
+        raise IndexError(f"explain: row must be in [{-queries}, {queries}); got {number}")
+    region = Region.of(number, slice(None), matrix.shape, matrix.device)
     weights = region.weights(matrix)[at].detach()
     weighted = None
     if value is not None:
@@ -114,7 +113,7 @@ def explain(
         weighted = torch.where(weights.unsqueeze(-1) == 0, 0, terms)
     unscaled = replace(matrix, score=matrix.score.unscaled())
     return Explanation(
-        row=row,
+        row=number,
         score=matrix.score.formula,
         normalizer=matrix.normalizer.formula,
         scores=region.scores(unscaled, biased=False)[at].detach(),

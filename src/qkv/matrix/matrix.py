@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..ground.jit import with_int_sizes
-from ..ground.tensors import is_tensor
+from ..ground.tensors import FLOATS, is_tensor
 from ..measures.base import Measure
 from ..measures.cells import Columns, Links, Top
 from ..measures.diagonals import Diagonals
@@ -248,7 +248,7 @@ class AttentionMatrix(_MatrixProduct, Description):
 
         Raises:
             IndexError: there is no such row or entry.
-            TypeError: `row` is no integer, or `value` is no floating tensor.
+            TypeError: `row` or an index in `at` is no integer, or `value` is no floating tensor.
             ValueError: `at` has not one index per leading dimension, or `value` does not fit.
         """
         return explain(self, row, value, at)
@@ -278,6 +278,8 @@ class AttentionMatrix(_MatrixProduct, Description):
             ValueError: there is not one label for each query or key, a weight is negative or not
                 finite, `at` has not one index per leading dimension, or the file has another
                 suffix.
+            TypeError: `at` is no tuple of integers.
+            IndexError: there is no such entry.
             ImportError: matplotlib is missing.
             OSError: the file cannot be written.
         """
@@ -316,6 +318,11 @@ class AttentionMatrix(_MatrixProduct, Description):
         """
         if not isinstance(operation, str):
             single = isinstance(operation, (Measure, type))
+            if not single and not isinstance(operation, Sequence):
+                raise TypeError(
+                    "plan: operation must be the name of one, a measure or several of them; "
+                    f"got {type_given(operation)}"
+                )
             measures = self._ready("plan", (operation,) if single else tuple(operation))
             return dispatch.plan(self, "measure", measures)
         value, x = self.key, self.query
@@ -341,8 +348,17 @@ class AttentionMatrix(_MatrixProduct, Description):
 
     def to(self, *args: Any, **kwargs: Any) -> AttentionMatrix:
         """The same matrix with its tensors on another device, and its floating tensors in another
-        dtype. Takes the arguments of `torch.nn.Module.to`."""
-        device, dtype, non_blocking, _ = torch._C._nn._parse_to(*args, **kwargs)  # pyright: ignore
+        dtype. Takes the arguments of `torch.nn.Module.to` but `memory_format`.
+
+        Raises:
+            TypeError: the dtype is not float16, bfloat16, float32 or float64.
+            ValueError: a memory format is given, which says nothing of a matrix.
+        """
+        device, dtype, non_blocking, form = torch._C._nn._parse_to(*args, **kwargs)  # pyright: ignore
+        if dtype is not None and dtype not in FLOATS:
+            raise TypeError(f"to: dtype must be float16, bfloat16, float32 or float64; got {dtype}")
+        if form is not None:
+            raise ValueError(f"to: memory_format must be left out for a matrix; got {form}")
 
         def moved(tensor: Tensor) -> Tensor:
             cast = dtype if tensor.is_floating_point() else None

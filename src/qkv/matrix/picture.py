@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from .at import entry_of
+
 if TYPE_CHECKING:
     from .matrix import AttentionMatrix
 
@@ -69,12 +71,7 @@ def _entry(
 ) -> tuple[AttentionMatrix, list[str]]:
     """One `[Lq, Lk]` of the leading dimensions, and what to say of the choice."""
     *lead, _, _ = matrix.shape
-    where = (0,) * len(lead) if at is None else tuple(at)
-    if len(where) != len(lead):
-        raise ValueError(
-            f"picture: at must give one index per leading dimension of {list(matrix.shape)}; "
-            f"got {where}"
-        )
+    where = entry_of("picture", at, matrix.shape)
     if not lead:
         return matrix.detach(), []
     one = matrix.detach()[where]

@@ -11,8 +11,8 @@ from ..biases.base import ProductBias
 from ..blocks.cells import Cells
 from ..blocks.layout import Layout
 from ..blocks.tiling import Axes
-from ..ground.tensors import check_floats, hold_int, shape_of
-from ..stage.base import Entries
+from ..ground.tensors import check_floats, hold_int, is_tensor, shape_of
+from ..stage.base import Entries, type_given
 
 _PER_HEAD_TABLE = Axes(trail=1)
 
@@ -31,8 +31,9 @@ class GridBias(ProductBias):
         width: the number of columns of the map.
 
     Raises:
-        TypeError: a table is a tensor of no floating dtype, or not strided.
-        ValueError: (when it is used) a table has not one row per head.
+        TypeError: a table is no floating tensor, or not strided; `width` is no integer.
+        ValueError: a table has another shape, or `width` is less than 1; when it is used, a table
+            has not one row per head.
 
     Source: Shaw, Uszkoreit, Vaswani, "Self-Attention with Relative Position Representations"
     (2018), section 3.2, for the clipping; Ramachandran et al., "Stand-Alone Self-Attention in
@@ -47,15 +48,13 @@ class GridBias(ProductBias):
     formula = "s_ij + rows[h, row_j - row_i] + columns[h, column_j - column_i]"
 
     def __post_init__(self) -> None:
-        for what in ("rows", "columns"):
-            table = getattr(self, what)
-            check_floats(f"GridBias: {what}", table)
-            if table.ndim != 2 or table.shape[1] % 2 == 0:
-                raise ValueError(
-                    f"GridBias: {what} must have shape [H, 2 * reach + 1]; got {shape_of(table)}"
-                )
-        if hold_int(self, "width") < 1:
-            raise ValueError(f"GridBias: width must be positive; got {self.width}")
+        _check_table("rows", self.rows)
+        _check_table("columns", self.columns)
+        # While a program for maps of other sizes is exported it is one that has no number yet.
+        if not isinstance(self.width, torch.SymInt):
+            hold_int(self, "width")
+        if self.width < 1:
+            raise ValueError(f"GridBias: width must be an int >= 1; got {self.width}")
 
     @property
     def needs_positions(self) -> bool:
@@ -87,6 +86,18 @@ class GridBias(ProductBias):
     def _place(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """The row and the column of places on the map."""
         return torch.div(index, self.width, rounding_mode="floor"), index % self.width
+
+
+def _check_table(name: str, table: object) -> None:
+    wanted = "[H, 2 * reach + 1]"
+    if not is_tensor(table) or not table.is_floating_point():
+        got = table.dtype if is_tensor(table) else type_given(table)
+        raise TypeError(f"GridBias: {name} must be a floating tensor {wanted}; got {got}")
+    check_floats(f"GridBias: {name}", table)
+    if table.ndim != 2 or table.shape[1] % 2 == 0:
+        raise ValueError(
+            f"GridBias: {name} must have shape {wanted}, an odd number; got {shape_of(table)}"
+        )
 
 
 def _per_head(table: Tensor, layout: Layout) -> Tensor:

@@ -15,6 +15,7 @@ from .cache import KeyValueCache, PreparedContext
 from .held import Held, all_of, held, stage_of
 from .padding import check_lengths, check_sequences, without_padding
 from .positions import Rotary
+from .sizes import check_sizes
 
 
 class MultiHeadAttention(nn.Module):
@@ -109,7 +110,7 @@ class MultiHeadAttention(nn.Module):
                 self-attention of `x`) are real; default: all. The others may hold anything and are
                 never seen; in self-attention their outputs are zeros.
             cache: the keys and values of the positions before `x`; those of `x` are appended. For
-                self-attention without `lengths`.
+                self-attention without `lengths` and `query_offset`.
             stages: for this call alone: `mask` and `bias` beside those of the layer, and
                 `query_offset` as for `qkv.attention`.
 
@@ -199,7 +200,7 @@ class MultiHeadAttention(nn.Module):
         query_offset: Any = None,
     ) -> tuple[AttentionMatrix, Tensor]:
         """The matrix and the values in heads."""
-        self._check_call(x, context, values, lengths, cache)
+        self._check_call(x, context, values, lengths, cache, query_offset)
         if context is None:
             x = without_padding(x, lengths)
         query = self._heads(self.query(x), self.heads)
@@ -257,10 +258,8 @@ class MultiHeadAttention(nn.Module):
 
     def _check_sizes(self, rotary: bool) -> None:
         where = "MultiHeadAttention"
-        for name in ("width", "heads", "kv_heads", "context_width", "values_width"):
-            size = getattr(self, name)
-            if type(size) is not int or size < 1:
-                raise ValueError(f"{where}: {name} must be an int >= 1; got {size!r}")
+        names = ("width", "heads", "kv_heads", "context_width", "values_width")
+        check_sizes(where, **{name: getattr(self, name) for name in names})
         if self.width % self.heads:
             raise ValueError(
                 f"{where}: width must be divisible by heads; got {self.width} and {self.heads}"
@@ -277,7 +276,9 @@ class MultiHeadAttention(nn.Module):
         if not 0 <= self.dropout < 1:
             raise ValueError(f"{where}: dropout must be in [0, 1); got {self.dropout!r}")
 
-    def _check_call(self, x: Any, context: Any, values: Any, lengths: Any, cache: Any) -> None:
+    def _check_call(
+        self, x: Any, context: Any, values: Any, lengths: Any, cache: Any, query_offset: Any
+    ) -> None:
         where = "MultiHeadAttention"
         check_sequences(where, "x", x, self.width)
         if isinstance(context, PreparedContext):
@@ -298,6 +299,7 @@ class MultiHeadAttention(nn.Module):
         if not isinstance(cache, KeyValueCache):
             got = type(cache).__name__
             raise TypeError(f"{where}: cache must be a KeyValueCache; got {got}")
-        if context is not None or lengths is not None:
-            what = "lengths" if context is None else "a context (prepare it instead)"
-            raise ValueError(f"{where}: a cache goes with x alone; got {what}")
+        others = {"a context (prepare it instead)": context, "lengths": lengths}
+        for what, given in (others | {"query_offset": query_offset}).items():
+            if given is not None:
+                raise ValueError(f"{where}: a cache goes with x alone; got {what}")

@@ -19,12 +19,21 @@ def check_sequences(where: str, what: str, x: Tensor, width: int) -> None:
         TypeError: it is no floating tensor.
         ValueError: it has another shape.
     """
+    check_floating(where, what, x)
+    if x.ndim < 2 or x.shape[-1] != width:
+        raise ValueError(f"{where}: {what} must be [B..., L, {width}]; got {list(x.shape)}")
+
+
+def check_floating(where: str, what: str, x: object) -> None:
+    """Checks that `x` is a floating tensor.
+
+    Raises:
+        TypeError: it is none.
+    """
     if not isinstance(x, Tensor) or not x.is_floating_point():
         got = x.dtype if isinstance(x, Tensor) else type(x).__name__
         raise TypeError(f"{where}: {what} must be a floating tensor; got {got}")
     check_floats(f"{where}: {what}", x)
-    if x.ndim < 2 or x.shape[-1] != width:
-        raise ValueError(f"{where}: {what} must be [B..., L, {width}]; got {list(x.shape)}")
 
 
 def check_lengths(where: str, lengths: Tensor | None, x: Tensor) -> None:
@@ -67,6 +76,6 @@ def without_padding(x: Tensor, lengths: Tensor | None) -> Tensor:
 def mean_of_real(x: Tensor, lengths: Tensor | None) -> Tensor:
     """The mean of the real rows of `x` `[B, L, width]`: `[B, width]`, zero if there are none."""
     if lengths is None:
-        return x.mean(1)
+        return x.mean(1) if x.shape[1] else x.sum(1)
     count = real_ends(x, lengths).reshape(-1, 1).clamp(min=1)
     return without_padding(x, lengths).sum(1) / count

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from ..matrix.matrix import AttentionMatrix
 from .multihead import MultiHeadAttention
 from .padding import check_sequences
+from .sizes import check_sizes
 
 
 class AttentionPooling(nn.Module):
@@ -32,8 +33,7 @@ class AttentionPooling(nn.Module):
 
     def __init__(self, width: int, queries: int = 1, heads: int = 1, **options: Any) -> None:
         super().__init__()
-        if type(queries) is not int or queries < 1:
-            raise ValueError(f"AttentionPooling: queries must be an int >= 1; got {queries!r}")
+        check_sizes("AttentionPooling", width=width, queries=queries, heads=heads)
         self.attention = MultiHeadAttention(width, heads, **options)
         self.queries = nn.Parameter(torch.empty(queries, width))
         nn.init.normal_(self.queries, std=width**-0.5)

@@ -7,6 +7,11 @@ import math
 import torch
 from torch import Tensor, nn
 
+from ..ground.tensors import integer, shape_of
+from ..stage.base import check_number, type_given
+from .padding import check_floating, check_sequences
+from .sizes import check_sizes
+
 POSITIONS = ("sinusoidal", "rotary", "none")
 
 
@@ -19,19 +24,27 @@ class SinusoidalPositions(nn.Module):
         width: width of the rows, an even number.
 
     Raises:
-        ValueError: `width` is odd or less than 2.
+        ValueError: `width` is no int >= 1, or odd.
 
     Source: Vaswani et al., "Attention Is All You Need" (2017), section 3.5.
     """
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        if width < 2 or width % 2:
+        check_sizes("SinusoidalPositions", width=width)
+        if width % 2:
             raise ValueError(f"SinusoidalPositions: width must be even; got {width}")
         self.width = width
 
     def forward(self, x: Tensor, offset: int = 0) -> Tensor:
-        """`x` `[B..., L, width]` with positions `offset, offset + 1, ...` added to its rows."""
+        """`x` `[B..., L, width]` with positions `offset, offset + 1, ...` added to its rows.
+
+        Raises:
+            TypeError: `x` is no floating tensor, or `offset` no integer.
+            ValueError: `x` has another shape.
+        """
+        check_sequences("SinusoidalPositions", "x", x, self.width)
+        _check_offset("SinusoidalPositions", offset)
         angles = _angles(x, self.width, offset, 10000.0)
         wave = torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(-2)
         return x + wave.to(x.dtype)
@@ -52,9 +65,7 @@ class LearntPositions(nn.Module):
 
     def __init__(self, width: int, longest: int) -> None:
         super().__init__()
-        for name, size in (("width", width), ("longest", longest)):
-            if type(size) is not int or size < 1:
-                raise ValueError(f"LearntPositions: {name} must be an int >= 1; got {size!r}")
+        check_sizes("LearntPositions", width=width, longest=longest)
         self.table = nn.Parameter(torch.empty(longest, width))
         nn.init.normal_(self.table, std=0.02)
 
@@ -62,8 +73,13 @@ class LearntPositions(nn.Module):
         """`x` `[B..., L, width]` with positions `offset, offset + 1, ...` added to its rows.
 
         Raises:
-            ValueError: a position is not below `longest`.
+            TypeError: `x` is no floating tensor, or `offset` no integer.
+            ValueError: `x` has another shape, or a position is below 0 or not below `longest`.
         """
+        check_sequences("LearntPositions", "x", x, self.table.shape[1])
+        _check_offset("LearntPositions", offset)
+        if offset < 0:
+            raise ValueError(f"LearntPositions: offset must be at least 0; got {offset}")
         end = offset + x.shape[-2]
         if end > self.table.shape[0]:
             raise ValueError(
@@ -80,17 +96,31 @@ class Rotary(nn.Module):
     Args:
         base: the wavelengths grow from 2π to nearly `2π * base` positions.
 
+    Raises:
+        TypeError: `base` is no number.
+        ValueError: `base` is not positive and finite.
+
     Source: Su et al., "RoFormer: Enhanced Transformer with Rotary Position Embedding" (2021),
     section 3.2, with the pairs (d, d + D/2) instead of neighbours.
     """
 
     def __init__(self, base: float = 10000.0) -> None:
         super().__init__()
+        check_number("Rotary: base", base, positive=True)
         self.base = base
 
     def forward(self, x: Tensor, offset: int = 0) -> Tensor:
         """`x` `[B..., H, L, D]`, of even width D, rotated for positions `offset, offset + 1, ...`;
-        the same shape."""
+        the same shape.
+
+        Raises:
+            TypeError: `x` is no floating tensor, or `offset` no integer.
+            ValueError: `x` has another shape.
+        """
+        check_floating("Rotary", "x", x)
+        if x.ndim < 2 or x.shape[-1] % 2:
+            raise ValueError(f"Rotary: x must be [B..., L, D] with an even D; got {shape_of(x)}")
+        _check_offset("Rotary", offset)
         angles = _angles(x, x.shape[-1], offset, self.base)
         cosine, sine = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
         first, second = x.chunk(2, dim=-1)
@@ -98,6 +128,11 @@ class Rotary(nn.Module):
 
     def extra_repr(self) -> str:
         return f"base={self.base}"
+
+
+def _check_offset(where: str, offset: object) -> None:
+    if not isinstance(offset, torch.SymInt) and integer(offset) is None:
+        raise TypeError(f"{where}: offset must be an integer; got {type_given(offset)}")
 
 
 def _angles(x: Tensor, width: int, offset: int, base: float) -> Tensor:

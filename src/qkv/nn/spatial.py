@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ..matrix.matrix import AttentionMatrix
 from .grid import GridBias
 from .multihead import MultiHeadAttention
+from .sizes import check_sizes
 
 POSITIONS = ("relative", "learnt", "none")
 
@@ -53,8 +54,7 @@ class SpatialAttention(nn.Module):
             raise ValueError(
                 f"SpatialAttention: positions must be one of {known}; got {positions!r}"
             )
-        if type(reach) is not int or reach < 1:
-            raise ValueError(f"SpatialAttention: reach must be an int >= 1; got {reach!r}")
+        check_sizes("SpatialAttention", channels=channels, heads=heads, reach=reach)
         self.positions = positions
         self.norm = nn.LayerNorm(channels)
         self.attention = MultiHeadAttention(channels, heads, **options)

@@ -8,8 +8,10 @@ from typing import Any
 from torch import Tensor, nn
 
 from ..matrix.matrix import AttentionMatrix
+from ..stage.base import type_given
 from .cache import KeyValueCache, PreparedContext
 from .multihead import MultiHeadAttention
+from .sizes import check_sizes
 
 ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU}
 
@@ -49,6 +51,9 @@ class TransformerLayer(nn.Module):
         **options: Any,
     ) -> None:
         super().__init__()
+        optional = {"feedforward": feedforward, "context_width": context_width}
+        given = {name: size for name, size in optional.items() if size is not None}
+        check_sizes("TransformerLayer", width=width, heads=heads, **given)
         if activation not in ACTIVATIONS:
             known = ", ".join(ACTIVATIONS)
             raise ValueError(
@@ -87,18 +92,31 @@ class TransformerLayer(nn.Module):
         Args:
             x: `[B..., L, width]`.
             context: `[B..., Lk, context_width]`, or what `context_attention.prepare` made of it;
-                only for a layer with `context_width`.
+                for a layer with `context_width`, and for no other.
             mask: a mask of the self-attention, beside that of the layer.
             cache: the keys and values of the positions before `x`; those of `x` are appended.
 
         Raises:
             TypeError: an argument is no tensor, or none of this kind.
-            ValueError: an argument has another shape.
+            ValueError: an argument has another shape; there is a context and the layer takes none,
+                or there is none and the layer looks at one.
         """
+        self._check_context(context)
         x = self.within(x, mask=mask, cache=cache)
         if self.looks_out:
             x = x + self.dropout(self._brought(self.context_norm(x), context))
         return x + self.dropout(self.feedforward(self.feedforward_norm(x)))
+
+    def _check_context(self, context: object) -> None:
+        if self.looks_out and context is None:
+            raise ValueError(
+                "TransformerLayer: context must be given to a layer with context_width; got None"
+            )
+        if not self.looks_out and context is not None:
+            raise ValueError(
+                "TransformerLayer: context must be left out for a layer without context_width; "
+                f"got {type_given(context)}"
+            )
 
     def _brought(self, x: Tensor, context: Tensor | PreparedContext | None) -> Tensor:
         if not isinstance(context, PreparedContext):
@@ -123,6 +141,11 @@ class TransformerLayer(nn.Module):
         cache: KeyValueCache | None = None,
     ) -> AttentionMatrix:
         """How the rows of `x` look at the context: a matrix `[B..., heads, L, Lk]`. A cache is
-        read, but nothing is appended to it."""
+        read, but nothing is appended to it.
+
+        Raises:
+            TypeError, ValueError: as for a call.
+        """
+        self._check_context(context)
         within = self.within(x, mask=mask, cache=None if cache is None else cache.copy())
         return self.context_attention.matrix(self.context_norm(within), context)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ..ground.errors import UnsupportedError
-from ..ground.tensors import check_floats
+from ..ground.tensors import check_floats, shape_of
 from ..stage.base import Stage, check_number
 
 Statistic = tuple[Tensor, ...]  # each [..., r, 1]
@@ -61,14 +61,19 @@ class Normalizer(Stage):
 
 
 def check_per_head(what: str, parameter: object) -> None:
-    """Checks that a parameter is a finite number or a floating tensor.
+    """Checks that a parameter is a finite number or a floating tensor, `[H]` or of a single
+    entry.
 
     Raises:
         TypeError: it is neither a number nor a floating tensor.
-        ValueError: it is a number that is not finite.
+        ValueError: it is a number that is not finite, or a tensor of another shape.
     """
     if isinstance(parameter, Tensor):
         check_floats(what, parameter)
+        if parameter.ndim > 1 and parameter.numel() != 1:
+            raise ValueError(
+                f"{what} must have shape [H] or a single entry; got {shape_of(parameter)}"
+            )
     else:
         check_number(what, parameter)
 

@@ -25,7 +25,8 @@ class Sigmoid(Normalizer):
 
     Raises:
         TypeError: `bias` is neither a number nor a floating tensor.
-        ValueError: `bias` is not finite; when it is used, a tensor has not one entry per head.
+        ValueError: `bias` is a number that is not finite, or a tensor of another shape; when it is
+            used, a tensor has not one entry per head.
 
     Example:
         A = qkv.attention(query, key, normalizer=qkv.Sigmoid(bias=-2.8))  # about -log(16)

@@ -33,7 +33,8 @@ class Softmax(Normalizer):
 
     Raises:
         TypeError: `sink` is neither a number nor a floating tensor.
-        ValueError: `sink` is NaN or +inf; when it is used, a tensor has not one entry per head.
+        ValueError: `sink` is NaN or +inf, or a tensor of another shape; when it is used, a tensor
+            has not one entry per head.
 
     Example:
         A = qkv.attention(query, key, normalizer=qkv.Softmax())

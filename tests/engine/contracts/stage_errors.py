@@ -229,6 +229,16 @@ NORMALIZER_CASES: list[Case] = [
         "Softmax: sink must be a strided tensor of float16, bfloat16, float32 or float64; "
         "got dtype torch.int64",
     ),
+    (
+        lambda: qkv.Softmax(torch.zeros(2, 2)),
+        ValueError,
+        "Softmax: sink must have shape [H] or a single entry; got [2, 2]",
+    ),
+    (
+        lambda: qkv.Sigmoid(torch.zeros(2, 2)),
+        ValueError,
+        "Sigmoid: bias must have shape [H] or a single entry; got [2, 2]",
+    ),
     (lambda: qkv.Sigmoid(None), TypeError, "Sigmoid: bias must be a number; got NoneType"),
     (lambda: qkv.Sigmoid(-INF), ValueError, "Sigmoid: bias must be finite; got -inf"),
     (lambda: qkv.Sigmoid(NAN), ValueError, "Sigmoid: bias must be finite; got nan"),

@@ -14,6 +14,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 import qkv
 from qkv import attention
+from qkv.matrix.picture import draw
 
 QUERY, KEY = torch.ones(2, 4, 3, 8), torch.ones(2, 2, 5, 8)
 
@@ -173,6 +174,81 @@ CASES: list[tuple[Callable[[], object], type[Exception], str]] = [
         ValueError,
         "plan: operation must be one of matmul, mT, dense, top, entropy, mass, distance, "
         "diagonals, support, pool, logsumexp; got 'sum'",
+    ),
+    *(
+        (
+            lambda given=given: matrix().plan(given),
+            TypeError,
+            "plan: operation must be the name of one, a measure or several of them; "
+            f"got {type(given).__name__}",
+        )
+        for given in (3, None, 2.5, KEY)
+    ),
+    *(
+        (
+            lambda dtype=dtype: matrix().to(dtype),
+            TypeError,
+            f"to: dtype must be float16, bfloat16, float32 or float64; got {dtype}",
+        )
+        for dtype in (torch.int64, torch.bool, torch.complex64, torch.float8_e4m3fn)
+    ),
+    (
+        lambda: matrix().to(torch.ones(1, dtype=torch.int32)),
+        TypeError,
+        "to: dtype must be float16, bfloat16, float32 or float64; got torch.int32",
+    ),
+    (
+        lambda: matrix().to(memory_format=torch.channels_last),
+        ValueError,
+        "to: memory_format must be left out for a matrix; got torch.channels_last",
+    ),
+    *(
+        (
+            lambda row=row: matrix().explain(row),
+            TypeError,
+            f"explain: row must be an integer; got {got}",
+        )
+        for row, got in [
+            ("a", "str"),
+            (1.5, "float"),
+            (True, "bool"),
+            (None, "NoneType"),
+            (slice(None), "slice"),
+        ]
+    ),
+    *(
+        (
+            lambda row=row: matrix().explain(row),
+            IndexError,
+            f"explain: row must be in [-3, 3); got {row}",
+        )
+        for row in (3, -4)
+    ),
+    *(
+        (lambda call=call, at=at: call(at), kind, f"{where}: at must {rule}; got {at!r}")
+        for where, call in [
+            ("explain", lambda at: matrix().explain(0, at=at)),
+            ("picture", lambda at: draw(matrix(), "map.png", None, None, at, "")),
+        ]
+        for at, kind, rule in [
+            ((0, 9), IndexError, "be an entry of the leading dimensions [2, 4]"),
+            ((-3, 0), IndexError, "be an entry of the leading dimensions [2, 4]"),
+            ((0,), ValueError, "give one index per leading dimension of [2, 4, 3, 5]"),
+            ((0, 0, 0), ValueError, "give one index per leading dimension of [2, 4, 3, 5]"),
+            (3, TypeError, "be a tuple of integers"),
+            ("ab", TypeError, "be a tuple of integers"),
+            ((0, "a"), TypeError, "be a tuple of integers"),
+            ((0, 1.5), TypeError, "be a tuple of integers"),
+            ((True, 0), TypeError, "be a tuple of integers"),
+            ((0, None), TypeError, "be a tuple of integers"),
+            ((0, slice(None)), TypeError, "be a tuple of integers"),
+            (([0], 0), TypeError, "be a tuple of integers"),
+        ]
+    ),
+    (
+        lambda: matrix().explain(0, KEY[..., :4, :]),
+        ValueError,
+        "explain: value must have one row per key (5); got [2, 2, 4, 8]",
     ),
     (lambda: matrix().top(0), ValueError, "top: k must be a positive integer; got 0"),
     (
@@ -352,6 +428,7 @@ def pattern(part: ast.expr) -> str:
 
 
 FRONT_DOOR = [*(f"matrix/{name}.py" for name in ("attention", "matrix", "region", "dispatch"))]
+FRONT_DOOR += ["matrix/explain.py", "matrix/at.py"]
 FRONT_DOOR += ["matrix/rollout.py", "matrix/prepare.py", "matrix/operand.py", "impl/choose.py"]
 FRONT_DOOR += ["blocks/layout.py", "stage/dropout.py", "stage/custom.py"]
 STAGES = ["scores", "masks", "biases", "normalizers", "measures"]

@@ -15,7 +15,8 @@ from ..cache import PreparedContext
 from ..held import Held
 from ..padding import without_padding
 
-SCORES = ("additive", "concat", "general", "dot")
+ADDITIVE = ("additive", "concat")
+SCORES = (*ADDITIVE, "general", "dot")
 
 
 class Alignment(nn.Module):
@@ -45,7 +46,7 @@ class Alignment(nn.Module):
             raise ValueError(
                 f"RecurrentDecoder: score must be a score or one of {known}; got {score!r}"
             )
-        if score in ("additive", "concat"):
+        if score in ADDITIVE:
             self.query = nn.Linear(width, hidden, bias=False)
             self.key = nn.Linear(context_width, hidden)
             score = qkv.Additive(_spread(hidden, bound=hidden**-0.5))

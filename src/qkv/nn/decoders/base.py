@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from ...matrix.matrix import AttentionMatrix
 from ..padding import check_lengths, check_sequences
+from ..sizes import check_sizes
 
 
 class DecoderState(Protocol):
@@ -60,10 +61,7 @@ class Decoder(nn.Module):
     def __init__(self, inputs: int, width: int, context_width: int) -> None:
         super().__init__()
         sizes = {"inputs": inputs, "width": width, "context_width": context_width}
-        for name, size in sizes.items():
-            if type(size) is not int or size < 1:
-                kind = type(self).__name__
-                raise ValueError(f"{kind}: {name} must be an int >= 1; got {size!r}")
+        check_sizes(type(self).__name__, **sizes)
         self.inputs = inputs
         self.width = width
         self.context_width = context_width

@@ -7,10 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from ...matrix.matrix import AttentionMatrix
+from ...stage.base import type_given
 from ..cache import PreparedContext
 from ..padding import mean_of_real
-from ..recurrent import Recurrent
-from .alignment import Alignment
+from ..recurrent import Recurrent, check_cell
+from ..sizes import check_sizes
+from .alignment import ADDITIVE, Alignment
 from .base import Decoder
 
 FEEDING = ("output", "context", "upper", "none")
@@ -71,11 +73,13 @@ class RecurrentDecoder(Decoder):
         layers: the number of layers, one above the other; the uppermost gives the query.
         score: "additive", "concat", "general", "dot" or a score: see `Alignment`.
         feeding: see above.
-        attention_width: width of the hidden layer of the additive score; default: `width`.
+        attention_width: width of the hidden layer of the scores "additive" and "concat", which
+            alone have one; default: `width`.
         dropout: probability for state and context before the output, and between layers.
 
     Raises:
-        ValueError: a width is no int >= 1, a name is unknown, or the score does not fit.
+        ValueError: a size is no int >= 1, a name is unknown, the score does not fit, or
+            `attention_width` is given to a score without a hidden layer.
 
     Source: Bahdanau et al., "Neural Machine Translation by Jointly Learning to Align and Translate"
     (2015), section 3.1; Luong et al., "Effective Approaches to Attention-based Neural Machine
@@ -98,11 +102,20 @@ class RecurrentDecoder(Decoder):
         dropout: float = 0.0,
     ) -> None:
         super().__init__(inputs, width, context_width)
+        hidden = width if attention_width is None else attention_width
+        check_sizes("RecurrentDecoder", layers=layers, attention_width=hidden)
+        check_cell("RecurrentDecoder", cell)
+        if attention_width is not None and score not in ADDITIVE:
+            named = repr(score) if isinstance(score, str) else type_given(score)
+            raise ValueError(
+                "RecurrentDecoder: attention_width must be left out for a score without a hidden "
+                f"layer; got {attention_width} with {named}"
+            )
         if feeding not in FEEDING:
             known = ", ".join(FEEDING)
             raise ValueError(f"RecurrentDecoder: feeding must be one of {known}; got {feeding!r}")
         self.feeding = feeding
-        self.alignment = Alignment(score, width, context_width, attention_width or width)
+        self.alignment = Alignment(score, width, context_width, hidden)
         fed = {"output": width, "context": context_width}.get(feeding, 0)
         self.lower = Recurrent(cell, inputs + fed, width, layers=layers, dropout=dropout)
         self.upper = Recurrent(cell, width + context_width, width) if feeding == "upper" else None

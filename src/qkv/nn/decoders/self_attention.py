@@ -9,9 +9,10 @@ import qkv
 
 from ...matrix.matrix import AttentionMatrix
 from ..cache import KeyValueCache, PreparedContext
-from ..encoders.base import check_layers, fitted
+from ..encoders.base import fitted
 from ..held import all_of
 from ..positions import positions_of
+from ..sizes import check_sizes
 from ..transformer import TransformerLayer
 from .base import Decoder
 
@@ -81,7 +82,7 @@ class SelfAttentionDecoder(Decoder):
         **options: Any,
     ) -> None:
         super().__init__(inputs, width, context_width)
-        check_layers("SelfAttentionDecoder", layers)
+        check_sizes("SelfAttentionDecoder", heads=heads, layers=layers)
         self.enter = fitted(inputs, width)
         self.positions, rotary = positions_of(positions, width, "SelfAttentionDecoder")
         self.dropout = nn.Dropout(dropout)

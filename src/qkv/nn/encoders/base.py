@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...matrix.matrix import AttentionMatrix
 from ..padding import check_lengths, check_sequences, mean_of_real, without_padding
+from ..sizes import check_sizes
 
 
 class Encoder(nn.Module):
@@ -25,10 +27,7 @@ class Encoder(nn.Module):
 
     def __init__(self, inputs: int, width: int) -> None:
         super().__init__()
-        for name, size in (("inputs", inputs), ("width", width)):
-            if type(size) is not int or size < 1:
-                kind = type(self).__name__
-                raise ValueError(f"{kind}: {name} must be an int >= 1; got {size!r}")
+        check_sizes(type(self).__name__, inputs=inputs, width=width)
         self.inputs = inputs
         self.width = width
 
@@ -36,7 +35,7 @@ class Encoder(nn.Module):
         """The states `[B, L, width]`.
 
         Args:
-            x: `[B, L, inputs]`.
+            x: `[B, L, inputs]`; L may be 0.
             lengths: `[B]` integers: how many rows of each sequence are real, from 0 to L; default:
                 all.
 
@@ -44,8 +43,11 @@ class Encoder(nn.Module):
             TypeError: `x` is no floating tensor, or `lengths` no integer tensor.
             ValueError: one of them has another shape.
         """
-        states = self.read(self._real(x, lengths), lengths)
-        return without_padding(states, lengths)
+        x = self._real(x, lengths)
+        if x.shape[1] == 0:
+            # Torch's recurrent layers and convolutions refuse it: a row is read and cut off again.
+            return self.read(F.pad(x, (0, 0, 0, 1)), None)[:, :0]
+        return without_padding(self.read(x, lengths), lengths)
 
     def matrices(self, x: Tensor, lengths: Tensor | None = None) -> list[AttentionMatrix]:
         """How the rows look at each other: a matrix `[B, H, L, L]` for each layer that attends,
@@ -55,13 +57,14 @@ class Encoder(nn.Module):
 
     def summary(self, states: Tensor, lengths: Tensor | None = None) -> Tensor:
         """The states `[B, L, width]` of each sequence as one vector, `[B, width]`: the final state
-        of an encoder that has one, otherwise the mean of the real states."""
+        of an encoder that has one, otherwise the mean of the real states; zeros where none is
+        real."""
         check_lengths(type(self).__name__, lengths, states)
         return mean_of_real(states, lengths)
 
     def read(self, x: Tensor, lengths: Tensor | None) -> Tensor:
-        """The states `[B, L, width]`. `x` is checked, and zero in padding; what is returned there
-        is thrown away."""
+        """The states `[B, L, width]`, L >= 1. `x` is checked, and zero in padding; what is returned
+        there is thrown away."""
         raise NotImplementedError
 
     def looks(self, x: Tensor, lengths: Tensor | None) -> list[AttentionMatrix]:
@@ -75,16 +78,6 @@ class Encoder(nn.Module):
             raise ValueError(f"{kind}: x must be [B, L, {self.inputs}]; got {list(x.shape)}")
         check_lengths(kind, lengths, x)
         return without_padding(x, lengths)
-
-
-def check_layers(where: str, layers: object) -> None:
-    """Checks a number of layers.
-
-    Raises:
-        ValueError: it is no int >= 1.
-    """
-    if type(layers) is not int or layers < 1:
-        raise ValueError(f"{where}: layers must be an int >= 1; got {layers!r}")
 
 
 def fitted(inputs: int, width: int) -> nn.Module:

@@ -4,7 +4,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..padding import without_padding
-from .base import Encoder, check_layers, fitted
+from ..sizes import check_sizes
+from .base import Encoder, fitted
 
 
 class ConvEncoder(Encoder):
@@ -28,8 +29,8 @@ class ConvEncoder(Encoder):
         self, inputs: int, width: int, layers: int = 4, *, kernel: int = 3, dropout: float = 0.0
     ) -> None:
         super().__init__(inputs, width)
-        check_layers("ConvEncoder", layers)
-        if type(kernel) is not int or kernel < 1 or kernel % 2 == 0:
+        check_sizes("ConvEncoder", layers=layers, kernel=kernel)
+        if kernel % 2 == 0:
             raise ValueError(f"ConvEncoder: kernel must be an odd number >= 1; got {kernel!r}")
         self.enter = fitted(inputs, width)
         self.dropout = nn.Dropout(dropout)

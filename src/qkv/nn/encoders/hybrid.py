@@ -5,6 +5,7 @@ from typing import Any
 from torch import Tensor
 
 from ...matrix.matrix import AttentionMatrix
+from ..sizes import check_sizes
 from .base import Encoder
 from .recurrent import RecurrentEncoder
 from .self_attention import SelfAttentionEncoder
@@ -42,6 +43,8 @@ class HybridEncoder(Encoder):
         **options: Any,
     ) -> None:
         super().__init__(inputs, width)
+        sizes = {"heads": heads, "layers": layers, "recurrent_layers": recurrent_layers}
+        check_sizes("HybridEncoder", **sizes)
         self.below = RecurrentEncoder(
             inputs, width, cell=cell, layers=recurrent_layers, dropout=dropout
         )

@@ -4,9 +4,10 @@ import torch
 from torch import Tensor, nn
 
 from ...ground.autocast import cast_for_autocast
-from ..padding import check_lengths, real_ends
+from ..padding import check_lengths, mean_of_real, real_ends
 from ..recurrent import CELLS, check_cell
-from .base import Encoder, check_layers
+from ..sizes import check_sizes
+from .base import Encoder
 
 
 class RecurrentEncoder(Encoder):
@@ -39,7 +40,7 @@ class RecurrentEncoder(Encoder):
         dropout: float = 0.0,
     ) -> None:
         super().__init__(inputs, width)
-        check_layers("RecurrentEncoder", layers)
+        check_sizes("RecurrentEncoder", layers=layers)
         if bidirectional and width % 2:
             raise ValueError(f"RecurrentEncoder: width of two directions must be even; got {width}")
         check_cell("RecurrentEncoder", cell)
@@ -68,8 +69,10 @@ class RecurrentEncoder(Encoder):
 
     def summary(self, states: Tensor, lengths: Tensor | None = None) -> Tensor:
         """The final state of each direction, `[B, width]`: forwards the last real one, backwards
-        the first."""
+        the first; zeros where none is real."""
         check_lengths("RecurrentEncoder", lengths, states)
+        if states.shape[1] == 0:
+            return mean_of_real(states, lengths)
         if lengths is None:
             last = states[:, -1]
         else:

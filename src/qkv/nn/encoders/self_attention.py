@@ -8,8 +8,9 @@ import qkv
 
 from ...matrix.matrix import AttentionMatrix
 from ..positions import positions_of
+from ..sizes import check_sizes
 from ..transformer import TransformerLayer
-from .base import Encoder, check_layers, fitted
+from .base import Encoder, fitted
 
 
 class SelfAttentionEncoder(Encoder):
@@ -45,7 +46,7 @@ class SelfAttentionEncoder(Encoder):
         **options: Any,
     ) -> None:
         super().__init__(inputs, width)
-        check_layers("SelfAttentionEncoder", layers)
+        check_sizes("SelfAttentionEncoder", heads=heads, layers=layers)
         self.enter = fitted(inputs, width)
         self.positions, rotary = positions_of(positions, width, "SelfAttentionEncoder")
         self.dropout = nn.Dropout(dropout)
