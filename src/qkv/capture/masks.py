@@ -12,6 +12,7 @@ from math import prod
 import torch
 from torch import Tensor
 
+from ..ground.tensors import is_concrete
 from ..masks.base import Mask
 from ..masks.dense import Dense
 from ..masks.intervals import Intervals
@@ -28,9 +29,17 @@ def stages_of(mask: Tensor) -> tuple[Mask | None, Tensor | None]:
 
     A bool mask is True where the query may look, and so is one of other integers that are not 0. A
     floating mask is added to scores: what is -inf in it, or so low that it can only be meant like
-    that (at most -32,752), hides; all else is a bias, with the gradient of the mask.
+    that (at most -32,752), hides; all else is a bias, with the gradient of the mask. Where its
+    numbers may not be read, as while a program is traced, it stays a tensor.
     """
-    return _made(mask)
+    return _made(mask) if is_concrete(mask) else _unread(mask)
+
+
+def _unread(mask: Tensor) -> tuple[Mask, Tensor | None]:
+    if not mask.is_floating_point():
+        return Dense(mask if mask.dtype is torch.bool else mask != 0), None
+    hidden = mask <= _HIDES
+    return Dense(~hidden), torch.where(hidden, 0, mask)
 
 
 def _stages_of(mask: Tensor) -> tuple[Mask | None, Tensor | None]:

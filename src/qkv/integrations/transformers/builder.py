@@ -34,8 +34,10 @@ def lazy_mask(
     """
     if isinstance(attention_mask, LazyMask):
         return attention_mask
-    if isinstance(q_offset, Tensor) and is_concrete(q_offset):
-        q_offset = int(q_offset)
+    if isinstance(
+        q_offset, Tensor
+    ):  # a static cache's count, which goes on before the mask is read
+        q_offset = int(q_offset) if is_concrete(q_offset) else q_offset.clone()
     real = theirs.prepare_padding_mask(attention_mask, kv_length, kv_offset)
     place = Place(batch_size, q_length, kv_length, q_offset, kv_offset, torch.device(device))
     model = getattr(config, "model_type", "") or "the model"

@@ -322,11 +322,34 @@ def test_nothing_of_a_call_is_kept() -> None:
     assert query() is None
 
 
-@pytest.mark.parametrize("mask", [None, LEFT], ids=["unpadded", "padded"])
+OWN = torch.where(torch.ones(16, 16).tril().bool(), 0.0, -torch.inf).expand(2, 1, -1, -1)
+
+
+@pytest.mark.parametrize(
+    "mask", [None, LEFT, OWN, OWN == 0], ids=["unpadded", "padded", "floats", "bools"]
+)
 @torch.no_grad()
 def test_it_compiles_in_one_graph(mask) -> None:
     small = model("Mistral", "qkv", num_hidden_layers=1)
     wanted = small(IDS, attention_mask=mask, use_cache=False).logits
+    torch.compiler.reset()
     compiled = torch.compile(small, fullgraph=True, backend="eager")
     found = compiled(IDS, attention_mask=mask, use_cache=False).logits
-    torch.testing.assert_close(real(mask, found), real(mask, wanted), rtol=1e-5, atol=1e-5)
+    shown = mask if mask is LEFT else None
+    torch.testing.assert_close(real(shown, found), real(shown, wanted), rtol=1e-5, atol=1e-5)
+
+
+@torch.no_grad()
+def test_a_compiled_step_with_a_static_cache_stands_where_it_stood_when_the_mask_was_built() -> (
+    None
+):
+    """The cache goes on counting in the same tensor before the mask is read."""
+    small = model("Llama", "qkv", num_hidden_layers=1)
+    torch.compiler.reset()
+    compiled = torch.compile(small, fullgraph=True, backend="eager")
+    steps = []
+    for step in (small, compiled):
+        cache = transformers.StaticCache(config=small.config, max_cache_len=32)
+        small(IDS, cache=cache)
+        steps.append(step(IDS[:, :1], cache=cache).logits)
+    torch.testing.assert_close(steps[1], steps[0], rtol=1e-5, atol=1e-5)
