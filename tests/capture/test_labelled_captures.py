@@ -152,6 +152,26 @@ def test_generated_tokens_extend_the_labels():
     assert capture.words(0).keys[4] == "unlockable"
 
 
+def test_what_a_model_generates_is_labelled_by_its_ids():
+    from tokenizers import Tokenizer, decoders, models
+
+    names = {f"{'t' if i % 3 else 's'}{i}": i for i in range(99)}
+    tokenizer: Any = Tokenizer(models.WordLevel(names))
+    tokenizer.decoder = decoders.WordPiece(prefix="t", cleanup=False)  # "s12" and "t13" are a word
+    model = build("Llama")
+    with qkv.observe(model) as capture:
+        ids = model.generate(torch.tensor([[3, 4, 5, 6]]), max_new_tokens=5, do_sample=False)
+    assert capture.calls[0].shape == (1, 4, 8, 8)
+    capture.label(tokenizer, ids)
+    assert capture.labels(0)[0][:4] == ["s3", "4", "5", "s6"]
+    assert len(capture.labels(0)[1]) == 8
+    assert capture.words(1).keys[0] == "s345"
+    with pytest.raises(
+        ValueError, match=r"label: 4 labels .*8 places; where tokens were generated"
+    ):
+        capture.label(tokenizer, ids[:, :4] * 0 + 3)
+
+
 def test_patches_of_an_image():
     torch.manual_seed(0)
     config = ViTConfig(

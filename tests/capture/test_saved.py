@@ -355,6 +355,23 @@ def test_spilled_captures_are_the_same_and_leave_nothing(tmp_path):
     assert_same(half, captured("Llama", keep=torch.bfloat16))
 
 
+@pytest.mark.parametrize(("beams", "static"), [(1, False), (2, False), (1, True)])
+def test_generated_sequences_are_saved_and_spilled(beams, static, tmp_path):
+    def generated(**options: Any) -> Capture:
+        model, given = build("Llama"), inputs("Llama", padded=False)
+        how = {"cache_implementation": "static"} if static else {}
+        with qkv.observe(model, **options) as capture:
+            model.generate(**given, max_new_tokens=8, do_sample=False, num_beams=beams, **how)
+        return capture
+
+    kept, spilled = generated(), generated(spill=tmp_path / "folder")
+    assert max(call.steps for call in kept.calls) == 8
+    assert_same(spilled, kept)
+    assert list((tmp_path / "folder").iterdir()) == []
+    spilled.save(tmp_path / "capture")
+    assert_same(qkv.load_capture(tmp_path / "capture"), kept)
+
+
 def test_memory_stays_flat_while_a_capture_is_spilled(tmp_path):
     program = f"""
 import resource, torch, qkv

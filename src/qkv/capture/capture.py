@@ -125,7 +125,7 @@ class Capture(Views):
             ValueError: a grid that fits no call: the text names both numbers; no picture.
         """
         images = image if isinstance(image, (list, tuple)) else [image]
-        lengths = {size for call in self.calls for size in call.matrix.shape[-2:]}
+        lengths = {size for call in self.calls for size in call.shape[-2:]}
         labels = [image_labels(one, grid, extra, lengths) for one in images]
         self.labelling.add(labels, None, self.calls)
 
@@ -133,7 +133,7 @@ class Capture(Views):
         """What the queries and the keys of a call are called, for one entry of the batch; their
         positions where no labels fit."""
         chosen = self._call(call)
-        sides = zip(self.labelling.of(chosen, entry), chosen.matrix.shape[-2:], strict=True)
+        sides = zip(self.labelling.of(chosen, entry), chosen.shape[-2:], strict=True)
         queries, keys = (
             [str(place) for place in range(places)] if labels is None else labels.shown
             for labels, places in sides

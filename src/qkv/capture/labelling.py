@@ -51,7 +51,7 @@ class Labelling:
 
 def _ends(call: Call) -> Iterator[tuple[str, int]]:
     """The side that the queries of a call belong to, with their number; then that of its keys."""
-    queries, keys = call.matrix.shape[-2:]
+    queries, keys = call.shape[-2:]
     if call.kind == "cross":
         yield from (("decoder", queries), ("encoder", keys))
     else:
@@ -94,9 +94,7 @@ def _check(
             f"label: {len(labels[0])} labels were given; the calls{whose} have {places} places"
             f"{hint}"
         )
-    batches = sorted(
-        {call.matrix.shape[0] if len(call.matrix.shape) > 3 else 1 for call in fitting}
-    )
+    batches = sorted({call.shape[0] if len(call.shape) > 3 else 1 for call in fitting})
     if len(labels) > 1 and len(labels) not in batches:
         raise ValueError(
             f"label: {len(labels)} sequences were labelled; the calls have a batch of "
@@ -105,7 +103,7 @@ def _check(
 
 
 def _batch(call: Call) -> int:
-    return call.matrix.shape[0] if call.matrix.ndim > 3 else 1
+    return call.shape[0] if len(call.shape) > 3 else 1
 
 
 def _listed(numbers: Sequence[int]) -> str:
