@@ -26,7 +26,8 @@ class Architecture:
         output: what of the model's output is compared: an attribute.
         paddings: the sides on which its inputs may be padded.
         generates: `model.generate` works.
-        static: it generates with a static cache too.
+        static: a static cache gives the same tokens as a dynamic one.
+        joined: what it looks at while it writes is one map of what is captured, not one per step.
         trains: gradients reach the parameters.
         calls: how often attention is computed in a forward pass.
         returned: how many tensors of weights the eager path returns with `output_attentions`.
@@ -52,6 +53,7 @@ class Architecture:
     paddings: tuple[str, ...] = ("right", "left")
     generates: bool = False
     static: bool = False
+    joined: bool = True
     trains: bool = True
     calls: int = 2
     returned: int | None = None
@@ -67,6 +69,11 @@ class Architecture:
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def caches(self) -> tuple[str, ...]:
+        """The kinds of caches with which it writes."""
+        return ("dynamic", "static")[: int(self.generates) + int(self.static)]
 
     @property
     def weights(self) -> int:

@@ -142,6 +142,7 @@ DECODERS = (
         "DogeForCausalLM",
         "DogeConfig",
         {**LLAMA, "keep_window_size": WINDOW},
+        joined=False,
         remark="a learned mask per head",
     ),
     decoder(
@@ -214,6 +215,7 @@ DECODERS = (
         },
         static=False,
         refused="which keys each query may see",
+        joined=False,
         remark="each query chooses its keys; values narrower than keys; "
         "a static cache changes tokens",
     ),
@@ -298,6 +300,7 @@ DECODERS = (
         },
         static=False,
         refused=BY_ITSELF,
+        joined=False,
         remark="no scale; a layer with a window; a static cache changes tokens",
     ),
     decoder(
@@ -306,6 +309,7 @@ DECODERS = (
         "BloomConfig",
         {**TOKENS, "hidden_size": HIDDEN, "n_layer": 2, "n_head": HEADS},
         refused=BY_ITSELF,
+        joined=False,
         remark="linear biases",
     ),
     decoder(
@@ -314,6 +318,7 @@ DECODERS = (
         "MptConfig",
         {**TOKENS, "d_model": HIDDEN, "n_heads": HEADS, "n_layers": 2, "max_seq_len": 64},
         refused=BY_ITSELF,
+        joined=False,
         remark="linear biases",
     ),
     decoder(
@@ -343,6 +348,7 @@ DECODERS = (
             "max_position_embeddings": 64,
         },
         refused=BY_ITSELF,
+        joined=False,
         remark="heads lie in the batch",
     ),
     decoder(

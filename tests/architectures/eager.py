@@ -34,15 +34,15 @@ class Weights:
     asked: bool = False
 
 
-def eager_weights(entry: Architecture, inputs: Inputs) -> list[Weights]:
+def eager_weights(entry: Architecture, inputs: Inputs, **options: Any) -> list[Weights]:
     """What the eager path computes, in its order, and what else it returns with
-    `output_attentions`."""
+    `output_attentions`; `options` are other arguments of the model."""
     model = model_of(entry, "eager")
     with ExitStack() as stack:
         made = stack.enter_context(_made(model))
         first = stack.enter_context(_first(model))
         stack.enter_context(torch.no_grad())
-        output = run(model, inputs, output_attentions=True)
+        output = run(model, inputs, output_attentions=True, **options)
     returned = {}
     for path, tensor in found_in(output):
         field = path.split(".")[0]

@@ -87,14 +87,26 @@ def logits(entry: Architecture, implementation: str | None, inputs: Inputs) -> T
         return getattr(run(model_of(entry, implementation), inputs), entry.output)
 
 
-def generate(model: Any, inputs: Inputs, count: int = 4, **options: Any) -> Tensor:
-    """The tokens after those given, chosen greedily: `[2, count]`."""
+def generate(model: Any, inputs: Inputs, count: int = 4, cache: str = "dynamic") -> Tensor:
+    """The tokens of the text as it stands after `count` more, chosen greedily: `[2, length]`.
+
+    Args:
+        model: that writes.
+        inputs: the text so far, or what a decoder writes about.
+        count: how many tokens.
+        cache: `dynamic` or `static`.
+    """
+    options = {"cache_implementation": "static"} if cache == "static" else {}
     given = {name: x for name, x in inputs.tensors.items() if not name.startswith("decoder")}
     with torch.no_grad():
-        written = model.generate(
-            **given, do_sample=False, max_new_tokens=count, min_new_tokens=count, **options
+        return model.generate(
+            **given,
+            do_sample=False,
+            num_beams=1,
+            max_new_tokens=count,
+            min_new_tokens=count,
+            **options,
         )
-    return written[:, -count:]
 
 
 def gradients(entry: Architecture, implementation: str | None, inputs: Inputs) -> dict[str, Tensor]:

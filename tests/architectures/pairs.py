@@ -152,6 +152,8 @@ PAIRS = (
         "NllbMoeForConditionalGeneration",
         "NllbMoeConfig",
         {**BART, "num_experts": 4, "encoder_sparse_step": 2, "decoder_sparse_step": 2},
+        static=False,
+        remark="the end of the mask chooses experts, so a static cache changes tokens",
     ),
     pair(
         "Switch",
@@ -212,6 +214,7 @@ PAIRS = (
             },
         },
         inputs="patches and tokens",
+        joined=False,
         paddings=(),
     ),
     pair(
@@ -243,7 +246,9 @@ PAIRS = (
         },
         static=False,
         refused=BY_ITSELF,
-        remark="heads lie in the batch; a static cache changes tokens",
+        joined=False,
+        remark="heads lie in the batch; it looks ahead in a forward pass without use_cache=False; "
+        "a static cache changes tokens",
     ),
     pair(
         "ProphetNet",
@@ -269,6 +274,7 @@ PAIRS = (
         missed=4,
         refused=BY_ITSELF,
         scores=("encoder_attentions", "cross_attentions"),
+        joined=False,
         remark="streams that predict further tokens attend too; of the weights that it returns, "
         "the encoder's and those between the two are scores; a static cache fails",
     ),
@@ -285,6 +291,7 @@ PAIRS = (
         static=False,
         missed=2,
         refused=BY_ITSELF,
+        joined=False,
         remark="the encoder's scores of a band lie side by side; a static cache changes tokens",
     ),
 )

@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
-import pytest
+import sys
+from pathlib import Path
 
-from . import ARCHITECTURES, Architecture, eager_weights, inputs_of, logits
+import pytest
+import torch
+
+from . import (
+    ARCHITECTURES,
+    Architecture,
+    eager_weights,
+    generate,
+    gradients,
+    inputs_of,
+    logits,
+    model_of,
+)
 from .inputs import INPUTS
 from .models import class_of
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
+
+import architecture_table
 
 # Read by a model, or by its generation, without being declared by its configuration.
 UNDECLARED = {
@@ -33,6 +50,11 @@ def test_its_sizes_are_known(entry: Architecture) -> None:
     assert entry.sizes.keys() <= known | config.attribute_map.keys() | UNDECLARED
 
 
+def test_the_page_is_what_the_script_writes() -> None:
+    page = architecture_table.PAGE.read_text(encoding="utf-8")
+    assert page == architecture_table.page()
+
+
 # Of torch, where WavLM pads.
 @pytest.mark.filterwarnings("ignore:Support for mismatched key_padding_mask:UserWarning")
 @pytest.mark.parametrize("entry", ARCHITECTURES, ids=str)
@@ -44,3 +66,34 @@ def test_it_runs(entry: Architecture) -> None:
         assert sum(w.returned is not None for w in weights) == entry.weights
         if not entry.refused:
             assert sum(w.asked for w in weights) == entry.calls - entry.own
+
+
+@pytest.mark.parametrize("entry", ARCHITECTURES, ids=str)
+def test_what_it_chooses_and_eager_are_alike(entry: Architecture) -> None:
+    if model_of(entry).config._attn_implementation == "eager":
+        return
+    for padding in (None, *entry.paddings):
+        inputs = inputs_of(entry.inputs, padding)
+        chosen, eager = (inputs.real_places(logits(entry, n, inputs)) for n in (None, "eager"))
+        near = (chosen - eager).abs().max() < 2e-5 * eager.abs().max()
+        assert near == (entry.alike and padding not in entry.leaks), padding
+
+
+@pytest.mark.parametrize("entry", [e for e in ARCHITECTURES if e.generates], ids=str)
+def test_whether_caches_give_the_same_tokens(entry: Architecture) -> None:
+    inputs = inputs_of(entry.inputs)
+
+    def written(cache: str) -> torch.Tensor:
+        return generate(model_of(entry, "eager"), inputs, 8, cache)
+
+    try:
+        same = torch.equal(written("dynamic"), written("static"))
+    except (IndexError, RuntimeError):
+        same = False
+    assert same == entry.static
+
+
+def test_one_architecture_has_no_gradients_in_eval_mode() -> None:
+    (entry,) = (entry for entry in ARCHITECTURES if not entry.trains)
+    with pytest.raises(AssertionError, match="train"):
+        gradients(entry, None, inputs_of(entry.inputs))

@@ -93,6 +93,30 @@ def test_what_attention_does_that_is_no_matrix_is_missed() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "total",
+    [lambda s: torch.logsumexp(s, -1, keepdim=True), lambda s: s.logsumexp(dim=-1, keepdim=True)],
+)
+def test_a_softmax_made_of_exponentials_is_missed(total) -> None:
+    model = ByHand(lambda s: (s - total(s)).exp())
+    with qkv.observe(model) as capture:
+        assert_close(model(SCORES), SCORES.softmax(-1))
+    assert not capture.calls
+    (missed,) = capture.missed
+    assert "exponentials" in missed.reason
+    assert "logsumexp" not in vars(torch.Tensor)
+
+
+@pytest.mark.parametrize(
+    "sums", [lambda s: torch.logsumexp(s, -1), lambda s: s.logsumexp(1, keepdim=True)]
+)
+def test_sums_of_which_no_weights_are_made(sums) -> None:
+    model = ByHand(sums)
+    with qkv.observe(model) as capture:
+        model(SCORES)
+    assert not capture.missed
+
+
 def test_scores_that_are_too_many_are_missed(monkeypatch) -> None:
     monkeypatch.setattr(softmax, "MOST", SCORES.numel() * 4 - 1)
     model = ByHand(WAYS["F.softmax"])

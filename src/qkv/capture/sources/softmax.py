@@ -31,28 +31,55 @@ _HEADS = (
 
 
 def patches() -> list[Patch]:
-    """Softmax as a function and as a method."""
+    """Softmax as a function and as a method, and the sum that one is made of by hand."""
     return [
         Patch(F, "softmax", partial(_watched, "F.softmax")),
         Patch(torch, "softmax", partial(_watched, "torch.softmax")),
         Patch(torch.special, "softmax", partial(_watched, "torch.special.softmax")),
         Patch(torch.Tensor, "softmax", partial(_watched, "Tensor.softmax"), everywhere=False),
+        Patch(torch, "logsumexp", partial(_watched_sum, "torch.logsumexp")),
+        Patch(torch.Tensor, "logsumexp", partial(_watched_sum, "Tensor.logsumexp"), False),
     ]
 
 
 def _watched(name: str, original: Any) -> Any:
     def describe(args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Sighting | None:
-        scores = args[0] if args else kwargs.get("input")
-        dim = args[1] if len(args) > 1 else kwargs.get("dim")
-        if not isinstance(scores, Tensor) or not isinstance(dim, int):
-            return None
-        if scores.ndim < 3 or dim % scores.ndim != scores.ndim - 1 or scores.is_nested:
+        scores = _over_keys(args, kwargs)
+        if scores is None:
             return None
         return Sighting(
             name, partial(_arrival, scores), partial(_residual, output), materialised=True
         )
 
     return watched(original, describe)
+
+
+def _watched_sum(name: str, original: Any) -> Any:
+    """Scores less this are the logarithms of weights, so who keeps its dimension makes some."""
+
+    def describe(args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Sighting | None:
+        scores = _over_keys(args, kwargs)
+        if scores is None or not (args[2] if len(args) > 2 else kwargs.get("keepdim", False)):
+            return None
+        return Sighting(name, partial(_unseen, scores), lambda *_: None, materialised=True)
+
+    return watched(original, describe)
+
+
+def _over_keys(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor | None:
+    """The scores of a call over their last dimension, where they may be those of attention."""
+    scores = args[0] if args else kwargs.get("input")
+    dim = args[1] if len(args) > 1 else kwargs.get("dim")
+    if not isinstance(scores, Tensor) or not isinstance(dim, int):
+        return None
+    if scores.ndim < 3 or dim % scores.ndim != scores.ndim - 1 or scores.is_nested:
+        return None
+    return scores
+
+
+def _unseen(scores: Tensor, caller: Caller) -> Arrival:
+    _shape(scores, caller)
+    raise UnseenError("whether its weights are the exponentials of scores less this is not seen")
 
 
 def _residual(
