@@ -63,6 +63,7 @@ def grid(rows: int, keys: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 NORMALIZERS = {
     "softmax": qkv.Softmax(),
+    "topk": qkv.TopK(3),
     "sink": qkv.Softmax(torch.tensor([0.5, 2.0])),
     "sparsemax": qkv.Sparsemax(),
     "sigmoid": qkv.Sigmoid(-0.5),
@@ -74,6 +75,28 @@ def test_every_number_against_the_dense_weights(name) -> None:
     scores = torch.randn(3, 2, 9, 9)
     matrix = of_scores(scores, normalizer=NORMALIZERS[name])
     check(matrix, torch.ones(3, 2, 9, 9).bool(), torch.ones(3, 2, 9).bool())
+
+
+def test_many_separators_are_one_product(monkeypatch) -> None:
+    monkeypatch.setattr("qkv.capture.statistics._FEW", 1)
+    matrix = of_scores(torch.randn(3, 2, 9, 9))
+    check(matrix, torch.ones(3, 2, 9, 9).bool(), torch.ones(3, 2, 9).bool())
+
+
+def test_weights_that_were_dropped_do_not_sum_to_one() -> None:
+    matrix = of_scores(torch.randn(1, 2, 9, 9)).dropout(0.5, 0)
+    found = statistics_of(matrix)
+    torch.testing.assert_close(found.total, matrix.dense().double().sum(-1), rtol=1e-5, atol=1e-6)
+
+
+def test_a_query_whose_keys_a_bias_hides_has_no_weight() -> None:
+    bias = torch.zeros(9, 9)
+    bias[4] = -torch.inf
+    found = statistics_of(of_scores(torch.randn(1, 2, 9, 9), bias=bias))
+    expected = torch.ones(9).double()
+    expected[4] = 0
+    torch.testing.assert_close(found.total, expected.expand(1, 2, 9))
+    assert found.entropy.isfinite().all()
 
 
 @pytest.mark.parametrize("shape", [(9, 9), (2, 9, 9), (2, 3, 2, 9, 9)], ids=str)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from math import prod
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,12 +17,13 @@ from ..masks.window import Window
 from ..matrix.matrix import AttentionMatrix
 from ..matrix.sight import positions, seen
 from ..measures.base import Measure
-from ..measures.cells import Top
+from ..measures.cells import Columns, Top
 from ..measures.diagonals import Diagonals
 from ..measures.product import Collected, Product
 from ..measures.statistics import Distance, Entropy, Mass, Support
 
 NEAR = 4  # positions on each side: the neighbourhood of a query
+_FEW = 64  # keys whose weights are taken one by one
 _OFFSETS = tuple(range(-NEAR, NEAR + 1))
 # Which keys a query looks at by their distance, and the window that shows these keys and its own.
 _BY_DISTANCE = {"previous": (-1, (1, 0)), "same": (0, (0, 0)), "next": (1, (0, 1))}
@@ -115,11 +117,11 @@ class _Sweep:
     def run(self) -> Statistics:
         measures = self._measures()
         found = dict(zip(measures, self.matrix.measure(*measures.values()), strict=True))
-        marked = self._of(found["marked"], self.rows, -1)
-        total = marked[..., 0]
+        strongest = self._of(found["top"].weights, self.rows, -1)[..., 0]
+        total, marked = self._marked(found, strongest)
         whole = torch.where(total == 0, 1, total)
         entropy = self._of(found["entropy"], self.rows) / whole + whole.log()
-        share = {kind: marked[..., 1 + i] / whole for i, kind in enumerate(self.kinds)}
+        share = {kind: marked[..., i] / whole for i, kind in enumerate(self.kinds)}
         counts, _ = seen(self.matrix, self.marks)
         even = {kind: self._even(counts[..., i]) for i, kind in enumerate(self.kinds)}
         if self.ordered:
@@ -128,7 +130,6 @@ class _Sweep:
                 share[kind] = diagonals[..., _OFFSETS.index(offset)]
             share["near"] = diagonals.sum(-1)
             even |= self._even_by_distance()
-        links = found["top"]
         return Statistics(
             queries=self.queries.expand(-1, self.heads, -1),
             visible=self.visible.expand(-1, self.heads, -1),
@@ -136,8 +137,8 @@ class _Sweep:
             entropy=torch.where(total == 0, 0, entropy.clamp(min=0)),
             distance=self._of(found["distance"], self.rows) if self.ordered else None,
             support=self._of(found["support"], self.rows),
-            strongest=self._of(links.weights, self.rows, -1)[..., 0],
-            strongest_key=links.indices.reshape(self.batch, self.heads, self.rows),
+            strongest=strongest,
+            strongest_key=found["top"].indices.reshape(self.batch, self.heads, self.rows),
             received=self._of(found["received"], self.keys),
             share=share,
             even=even,
@@ -145,11 +146,9 @@ class _Sweep:
 
     def _measures(self) -> dict[str, Measure]:
         matrix = self.matrix
-        ones = torch.ones(self.batch, self.keys, 1, dtype=torch.float64, device=matrix.device)
-        marks = torch.cat([ones, self.marks], -1).to(matrix.dtype)
         real = self.queries.unsqueeze(-1).to(matrix.dtype)
         measures: dict[str, Measure] = {
-            "marked": Product(self._beside(marks.unsqueeze(1))),
+            **self._of_marks(),
             "received": Mass() if bool(self.queries.all()) else Collected(self._beside(real)),
             "entropy": Entropy(),
             "support": Support(),
@@ -158,6 +157,27 @@ class _Sweep:
         if self.ordered:
             measures |= {"distance": Distance(), "diagonals": Diagonals(_OFFSETS)}
         return measures
+
+    def _of_marks(self) -> dict[str, Measure]:
+        """What tells the weight of marked keys and, unless it is known, of all: the weights of the
+        keys by themselves where they are few, else one product, which costs more."""
+        matrix = self.matrix
+        sums_to_one = matrix.normalizer.distribution and matrix.dropped is None
+        is_whole = sums_to_one and getattr(matrix.normalizer, "sink", None) is None
+        self.columns = self.marks.amax((0, 2)).nonzero().flatten()
+        if is_whole and len(self.columns) <= _FEW:
+            return {"columns": Columns(self.columns)}
+        ones = torch.ones_like(self.marks[..., :1])
+        marks = torch.cat([self.marks, ones], -1).unsqueeze(1).to(matrix.dtype)
+        return {"marked": Product(self._beside(marks))}
+
+    def _marked(self, found: dict[str, Any], strongest: Tensor) -> tuple[Tensor, Tensor]:
+        """The whole weight of each query, and that of the marked keys, `[batch, H, Lq, kinds]`."""
+        if "marked" in found:
+            marked = self._of(found["marked"], self.rows, -1)
+            return marked[..., -1], marked[..., :-1]
+        weights = self._of(found["columns"], self.rows, -1)
+        return (strongest != 0).double(), weights @ self.marks[:, self.columns].unsqueeze(1)
 
     def _beside(self, operand: Tensor) -> Tensor:
         """`[batch, H or 1, L, n]` as the matrix takes it."""
