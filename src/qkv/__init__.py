@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from . import nn
     from ._engine import *
+    from .capture.asking import observe
     from .capture.heads import heads
     from .capture.loading import load_capture
-    from .capture.observe import observe
     from .tasks.kinds import load
     from .tasks.translation import Translator
 
@@ -25,7 +25,7 @@ _LATER = {
     "load": "qkv.tasks.kinds",
     "heads": "qkv.capture.heads",
     "load_capture": "qkv.capture.loading",
-    "observe": "qkv.capture.observe",
+    "observe": "qkv.capture.asking",
 }
 _MODULES = ("nn",)
 

@@ -12,12 +12,14 @@ from heads_made import SCORES, of_scores
 
 import qkv
 from models import IDS, REAL, build, inputs
+from qkv.capture.call import Call
+from qkv.capture.capture import Capture
 
 TOKENS = [[f"t{token}" for token in sequence] for sequence in IDS.tolist()]
 
 
 @cache
-def captured(name: str = "Bert") -> qkv.capture.capture.Capture:
+def captured(name: str = "Bert") -> Capture:
     """Two layers of a tiny model, two sequences, the second of them padded."""
     pytest.importorskip("transformers")
     model = build(name)
@@ -105,22 +107,13 @@ def test_a_grid_shows_what_each_head_does(tmp_path) -> None:
     assert text.count("<image") == 3
 
 
-def image_capture(monkeypatch):
+def image_capture() -> Capture:
     """A capture whose one call looks at 4 × 6 patches behind a class token."""
-    from qkv.capture.call import Call
-    from qkv.capture.capture import Capture
-
     scores = torch.zeros(1, 2, 25, 25)
     scores[..., 1 + 2 * 6 + 5] = 20
     scores[:, 1, 7, 0] = 40
     capture = Capture()
-    call = object.__new__(Call)
-    values = {"module": "vit", "kind": "self", "step": 0, "residual": None, "function": ""}
-    for name, value in values.items():
-        object.__setattr__(call, name, value)
-    monkeypatch.setattr(Call, "matrix", of_scores(scores), raising=False)
-    monkeypatch.setattr(Call, "shape", torch.Size((1, 2, 25, 25)), raising=False)
-    capture.calls.append(call)
+    capture.calls.append(Call("vit", "self", 0, of_scores(scores), None, ""))
     return capture
 
 
@@ -134,7 +127,7 @@ def test_a_head_over_the_image(tmp_path, monkeypatch) -> None:
         "overlay",
         lambda *args, **options: drawn.append((args, options)) or original(*args, **options),
     )
-    capture = image_capture(monkeypatch)
+    capture = image_capture()
     with pytest.raises(ValueError, match="the keys of vit have no image; label_image gives"):
         capture.picture_over_image(0, 0, tmp_path / "x.png")
     capture.label_image(torch.rand(3, 40, 60), (4, 6))
@@ -175,6 +168,13 @@ def test_errors(ask, error, message, tmp_path) -> None:
         ask(captured(), tmp_path)
     assert message in str(raised.value)
     assert not [*tmp_path.iterdir()]
+
+
+def test_a_call_shows_itself_in_a_notebook() -> None:
+    call = captured().calls[1]
+    page = call._repr_html_()
+    assert f"{call.module} (self, step 0)" in page
+    assert page.count("<img") == 4
 
 
 def test_minilm_has_a_head_for_the_previous_token() -> None:

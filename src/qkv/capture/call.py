@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from html import escape
+from typing import Any, NamedTuple
 
 import torch
 
@@ -55,6 +57,17 @@ class Call:
     def shape(self) -> torch.Size:
         """`[B..., H, Lq, Lk]`."""
         return self._matrix.shape
+
+    def _repr_html_(self) -> str:
+        made_by = escape(f"{self.module} ({self.kind}, step {self.step})")
+        return f"<p>{made_by}</p>{self.matrix._repr_html_()}"
+
+
+class Answer(NamedTuple):
+    """What a function returned of a call, and the path of the module that made the call."""
+
+    module: str
+    value: Any
 
 
 @dataclass

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from html import escape
 from typing import Any
 
-from .call import Call, Missed, table
+from .call import Answer, Call, Missed, table
 from .groups import GroupedMap, Groups, grouped
 from .images import image_labels
 from .labelling import Labelling
@@ -61,11 +61,14 @@ class Capture(Views):
     Attributes:
         calls: a list of `Call`, which prints as a table.
         missed: a list of what could not be recorded, with the reason of each.
+        answers: what the function that was given as `each` returned, call by call, with the module
+            that made the call; None is left out.
     """
 
     def __init__(self) -> None:
         self.calls: Calls = Calls()
         self.missed: MissedCalls = MissedCalls()
+        self.answers: list[Answer] = []
         self.labelling = Labelling()
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -182,6 +185,11 @@ class Capture(Views):
 
     def _call(self, call: int | Call) -> Call:
         return call if isinstance(call, Call) else self.calls[call]
+
+    def answer(self, module: str, value: Any) -> None:
+        """Keeps what was answered to a call."""
+        if value is not None:
+            self.answers.append(Answer(module, value))
 
     def miss(self, module: str, function: str, reason: str) -> None:
         """Lists a call that could not be recorded."""

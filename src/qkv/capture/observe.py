@@ -60,8 +60,9 @@ def observe(
             for each call. The files have no names: they belong to the capture and go with it, also
             when the process is killed.
         each: a function that is called with the `AttentionMatrix` of each call as it is made, and
-            then nothing is kept. The matrix holds tensors of the model, which may write into them
-            later. What the function raises comes out of the model's call.
+            then nothing is kept but what it returns, in `capture.answers`. The matrix holds tensors
+            of the model, which may write into them later. What the function raises comes out of the
+            model's call.
 
     Returns:
         A context whose value is the `Capture`; it is filled while the context is open.
@@ -137,7 +138,7 @@ class _Observer:
                 self.capture.miss(made_by.path, sighting.function, reason)
             return
         if self.each is not None:
-            self.each(matrix)
+            self.capture.answer(made_by.path, self.each(matrix))
 
     def _matrix(
         self, sighting: Sighting, made_by: Caller
