@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+
 import pytest
 import torch
 from heads_made import of_scores
@@ -103,3 +105,9 @@ def test_what_is_no_span() -> None:
         mass_on("text")
     with pytest.raises(IndexError, match=r"keys must be in \[-9, 9\)"):
         mass_on([9])(of_scores(torch.randn(4, 9)))
+
+
+def test_observe_says_what_it_takes() -> None:
+    assert [*inspect.signature(qkv.observe).parameters][:3] == ["model", "where", "heads"]
+    assert inspect.getdoc(qkv.observe).startswith("Records query, key")
+    assert qkv.observe.__name__ == "observe"
