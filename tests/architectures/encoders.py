@@ -109,7 +109,7 @@ ENCODERS = (
         "BigBirdConfig",
         {**PLAIN, "sep_token_id": 2, "attention_type": "original_full"},
         refused=BY_ITSELF,
-        remark="its full attention; blocks need longer texts",
+        remark="its full attention, as for short texts; by blocks it is missed",
     ),
     encoder(
         "Funnel",

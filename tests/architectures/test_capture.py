@@ -3,6 +3,7 @@ is what its eager path computes."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from . import (
     ARCHITECTURES,
     Architecture,
     Inputs,
+    build,
     eager_weights,
     found_in,
     inputs_of,
@@ -59,3 +61,16 @@ def check(capture: Any, entry: Architecture) -> None:
     for call in capture.calls:
         assert call.residual is not None, str(capture)
         assert call.residual < 1e-5, str(capture)
+
+
+@pytest.mark.parametrize("name", ["BigBird", "BigBird-Pegasus"])
+def test_attention_by_blocks_is_missed(name: str) -> None:
+    (entry,) = (entry for entry in ARCHITECTURES if entry.name == name)
+    blocks = {"attention_type": "block_sparse", "block_size": 2, "num_random_blocks": 1}
+    model = build(replace(entry, sizes={**entry.sizes, **blocks}))
+    inputs = inputs_of(entry.inputs)
+    text = inputs.tensors["input_ids"].repeat(1, 2)
+    with torch.no_grad(), qkv.observe(model) as capture:
+        run(model, Inputs({**inputs.tensors, "input_ids": text}))
+    assert len(capture.calls) == (4 if name == "BigBird-Pegasus" else 0)
+    assert len({missed.module for missed in capture.missed}) == 2
