@@ -26,10 +26,13 @@ from .frames import Caller, caller
 from .joined import Joined, cache_of, joinable
 from .keeping import Keeper
 from .placing import placed
+from .running import compiled, patches_of, scripted, silent
 from .sighting import Sighting, UnrelatedError
 from .spill import Spill
 
 _OPEN = 4  # calls of a module that may go on: one for each sequence or each part of a layer
+
+_UNSEEN = "it ran, and computes attention in a way of its own that cannot be seen"
 
 Each = Callable[[AttentionMatrix], Any]
 
@@ -81,10 +84,13 @@ def observe(
     observer = _Observer(model, where, heads, keep, spill, each)
     with ExitStack() as stack:
         stack.callback(patches.remove, observer)
-        patches.add(observer, sources.patches())
+        patches.add(observer, [*sources.patches(), *patches_of(model)])
         if "torch._dynamo" in sys.modules:
             stack.enter_context(torch.compiler.set_stance("force_eager"))
-        yield observer.capture
+        try:
+            yield observer.capture
+        finally:
+            observer.finish()
 
 
 class _Observer:
@@ -103,6 +109,7 @@ class _Observer:
             raise TypeError(f"observe: model must be a torch.nn.Module; got {type(model).__name__}")
         if each is not None and not callable(each):
             raise TypeError(f"observe: each must be callable; got {type(each).__name__}")
+        self.model = model
         self.paths = {id(module): _path(name) for name, module in model.named_modules()}
         self.where = _pattern(where, self.paths.values())
         self.heads = _heads(heads)
@@ -114,14 +121,37 @@ class _Observer:
         self._open: defaultdict[tuple[str, str], deque[tuple[Call, Joined]]] = defaultdict(
             lambda: deque(maxlen=_OPEN)
         )
+        self._compiled = compiled()
+        self._ran: set[int] = set()  # modules that are called attention
+        self._told: set[str] = set()  # paths of modules of which a call was seen
         self._lock = threading.RLock()
+
+    def runs(self, module: nn.Module) -> None:
+        """Notes that a module that is called attention runs."""
+        path = self.paths.get(id(module))
+        if path is not None and self._is_chosen(path):
+            self._ran.add(id(module))
+
+    def _is_chosen(self, path: str) -> bool:
+        return self.where is None or self.where.fullmatch(path) is not None
+
+    def finish(self) -> None:
+        """Lists what ran and was not seen, or may have."""
+        for path, function in scripted(self.model):
+            if self._is_chosen(path):
+                self.capture.miss(path, function, "its module is TorchScript, which is not seen")
+        if compiled() > self._compiled:
+            reason = "it compiled while this observed, and calls of what it made may be unseen"
+            self.capture.miss("", "torch.compile", reason)
+        for path in silent(self.paths, self._ran, self._told):
+            self.capture.miss(path, "forward", _UNSEEN)
 
     def see(self, sighting: Sighting, frame: FrameType) -> None:
         """Records a call if it is one of this model's, chosen, and no repetition."""
         if torch._C._current_graph_task_id() != -1:
             return  # a backward pass repeats what checkpoints have not kept
         made_by = caller(frame, self.paths, sighting.module)
-        if made_by is None or not (self.where is None or self.where.fullmatch(made_by.path)):
+        if made_by is None or not self._is_chosen(made_by.path):
             return
         try:
             with torch.no_grad():
@@ -134,9 +164,11 @@ class _Observer:
             return
         except Exception as error:
             reason = str(error) if isinstance(error, UnseenError) else _described(error)
+            self._told.add(made_by.path)
             with self._lock:
                 self.capture.miss(made_by.path, sighting.function, reason)
             return
+        self._told.add(made_by.path)
         if self.each is not None:
             self.capture.answer(made_by.path, self.each(matrix))
 

@@ -16,6 +16,7 @@ from types import FrameType
 from typing import Any, Protocol
 
 import torch
+from torch import nn
 
 from .sighting import Sighting
 
@@ -30,6 +31,9 @@ class Observer(Protocol):
 
     def see(self, sighting: Sighting, frame: FrameType) -> None:
         """A call was made from this frame."""
+
+    def runs(self, module: nn.Module) -> None:
+        """A module that is called attention runs."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,7 @@ def watched(original: Callable[..., Any], describe: Describe) -> Callable[..., A
     @functools.wraps(original)
     def replacement(*args: Any, **kwargs: Any) -> Any:
         observers = _observers
-        if not observers or _thread.inside or torch.compiler.is_compiling():
+        if torch.compiler.is_compiling() or not observers or _thread.inside:
             return original(*args, **kwargs)
         _thread.inside = True
         try:
@@ -90,13 +94,12 @@ def watched(original: Callable[..., Any], describe: Describe) -> Callable[..., A
 
 
 def add(observer: Observer, patches: Iterable[Patch]) -> None:
-    """Tells an observer of calls from now on; the first one has the patches put in place."""
+    """Tells an observer of calls from now on, and has patches put in place that are not yet."""
     global _observers
     with _lock:
         try:
-            if not _observers:
-                for patch in patches:
-                    _place(patch)
+            new = [patch for patch in patches if _place(patch)]
+            if any(patch.everywhere for patch in new):
                 _put_everywhere()
             _observers = (*_observers, observer)
         except BaseException:
@@ -113,22 +116,26 @@ def remove(observer: Observer) -> None:
             _restore()
 
 
-def replaced(function: object) -> Any:
-    """What stands for a function now, or None."""
-    found = _replaced.get(id(function))
-    return None if found is None else found[1]
+def observers() -> tuple[Observer, ...]:
+    """Who is told of calls now."""
+    return _observers
 
 
-def _place(patch: Patch) -> None:
+def _place(patch: Patch) -> bool:
+    """Whether it was not in place yet."""
     original = getattr(patch.owner, patch.name, None)
-    if original is None or id(original) in _replaced:
-        return
+    known = id(original) in _replaced or any(
+        owner is patch.owner and name == patch.name for owner, name, *_ in _put
+    )
+    if original is None or known:
+        return False
     there = vars(patch.owner).get(patch.name, _NOTHING)
     replacement = patch.wrap(original)
     setattr(patch.owner, patch.name, replacement)
     _put.append((patch.owner, patch.name, there, replacement))
     if patch.everywhere:
         _replaced[id(original)] = original, replacement
+    return True
 
 
 def _put_everywhere() -> None:

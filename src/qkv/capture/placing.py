@@ -9,35 +9,46 @@ from torch import Tensor
 
 from ..biases.softcap import SoftCap
 from ..biases.tensor import TensorBias
-from ..masks.causal import Causal
+from ..blocks.layout import Layout
+from ..blocks.tiling import Block
+from ..ground.tensors import of_rank
 from ..masks.dense import Dense
 from ..masks.intervals import Intervals
 from ..matrix.matrix import AttentionMatrix
+from ..request.parts import cut as cut_places
+from ..request.problem import build
 
 
 def placed(matrix: AttentionMatrix) -> AttentionMatrix:
     """A call of self-attention without the room that a static cache has behind its last key, and
-    with its last query at its last key."""
+    with its last query at its last key where nothing else was said."""
     queries, keys = matrix.query.shape[-2], matrix.key.shape[-2]
-    if keys <= queries or matrix.offset is not None or matrix.chosen is not None:
+    if keys <= queries or matrix.chosen is not None or matrix.rows is not None:
         return matrix
-    filled = max(queries, last_seen(matrix))
+    bounds = bounds_of(matrix)
+    filled = max(queries, _last_seen(matrix, bounds))
     if filled < keys and all(isinstance(bias, TensorBias | SoftCap) for bias in matrix.bias):
         bias = tuple(
             TensorBias(cut(bias.values, filled)) if isinstance(bias, TensorBias) else bias
             for bias in matrix.bias
         )
         mask = matrix.mask
-        mask = Dense(cut(mask.allowed, filled)) if isinstance(mask, Dense) else mask
+        if bounds is not None:
+            mask = Intervals(*bounds)
+        elif isinstance(mask, Dense):
+            mask = Dense(cut(mask.allowed, filled))
         matrix = replace(matrix, key=matrix.key.narrow(-2, 0, filled), bias=bias, mask=mask)
+    if matrix.offset is not None:
+        return matrix
     return replace(matrix, offset=matrix.key.shape[-2] - queries)
 
 
-def last_seen(matrix: AttentionMatrix) -> int:
+def _last_seen(matrix: AttentionMatrix, bounds: tuple[Tensor, Tensor] | None) -> int:
     """How many keys there are up to the last one that some query may see."""
     keys = matrix.key.shape[-2]
-    if isinstance(matrix.mask, Intervals) and matrix.mask.stop.numel():
-        return min(keys, int(matrix.mask.stop.max()))
+    if bounds is not None:
+        start, stop = torch.broadcast_tensors(*bounds)
+        return min(keys, int(torch.where(start < stop, stop, 0).max())) if stop.numel() else keys
     if isinstance(matrix.mask, Dense) and matrix.mask.allowed.shape[-1] == keys:
         seen = matrix.mask.allowed.flatten(0, -2).any(0).nonzero()
         return int(seen[-1]) + 1 if len(seen) else 0
@@ -47,15 +58,31 @@ def last_seen(matrix: AttentionMatrix) -> int:
 def bounds_of(matrix: AttentionMatrix) -> tuple[Tensor, Tensor] | None:
     """First and last key (left out) that each query sees, `[..., Lq or 1]`; None where that is not
     one interval."""
-    queries, keys = matrix.query.shape[-2], matrix.key.shape[-2]
-    zero = torch.zeros(1, dtype=torch.int64, device=matrix.device)
     if matrix.mask is None:
-        return zero, zero + keys
-    if isinstance(matrix.mask, Causal) and isinstance(matrix.offset, int):
-        return zero, (torch.arange(queries, device=zero.device) + matrix.offset + 1).clamp(0, keys)
+        zero = torch.zeros(1, dtype=torch.int64, device=matrix.device)
+        return zero, zero + matrix.key.shape[-2]
     if isinstance(matrix.mask, Intervals):
         return matrix.mask.start.to(torch.int64), matrix.mask.stop.to(torch.int64)
-    return None
+    if isinstance(matrix.mask, Dense) or (matrix.offset is None and matrix.mask.needs_positions):
+        return None
+    problem = build(matrix)
+    layout, mask = problem.layout, problem.mask
+    assert mask is not None
+    block = Block.whole(layout.lead, layout.queries, layout.keys)
+    cells = problem.cells(block, cut_places(block, problem.parts.places))
+    found = mask.intervals(cells, *(block.take(*part) for part in problem.parts.mask))
+    if found is None or len(found) != 1:
+        return None
+    start, stop = (_per_query(bound, matrix, layout) for bound in found[0])
+    return start, stop
+
+
+def _per_query(bound: Tensor | int, matrix: AttentionMatrix, layout: Layout) -> Tensor:
+    """`[B..., H or 1, Lq or 1]` of a bound in canonical form."""
+    whole = of_rank(torch.as_tensor(bound, device=matrix.device), len(layout.lead) + 2)
+    if whole.shape[-4:-2] != (1, 1):
+        whole = whole.expand(*whole.shape[:-4], *layout.lead[-2:], *whole.shape[-2:])
+    return whole.clamp(0, layout.keys).squeeze(-1).flatten(-3, -2)
 
 
 def cut(tensor: Tensor, keys: int) -> Tensor:

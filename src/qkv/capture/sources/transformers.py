@@ -32,13 +32,15 @@ def patches() -> list[Patch]:
 
 
 def _wrap(original: Callable[..., Any]) -> Callable[..., Any]:
-    seen: dict[tuple[Any, bool], Callable[..., Any]] = {}
+    seen: dict[tuple[Any, str, bool], Callable[..., Any]] = {}
 
     def get_interface(self: Any, attn_implementation: str, default: Any) -> Any:
         function = original(self, attn_implementation, default)
-        key = function, function is default
+        own = function is default
+        key = function, str(attn_implementation), own
         if key not in seen:
-            seen[key] = watched(function, partial(_describe, function, function is default))
+            name = f"transformers: {'eager' if own else attn_implementation}"
+            seen[key] = watched(function, partial(_describe, function, name, own))
         return seen[key]
 
     return get_interface
@@ -50,13 +52,12 @@ def _parameters(function: Callable[..., Any]) -> tuple[str, ...]:
 
 
 def _describe(
-    function: Any, own: bool, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any
+    function: Any, name: str, own: bool, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any
 ) -> Sighting:
     """`own`: the function is the model's own, which it calls `eager`."""
     given = {**dict(zip(_parameters(function), args, strict=False)), **kwargs}
-    name = "eager" if own else getattr(function, "__name__", type(function).__name__)
     return Sighting(
-        f"transformers: {name.removesuffix('_attention_forward')}",
+        name,
         lambda _: _arrival(function, own, given),
         partial(_residual, output),
         module=given.get("module", args[0] if args else None),
@@ -82,12 +83,12 @@ def _arrival(function: Any, own: bool, given: dict[str, Any]) -> Arrival:
     name, named = getattr(function, "__name__", ""), _parameters(function)
     if "paged" in name:
         raise UnseenError("pages of a cache are not told apart yet")
-    if mask is not None and not isinstance(mask, (Tensor, Mask)):
-        mask = _told(mask, name)
+    offset, window = None, None
+    if mask is not None and not isinstance(mask, Tensor | Mask):
+        mask, offset = _told(mask, query.shape[-2], key.shape[-2])
     flash, sdpa = "flash" in name, name == "sdpa_attention_forward"
     causal = given.get("is_causal")
     causal = getattr(module, "is_causal", True) if causal is None else causal
-    offset, window = None, None
     if isinstance(mask, Tensor) and mask.ndim == 2:  # flash attention is told of padding alone
         mask = mask[:, None, None, :].bool()
     dense = isinstance(mask, Mask) or (isinstance(mask, Tensor) and mask.shape[-2] > 1)
@@ -124,9 +125,10 @@ def _window(size: int | None, causal: bool) -> tuple[int | None, int | None] | N
     return None if size is None else (size - 1, 0 if causal else size - 1)
 
 
-def _told(mask: Any, name: str) -> Mask | None:
-    """What an object in a mask's place says."""
-    stage = getattr(mask, "stage", None)
-    if isinstance(stage, Mask):
-        return stage
-    raise UnseenError(f"its mask for {name} is a {type(mask).__name__}")
+def _told(mask: Any, queries: int, keys: int) -> tuple[Mask | None, int | Tensor | None]:
+    """What an object in a mask's place says, and where its first query stands; those of qkv's own
+    implementation say it."""
+    if not hasattr(mask, "fitting"):
+        raise UnseenError(f"its mask is a {type(mask).__name__}, which no one here can read")
+    own = mask.fitting(queries, keys)
+    return own.mask, own.offset
