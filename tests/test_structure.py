@@ -17,7 +17,7 @@ LIMITS = {
     "rooms": 25,
     "rooms without a layer": 0,
     "floors": 13,
-    "arrows between rooms": 111,
+    "arrows between rooms": 112,
     "upward arrows": 0,
     "rooms in circles": 0,
     "modules in circles": 3,
