@@ -67,7 +67,9 @@ def main() -> None:
     """Prints a row for each layer, then the heads that look at a neighbour most of the time."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--text", type=Path, default=ROOT / "LICENSE", help="paragraphs to read")
-    parser.add_argument("--picture", type=Path, help="where to draw all heads of the first segment")
+    parser.add_argument(
+        "--picture", type=Path, help="where to draw all heads of the longest segment"
+    )
     parser.add_argument("--table", action="store_true", help="print a row for each head")
     asked = parser.parse_args()
     heads, capture = observed(asked.text.read_text(encoding="utf-8"))
@@ -87,7 +89,8 @@ def main() -> None:
     print("most alike:")
     print(capture.similarity(256))
     if asked.picture:
-        capture.pictures(asked.picture, heads)
+        seen = capture.calls[0].matrix[:, 0].support().amax(-1)  # how long each segment is
+        capture.pictures(asked.picture, heads, entry=int(seen.argmax()))
 
 
 if __name__ == "__main__":
