@@ -42,6 +42,7 @@ def resident() -> int:
 
 
 def timed(call: Callable[[], object]) -> float:
+    """Seconds of one call."""
     start = time.perf_counter()
     call()
     return time.perf_counter() - start
@@ -54,8 +55,9 @@ def capture(tokens: int, layers: int, heads: int) -> None:
     model = nn.Sequential(*(Attention(heads) for _ in range(layers))).eval()
     states = torch.randn(1, tokens, 64 * heads)
     expected = model(states[:, :128])
-    bare, watched = [], []
+    bare, watched, seen = [], [], None
     for _ in range(2):
+        del seen  # what the round before has kept is not of this one
         bare.append(timed(lambda: model(states)))
         before = resident()
         with qkv.observe(model) as seen:
