@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import platform
+import resource
 import statistics
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
+
+from qkv.ground.files import write_atomic
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -52,6 +55,10 @@ def processor() -> str:
 
 def save(path: Path, content: str) -> None:
     """Writes a whole file or none."""
-    draft = path.with_suffix(".partial")
-    draft.write_text(content)
-    os.replace(draft, path)
+    write_atomic(path, content.encode())
+
+
+def peak() -> int:
+    """The largest resident size of this process so far, in bytes."""
+    size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return size if sys.platform == "darwin" else size * 1024

@@ -13,13 +13,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 from dataclasses import asdict, dataclass
 
 import torch
-from common import ROOT, machine, save
+from common import ROOT, machine, peak, save
 from torch import Tensor
 
 import qkv
@@ -152,12 +151,6 @@ def measure(case: Case, queries: int, keys: int, mode: str, code: str) -> int:
     results = run(*tensors)
     size = sum(tensor.numel() * tensor.itemsize for tensor in results)
     return max(0, peak() - before - size)
-
-
-def peak() -> int:
-    """The largest resident size of this process so far, in bytes."""
-    size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return size if sys.platform == "darwin" else size * 1024
 
 
 def figure(index: int, length: int, mode: str, code: str) -> Figure:

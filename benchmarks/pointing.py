@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ from common import machine, save
 from numpy.typing import NDArray
 from torch import Tensor
 
+from qkv.ground.files import writing
 from qkv.tasks.classification import ImageLabeller
 from qkv.tasks.classification.accuracy import Accuracy
 from qkv.tasks.classification.images.data import read_pictures
@@ -69,8 +69,7 @@ def make(data: Path, out: Path, pictures: int | None, edge: int, seed: int) -> N
         raise SystemExit(f"pointing: --edge must be a multiple of {TILE} and hold the pictures")
     chosen = numpy.random.default_rng(seed).permutation(len(images))[:pictures]
     boxes, backgrounds = [], []
-    draft = out.with_name(f"{out.name}.partial")
-    with zipfile.ZipFile(draft, "w") as file:
+    with writing(out) as stream, zipfile.ZipFile(stream, "w") as file:
         # One after the other: all of them may not fit into memory.
         with file.open("images.npy", "w", force_zip64=True) as member:
             shape = (len(chosen), edge, edge, 3)
@@ -91,7 +90,6 @@ def make(data: Path, out: Path, pictures: int | None, edge: int, seed: int) -> N
         for name, values in arrays.items():
             with file.open(f"{name}.npy", "w") as member:
                 numpy.save(member, numpy.array(values))
-    os.replace(draft, out)
 
 
 def pasted(images: Image, number: int, edge: int, seed: int) -> tuple[Image, list[int], str]:

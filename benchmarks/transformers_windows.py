@@ -5,13 +5,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import time
 
 import torch
-from common import machine
+from common import machine, peak
 from torch import Tensor
 
 WINDOW, PACKED = 64, 512
@@ -41,12 +40,6 @@ def model_of(kind: str, implementation: str, width: int, length: int):
         max_position_embeddings=length,
     )
     return MistralModel._from_config(config, attn_implementation=implementation).eval()
-
-
-def peak() -> int:
-    """The largest resident size of this process so far, in bytes."""
-    size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return size if sys.platform == "darwin" else size * 1024
 
 
 @torch.no_grad()
