@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
+from resident import own_bytes
 from torch import Tensor
 
 from qkv.capture.container import DTYPES, Malformed, in_order, read, without_repeats, write
@@ -73,12 +74,6 @@ def test_it_stays_in_the_file_until_it_is_used(path):
     found, _ = read(path)
     assert found["a"].shape == (large // 4,)
     assert own_bytes() - before < large // 8
-
-
-def own_bytes() -> int:
-    """The memory of this process, with what it has touched of files."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def test_what_is_done_to_a_tensor_does_not_reach_the_file(path):

@@ -108,43 +108,30 @@ def test_encoder_and_decoder_have_labels_of_their_own():
         assert capture.words(place).weights.shape == (4, len(queries), len(keys))
 
 
+def capture_of(module: str, kind: str, query: torch.Tensor, key: torch.Tensor) -> Capture:
+    """A capture of one call."""
+    capture = Capture()
+    matrix = qkv.attention(query, key)
+    capture.calls.append(Call(module, kind, 0, matrix, residual=None, function="sdpa", steps=1))
+    return capture
+
+
 def test_one_side_alone_can_be_labelled():
     query, key = torch.randn(1, 2, 3, 4), torch.randn(1, 2, 5, 4)
-    capture = Capture()
-    call = Call(
-        module="decoder.0",
-        kind="cross",
-        step=0,
-        matrix=qkv.attention(query, key),
-        residual=None,
-        function="sdpa",
-        steps=1,
-    )
-    capture.calls.append(call)
+    capture = capture_of("decoder.0", "cross", query, key)
     capture.label(minilm()[1], "unlockable cabinet", side="decoder", add_special_tokens=False)
     assert capture.labels(0) == (["unlock", "able", "cabinet"], ["0", "1", "2", "3", "4"])
     words = capture.words(0)
     assert words.queries == ("unlockable", "cabinet")
-    dense = call.matrix.dense()[0]
+    dense = capture.calls[0].matrix.dense()[0]
     torch.testing.assert_close(words.weights[:, 0], dense[:, :2].mean(1))
 
 
 def test_generated_tokens_extend_the_labels():
     tokenizer = minilm()[1]
     ids = tokenizer(TEXT, add_special_tokens=False).input_ids
-    capture = Capture()
     query = torch.randn(1, 2, len(ids) - 1, 4)  # the last token was generated and not read
-    capture.calls.append(
-        Call(
-            module="a",
-            kind="self",
-            step=0,
-            matrix=qkv.attention(query, query),
-            residual=None,
-            function="sdpa",
-            steps=1,
-        )
-    )
+    capture = capture_of("a", "self", query, query)
     with pytest.raises(ValueError, match=r"4 labels .* 11 places; where tokens were generated"):
         capture.label(tokenizer, "The keys to the", add_special_tokens=False)
     capture.label(tokenizer, torch.tensor([ids]))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from resident import own_bytes
 
 from qkv.capture.spill import Spill
 
@@ -39,12 +40,6 @@ def test_memory_stays_flat_and_the_folder_looks_empty(tmp_path):
     assert own_bytes() - before < piece.nbytes // 2
     assert list(tmp_path.iterdir()) == []
     assert all(float(one[-1]) == 1 for one in kept)
-
-
-def own_bytes() -> int:
-    """The memory of this process, with what it has touched of files."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def test_the_disk_is_given_back_with_the_last_tensor(tmp_path):

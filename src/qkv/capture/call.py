@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from html import escape
 from typing import Any, NamedTuple
@@ -78,13 +77,3 @@ class Missed:
     function: str
     reason: str
     count: int = 1
-
-
-def table(head: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> str:
-    """Rows of text below each other, columns as wide as what is in them."""
-    lines = [head, *(tuple(map(str, row)) for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in lines
-    )

@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from html import escape
 from typing import Any
 
-from .call import Answer, Call, Missed, table
+from .call import Answer, Call, Missed
+from .columns import table
 from .groups import GroupedMap, Groups, grouped
 from .images import image_labels
 from .labelling import Labelling

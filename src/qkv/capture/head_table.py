@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from ..pictures.colours import PAPER_RAMP, ink_on, ramp_colour
 from . import roles
+from .columns import table
 
 _SHARES = {
     "first": "first",
@@ -49,16 +50,8 @@ class Row(Protocol):
 
 def text_table(heads: Iterable[Row]) -> str:
     """Columns as wide as they must be, shares in per cent; "-" is what has no meaning."""
-    rows = [_COLUMNS, *(_row(head) for head in heads)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_COLUMNS))]
-
-    def line(row: tuple[str, ...]) -> str:
-        return "  ".join(
-            cell.ljust(width) if _is_text(column) else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-
-    return "\n".join(line(row) for row in rows)
+    numbers = [column for column in range(len(_COLUMNS)) if not _is_text(column)]
+    return table(_COLUMNS, map(_row, heads), right=numbers)
 
 
 def rich_table(heads: Iterable[Row]) -> Any:

@@ -43,7 +43,7 @@ class Joined:
         self._cache = _weak(cache)
         self._made: tuple[int, AttentionMatrix] | None = None
         self._query, self._key = (Grown(t, -2, room) for t in (matrix.query, matrix.key))
-        bounds = _bounds(matrix)
+        bounds = bounds_for_all(matrix)
         self._bounds = None if bounds is None else Grown(bounds, -1)
         self._biases = [(0, 0, bias) for bias in _tensors(matrix)]  # first query, first key, bias
 
@@ -71,11 +71,11 @@ class Joined:
         self._made = self.steps, made
         return made
 
-    def add(self, matrix: AttentionMatrix, cache: Any, back: bool = False) -> bool:
-        """Adds a call if it goes on with this sequence; `back`: also where it goes on from an
-        earlier place, as what was written last was taken back."""
-        bounds = _bounds(matrix)
-        if bounds is None or self._bounds is None or not self._alike(matrix):
+    def add(self, matrix: AttentionMatrix, bounds: Tensor, cache: Any, back: bool = False) -> bool:
+        """Adds a call if it goes on with this sequence. `bounds` are its own as `bounds_for_all`
+        gives them; `back`: also where it goes on from an earlier place, as what was written last
+        was taken back."""
+        if self._bounds is None or not self._alike(matrix):
             return False
         same_cache = self._cache is not None and cache is not None and self._cache() is cache
         queries, keys = matrix.query.shape[-2], matrix.key.shape[-2]
@@ -183,7 +183,7 @@ def joinable(matrix: AttentionMatrix) -> bool:
     )
 
 
-def _bounds(matrix: AttentionMatrix) -> Tensor | None:
+def bounds_for_all(matrix: AttentionMatrix) -> Tensor | None:
     """Start and stop, `[2, batch, Lq]`, where all heads see the same."""
     found = bounds_of(matrix)
     if found is None or any(b.ndim > 1 and b.shape[-2] > 1 for b in found):

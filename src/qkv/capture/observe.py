@@ -23,7 +23,7 @@ from .arrival import Arrival, UnseenError, matrix_of
 from .call import Call
 from .capture import Capture
 from .frames import Caller, caller
-from .joined import Joined, cache_of, joinable
+from .joined import Joined, bounds_for_all, cache_of, joinable
 from .keeping import Keeper
 from .placing import placed
 from .running import compiled, patches_of, scripted, silent
@@ -223,9 +223,12 @@ class _Observer:
     ) -> Call | None:
         """The call that this one goes on with."""
         with torch.inference_mode(False):
+            bounds = bounds_for_all(matrix) if open_calls else None
+            if bounds is None:
+                return None
             for back in (False, True):
                 for call, joined in open_calls:
-                    if joined.add(matrix, cache, back):
+                    if joined.add(matrix, bounds, cache, back):
                         return call
         return None
 

@@ -10,12 +10,11 @@ from torch import Tensor
 from ..biases.softcap import SoftCap
 from ..biases.tensor import TensorBias
 from ..blocks.layout import Layout
-from ..blocks.tiling import Block
 from ..ground.tensors import of_rank
 from ..masks.dense import Dense
 from ..masks.intervals import Intervals
 from ..matrix.matrix import AttentionMatrix
-from ..request.parts import cut as cut_places
+from ..matrix.sight import intervals_of
 from ..request.problem import build
 
 
@@ -66,14 +65,10 @@ def bounds_of(matrix: AttentionMatrix) -> tuple[Tensor, Tensor] | None:
     if isinstance(matrix.mask, Dense) or (matrix.offset is None and matrix.mask.needs_positions):
         return None
     problem = build(matrix)
-    layout, mask = problem.layout, problem.mask
-    assert mask is not None
-    block = Block.whole(layout.lead, layout.queries, layout.keys)
-    cells = problem.cells(block, cut_places(block, problem.parts.places))
-    found = mask.intervals(cells, *(block.take(*part) for part in problem.parts.mask))
+    found = intervals_of(problem)
     if found is None or len(found) != 1:
         return None
-    start, stop = (_per_query(bound, matrix, layout) for bound in found[0])
+    start, stop = (_per_query(bound, matrix, problem.layout) for bound in found[0])
     return start, stop
 
 

@@ -1,6 +1,6 @@
 """What a mask is, and how masks combine.
 
-Most masks are a few intervals of keys per query. Spans combine into intervals, so the engine
+Most masks are a few intervals of keys per query. Intervals combine into intervals, so the engine
 skips keys that no query of a block may see and makes nothing of size Lq x Lk; a mask that is none
 is evaluated cell by cell.
 """

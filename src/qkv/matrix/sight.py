@@ -14,6 +14,7 @@ from torch import Tensor
 from ..blocks.layout import Layout
 from ..blocks.tiling import Block
 from ..ground.tensors import of_rank
+from ..masks.base import Spans
 from ..request.description import Description
 from ..request.parts import cut
 from ..request.problem import Problem, build
@@ -59,12 +60,18 @@ def positions(description: Description) -> Tensor:
     return _by_entry(of_rank(cells.position, len(layout.lead) + 2), layout).squeeze(-1)
 
 
+def intervals_of(problem: Problem) -> Spans | None:
+    """The intervals of keys that the mask of a request shows its queries, start and stop of each in
+    canonical form; None where it is no intervals."""
+    assert problem.mask is not None
+    cells, own = _block(problem, 0, problem.layout.queries)
+    return problem.mask.intervals(cells, *own)
+
+
 def _intervals(problem: Problem) -> tuple[Tensor, Tensor] | None:
     """Starts and stops `[batch, H, Lq, k]` of disjoint intervals, or None."""
     layout = problem.layout
-    cells, own = _block(problem, 0, layout.queries)
-    assert problem.mask is not None
-    found = problem.mask.intervals(cells, *own)
+    found = intervals_of(problem)
     if found is None:
         return None
     bounds = torch.broadcast_tensors(

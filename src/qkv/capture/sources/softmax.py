@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 import torch.nn.functional as F
@@ -108,23 +108,21 @@ def _shape(scores: Tensor, caller: Caller) -> tuple[int, ...]:
         raise UnrelatedError
     if len(lead) == 1:
         heads = 1 if heads is None else heads
-        if lead[0] % heads:
-            if not named:
-                raise UnrelatedError
-            raise UnseenError(_misfit(scores, f"queries by keys of its {heads} heads"))
-        lead = [lead[0] // heads, heads]
-    elif heads is not None and lead[-1] != heads:
-        if not named:
-            raise UnrelatedError
-        raise UnseenError(_misfit(scores, f"queries by keys of its {heads} heads"))
+        fit, lead = lead[0] % heads == 0, [lead[0] // heads, heads]
+    else:
+        fit = heads is None or lead[-1] == heads
+    if not fit and not named:
+        raise UnrelatedError
+    if not fit:
+        _refuse(scores, f"queries by keys of its {heads} heads")
     places = _places(caller.arguments)
     if places is not None and (queries != places or (keys < places and not caller.looks_elsewhere)):
-        raise UnseenError(_misfit(scores, f"the {places} places of its input by its keys"))
+        _refuse(scores, f"the {places} places of its input by its keys")
     return (*lead, queries, keys)
 
 
-def _misfit(scores: Tensor, wanted: str) -> str:
-    return f"a softmax over {list(scores.shape)}, which are not {wanted}"
+def _refuse(scores: Tensor, wanted: str) -> NoReturn:
+    raise UnseenError(f"a softmax over {list(scores.shape)}, which are not {wanted}")
 
 
 def _heads_of(module: nn.Module) -> int | None:
