@@ -74,15 +74,15 @@ def capture(tokens: int, layers: int, heads: int) -> None:
 
 
 @torch.no_grad()
-def live(tokens: int, written: int, rounds: int) -> None:
+def live(tokens: int, written: int, hidden: int, rounds: int) -> None:
     """A small Llama with random weights, greedy."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=8000,
-        hidden_size=512,
-        intermediate_size=1408,
+        hidden_size=hidden,
+        intermediate_size=hidden * 11 // 4,
         num_hidden_layers=8,
         num_attention_heads=8,
         max_position_embeddings=tokens + written,
@@ -105,7 +105,7 @@ def live(tokens: int, written: int, rounds: int) -> None:
 
     contenders = {"alone": generate, "two heads followed": followed, "eager, all weights": eager}
     seconds = interleaved(contenders, rounds)
-    print(f"{written} tokens after {tokens:,}")
+    print(f"{written} tokens after {tokens:,}, 8 layers of {hidden}, 8 heads")
     for name, median in seconds.items():
         print(f"{name:20} {median:7.2f} s  {median / seconds['alone']:.3f}")
 
@@ -115,13 +115,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("what", choices=("capture", "live"))
     parser.add_argument("--tokens", type=int, help="default: 32,768 and 2,000")
+    parser.add_argument("--written", type=int, default=64, help="1 for the prompt alone")
+    parser.add_argument("--hidden", type=int, default=512, help="of the model of `live`")
     parser.add_argument("--rounds", type=int, default=5)
     asked = parser.parse_args()
     print(machine())
     if asked.what == "capture":
         capture(asked.tokens or 32768, 4, 8)
     else:
-        live(asked.tokens or 2000, 64, asked.rounds)
+        live(asked.tokens or 2000, asked.written, asked.hidden, asked.rounds)
 
 
 if __name__ == "__main__":

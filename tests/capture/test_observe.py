@@ -228,6 +228,16 @@ def test_mistakes(options, kind, text) -> None:
     assert not patches._observers
 
 
+@pytest.mark.parametrize("heads", [[2], [1, 3], [0, 1, 2], [3, 1], [2, 2], [0, 1, 3]])
+def test_chosen_heads_are_those_of_the_whole(heads) -> None:
+    model = Plain()
+    with qkv.observe(model) as whole, qkv.observe(model, heads=heads) as part:
+        model(X)
+    right = whole.calls[0].matrix.dense()[:, heads]
+    assert_close(part.calls[0].matrix.dense(), right, rtol=0, atol=0)
+    assert part.calls[0].residual < 1e-5
+
+
 def test_heads_that_a_layer_does_not_have_are_missed() -> None:
     with qkv.observe(Plain(), heads=[5]) as capture:
         model = Plain()

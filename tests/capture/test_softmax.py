@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
+from resident import own_bytes
 from torch import nn
 from torch.testing import assert_close
 
 import qkv
-from qkv.capture.sources import softmax
+from qkv.capture import keeping
 
 X = torch.randn(2, 4, 6, 8, generator=torch.Generator().manual_seed(0))
 SCORES = X @ X.mT
@@ -118,9 +119,49 @@ def test_sums_of_which_no_weights_are_made(sums) -> None:
 
 
 def test_scores_that_are_too_many_are_missed(monkeypatch) -> None:
-    monkeypatch.setattr(softmax, "MOST", SCORES.numel() * 4 - 1)
+    monkeypatch.setattr(keeping, "MOST", SCORES.numel() * 4 - 1)
     model = ByHand(WAYS["F.softmax"])
     with qkv.observe(model) as capture:
         model(SCORES)
     assert not capture.calls
     assert "its scores take" in capture.missed[0].reason
+    assert "spill= keeps them on the disk" in capture.missed[0].reason
+
+
+def test_fewer_or_smaller_scores_or_some_on_the_disk_are_kept(monkeypatch, tmp_path) -> None:
+    monkeypatch.setattr(keeping, "MOST", SCORES.numel() * 2)
+    model = ByHand(WAYS["F.softmax"])
+    for options in ({"heads": [1, 3]}, {"spill": tmp_path}, {"keep": torch.float16}):
+        with qkv.observe(model, **options) as capture:
+            model(SCORES)
+        (call,) = capture.calls
+        small = options.get("keep", torch.float32)
+        assert call.matrix.dtype is small
+        assert call.matrix.bias[0].values.dtype is small
+        right = SCORES.softmax(-1)[:, options.get("heads", slice(None))]
+        apart = 1e-6 if small is torch.float32 else 0.005
+        assert_close(call.matrix.dense().float(), right, rtol=0, atol=apart)
+        assert call.residual < apart
+
+
+def test_each_sees_scores_of_any_size(monkeypatch) -> None:
+    monkeypatch.setattr(keeping, "MOST", 0)
+    model = ByHand(WAYS["F.softmax"])
+    with qkv.observe(model, each=lambda matrix: matrix.dense()) as capture:
+        model(SCORES)
+    (answer,) = capture.answers
+    assert_close(answer.value, SCORES.softmax(-1))
+
+
+def test_scores_on_the_disk_take_no_memory(tmp_path) -> None:
+    model = ByHand(WAYS["F.softmax"])
+    large = torch.randn(1, 4, 1024, 1024)
+    with qkv.observe(model, spill=tmp_path) as capture:
+        model(large)
+        before = own_bytes()
+        for _ in range(8):
+            model(large)
+        grown = own_bytes() - before
+    assert len(capture.calls) == 9
+    assert grown < 48 * 2**20  # the scores of eight are 128 MiB
+    assert_close(capture.calls[7].matrix.dense(), large.softmax(-1))

@@ -69,22 +69,30 @@ class Arrival:
         count, key_heads = self.query.shape[-3], self.key.shape[-3]
         if max(heads) >= count:
             raise UnseenError(f"head {max(heads)} was asked for; it has {count}")
-        of_key = [head * key_heads // count for head in heads]
+        own = _places(heads)
+        of_key = _places([head * key_heads // count for head in heads])
 
-        def own(tensor: Tensor | None) -> Tensor | None:
+        def part(tensor: Tensor | None) -> Tensor | None:
             if tensor is None or tensor.ndim < 3 or tensor.shape[-3] == 1:
                 return tensor
-            return tensor[..., heads, :, :]
+            return tensor[..., own, :, :]
 
         return replace(
             self,
-            query=self.query[..., heads, :, :],
+            query=self.query[..., own, :, :],
             key=self.key[..., of_key, :, :],
             value=None if self.value is None else self.value[..., of_key, :, :],
-            mask=own(self.mask) if isinstance(self.mask, Tensor) else self.mask,
-            bias=own(self.bias),
-            sink=None if self.sink is None else self.sink.flatten()[heads],
+            mask=part(self.mask) if isinstance(self.mask, Tensor) else self.mask,
+            bias=part(self.bias),
+            sink=None if self.sink is None else self.sink.flatten()[own],
         )
+
+
+def _places(numbers: list[int]) -> list[int] | slice:
+    """The same numbers as a slice where they are evenly spaced: that copies no keys."""
+    step = numbers[1] - numbers[0] if len(numbers) > 1 else 1
+    even = range(numbers[0], numbers[-1] + 1, max(step, 1))
+    return slice(even.start, even.stop, even.step) if list(even) == numbers else numbers
 
 
 def matrix_of(arrival: Arrival) -> AttentionMatrix:

@@ -9,16 +9,21 @@ import torch
 from torch import Tensor
 
 from ..matrix.matrix import AttentionMatrix, map_tensors
+from .arrival import UnseenError
 from .memo import Memo
 from .spill import Spill
+
+MOST = 2**27  # bytes of the scores of a call that has built them, where memory keeps them
+_SMALL = 2**16  # bytes of what stays in memory, whatever else is on the disk
 
 
 class Keeper:
     """Makes matrices that share no memory with the model and no graph of derivatives.
 
     Query and key are copied, and take their own numbers' memory alone, in the dtype `keep` if there
-    is one; with `spill` they are put on the disk, and all else on the CPU, where they come back.
-    What several layers are given in common is copied once.
+    is one, and so are scores that a model has built; with `spill` all that is large is put on the
+    disk, and the rest on the CPU, where it comes back. What several layers are given in common is
+    copied once.
     """
 
     def __init__(self, keep: torch.dtype | None = None, spill: Spill | None = None) -> None:
@@ -26,12 +31,18 @@ class Keeper:
             raise TypeError(f"observe: keep must be a floating dtype; got {keep!r}")
         self._keep = keep
         self._spill = spill
-        self._common = Memo(_copied)
+        self._common = Memo(self._copied)
 
-    def kept(self, matrix: AttentionMatrix) -> AttentionMatrix:
-        """The matrix by itself."""
+    def kept(self, matrix: AttentionMatrix, materialised: bool = False) -> AttentionMatrix:
+        """The matrix by itself. `materialised`: what it has besides query and key are scores that
+        the model has built.
+
+        Raises:
+            UnseenError: such scores are more than memory is taken for.
+        """
         with torch.inference_mode(False), torch.no_grad():
-            stages = map_tensors(matrix, lambda tensor: self._stage(matrix, tensor))
+            own = self._scores if materialised else self._stage
+            stages = map_tensors(matrix, lambda tensor: own(matrix, tensor))
             query, key = self._vectors(matrix.query, matrix.key)
             return replace(stages, query=query, key=key)
 
@@ -44,8 +55,26 @@ class Keeper:
     def _stage(self, matrix: AttentionMatrix, tensor: Tensor) -> Tensor:
         if tensor is matrix.query or tensor is matrix.key:
             return tensor
-        kept = self._common(tensor.detach())
-        return kept if self._spill is None else kept.cpu()
+        return self._common(tensor.detach())
+
+    def _scores(self, matrix: AttentionMatrix, tensor: Tensor) -> Tensor:
+        if tensor is matrix.query or tensor is matrix.key:
+            return tensor
+        dtype = self._dtype(tensor)
+        size = tensor.numel() * dtype.itemsize
+        if self._spill is None and size > MOST:
+            raise UnseenError(
+                f"its scores take {size / 2**20:,.0f} MiB, more than {MOST / 2**20:,.0f} MiB; "
+                "spill= keeps them on the disk, heads= fewer, keep= smaller ones, each= none"
+            )
+        return self._copied(tensor.detach().to(dtype))
+
+    def _copied(self, tensor: Tensor) -> Tensor:
+        if self._spill is None:
+            return tensor.clone(memory_format=torch.contiguous_format)
+        if tensor.numel() * tensor.itemsize > _SMALL:
+            return self._spill.keep(tensor)[0]
+        return tensor.cpu().clone(memory_format=torch.contiguous_format)
 
     def _vectors(self, *tensors: Tensor) -> tuple[Tensor, ...]:
         if self._spill is not None:
@@ -60,7 +89,3 @@ class Keeper:
         if self._keep is not None and self._keep.itemsize < tensor.dtype.itemsize:
             return self._keep
         return tensor.dtype
-
-
-def _copied(tensor: Tensor) -> Tensor:
-    return tensor.detach().clone(memory_format=torch.contiguous_format)

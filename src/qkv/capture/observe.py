@@ -58,9 +58,10 @@ def observe(
         where: which modules: a pattern such as `"decoder.layers.9"` or `"encoder.*.self_attn"`, or
             some of them. It matches whole parts of a module's path, with all modules below.
         heads: which query heads are recorded; None: all.
-        keep: a smaller dtype in which query and key are kept, such as torch.bfloat16.
-        spill: a folder on the disk in which query and key are kept instead of the memory, one file
-            for each call. The files have no names: they belong to the capture and go with it, also
+        keep: a smaller dtype in which query and key are kept, such as torch.bfloat16, and the
+            scores of a model that has built them.
+        spill: a folder on the disk in which query, key and all else that is large are kept instead
+            of the memory. The files have no names: they belong to the capture and go with it, also
             when the process is killed.
         each: a function that is called with the `AttentionMatrix` of each call as it is made, and
             then nothing is kept but what it returns, in `capture.answers`. The matrix holds tensors
@@ -206,7 +207,7 @@ class _Observer:
                     found = sighting.residual(arrival, matrix, self.heads)
                     known.residual = max(known.residual or 0.0, found or 0.0)
                 return
-            kept = self._keeper.kept(matrix)
+            kept = self._keeper.kept(matrix, sighting.materialised)
             if kept.dtype is not matrix.dtype:  # the residual tells what that costs as well
                 matrix = kept.to(matrix.device, matrix.dtype)
             residual = sighting.residual(arrival, matrix, self.heads)

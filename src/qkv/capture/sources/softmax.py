@@ -22,8 +22,6 @@ from ..frames import Caller
 from ..patches import Patch, watched
 from ..sighting import Sighting, UnrelatedError
 
-MOST = 2**27  # bytes of the scores of a call that is kept
-
 _HEADS = (
     *("num_heads", "num_attention_heads", "n_heads", "n_head", "num_attn_heads", "nhead", "heads"),
     "num_head",
@@ -91,11 +89,7 @@ def _residual(
 
 
 def _arrival(scores: Tensor, caller: Caller) -> Arrival:
-    shape, size = _shape(scores, caller), scores.numel() * scores.element_size()
-    if size > MOST:
-        most = f"{MOST / 2**20:,.0f} MiB"
-        raise UnseenError(f"its scores take {size / 2**20:,.0f} MiB, more than {most}")
-    *lead, queries, keys = shape
+    *lead, queries, keys = shape = _shape(scores, caller)
     nothing = scores.new_empty(*lead, queries, 0), scores.new_empty(*lead, keys, 0)
     return Arrival(*nothing, bias=scores.detach().reshape(shape))
 
