@@ -33,9 +33,10 @@ def rows(draw) -> tuple[Tensor, Tensor | None]:
     return scores, visible
 
 
+@pytest.mark.parametrize("kind", NORMALIZERS)
 @few
-@given(rows(), st.sampled_from(NORMALIZERS))
-def test_normalize_is_weights_of_the_statistic(case, kind) -> None:
+@given(rows())
+def test_normalize_is_weights_of_the_statistic(kind, case) -> None:
     scores, visible = case
     normalizer = examples(kind, None, drawing(0))[0]
     whole = normalizer.normalize(scores, visible)
@@ -48,9 +49,10 @@ def test_normalize_is_weights_of_the_statistic(case, kind) -> None:
     assert_close(normalizer.weights(scores[..., part], shown, statistic), whole[..., part])
 
 
+@pytest.mark.parametrize("kind", NORMALIZERS)
 @few
-@given(rows(), st.sampled_from(NORMALIZERS), st.data())
-def test_merging_two_halves_of_the_keys_is_the_whole(case, kind, data) -> None:
+@given(rows(), st.data())
+def test_merging_two_halves_of_the_keys_is_the_whole(kind, case, data) -> None:
     scores, visible = case
     normalizer = examples(kind, None, drawing(0))[0]
     cut = data.draw(st.integers(1, max(1, scores.shape[-1] - 1)))
