@@ -11,6 +11,7 @@ import qkv
 from qkv.capture import masks
 from qkv.capture.arrival import Arrival, UnseenError, matrix_of
 from qkv.capture.memo import Memo
+from qkv.masks.base import Or
 
 LENGTH = 9
 PLACE = torch.arange(LENGTH)
@@ -35,9 +36,12 @@ INTERVALS = {
     "by head": (BEHIND >= 0) & (torch.tensor([1, 2, 3, 4]).view(4, 1, 1) > BEHIND),
     "nothing": torch.zeros(LENGTH, LENGTH, dtype=torch.bool),
 }
+FEW = {
+    "a hole in the padding": padded([0, 0], [LENGTH, LENGTH]) & (PLACE != 4),
+    "holes in causal rows": (BEHIND >= 0) & (PLACE % 3 != 1),
+}
 APART = {
     "holes": BEHIND % 2 == 0,
-    "holes in the padding": padded([0, 0], [LENGTH, LENGTH]) & (PLACE != 4),
     "holes by head": (BEHIND % torch.tensor([1, 2, 3, 4]).view(4, 1, 1)) == 0,
 }
 QUERY, KEY = (
@@ -54,10 +58,10 @@ def softmax(scores: Tensor, allowed: Tensor) -> Tensor:
 SCORES = QUERY @ KEY.mT / 8**0.5
 
 
-@pytest.mark.parametrize("name", [*INTERVALS, *APART])
+@pytest.mark.parametrize("name", [*INTERVALS, *FEW, *APART])
 @pytest.mark.parametrize("form", ["bool", "integers", "lowest", "-inf", "float16", "with a bias"])
 def test_a_mask_says_the_same_as_a_stage(name, form) -> None:
-    allowed = {**INTERVALS, **APART}[name]
+    allowed = {**INTERVALS, **FEW, **APART}[name]
     bias = torch.zeros(())
     mask = allowed
     if form == "integers":
@@ -70,8 +74,9 @@ def test_a_mask_says_the_same_as_a_stage(name, form) -> None:
             mask = torch.where(allowed, bias, LOWEST)
     matrix = matrix_of(Arrival(QUERY, KEY, mask=mask))
     assert_close(matrix.dense(), softmax(SCORES + bias, allowed.expand_as(SCORES)))
-    kind = qkv.Intervals if name in INTERVALS else qkv.Dense
+    kind = qkv.Intervals if name in INTERVALS else Or if name in FEW else qkv.Dense
     assert isinstance(matrix.mask, kind)
+    assert matrix.mask.stored == (name in APART)
     assert bool(matrix.bias) == (form == "with a bias" and bool(allowed.any()))
 
 
@@ -99,8 +104,12 @@ def test_padding_alone_stays_small() -> None:
     assert mask.stop.tolist() == [[[LENGTH]], [[5]]]
     assert mask.start.numel() == 1
     holes, _ = masks.stages_of((real & (PLACE != 2)).expand(2, 1, LENGTH, LENGTH).contiguous())
-    assert isinstance(holes, qkv.Dense)
-    assert holes.allowed.shape == (2, 1, 1, LENGTH)
+    assert isinstance(holes, Or)
+    assert isinstance(holes.right, qkv.Intervals)
+    assert holes.right.stop.tolist() == [[[LENGTH]], [[5]]]
+    apart, _ = masks.stages_of((real & (PLACE % 2 == 0)).expand(2, 1, LENGTH, LENGTH).contiguous())
+    assert isinstance(apart, qkv.Dense)
+    assert apart.allowed.shape == (2, 1, 1, LENGTH)
 
 
 def test_what_is_added_is_kept_as_a_bias() -> None:

@@ -121,6 +121,13 @@ class Layout:
         split = (1, 1) if tensor.numel() == 1 else (self.key_heads, self.group)
         return tensor.reshape(*(1,) * len(self.batch), *split, 1, 1)
 
+    def by_head(self, tensor: Tensor) -> Tensor:
+        """`[..., Hk, G, a, b]` with 1 where shared as `[..., H, a, b]`; H may be 1 as well."""
+        if tensor.shape[-4:-2] != (1, 1):
+            size = (*tensor.shape[:-4], self.key_heads, self.group, *tensor.shape[-2:])
+            tensor = tensor.expand(size)
+        return tensor.flatten(-4, -3)
+
     def to_user(self, tile: Tensor) -> Tensor:
         """A tile `[batch..., Hk, G, a, b]` with the heads in one dimension, as callables see it."""
         if not self.has_heads:

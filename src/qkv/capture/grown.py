@@ -27,8 +27,9 @@ class Grown:
         """All of them: a view that stays as it is."""
         return self._room.narrow(self._dim, 0, self.length)
 
-    def add(self, more: Tensor) -> None:
-        """Behind the others; rounded to their dtype."""
+    def add(self, more: Tensor, rows: Tensor | None = None) -> None:
+        """Behind the others; rounded to their dtype. `rows`: the entries of the first dimension
+        that they are for, where the others get zeros."""
         size = more.shape[self._dim]
         if self.length + size > self._room.shape[self._dim]:
             shape = list(self._room.shape)
@@ -36,14 +37,20 @@ class Grown:
             room = self._longer(shape, self._room.dtype, self._room.device)
             room.narrow(self._dim, 0, self.length).copy_(self.now)
             self._room = room
-        self._room.narrow(self._dim, self.length, size).copy_(more)
+        there = self._room.narrow(self._dim, self.length, size)
+        if rows is None:
+            there.copy_(more)
+        else:
+            there.zero_().index_copy_(0, rows.to(there.device), more.to(there.device, there.dtype))
         self.length += size
 
     def take(self, entries: Tensor) -> None:
         """These entries of the first dimension in the place of all."""
-        self._room = self.now.index_select(0, entries)
+        now = self.now
+        room = self._longer(now.shape, now.dtype, now.device)
+        self._room = torch.index_select(now, 0, entries.to(now.device), out=room)
 
     def cut(self, length: int) -> None:
         """Only the first ones stay; what was looked at before is not written over."""
-        self._room = self._room.narrow(self._dim, 0, length).clone()
-        self.length = length
+        self.length, first = length, self._room.narrow(self._dim, 0, length)
+        self._room = self._longer(first.shape, first.dtype, first.device).copy_(first)

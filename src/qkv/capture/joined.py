@@ -9,19 +9,22 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ..biases.softcap import SoftCap
 from ..biases.tensor import TensorBias
-from ..masks.intervals import Intervals
+from ..ground.tensors import is_tensor
+from ..masks.runs import any_of
 from ..matrix.matrix import AttentionMatrix
-from ..normalizers.softmax import Softmax
-from ..scores.dot import Dot
+from ..nn.cache import PreparedContext
+from ..scores.custom import CustomScore
 from .grown import Grown, Room
+from .live_rows import LiveRows
 from .placing import bounds_of
 
 # Arguments of attention modules that hold the cache of what was written before.
@@ -29,12 +32,15 @@ _CACHES = ("past_key_values", "past_key_value", "cache", "layer_past")
 
 
 def cache_of(arguments: Mapping[str, Any]) -> Any:
-    """The cache that a module was given, or None."""
+    """The cache that a module was given, or None. A context that was prepared for many steps is one
+    as well."""
+    if isinstance(arguments.get("context"), PreparedContext):
+        return arguments["context"]
     return next((arguments[name] for name in _CACHES if arguments.get(name) is not None), None)
 
 
 class Joined:
-    """The calls of one module for one sequence."""
+    """The calls of one module for the sequences of a batch."""
 
     def __init__(self, matrix: AttentionMatrix, cross: bool, cache: Any, room: Room) -> None:
         """From the first call, which was kept; `cache` is what it was given as such, or None, and
@@ -42,6 +48,7 @@ class Joined:
         self.first, self.cross, self.steps = matrix, cross, 1
         self._cache = _weak(cache)
         self._made: tuple[int, AttentionMatrix] | None = None
+        self._rows = LiveRows(len(matrix.query))
         self._query, self._key = (Grown(t, -2, room) for t in (matrix.query, matrix.key))
         bounds = bounds_for_all(matrix)
         self._bounds = None if bounds is None else Grown(bounds, -1)
@@ -60,19 +67,28 @@ class Joined:
         if self._made is not None and self._made[0] == self.steps:
             return self._made[1]
         query, key = self._query.now, self._key.now
-        start, stop = self._bounds.now.unbind(0)
         biases = iter(self._whole(place) for place in range(len(_tensors(self.first))))
         bias = tuple(
             TensorBias(next(biases)) if isinstance(bias, TensorBias) else bias
             for bias in self.first.bias
         )
-        mask = Intervals(start.unsqueeze(1), stop.unsqueeze(1))
+        mask = any_of(run.unsqueeze(1).unbind(2) for run in self._bounds.now.unbind(1))
         made = replace(self.first, query=query, key=key, mask=mask, bias=bias)
         self._made = self.steps, made
         return made
 
+    def follow(self, before: Any, after: Any, rows: Tensor | None) -> None:
+        """A cache goes on as another, or as itself; where there are `rows`, row i of it is what
+        `rows[i]` was."""
+        if self._cache is None or self._cache() is not before:
+            return
+        self._cache = _weak(after)
+        order = None if rows is None else self._rows.follow(rows)
+        if order is not None:
+            self._take(order)
+
     def add(self, matrix: AttentionMatrix, bounds: Tensor, cache: Any, back: bool = False) -> bool:
-        """Adds a call if it goes on with this sequence. `bounds` are its own as `bounds_for_all`
+        """Adds a call if it goes on with these sequences. `bounds` are its own as `bounds_for_all`
         gives them; `back`: also where it goes on from an earlier place, as what was written last
         was taken back."""
         if self._bounds is None or not self._alike(matrix):
@@ -84,14 +100,16 @@ class Joined:
             return False
         if matrix.query.shape[-1] == 0 and not (same_cache and len(matrix.query) == 1):
             return False  # scores by hand: there are no keys to compare
-        before = self._before(matrix.key.narrow(-2, 0, known), same_cache, back)
+        before = self._before(matrix.key.narrow(-2, 0, known), same_cache and back)
         if before is None:
             return False
-        self._query.add(matrix.query)
+        rows = self._rows.some
+        self._query.add(matrix.query, rows)
         if not self.cross:
-            self._key.add(matrix.key.narrow(-2, known, queries))
-        self._biases += [(self._bounds.length, before, bias) for bias in _tensors(matrix)]
-        self._bounds.add(bounds + before)
+            self._key.add(matrix.key.narrow(-2, known, queries), rows)
+        pieces = (_among(self._rows.count, rows, bias) for bias in _tensors(matrix))
+        self._biases += [(self._bounds.length, before, bias) for bias in pieces]
+        self._add_bounds(bounds + before, rows)
         self.steps += 1
         # Not the numbers of which there are copies with more behind them.
         self.first = replace(self.first, query=self._query.now, key=self._key.now)
@@ -101,44 +119,46 @@ class Joined:
         """Whether batch, heads and stages are those of the first call."""
         mine, its = self.first, matrix
         return (
-            mine.query.shape[:-2] == its.query.shape[:-2]
-            and mine.key.shape[:-2] == its.key.shape[:-2]
+            len(its.query) == len(its.key) == len(self._rows.places)
+            and mine.query.shape[1:-2] == its.query.shape[1:-2]
+            and mine.key.shape[1:-2] == its.key.shape[1:-2]
             and mine.query.shape[-1] == its.query.shape[-1]
-            and mine.score == its.score
+            and _same(mine.score, its.score)
+            and _same(mine.normalizer, its.normalizer)
             and len(mine.bias) == len(its.bias)
             and all(_same_kind(a, b) for a, b in zip(mine.bias, its.bias, strict=True))
         )
 
-    def _before(self, known: Tensor, same_cache: bool, back: bool) -> int | None:
+    def _before(self, known: Tensor, back: bool) -> int | None:
         """How many kept keys lie before these, which are known from earlier calls, or None where
         they are not."""
-        length, count = self._key.length, known.shape[-2]
-        known = known.to(self._key.now.dtype)
+        kept, length, count = self._key.now, self._key.length, known.shape[-2]
         if count > length:
             return None
-        tail = self._key.now.narrow(-2, length - count, count)
-        if _equal(tail, known):
+        known = known.to(kept.dtype)
+        if self._rows.some is not None:
+            kept = kept.index_select(0, self._rows.some.to(kept.device))
+        if _equal(kept.narrow(-2, length - count, count), known):
             return length - count
-        if not same_cache:
-            return None
-        order = _order(tail, known)
-        if order is not None:
-            self._take(order)
-            return length - count
-        if back and not self.cross and torch.equal(self._key.now.narrow(-2, 0, count), known):
+        if back and not self.cross and torch.equal(kept.narrow(-2, 0, count), known):
             self._cut(count)
             return 0
         return None
 
-    def _take(self, order: Tensor) -> None:
-        """The entries of the batch go on from these."""
+    def _add_bounds(self, bounds: Tensor, rows: Tensor | None) -> None:
         assert self._bounds is not None
-        self._query.take(order)
-        self._key.take(order)
-        bounds = self._bounds.now
-        self._bounds = Grown(bounds.index_select(1, order), -1)
+        more = bounds.shape[1] - self._bounds.now.shape[1]
+        if more > 0:
+            self._bounds = Grown(F.pad(self._bounds.now, (0, 0, 0, 0, 0, more)), -1)
+        self._bounds.add(F.pad(bounds, (0, 0, 0, 0, 0, max(0, -more))), rows)
+
+    def _take(self, order: Tensor) -> None:
+        """The rows go on from these."""
+        assert self._bounds is not None
+        for grown in (self._query, self._key, self._bounds):
+            grown.take(order)
         self._biases = [
-            (row, col, bias.index_select(0, order) if bias.ndim > 3 and len(bias) > 1 else bias)
+            (row, col, bias.index_select(0, order.to(bias.device)) if _by_row(bias) else bias)
             for row, col, bias in self._biases
         ]
 
@@ -176,28 +196,49 @@ def joinable(matrix: AttentionMatrix) -> bool:
         and matrix.chosen is None
         and matrix.dropped is None
         and matrix.ndim == 4
-        and isinstance(matrix.score, Dot)
-        and isinstance(matrix.normalizer, Softmax)
+        and len(matrix.query) == len(matrix.key)
+        and not isinstance(matrix.score, CustomScore)
         and all(isinstance(bias, TensorBias | SoftCap) for bias in matrix.bias)
-        and bounds_of(matrix) is not None
+        and bounds_for_all(matrix) is not None
     )
 
 
 def bounds_for_all(matrix: AttentionMatrix) -> Tensor | None:
-    """Start and stop, `[2, batch, Lq]`, where all heads see the same."""
+    """Starts and stops of the keys that each query sees, `[batch, intervals, 2, Lq]`, where all
+    heads see the same."""
     found = bounds_of(matrix)
-    if found is None or any(b.ndim > 1 and b.shape[-2] > 1 for b in found):
+    if found is None or any(b.ndim > 1 and b.shape[-2] > 1 for pair in found for b in pair):
         return None
     size = (len(matrix.query), 1, matrix.query.shape[-2])
-    return torch.stack([bound.expand(size)[:, 0] for bound in found])
+    pairs = [torch.stack([bound.expand(size)[:, 0] for bound in pair], 1) for pair in found]
+    return torch.stack(pairs, 1)
 
 
 def _tensors(matrix: AttentionMatrix) -> list[Tensor]:
     return [bias.values for bias in matrix.bias if isinstance(bias, TensorBias)]
 
 
+def _same(left: Any, right: Any) -> bool:
+    """Whether two stages are of one kind and hold the same numbers."""
+    if type(left) is not type(right):
+        return False
+    pairs = ((getattr(left, field.name), getattr(right, field.name)) for field in fields(left))
+    return all(torch.equal(a, b) if is_tensor(a) and is_tensor(b) else a == b for a, b in pairs)
+
+
 def _same_kind(left: Any, right: Any) -> bool:
     return left == right if isinstance(left, SoftCap) else type(left) is type(right)
+
+
+def _by_row(bias: Tensor) -> bool:
+    return bias.ndim > 3 and len(bias) > 1
+
+
+def _among(count: int, rows: Tensor | None, bias: Tensor) -> Tensor:
+    """A bias of some rows of a map as one of so many."""
+    if rows is None or not _by_row(bias):
+        return bias
+    return bias.new_zeros(count, *bias.shape[1:]).index_copy(0, rows.to(bias.device), bias)
 
 
 def _equal(kept: Tensor, known: Tensor) -> bool:
@@ -205,17 +246,6 @@ def _equal(kept: Tensor, known: Tensor) -> bool:
     if len(kept) > 1:
         return torch.equal(kept, known)
     return all(torch.equal(kept[..., place, :], known[..., place, :]) for place in (0, -1))
-
-
-def _order(kept: Tensor, known: Tensor) -> Tensor | None:
-    """Which entry of the batch of `kept` each entry of `known` is."""
-    found = []
-    for entry in known:
-        same = next((i for i, other in enumerate(kept) if torch.equal(entry, other)), None)
-        if same is None:
-            return None
-        found.append(same)
-    return torch.tensor(found, device=kept.device)
 
 
 def _weak(thing: Any) -> Any:

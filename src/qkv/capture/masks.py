@@ -1,4 +1,4 @@
-"""What a mask tensor says, as stages: as intervals of keys wherever each row is one.
+"""What a mask tensor says, as stages: as intervals of keys wherever each row is one, or a few.
 
 Nearly all masks that models make are: causal, sliding, chunked, padded, packed. Two numbers per
 query then stand for a row, and the tensor can be let go at once.
@@ -15,7 +15,7 @@ from torch import Tensor
 from ..ground.tensors import is_concrete
 from ..masks.base import Mask
 from ..masks.dense import Dense
-from ..masks.intervals import Intervals
+from ..masks.runs import any_of, runs_of
 from .memo import Memo
 
 # What is added to a score to hide its key: -inf, the lowest number of some float type, -1e9, ...
@@ -60,33 +60,15 @@ _made = Memo(_stages_of)
 def mask_of(allowed: Tensor) -> Mask | None:
     """A bool mask `[..., Lq or 1, Lk]` as a stage that shares no memory with it; None where it
     hides nothing."""
-    bounds = _bounds(allowed)
-    if bounds is None:
+    runs = runs_of(allowed)
+    if runs is None:
         first = allowed[..., :1, :]
         rows_agree = all(bool((part == first).all()) for part in _strips(allowed))
         return Dense((first if rows_agree else allowed).clone())
-    start, stop = bounds
+    start, stop = runs[0]
     if not bool((start > 0).any()) and not bool((stop < allowed.shape[-1]).any()):
         return None
-    return Intervals(_narrowest(start), _narrowest(stop))
-
-
-def _bounds(allowed: Tensor) -> tuple[Tensor, Tensor] | None:
-    """Start and stop `[..., Lq or 1]` of each row's keys, or None where some row's are apart."""
-    if 0 in allowed.shape:
-        nothing = torch.zeros(allowed.shape[:-1], dtype=torch.int32, device=allowed.device)
-        return nothing, nothing
-    starts, stops = [], []
-    for part in _strips(allowed.view(torch.uint8)):
-        count = part.sum(-1, dtype=torch.int32)
-        first = part.argmax(-1).to(torch.int32)
-        behind = part.flip(-1).argmax(-1).to(torch.int32)
-        together = (count == 0) | (first + count + behind == part.shape[-1])
-        if not bool(together.all()):
-            return None
-        starts.append(torch.where(count == 0, 0, first))
-        stops.append(starts[-1] + count)
-    return torch.cat(starts, -1), torch.cat(stops, -1)
+    return any_of((_narrowest(start), _narrowest(stop)) for start, stop in runs)
 
 
 def _strips(tensor: Tensor) -> Iterator[Tensor]:

@@ -14,7 +14,7 @@ from types import FrameType
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..ground.tensors import is_hollow, is_traced
 from ..matrix.matrix import AttentionMatrix
@@ -146,6 +146,13 @@ class _Observer:
             self.capture.miss("", "torch.compile", reason)
         for path in silent(self.paths, self._ran, self._told):
             self.capture.miss(path, "forward", _UNSEEN)
+
+    def follows(self, before: Any, after: Any, rows: Tensor | None) -> None:
+        """What was recorded with a cache goes on as the cache does."""
+        with self._lock, torch.inference_mode(False), torch.no_grad():
+            for calls in self._open.values():
+                for _, joined in calls:
+                    joined.follow(before, after, rows)
 
     def see(self, sighting: Sighting, frame: FrameType) -> None:
         """Records a call if it is one of this model's, chosen, and no repetition."""

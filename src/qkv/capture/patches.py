@@ -16,7 +16,7 @@ from types import FrameType
 from typing import Any, Protocol
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from .sighting import Sighting
 
@@ -35,6 +35,10 @@ class Observer(Protocol):
     def runs(self, module: nn.Module) -> None:
         """A module that is called attention runs."""
 
+    def follows(self, before: Any, after: Any, rows: Tensor | None) -> None:
+        """A cache goes on as another, or as itself; where there are `rows`, row i of it is what
+        `rows[i]` was."""
+
 
 @dataclass(frozen=True)
 class Patch:
@@ -48,9 +52,11 @@ class Patch:
 
 
 class _Thread(threading.local):
-    """Whether this thread is inside a call that is seen: what it calls belongs to it."""
+    """Whether this thread is inside a call that is seen: what it calls belongs to it. And which
+    cache's method it is inside of, which may call the one that it overrides."""
 
     inside = False
+    cache: Any = None
 
 
 _thread = _Thread()
@@ -89,6 +95,28 @@ def watched(original: Callable[..., Any], describe: Describe) -> Callable[..., A
         finally:
             _thread.inside = False
         return output
+
+    return replacement
+
+
+def followed(original: Callable[..., Any]) -> Callable[..., Any]:
+    """A method of a cache that moves its rows, or makes another one of it, and tells all observers
+    of it. What the method is given says which rows; nothing: all as they are."""
+
+    @functools.wraps(original)
+    def replacement(self: Any, *args: Any, **kwargs: Any) -> Any:
+        outer = _thread.cache
+        if torch.compiler.is_compiling() or not _observers or outer is self:
+            return original(self, *args, **kwargs)
+        _thread.cache = self
+        try:
+            after = original(self, *args, **kwargs)
+        finally:
+            _thread.cache = outer
+        rows = next(iter((*args, *kwargs.values())), None)
+        for observer in _observers:
+            observer.follows(self, self if after is None else after, rows)
+        return after
 
     return replacement
 

@@ -144,11 +144,7 @@ def _block(problem: Problem, start: int, stop: int):
 def _by_entry(tensor: Tensor, layout: Layout) -> Tensor:
     """`[batch..., Hk, G, ...]` with 1 where shared as `[batch, H, ...]`, in which batch and heads
     may be 1 as well."""
-    *batch, key_heads, group = tensor.shape[:-2]
-    trail = tensor.shape[-2:]
-    if any(size != 1 for size in batch):
-        batch = list(layout.batch)
-    if (key_heads, group) != (1, 1):
-        key_heads, group = layout.key_heads, layout.group
-    full = tensor.expand(*batch, key_heads, group, *trail)
-    return full.reshape(prod(batch), key_heads * group, *trail)
+    if any(size != 1 for size in tensor.shape[:-4]):
+        tensor = tensor.expand(*layout.batch, *tensor.shape[-4:])
+    whole = layout.by_head(tensor)
+    return whole.reshape(prod(whole.shape[:-3]), *whole.shape[-3:])

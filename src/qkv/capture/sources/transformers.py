@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache, partial
 from typing import Any
 
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ...masks.base import Mask
 from ...matrix.matrix import AttentionMatrix
 from ..arrival import Arrival, UnseenError
-from ..patches import Patch, watched
+from ..patches import Patch, followed, watched
 from ..sighting import Sighting
 from .torch_functions import of_output
 
@@ -28,7 +28,20 @@ def patches() -> list[Patch]:
     """Nothing where transformers is not in use."""
     modeling = sys.modules.get("transformers.modeling_utils")
     interface = getattr(modeling, "AttentionInterface", None)
-    return [] if interface is None else [Patch(interface, "get_interface", _wrap, everywhere=False)]
+    if interface is None:
+        return []
+    return [Patch(interface, "get_interface", _wrap, everywhere=False), *_of_caches()]
+
+
+def _of_caches() -> Iterator[Patch]:
+    """The methods of all classes of caches that move their rows about, as beam search does."""
+    utilities = sys.modules.get("transformers.cache_utils")
+    classes = [utilities.Cache] if utilities is not None else []
+    for kind in classes:
+        classes += [own for own in kind.__subclasses__() if own not in classes]
+        for name in ("reorder_cache", "batch_select_indices"):
+            if name in vars(kind):
+                yield Patch(kind, name, followed, everywhere=False)
 
 
 def _wrap(original: Callable[..., Any]) -> Callable[..., Any]:

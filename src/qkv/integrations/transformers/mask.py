@@ -19,7 +19,7 @@ from ...ground.once import once
 from ...ground.tensors import is_traced
 from ...masks.base import Mask
 from ...masks.custom import CustomMask
-from . import runs
+from ...masks.runs import any_of, in_strips
 from .rules import MaskFunction, Place, UnknownRuleError, both, mask_of, padding
 
 _AS_TENSOR = (torch.Tensor.add, torch.Tensor.__radd__, torch.add, F.scaled_dot_product_attention)
@@ -230,8 +230,8 @@ class LazyMask:
     def _looked_at(self) -> Mask:
         """A mask of which nothing is known but what its cells say."""
         place = self.place
-        found = runs.in_strips(self._strip, place.queries, place.batch * place.keys)
-        return _Asked(self._visible) if found is None else found
+        found = in_strips(self._strip, place.queries, place.batch * place.keys)
+        return _Asked(self._visible) if found is None else any_of(found)
 
     def _visible(self, cells: Cells) -> Tensor:
         """The mask in some cells."""

@@ -25,8 +25,8 @@ from ...masks.dense import Dense
 from ...masks.documents import Documents
 from ...masks.intervals import Intervals
 from ...masks.padding import Padding
+from ...masks.runs import any_of, runs_of
 from ...masks.window import Window
-from . import runs
 
 MaskFunction = Callable[[Any, Any, Any, Any], Any]
 
@@ -179,12 +179,12 @@ def padding(place: Place, padding_mask: Tensor) -> Mask | None:
         return Dense(row)
     if bool(keys.all()):
         return None
-    count = runs.most_runs(keys)
-    if count > runs.MOST:
+    found = runs_of(row)
+    if found is None:
         return Dense(row)
-    if count == 1 and bool(keys[:, 0].all()):
+    if len(found) == 1 and bool(keys[:, 0].all()):
         return Padding(keys.sum(-1))
-    return runs.as_intervals(row, count)
+    return any_of(found)
 
 
 def _code(function: object) -> Any:
