@@ -13,21 +13,24 @@ from qkv.capture.grown import Grown
 STEPS = 5
 LEFT = torch.ones_like(IDS)
 LEFT[1, :5] = 0
+RIGHT = LEFT.flip(1)
 CASES = {
     "dynamic": {},
     "one sequence": {"one": True},
-    "padded": {"left": True},
+    "padded": {"real": LEFT},
+    "padded on the right": {"real": RIGHT},
     "static": {"cache_implementation": "static"},
-    "static, padded": {"left": True, "cache_implementation": "static"},
+    "static, padded": {"real": LEFT, "cache_implementation": "static"},
+    "static, padded on the right": {"real": RIGHT, "cache_implementation": "static"},
     "beams": {"num_beams": 3},
     "taken back": {"one": True, "prompt_lookup_num_tokens": 3},
 }
 
 
-def generate(name: str, one: bool = False, left: bool = False, implementation="sdpa", **options):
+def generate(name: str, one: bool = False, real=None, implementation="sdpa", **options):
     """Tokens with and without capture, what was captured, and what was seen of the tokens."""
     model = build(name, implementation)
-    real = LEFT if left else torch.ones_like(IDS)
+    real = torch.ones_like(IDS) if real is None else real
     count = 1 if one else 2
     given = {"input_ids": IDS[:count], "attention_mask": real[:count], "pad_token_id": 0}
     given |= {"max_new_tokens": STEPS + 1, "min_new_tokens": STEPS + 1, "do_sample": False}
@@ -60,7 +63,10 @@ def test_the_steps_are_one_map(name, case) -> None:
         assert call.residual < 1e-5
     if case == "beams":
         return  # which beams were given out is not what was written last
-    position = (real.cumsum(1) - 1).clamp(min=0)
+    prompt = IDS.shape[1]
+    position = (real.cumsum(1) - 1).clamp(min=0) * real
+    # Generation counts on from the prompt's last place, also where that is padding.
+    position[:, prompt:] = position[:, prompt - 1 : prompt] + torch.arange(1, STEPS + 2)
     eager = build(name, "eager")
     with torch.no_grad():
         right = eager(tokens, attention_mask=real, position_ids=position, output_attentions=True)

@@ -61,6 +61,18 @@ def test_words_of_each_text_of_a_padded_batch():
     assert bool((words.weights[:, :3, 3:] == 0).all())
 
 
+def test_two_texts_that_a_model_reads_together():
+    model, tokenizer = minilm()
+    given = tokenizer(TEXT, "Unlockable!", return_tensors="pt")
+    with torch.no_grad(), qkv.observe(model, where="encoder.layer.1") as capture:
+        model(**given)
+    capture.label(tokenizer, TEXT, pair="Unlockable!")
+    words = capture.words(0)
+    assert words.keys == ("[CLS]", *TEXT.split(), "[SEP]", "Unlockable!", "[SEP]")
+    dense = capture.calls[0].matrix.dense()[0]
+    torch.testing.assert_close(words.weights[:, 0, 12], dense[:, 0, 14:17].sum(-1))
+
+
 def test_a_coarser_map():
     capture = read(TEXT)
     capture.label(minilm()[1], TEXT)

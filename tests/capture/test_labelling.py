@@ -83,6 +83,15 @@ def test_each_sequence_of_a_batch_has_its_own_and_one_is_for_all():
     assert tokens(labelling, call, 1) == ("abc", "abc")
 
 
+def test_rows_of_a_search_have_the_labels_of_their_sequence():
+    call = made("layer.0", "self", 3, 3, batch=6)
+    labelling = Labelling()
+    labelling.add([letters(3), Labels(tuple("xyz"))], None, [call])
+    assert [tokens(labelling, call, row)[0] for row in range(6)] == ["abc"] * 3 + ["xyz"] * 3
+    with pytest.raises(ValueError, match="4 sequences were labelled; the calls have a batch of 6"):
+        labelling.add([letters(3)] * 4, None, [call])
+
+
 def test_the_last_token_that_was_generated_has_no_place():
     call = made("layer.0", "self", 4, 4)
     labelling = Labelling()

@@ -47,7 +47,9 @@ def word_piece() -> Any:
     trainer = trainers.WordPieceTrainer(vocab_size=60, special_tokens=SPECIAL, show_progress=False)
     tokenizer.train_from_iterator(LINES, trainer)
     tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B [SEP]",
+        special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
     )
     return tokenizer
 
@@ -62,7 +64,7 @@ def metaspace() -> Any:
 
 
 def label(tokenizer: Any, text: Any, **options: Any) -> Labels:
-    (labels,) = labels_of(tokenizer, text, options)
+    (labels,) = labels_of(tokenizer, text, None, options)
     return labels
 
 
@@ -162,7 +164,7 @@ def test_fast_tokenizers_of_transformers():
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=word_piece(), pad_token="[PAD]")
     one = label(tokenizer, "the cat")
     assert one.tokens == ("[CLS]", "the", "cat", "[SEP]")
-    several = labels_of(tokenizer, ["the cat", "the"], {})
+    several = labels_of(tokenizer, ["the cat", "the"], None, {})
     assert [labels.tokens for labels in several] == [
         ("[CLS]", "the", "cat", "[SEP]"),
         ("[CLS]", "the", "[SEP]", "[PAD]"),
@@ -171,6 +173,35 @@ def test_fast_tokenizers_of_transformers():
     assert bare.tokens == ("the", "cat")
     long = label(tokenizer, "the", padding="max_length", max_length=5)
     assert len(long) == 5
+
+
+@pytest.mark.parametrize("fast", [False, True])
+def test_two_texts_in_one_sequence(fast):
+    """Words of the second text are its own, though its spans count from its own beginning."""
+    own = word_piece()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=own, pad_token="[PAD]") if fast else own
+    (labels,) = labels_of(tokenizer, "the cat", "mat sat the", {})
+    assert labels.text == "the cat\nmat sat the"
+    assert labels.shown == ["[CLS]", "the", "cat", "[SEP]", "mat", "sat", "the", "[SEP]"]
+    assert list(members(labels)) == [f"{n} {text}" for n, text in enumerate(labels.shown)]
+    several = labels_of(tokenizer, ["the cat", "the"], ["mat sat the", "sat"], {})
+    assert several[0] == labels
+    assert several[1].shown[:5] == ["[CLS]", "the", "[SEP]", "sat", "[SEP]"]
+
+
+@pytest.mark.parametrize(
+    ("text", "pair", "options", "kind", "message"),
+    [
+        (["a", "b"], "c", {}, ValueError, "second text for each; got 2 texts and 1 in pair"),
+        ("a", 3, {}, TypeError, "with a pair, pair must be a text or texts; got int"),
+        ([1, 2], "a", {}, TypeError, "with a pair, text must be a text or texts; got list"),
+        (None, "a", {}, TypeError, "pair is the second text that a tokenizer reads; got no first"),
+        ("a", None, {"text_pair": "b"}, TypeError, "the second text is given as pair="),
+    ],
+)
+def test_what_is_no_pair(text, pair, options, kind, message):
+    with pytest.raises(kind, match=f"label: .*{message}"):
+        labels_of(word_piece(), text, pair, options)
 
 
 def test_generated_tokens_are_labelled_by_their_numbers():
@@ -185,7 +216,7 @@ def test_generated_tokens_are_labelled_by_their_numbers():
     assert [key.split(" ")[1] for key in words if "Ġ" not in key] == [
         *("the", "cat", "你", "sat", "</s>")
     ]
-    two = labels_of(tokenizer, [ids, ids[:3]], {})
+    two = labels_of(tokenizer, [ids, ids[:3]], None, {})
     assert [len(one) for one in two] == [len(ids), 3]
 
 
@@ -226,4 +257,4 @@ class Slow:
 )
 def test_what_is_no_label(tokens, text, kind, message):
     with pytest.raises(kind, match=f"label: {message}"):
-        labels_of(tokens, text, {})
+        labels_of(tokens, text, None, {})

@@ -90,28 +90,38 @@ class Capture(Views):
         save(path, self.calls, self.missed, self.labelling)
 
     def label(
-        self, labels: Any, text: Any = None, *, side: str | None = None, **options: Any
+        self,
+        labels: Any,
+        text: Any = None,
+        *,
+        pair: Any = None,
+        side: str | None = None,
+        **options: Any,
     ) -> None:
         """Says what the places of sequences stand for: `capture.label(tokens)`, or
         `capture.label(tokenizer, text)`.
 
-        Labels belong to the queries and the keys of all calls that have as many places.
+        Labels belong to the queries and the keys of all calls that have as many places, and the
+        labels of a sequence to all rows that a search writes for it, which lie side by side.
 
         Args:
             labels: tokens, a list of texts; for a batch a list of such lists, padding included. Or
                 a tokenizer: a fast one of Hugging Face transformers, or one of tokenizers.
             text: with a tokenizer, the text or the texts of a batch, or ids of tokens as `generate`
                 returns them. Of these the last may be one that the model has not read.
+            pair: with a tokenizer, the second text, or those of a batch, that it reads in one
+                sequence with the first, as its `text_pair`. To `words` they are one text, the
+                second on a line below the first.
             side: "encoder" or "decoder", where a model has both; each can be given by itself.
             options: for the tokenizer, such as `padding="max_length"`. Several texts are padded to
                 the longest by default.
 
         Raises:
             ValueError: labels that fit no call: the text names both numbers; a tokenizer that does
-                not say where in the text its tokens stand.
+                not say where in the text its tokens stand; not as many second texts as first ones.
             TypeError: something else than labels.
         """
-        self.labelling.add(labels_of(labels, text, options), side, self.calls)
+        self.labelling.add(labels_of(labels, text, pair, options), side, self.calls)
 
     def label_image(
         self, image: Any, grid: int | tuple[int, int], *, extra: Sequence[str] | None = None

@@ -72,7 +72,8 @@ class Joined:
             TensorBias(next(biases)) if isinstance(bias, TensorBias) else bias
             for bias in self.first.bias
         )
-        mask = any_of(run.unsqueeze(1).unbind(2) for run in self._bounds.now.unbind(1))
+        runs = self._bounds.now.unsqueeze(2).unbind(1)  # [batch, 1, 2, Lq] each
+        mask = any_of((run[..., 0, :], run[..., 1, :]) for run in runs)
         made = replace(self.first, query=query, key=key, mask=mask, bias=bias)
         self._made = self.steps, made
         return made

@@ -69,9 +69,10 @@ def _side(module: str) -> str:
 
 
 def _fitting(labels: Sequence[Labelled], call: Call, places: int, entry: int) -> Labelled | None:
-    if len(labels) not in (1, _batch(call)):
+    count = _batch(call)
+    if not labels or count % len(labels):
         return None
-    own = labels[entry if len(labels) > 1 else 0]
+    own = labels[entry * len(labels) // count]  # rows of a search lie side by side
     return own.first(places) if _fits(own, places) else None
 
 
@@ -94,8 +95,8 @@ def _check(
             f"label: {len(labels[0])} labels were given; the calls{whose} have {places} places"
             f"{hint}"
         )
-    batches = sorted({call.shape[0] if len(call.shape) > 3 else 1 for call in fitting})
-    if len(labels) > 1 and len(labels) not in batches:
+    batches = sorted({_batch(call) for call in fitting})
+    if all(batch % len(labels) for batch in batches):
         raise ValueError(
             f"label: {len(labels)} sequences were labelled; the calls have a batch of "
             f"{_listed(batches)}"
@@ -103,7 +104,7 @@ def _check(
 
 
 def _batch(call: Call) -> int:
-    return call.shape[0] if len(call.shape) > 3 else 1
+    return call.shape[:-3].numel()
 
 
 def _listed(numbers: Sequence[int]) -> str:

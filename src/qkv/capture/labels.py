@@ -104,15 +104,22 @@ def _shares(span: Span, words: Sequence[Span]) -> list[tuple[int, float]]:
     return [(place, overlap / total) for place, overlap in common]
 
 
-def labels_of(labels: Any, text: Any, options: dict[str, Any]) -> list[Labels]:
-    """One entry for each sequence: of tokens, or of a tokenizer and what it reads.
+def labels_of(labels: Any, text: Any, pair: Any, options: dict[str, Any]) -> list[Labels]:
+    """One entry for each sequence: of tokens, or of a tokenizer and what it reads, one text or two.
 
     Raises:
         TypeError: neither.
-        ValueError: the tokenizer does not say where its tokens stand.
+        ValueError: the tokenizer does not say where its tokens stand; not as many second texts as
+            first ones.
     """
+    if "text_pair" in options:
+        raise TypeError("label: the second text is given as pair=; got text_pair=")
     if text is None:
+        if pair is not None:
+            raise TypeError("label: pair is the second text that a tokenizer reads; got no first")
         return _given(labels)
+    if pair is not None:
+        return _of_pairs(labels, text, pair, options)
     if isinstance(text, Tensor):
         text = text.tolist()
     if _are_numbers(text):
@@ -124,9 +131,33 @@ def labels_of(labels: Any, text: Any, options: dict[str, Any]) -> list[Labels]:
         raise TypeError(
             f"label: text must be text, texts or ids of tokens; got {type(text).__name__}"
         )
-    encodings = _encoded(labels, texts, options)
+    encodings = _encoded(labels, texts, None, options)
     pairs = zip(encodings, texts, strict=True)
     return [Labels(tuple(e.tokens), tuple(map(tuple, e.offsets)), t) for e, t in pairs]
+
+
+def _of_pairs(tokenizer: Any, text: Any, pair: Any, options: dict[str, Any]) -> list[Labels]:
+    """Of two texts for each sequence: the text of its labels has the second on a line below."""
+    firsts, seconds = ([one] if isinstance(one, str) else one for one in (text, pair))
+    for what, texts in (("text", firsts), ("pair", seconds)):
+        if not _are_texts(texts):
+            got = type(texts).__name__
+            raise TypeError(f"label: with a pair, {what} must be a text or texts; got {got}")
+    if len(firsts) != len(seconds):
+        raise ValueError(
+            f"label: there must be a second text for each; got {len(firsts)} texts and "
+            f"{len(seconds)} in pair"
+        )
+    found = []
+    encodings = _encoded(tokenizer, firsts, seconds, options)
+    for encoding, first, second in zip(encodings, firsts, seconds, strict=True):
+        behind = len(first) + 1
+        spans = (
+            (start + behind, stop + behind) if sequence == 1 else (start, stop)
+            for (start, stop), sequence in zip(encoding.offsets, encoding.sequence_ids, strict=True)
+        )
+        found.append(Labels(tuple(encoding.tokens), tuple(spans), f"{first}\n{second}"))
+    return found
 
 
 def _given(tokens: Any) -> list[Labels]:
@@ -150,10 +181,11 @@ def _are_numbers(thing: Any) -> bool:
     return numbers and all(isinstance(n, int) for n in thing)
 
 
-def _encoded(tokenizer: Any, texts: Any, options: dict[str, Any]) -> Sequence[Any]:
+def _encoded(tokenizer: Any, texts: Any, seconds: Any, options: dict[str, Any]) -> Sequence[Any]:
     """What the tokenizer makes of the texts, as the package tokenizers tells it."""
     if hasattr(tokenizer, "encode_batch"):
-        return tokenizer.encode_batch(texts, **options)
+        read = texts if seconds is None else list(zip(texts, seconds, strict=True))
+        return tokenizer.encode_batch(read, **options)
     if not callable(tokenizer):
         raise TypeError(f"label: a tokenizer is needed; got {type(tokenizer).__name__}")
     if not getattr(tokenizer, "is_fast", False):
@@ -162,7 +194,7 @@ def _encoded(tokenizer: Any, texts: Any, options: dict[str, Any]) -> Sequence[An
             "tokenizer, or give the tokens"
         )
     padding = {"padding": True} if len(texts) > 1 else {}
-    encoded: Any = tokenizer(texts, **(padding | options))
+    encoded: Any = tokenizer(texts, seconds, **(padding | options))
     return encoded.encodings
 
 
