@@ -119,7 +119,7 @@ def test_shipped_translators(name, beam) -> None:
 
 
 class Followed:
-    """What a beam search of transformers goes on from, told by its cache."""
+    """What a beam search of transformers reads in each row, told by its cache."""
 
     def __init__(self, model: torch.nn.Module, monkeypatch) -> None:
         from transformers.cache_utils import EncoderDecoderCache
@@ -129,12 +129,11 @@ class Followed:
 
         def reorder(cache, rows) -> None:
             original(cache, rows)
-            assert self.read is not None
-            self.read = self.read[rows]
+            self.rows = rows  # those of the last step, at which the search ends, are read by none
 
         def note(module, args, kwargs) -> None:
             new = kwargs["decoder_input_ids"]
-            self.read = new if self.read is None else torch.cat([self.read, new], 1)
+            self.read = new if self.read is None else torch.cat([self.read[self.rows], new], 1)
 
         monkeypatch.setattr(EncoderDecoderCache, "reorder_cache", reorder)
         self.hook = model.register_forward_pre_hook(note, with_kwargs=True)

@@ -105,6 +105,36 @@ def test_attention_alone(options, gradients, need_weights) -> None:
     assert call.materialised == call.function.endswith("softmax")
 
 
+@pytest.mark.parametrize("heads", [[2], [3, 0], [0, 1, 2, 3]])
+@pytest.mark.parametrize("padded", [False, True])
+def test_chosen_heads_of_the_fast_path_have_their_own_masks(heads, padded) -> None:
+    attention = nn.MultiheadAttention(64, 4, batch_first=True).eval()
+    hidden = torch.rand(12, 7, 7, generator=torch.Generator().manual_seed(3)) > 0.6
+    hidden[:, range(7), range(7)] = False
+    options = {"attn_mask": hidden, **({"key_padding_mask": PADDED} if padded else {})}
+    with torch.no_grad():
+        with qkv.observe(attention, heads=heads) as capture:
+            attention(X, X, X, need_weights=False, **options)
+        _, weights = attention.train()(X, X, X, average_attn_weights=False, **options)
+    (call,) = capture.calls
+    assert call.function.endswith("fast path")
+    seen = ~PADDED[:, None, :, None] if padded else True
+    difference = (call.matrix.dense() - weights[:, heads]) * seen
+    assert float(difference.nan_to_num().abs().max()) < 1e-5
+
+
+@pytest.mark.parametrize("option", ["add_bias_kv", "add_zero_attn"])
+def test_queries_stand_at_their_own_keys_where_others_are_added_behind(option) -> None:
+    attention = nn.MultiheadAttention(64, 4, batch_first=True, **{option: True}).eval()
+    with torch.no_grad(), qkv.observe(attention) as capture:
+        _, weights = attention(X, X, X, average_attn_weights=False)
+    (call,) = capture.calls
+    assert call.matrix.offset == 0
+    assert_close(call.matrix.dense(), weights, rtol=0, atol=1e-6)
+    same = qkv.heads(capture)[0, 1].figures.share["same"]
+    assert_close(same, float(weights[:, 1].diagonal(dim1=-2, dim2=-1).mean()), rtol=1e-5, atol=0)
+
+
 def test_self_and_cross_of_a_decoder() -> None:
     torch.manual_seed(4)
     layer = nn.TransformerDecoderLayer(64, 4, 96, batch_first=True)

@@ -53,6 +53,14 @@ class Caller:
             return True
         return None
 
+    @property
+    def keys_behind(self) -> int:
+        """How many keys are added behind those of the sequence."""
+        own = self.module
+        if not isinstance(own, nn.MultiheadAttention):
+            return 0
+        return (own.bias_k is not None) + bool(own.add_zero_attn)
+
     def kind(self, query: Tensor, key: Tensor) -> str:
         """`self` or `cross`; by the lengths alone where nothing else tells."""
         elsewhere = self.looks_elsewhere

@@ -10,6 +10,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Mapping
 from dataclasses import fields, replace
+from itertools import combinations
 from typing import Any
 
 import torch
@@ -47,8 +48,9 @@ class Joined:
         `room` makes tensors for what is to be kept of the others."""
         self.first, self.cross, self.steps = matrix, cross, 1
         self._cache = _weak(cache)
-        self._made: tuple[int, AttentionMatrix] | None = None
+        self._made: AttentionMatrix | None = matrix  # the map, until something changes it
         self._rows = LiveRows(len(matrix.query))
+        self._moves: list[Tensor] = []  # of rows, before the next call
         self._query, self._key = (Grown(t, -2, room) for t in (matrix.query, matrix.key))
         bounds = bounds_for_all(matrix)
         self._bounds = None if bounds is None else Grown(bounds, -1)
@@ -62,10 +64,9 @@ class Joined:
     @property
     def matrix(self) -> AttentionMatrix:
         """The map of all of them."""
-        if self.steps == 1 or self._bounds is None:
-            return self.first
-        if self._made is not None and self._made[0] == self.steps:
-            return self._made[1]
+        if self._made is not None:
+            return self._made
+        assert self._bounds is not None
         query, key = self._query.now, self._key.now
         biases = iter(self._whole(place) for place in range(len(_tensors(self.first))))
         bias = tuple(
@@ -74,27 +75,39 @@ class Joined:
         )
         runs = self._bounds.now.unsqueeze(2).unbind(1)  # [batch, 1, 2, Lq] each
         mask = any_of((run[..., 0, :], run[..., 1, :]) for run in runs)
-        made = replace(self.first, query=query, key=key, mask=mask, bias=bias)
-        self._made = self.steps, made
-        return made
+        self._made = replace(self.first, query=query, key=key, mask=mask, bias=bias)
+        return self._made
 
     def follow(self, before: Any, after: Any, rows: Tensor | None) -> None:
         """A cache goes on as another, or as itself; where there are `rows`, row i of it is what
-        `rows[i]` was."""
-        if self._cache is None or self._cache() is not before:
+        `rows[i]` was. What is not written on stays as it is: a search that has ended moves its rows
+        once more."""
+        if not self._is_of(before):
             return
         self._cache = _weak(after)
-        order = None if rows is None else self._rows.follow(rows)
-        if order is not None:
-            self._take(order)
+        if rows is not None:
+            self._moves.append(rows)
+
+    def shorten(self, cache: Any, count: int) -> None:
+        """So many of the last positions of a cache were taken back."""
+        if not self._is_of(cache) or self._bounds is None or not count:
+            return
+        queries = self._query.length - count
+        if queries > 0:
+            self._cut(queries)
+            self._changed()
+        else:  # it goes on from what was there before
+            self._rows.end()
 
     def add(self, matrix: AttentionMatrix, bounds: Tensor, cache: Any, back: bool = False) -> bool:
         """Adds a call if it goes on with these sequences. `bounds` are its own as `bounds_for_all`
         gives them; `back`: also where it goes on from an earlier place, as what was written last
         was taken back."""
+        same_cache = self._is_of(cache)
+        if same_cache:
+            self._move()
         if self._bounds is None or not self._alike(matrix):
             return False
-        same_cache = self._cache is not None and cache is not None and self._cache() is cache
         queries, keys = matrix.query.shape[-2], matrix.key.shape[-2]
         known = keys if self.cross else keys - queries
         if known <= 0 or (self.cross and not (same_cache and keys == self._key.length)):
@@ -112,9 +125,24 @@ class Joined:
         self._biases += [(self._bounds.length, before, bias) for bias in pieces]
         self._add_bounds(bounds + before, rows)
         self.steps += 1
+        self._changed()
+        return True
+
+    def _is_of(self, cache: Any) -> bool:
+        return self._cache is not None and cache is not None and self._cache() is cache
+
+    def _move(self) -> None:
+        """The rows go on as they were told to."""
+        for rows in self._moves:
+            order = self._rows.follow(rows)
+            if order is not None:
+                self._take(order)
+        self._moves = []
+
+    def _changed(self) -> None:
+        self._made = None
         # Not the numbers of which there are copies with more behind them.
         self.first = replace(self.first, query=self._query.now, key=self._key.now)
-        return True
 
     def _alike(self, matrix: AttentionMatrix) -> bool:
         """Whether batch, heads and stages are those of the first call."""
@@ -142,7 +170,7 @@ class Joined:
         if _equal(kept.narrow(-2, length - count, count), known):
             return length - count
         if back and not self.cross and torch.equal(kept.narrow(-2, 0, count), known):
-            self._cut(count)
+            self._cut(self._query.length - (length - count))
             return 0
         return None
 
@@ -163,14 +191,14 @@ class Joined:
             for row, col, bias in self._biases
         ]
 
-    def _cut(self, keys: int) -> None:
+    def _cut(self, queries: int) -> None:
         assert self._bounds is not None
-        queries = self._query.length - (self._key.length - keys)
-        self._key.cut(keys)
+        if not self.cross:
+            self._key.cut(self._key.length - (self._query.length - queries))
         self._query.cut(queries)
         self._bounds.cut(queries)
         self._biases = [
-            (row, col, bias[..., : queries - row, :])
+            (row, col, bias[..., : queries - row, : self._key.length - col])
             for row, col, bias in self._biases
             if row < queries
         ]
@@ -247,6 +275,12 @@ def _equal(kept: Tensor, known: Tensor) -> bool:
     if len(kept) > 1:
         return torch.equal(kept, known)
     return all(torch.equal(kept[..., place, :], known[..., place, :]) for place in (0, -1))
+
+
+def apart(key: Tensor) -> bool:
+    """Whether the rows of a batch differ: those of a search look at one source, and may change
+    their places unseen."""
+    return not any(torch.equal(one, two) for one, two in combinations(key, 2))
 
 
 def _weak(thing: Any) -> Any:

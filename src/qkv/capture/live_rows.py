@@ -31,13 +31,17 @@ class LiveRows:
         each goes on from; None where all go on from themselves."""
         unmoved, order = torch.arange(self.count), torch.arange(self.count)
         if not bool(((rows >= 0) & (rows < len(self.places))).all()):
-            self.places = self.places[:0]
+            self.end()
             return None
         parents = self.places[rows.to("cpu", torch.int64)]
         places = self.places if len(parents) == len(self.places) else self._kept(parents)
         order[places] = parents[: len(places)]
         self.places, self._source = places, self._source[order]
         return None if torch.equal(order, unmoved) else order
+
+    def end(self) -> None:
+        """None of them goes on."""
+        self.places = self.places[:0]
 
     def _kept(self, parents: Tensor) -> Tensor:
         """A row for each that goes on, one of those with which its sequence began; none at all

@@ -23,7 +23,7 @@ from .arrival import Arrival, UnseenError, matrix_of
 from .call import Call
 from .capture import Capture
 from .frames import Caller, caller
-from .joined import Joined, bounds_for_all, cache_of, joinable
+from .joined import Joined, apart, bounds_for_all, cache_of, joinable
 from .keeping import Keeper
 from .placing import placed
 from .running import compiled, patches_of, scripted, silent
@@ -154,6 +154,13 @@ class _Observer:
                 for _, joined in calls:
                     joined.follow(before, after, rows)
 
+    def shortens(self, cache: Any, count: int) -> None:
+        """What was recorded with a cache is as much shorter as the cache."""
+        with self._lock, torch.inference_mode(False), torch.no_grad():
+            for calls in self._open.values():
+                for _, joined in calls:
+                    joined.shorten(cache, count)
+
     def see(self, sighting: Sighting, frame: FrameType) -> None:
         """Records a call if it is one of this model's, chosen, and no repetition."""
         if torch._C._current_graph_task_id() != -1:
@@ -165,7 +172,7 @@ class _Observer:
             with torch.no_grad():
                 arrival, matrix = self._matrix(sighting, made_by)
                 if made_by.kind(matrix.query, matrix.key) == "self":
-                    matrix = placed(matrix)
+                    matrix = placed(matrix, made_by.keys_behind)
                 if self.each is None:
                     self._keep(sighting, made_by, arrival, matrix)
         except UnrelatedError:
@@ -218,7 +225,8 @@ class _Observer:
             if kept.dtype is not matrix.dtype:  # the residual tells what that costs as well
                 matrix = kept.to(matrix.device, matrix.dtype)
             residual = sighting.residual(arrival, matrix, self.heads)
-            goes_on = joinable(kept)
+            told = kind == "self" or cache is None or patches.is_followed(cache)
+            goes_on = joinable(kept) and (told or apart(kept.key))
             found = Joined(kept, kind == "cross", cache, self._keeper.room) if goes_on else kept
             how = sighting.function, sighting.materialised
             call = Call(path, kind, step, found, residual, *how)

@@ -39,6 +39,9 @@ class Observer(Protocol):
         """A cache goes on as another, or as itself; where there are `rows`, row i of it is what
         `rows[i]` was."""
 
+    def shortens(self, cache: Any, count: int) -> None:
+        """So many of the last positions of a cache were taken back."""
+
 
 @dataclass(frozen=True)
 class Patch:
@@ -102,6 +105,31 @@ def watched(original: Callable[..., Any], describe: Describe) -> Callable[..., A
 def followed(original: Callable[..., Any]) -> Callable[..., Any]:
     """A method of a cache that moves its rows, or makes another one of it, and tells all observers
     of it. What the method is given says which rows; nothing: all as they are."""
+    return _telling(original, lambda one, before, after, rows: one.follows(before, after, rows))
+
+
+def shortened(original: Callable[..., Any]) -> Callable[..., Any]:
+    """A method of a cache that takes back as many positions as it is given below 0. What looked at
+    another sequence was written by the same steps, which its part of a cache does not hold."""
+
+    def tell(observer: Observer, cache: Any, after: Any, count: Any) -> None:
+        for part in (cache, getattr(cache, "cross_attention_cache", None)):
+            observer.shortens(part, abs(int(count)))
+
+    return _telling(original, tell)
+
+
+def emptied(original: Callable[..., Any]) -> Callable[..., Any]:
+    """A method of a cache after which nothing goes on from what was there."""
+    nothing = torch.empty(0, dtype=torch.int64)
+    return _telling(original, lambda one, before, after, _: one.follows(before, after, nothing))
+
+
+def _telling(
+    original: Callable[..., Any], tell: Callable[[Observer, Any, Any, Any], None]
+) -> Callable[..., Any]:
+    """A method of a cache, after which all observers are told with the cache, what the cache is
+    now, and what the method was given."""
 
     @functools.wraps(original)
     def replacement(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -113,9 +141,9 @@ def followed(original: Callable[..., Any]) -> Callable[..., Any]:
             after = original(self, *args, **kwargs)
         finally:
             _thread.cache = outer
-        rows = next(iter((*args, *kwargs.values())), None)
+        given = next(iter((*args, *kwargs.values())), None)
         for observer in _observers:
-            observer.follows(self, self if after is None else after, rows)
+            tell(observer, self, self if after is None else after, given)
         return after
 
     return replacement
@@ -147,6 +175,11 @@ def remove(observer: Observer) -> None:
 def observers() -> tuple[Observer, ...]:
     """Who is told of calls now."""
     return _observers
+
+
+def is_followed(cache: Any) -> bool:
+    """Whether observers are told of what is done to this cache."""
+    return any(owner in type(cache).__mro__ for owner, *_ in _put)
 
 
 def _place(patch: Patch) -> bool:

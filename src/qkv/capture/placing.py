@@ -18,9 +18,10 @@ from ..matrix.sight import intervals_of
 from ..request.problem import build
 
 
-def placed(matrix: AttentionMatrix) -> AttentionMatrix:
+def placed(matrix: AttentionMatrix, behind: int = 0) -> AttentionMatrix:
     """A call of self-attention without the room that a static cache has behind its last key, and
-    with its last query at its last key where nothing else was said."""
+    with its last query at its last key, but for those `behind` the sequence, where nothing else was
+    said."""
     queries, keys = matrix.query.shape[-2], matrix.key.shape[-2]
     if keys <= queries or matrix.chosen is not None or matrix.rows is not None:
         return matrix
@@ -39,7 +40,7 @@ def placed(matrix: AttentionMatrix) -> AttentionMatrix:
         matrix = replace(matrix, key=matrix.key.narrow(-2, 0, filled), bias=bias, mask=mask)
     if matrix.offset is not None:
         return matrix
-    return replace(matrix, offset=matrix.key.shape[-2] - queries)
+    return replace(matrix, offset=matrix.key.shape[-2] - behind - queries)
 
 
 def _last_seen(matrix: AttentionMatrix, bounds: list[Bounds] | None) -> int:

@@ -21,7 +21,6 @@ from ...masks.intervals import Intervals
 from ...matrix.matrix import AttentionMatrix
 from .. import residual
 from ..arrival import Arrival, matrix_of
-from ..masks import mask_of
 from ..patches import Patch, watched
 from ..sighting import Sighting
 
@@ -72,7 +71,7 @@ class _Attention:
         )
         return Arrival(query, key, value, mask=self._mask(inputs[0], key.shape[-2]))
 
-    def _mask(self, x: Tensor, keys: int) -> Mask | None:
+    def _mask(self, x: Tensor, keys: int) -> Tensor | Mask | None:
         """torch takes whatever is not 0 in a mask of the fast path for hidden."""
         if x.is_nested:
             lengths = torch.tensor([len(sequence) for sequence in x.unbind()], device=x.device)
@@ -83,9 +82,7 @@ class _Attention:
         if mask is None:
             return None
         allowed = mask == 0
-        return mask_of(
-            allowed.view(-1, 1, 1, keys) if self.given.get("mask_type") == 1 else allowed
-        )
+        return allowed.view(-1, 1, 1, keys) if self.given.get("mask_type") == 1 else allowed
 
     def residual(
         self, output: Any, arrival: Arrival, matrix: AttentionMatrix, heads: list[int] | None

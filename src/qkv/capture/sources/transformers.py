@@ -17,10 +17,16 @@ from torch import Tensor, nn
 from ...masks.base import Mask
 from ...matrix.matrix import AttentionMatrix
 from ..arrival import Arrival, UnseenError
-from ..patches import Patch, followed, watched
+from ..patches import Patch, emptied, followed, shortened, watched
 from ..sighting import Sighting
 from .torch_functions import of_output
 
+_CHANGES = {
+    "reorder_cache": followed,
+    "batch_select_indices": followed,
+    "crop": shortened,
+    "reset": emptied,
+}
 _FIRST = ("module", "query", "key", "value", "attention_mask")
 
 
@@ -34,14 +40,15 @@ def patches() -> list[Patch]:
 
 
 def _of_caches() -> Iterator[Patch]:
-    """The methods of all classes of caches that move their rows about, as beam search does."""
+    """The methods of all classes of caches that move their rows about, as beam search does, and
+    that take back what was guessed."""
     utilities = sys.modules.get("transformers.cache_utils")
     classes = [utilities.Cache] if utilities is not None else []
     for kind in classes:
         classes += [own for own in kind.__subclasses__() if own not in classes]
-        for name in ("reorder_cache", "batch_select_indices"):
+        for name, wrap in _CHANGES.items():
             if name in vars(kind):
-                yield Patch(kind, name, followed, everywhere=False)
+                yield Patch(kind, name, wrap, everywhere=False)
 
 
 def _wrap(original: Callable[..., Any]) -> Callable[..., Any]:
