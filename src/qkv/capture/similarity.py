@@ -41,13 +41,12 @@ class Similarity:
         ]
 
     def __str__(self) -> str:
-        how = "all" if self.exact else "evenly chosen"
+        count = f"all {self.queries}" if self.exact else f"{self.queries} evenly chosen"
         lines = [
             f"{one[0]} head {one[1]} and {two[0]} head {two[1]}: {share:.0%}"
             for one, two, share in self.pairs()
         ]
-        return "\n".join([f"most alike of {len(self.heads)} heads, {self.queries} {how} queries:",
-                          *lines])  # fmt: skip
+        return "\n".join([f"most alike of {len(self.heads)} heads, over {count} queries:", *lines])
 
 
 def similarity(source: Any, queries: int = 128) -> Similarity:
