@@ -17,14 +17,14 @@ PAGE = ROOT / "docs" / "architectures.md"
 sys.path.insert(0, str(ROOT / "tests"))
 
 from architectures import ARCHITECTURES, Architecture  # noqa: E402 - it stands beside the tests
-from architectures.architecture import BY_ITSELF  # noqa: E402
+from architectures.architecture import BY_ITSELF, VERSION  # noqa: E402
 
 TEXT = """\
 # Architectures
 
 What [`qkv.observe`](capture.md) sees of architectures of Hugging Face transformers, and which run
 by `attn_implementation="qkv"`. Each row is tested with a tiny model of random weights and
-transformers 5.24.0 (`.venv/bin/pytest tests/architectures`).
+transformers {version} (`.venv/bin/pytest tests/architectures`).
 
 * **captured**: unpadded, and padded on each side on which it may be, the outputs are the same bits
   with and without a capture; each call's matrix holds the weights of the eager path to 1e-5, and
@@ -81,6 +81,7 @@ def page() -> str:
     lines = [line(*HEAD), line(*["---"] * len(HEAD))]
     lines += [row(entry) for entry in sorted(ARCHITECTURES, key=lambda entry: entry.name.lower())]
     return TEXT.format(
+        version=VERSION,
         all=len(ARCHITECTURES),
         attending=len(attending),
         captured=sum(not entry.missed for entry in attending),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import transformers
 
 from . import (
     ARCHITECTURES,
@@ -18,6 +19,7 @@ from . import (
     logits,
     model_of,
 )
+from .architecture import VERSION
 from .inputs import INPUTS
 from .models import class_of
 
@@ -33,6 +35,15 @@ UNDECLARED = {
     "position_buckets",
     "share_att_key",
 }
+
+
+def test_its_facts_are_of_the_transformers_that_is_installed() -> None:
+    assert transformers.__version__ == VERSION, (
+        f"the table of architectures holds facts of transformers {VERSION}. For another release "
+        "see which rows fail and why, mend the table or the code, then set VERSION in "
+        "tests/architectures/architecture.py, the pin in pyproject.toml, and write the page anew: "
+        "python scripts/architecture_table.py"
+    )
 
 
 def test_every_architecture_has_a_name() -> None:

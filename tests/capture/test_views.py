@@ -140,9 +140,9 @@ def test_a_head_over_the_image(tmp_path, monkeypatch) -> None:
         if options["mark"] is None:
             assert weights.argmax() == 2 * 6 + 5
     titles = [options["title"] for _, options in drawn]
-    assert titles[0].startswith("vit head 0, mean of queries; 0% on 1 in front")
+    assert titles[0].startswith("vit head 0, mean of queries; 0% on the token in front")
     assert titles[1].startswith("vit mean of heads, query 0; ")
-    assert titles[2] == "vit head 1, patch (1, 0); 100% on 1 in front of the patches"
+    assert titles[2] == "vit head 1, patch (1, 0); 100% on the token in front of the patches"
     assert [options["mark"] for _, options in drawn] == [None, None, (1, 0), None]
     with pytest.raises(IndexError, match=r"query must be a patch of 4 × 6; got \(4, 0\)"):
         capture.picture_over_image(0, 0, tmp_path / "x.png", (4, 0))

@@ -133,7 +133,8 @@ def draw_over_image(
     title += "mean of queries" if query is None else f"patch {mark}" if mark else f"query {query}"
     if extra:
         share = float(weights[:extra].sum() / weights.sum().clamp(min=1e-30))
-        title += f"; {share:.0%} on {extra} in front of the patches"
+        tokens = "the token" if extra == 1 else f"the {extra} tokens"
+        title += f"; {share:.0%} on {tokens} in front of the patches"
     pixels = image if image.shape[0] == 3 else image.permute(2, 0, 1)
     figure = overlay(pixels, weights[extra:].view(grid), title=title, mark=mark)
     save_picture(figure, path)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from .mask import LazyMask
-from .registration import register
+from .version import check
+
+check()  # before what follows misses a name of another release
+
+from .mask import LazyMask  # noqa: E402
+from .registration import register  # noqa: E402
 
 __all__ = ["LazyMask", "register"]
