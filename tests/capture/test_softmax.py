@@ -66,6 +66,77 @@ def test_heads_and_batch_in_one_dimension() -> None:
     assert_close(capture.calls[0].matrix.dense(), weights.view(2, 4, 6, 6)[:, [3]])
 
 
+class OwnSoftmax(nn.Module):
+    """One that is no class of torch's."""
+
+    def forward(self, scores):
+        return torch.softmax(scores, -1)
+
+
+@pytest.mark.parametrize("softmax", [nn.Softmax(-1), OwnSoftmax()])
+@pytest.mark.parametrize("registered", [True, False])
+def test_a_softmax_that_is_a_module_works_for_the_one_that_it_is_in(softmax, registered) -> None:
+    part = ByHand(softmax) if registered else ByHand(lambda scores: softmax(scores))
+    model = nn.Sequential(nn.Identity(), part)
+    with qkv.observe(model, heads=[2]) as capture:
+        weights = model(SCORES)
+    (call,) = capture.calls
+    assert call.module == "1"
+    assert_close(call.matrix.dense(), weights[:, [2]])
+
+
+class Projecting(nn.Module):
+    """Named by nothing but its projections."""
+
+    def __init__(self, queries: str, keys: str, scores: str = "bqd,bkd->bqk") -> None:
+        super().__init__()
+        self.names, self.scores = (queries, keys), scores
+        for name in {queries, keys}:
+            self.register_module(name, nn.Linear(8, 8))
+
+    def forward(self, x):
+        query, key = (self.get_submodule(name)(x) for name in self.names)
+        return torch.einsum(self.scores, query, key).softmax(-1)
+
+
+@pytest.mark.parametrize(
+    "names", [("query", "key"), ("to_q", "to_k"), ("W_Query", "W_Key"), ("to_qkv",) * 2]
+)
+def test_projections_of_queries_and_keys_tell_that_it_is_attention(names) -> None:
+    model = nn.Sequential(Projecting(*names))
+    with qkv.observe(model) as capture:
+        weights = model(X[0])
+    (call,) = capture.calls
+    assert call.shape == (4, 1, 6, 6)
+    assert_close(call.matrix.dense()[:, 0], weights)
+    assert call.residual is not None
+    assert call.residual < 1e-6
+
+
+@pytest.mark.parametrize("heads", [None, [0]])
+def test_queries_by_keys_alone_are_one_head(heads: list[int] | None) -> None:
+    model = Projecting("query", "key", "qd,kd->qk")
+    with qkv.observe(model, heads=heads) as capture:
+        weights = model(X[0, 0])
+    assert_close(capture.calls[0].matrix.dense(), weights[None])
+    assert len(qkv.heads(capture)) == 1
+    with qkv.observe(model, heads=[1]) as capture:
+        model(X[0, 0])
+    assert [missed.reason for missed in capture.missed] == ["head 1 was asked for; it has 1"]
+
+
+def test_attention_of_an_unknown_way_is_missed_where_its_projections_tell() -> None:
+    class Over(Projecting):
+        def forward(self, x):
+            query, key = (self.get_submodule(name)(x) for name in self.names)
+            return (query @ key.mT).exp().cumsum(-1)
+
+    model = nn.Sequential(Over("query", "key"))
+    with qkv.observe(model) as capture:
+        model(X[0])
+    assert [(missed.module, missed.function) for missed in capture.missed] == [("0", "forward")]
+
+
 @pytest.mark.parametrize(
     ("model", "scores"),
     [

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from types import FrameType
 from typing import Any
 
 from torch import Tensor, nn
+from torch.fx import GraphModule
+from torch.utils._pytree import tree_leaves
 
 # Arguments of attention modules that hold another sequence, or None where it is their own.
 _OTHERS = (
@@ -26,11 +28,13 @@ _NAMED_CROSS = re.compile(r"cross|enc_?dec|encoder_?att|(src|context|multihead)_
 
 @dataclass(frozen=True)
 class Caller:
-    """The module that makes a call: its path in the model, and what its methods were given."""
+    """The module that makes a call: its path in the model, and what its methods were given.
+    `within`: a module that is not in the model, which it calls and which makes the call."""
 
     module: nn.Module
     path: str
     arguments: Mapping[str, Any]
+    within: nn.Module | None = None
 
     @cached_property
     def looks_elsewhere(self) -> bool | None:
@@ -61,6 +65,16 @@ class Caller:
             return 0
         return (own.bias_k is not None) + bool(own.add_zero_attn)
 
+    @property
+    def is_for_another(self) -> bool:
+        """Whether `within` is not even held by the module that calls it: it belongs to another
+        model, such as a small one that guesses for a larger one. Graphs are made of the model."""
+        if self.within is None or isinstance(self.within, GraphModule):
+            return False
+        held = tree_leaves(dict(vars(self.module)))
+        inside = (one for leaf in held if isinstance(leaf, nn.Module) for one in leaf.modules())
+        return all(one is not self.within for one in inside)
+
     def kind(self, query: Tensor, key: Tensor) -> str:
         """`self` or `cross`; by the lengths alone where nothing else tells."""
         elsewhere = self.looks_elsewhere
@@ -71,17 +85,22 @@ class Caller:
 
 def caller(frame: FrameType, paths: Mapping[int, str], told: nn.Module | None) -> Caller | None:
     """The nearest module of a model from whose methods a call is made; `told` is the one that a
-    source was told."""
+    source was told. A module that is a softmax by itself works for the one that it is in."""
     found: Caller | None = None
+    within: nn.Module | None = None
     for module, arguments in _methods(frame):
+        if "softmax" in type(module).__name__.lower():
+            continue
         if found is not None:
             if module is not found.module:
                 break
-            found = Caller(module, found.path, {**arguments, **found.arguments})
+            found = replace(found, arguments={**arguments, **found.arguments})
         elif told is not None and module is not told and id(told) in paths:
             return Caller(told, paths[id(told)], {})
         elif id(module) in paths:
-            found = Caller(module, paths[id(module)], arguments)
+            found = Caller(module, paths[id(module)], arguments, within)
+        else:
+            within = module
     if found is not None and isinstance(found.module, nn.TransformerEncoderLayer):
         return _of_encoder_layer(found, paths)
     return found

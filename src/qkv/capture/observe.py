@@ -111,7 +111,11 @@ class _Observer:
         if each is not None and not callable(each):
             raise TypeError(f"observe: each must be callable; got {type(each).__name__}")
         self.model = model
-        self.paths = {id(module): _path(name) for name, module in model.named_modules()}
+        self.paths: dict[int, str] = {}
+        self._modules: list[nn.Module] = []
+        self._name_modules()
+        # Modules that are called by the model's and are not in it; whether they are another's.
+        self._outside: dict[int, tuple[nn.Module, bool]] = {}
         self.where = _pattern(where, self.paths.values())
         self.heads = _heads(heads)
         self.each = each
@@ -123,12 +127,12 @@ class _Observer:
             lambda: deque(maxlen=_OPEN)
         )
         self._compiled = compiled()
-        self._ran: set[int] = set()  # modules that are called attention
+        self._ran: set[int] = set()  # modules of attention
         self._told: set[str] = set()  # paths of modules of which a call was seen
         self._lock = threading.RLock()
 
     def runs(self, module: nn.Module) -> None:
-        """Notes that a module that is called attention runs."""
+        """Notes that a module of attention runs."""
         path = self.paths.get(id(module))
         if path is not None and self._is_chosen(path):
             self._ran.add(id(module))
@@ -165,8 +169,14 @@ class _Observer:
         """Records a call if it is one of this model's, chosen, and no repetition."""
         if torch._C._current_graph_task_id() != -1:
             return  # a backward pass repeats what checkpoints have not kept
-        made_by = caller(frame, self.paths, sighting.module)
+        made_by = self._caller(frame, sighting.module)
         if made_by is None or not self._is_chosen(made_by.path):
+            return
+        if made_by.within is not None and self._outside[id(made_by.within)][1]:
+            reason = f"{type(made_by.within).__name__} makes it, which is no part of the model"
+            if not sighting.materialised:  # a softmax may be none of attention
+                with self._lock:
+                    self.capture.miss(made_by.path, sighting.function, reason)
             return
         try:
             with torch.no_grad():
@@ -186,6 +196,23 @@ class _Observer:
         self._told.add(made_by.path)
         if self.each is not None:
             self.capture.answer(made_by.path, self.each(matrix))
+
+    def _caller(self, frame: FrameType, told: nn.Module | None) -> Caller | None:
+        """Who makes a call; the model may have been edited since it was looked at."""
+        found = caller(frame, self.paths, told)
+        if found is None or found.within is None or id(found.within) in self._outside:
+            return found
+        self._name_modules()
+        found = caller(frame, self.paths, told)
+        if found is not None and found.within is not None:
+            self._outside[id(found.within)] = found.within, found.is_for_another
+        return found
+
+    def _name_modules(self) -> None:
+        """The paths of all modules. They are kept alive: others would get their ids."""
+        named = dict(self.model.named_modules())
+        self._modules += named.values()
+        self.paths.update((id(module), _path(name)) for name, module in named.items())
 
     def _matrix(
         self, sighting: Sighting, made_by: Caller

@@ -33,7 +33,7 @@ class Observer(Protocol):
         """A call was made from this frame."""
 
     def runs(self, module: nn.Module) -> None:
-        """A module that is called attention runs."""
+        """A module of attention runs."""
 
     def follows(self, before: Any, after: Any, rows: Tensor | None) -> None:
         """A cache goes on as another, or as itself; where there are `rows`, row i of it is what
@@ -55,10 +55,11 @@ class Patch:
 
 
 class _Thread(threading.local):
-    """Whether this thread is inside a call that is seen: what it calls belongs to it. And which
+    """Who is told of the call that this thread is inside of: what it calls belongs to it, but for
+    who came later, as a function that is asked about the call may observe another model. And which
     cache's method it is inside of, which may call the one that it overrides."""
 
-    inside = False
+    told: tuple[Observer, ...] = ()
     cache: Any = None
 
 
@@ -85,10 +86,13 @@ def watched(original: Callable[..., Any], describe: Describe) -> Callable[..., A
 
     @functools.wraps(original)
     def replacement(*args: Any, **kwargs: Any) -> Any:
-        observers = _observers
-        if torch.compiler.is_compiling() or not observers or _thread.inside:
+        if torch.compiler.is_compiling() or not _observers:
             return original(*args, **kwargs)
-        _thread.inside = True
+        before = _thread.told
+        observers = tuple(one for one in _observers if one not in before)
+        if not observers:
+            return original(*args, **kwargs)
+        _thread.told = (*before, *observers)
         try:
             output = original(*args, **kwargs)
             sighting = describe(args, kwargs, output)
@@ -96,7 +100,7 @@ def watched(original: Callable[..., Any], describe: Describe) -> Callable[..., A
                 for observer in observers:
                     observer.see(sighting, sys._getframe(1))
         finally:
-            _thread.inside = False
+            _thread.told = before
         return output
 
     return replacement

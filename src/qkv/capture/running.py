@@ -1,4 +1,4 @@
-"""Which modules that are called attention ran: what none of them tells is missed, and not unseen.
+"""Which modules of attention ran: what none of them tells is missed, and not unseen.
 
 Their classes' `forward` notes that it runs, while anyone watches.
 """
@@ -14,15 +14,16 @@ from typing import Any
 import torch
 from torch import nn
 
+from .attending import is_attention
 from .patches import Patch, observers
 
 _IN_GRAPHS = ("scaled_dot_product_attention", "softmax", "_native_multi_head_attention")
 
 
 def patches_of(model: nn.Module) -> Iterator[Patch]:
-    """For the classes of a model that are called attention."""
-    for kind in {type(module) for module in model.modules()}:
-        if "attention" in kind.__name__.lower() and isinstance(kind.forward, FunctionType):
+    """For the classes of a model's attention."""
+    for kind in {type(module) for module in model.modules() if is_attention(module)}:
+        if isinstance(kind.forward, FunctionType):
             yield Patch(kind, "forward", _noting, everywhere=False)
 
 

@@ -1,8 +1,9 @@
 """Models that take the softmax of their scores by hand.
 
 The scores are there already, so they are kept as they are: as the bias of queries and keys of width
-0. Which softmax is one of attention is told by shapes and by the module: the last three dimensions
-of the scores are its heads, queries and keys, or heads and batch are one dimension.
+0. Which softmax is one of attention is told by shapes and by the module, which is called attention,
+has a number of heads, or projects queries and keys: the last three dimensions of the scores are its
+heads, queries and keys, or heads and batch are one dimension, or there are queries and keys alone.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 from ...matrix.matrix import AttentionMatrix
 from .. import residual
 from ..arrival import Arrival, UnseenError
+from ..attending import projects
 from ..frames import Caller
 from ..patches import Patch, watched
 from ..sighting import Sighting, UnrelatedError
@@ -70,7 +72,7 @@ def _over_keys(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor | None:
     dim = args[1] if len(args) > 1 else kwargs.get("dim")
     if not isinstance(scores, Tensor) or not isinstance(dim, int):
         return None
-    if scores.ndim < 3 or dim % scores.ndim != scores.ndim - 1 or scores.is_nested:
+    if scores.ndim < 2 or dim % scores.ndim != scores.ndim - 1 or scores.is_nested:
         return None
     return scores
 
@@ -97,10 +99,13 @@ def _arrival(scores: Tensor, caller: Caller) -> Arrival:
 def _shape(scores: Tensor, caller: Caller) -> tuple[int, ...]:
     """`[B..., H, Lq, Lk]`."""
     *lead, queries, keys = scores.shape
-    heads, named = _heads_of(caller.module), "att" in type(caller.module).__name__.lower()
-    if heads is None and not named:
+    heads, projecting = _heads_of(caller.module), projects(caller.module)
+    named = projecting or "att" in type(caller.module).__name__.lower()
+    if (not named and heads is None) or (not lead and not projecting):
         raise UnrelatedError
-    if len(lead) == 1:
+    if not lead:
+        fit, lead = heads in (None, 1), [1]
+    elif len(lead) == 1:
         heads = 1 if heads is None else heads
         fit, lead = lead[0] % heads == 0, [lead[0] // heads, heads]
     else:
