@@ -105,6 +105,43 @@ def test_attention_alone(options, gradients, need_weights) -> None:
     assert call.materialised == call.function.endswith("softmax")
 
 
+class Asks(nn.Module):
+    """Calls torch's function by itself, and has no number of heads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.MultiheadAttention(64, 4)
+
+    def forward(self, query, key, need_weights):
+        own = self.inner
+        weights = own.in_proj_weight, own.in_proj_bias
+        output = own.out_proj.weight, own.out_proj.bias
+        return torch.nn.functional.multi_head_attention_forward(
+            *(query, key, key, 64, 4, *weights, None, None, False, 0.0, *output),
+            need_weights=need_weights,
+            average_attn_weights=False,
+        )
+
+
+class AsksAttention(Asks):
+    """Is called attention."""
+
+
+@pytest.mark.parametrize("kind", [Asks, AsksAttention])
+@pytest.mark.parametrize("need_weights", [False, True])
+def test_torchs_function_called_by_others(kind, need_weights) -> None:
+    torch.manual_seed(3)
+    model, query = kind().eval(), X.transpose(0, 1)
+    for key, named in ((query, "self"), (query.clone(), None), (query[:5], "cross")):
+        alone, right = model(query, key, True)
+        with torch.no_grad(), qkv.observe(model) as capture:
+            output, _ = model(query, key, need_weights)
+        assert_close(output, alone.detach())
+        (call,) = capture.calls
+        assert_close(call.matrix.dense(), right.detach())
+        assert named in (call.kind, None)
+
+
 @pytest.mark.parametrize("heads", [[2], [3, 0], [0, 1, 2, 3]])
 @pytest.mark.parametrize("padded", [False, True])
 def test_chosen_heads_of_the_fast_path_have_their_own_masks(heads, padded) -> None:

@@ -10,6 +10,7 @@ from functools import cached_property
 from types import FrameType
 from typing import Any
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.fx import GraphModule
 from torch.utils._pytree import tree_leaves
@@ -23,6 +24,7 @@ _OTHERS = (
     "context",
     "kv",
 )
+_FUNCTION = F.multi_head_attention_forward.__code__
 _NAMED_CROSS = re.compile(r"cross|enc_?dec|encoder_?att|(src|context|multihead)_att", re.IGNORECASE)
 
 
@@ -47,7 +49,8 @@ class Caller:
                 return given[name] is not None
         if "hidden_states" in given and "inputs" in given:
             return given["inputs"] is not None
-        if isinstance(self.module, nn.MultiheadAttention) and {"query", "key"} <= given.keys():
+        compared = isinstance(self.module, nn.MultiheadAttention) or "num_heads" in given
+        if compared and {"query", "key"} <= given.keys():
             if given["query"] is given["key"]:
                 return False
             if given["query"].shape != given["key"].shape:
@@ -115,16 +118,26 @@ def _of_encoder_layer(found: Caller, paths: Mapping[int, str]) -> Caller:
 
 
 def _methods(frame: FrameType | None) -> Iterator[tuple[nn.Module, dict[str, Any]]]:
-    """The modules whose methods are at work, the nearest first, with the arguments of each."""
+    """The modules whose methods are at work, the nearest first, with the arguments of each. What
+    torch's function of attention was given counts for the method that calls it."""
+    told = {}
     while frame is not None:
         code = frame.f_code
-        if code.co_argcount and code.co_varnames[0] == "self":
-            names = frame.f_locals
-            module = names.get("self")
-            own = code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount]
-            arguments = {name: names[name] for name in own if name in names}
-            if sys.version_info < (3, 13):
-                names.clear()  # a copy that would keep alive what the method lets go
+        if code is _FUNCTION:
+            told = _named(frame, ("query", "key", "num_heads"))
+        elif code.co_argcount and code.co_varnames[0] == "self":
+            arguments = _named(frame, code.co_varnames[: code.co_argcount + code.co_kwonlyargcount])
+            module = arguments.pop("self", None)
             if isinstance(module, nn.Module):
-                yield module, arguments
+                yield module, {**arguments, **told}
+                told = {}
         frame = frame.f_back
+
+
+def _named(frame: FrameType, wanted: tuple[str, ...]) -> dict[str, Any]:
+    """What some names stand for in a frame."""
+    names = frame.f_locals
+    found = {name: names[name] for name in wanted if name in names}
+    if sys.version_info < (3, 13):
+        names.clear()  # a copy that would keep alive what the function lets go
+    return found

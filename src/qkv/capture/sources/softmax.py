@@ -99,7 +99,9 @@ def _arrival(scores: Tensor, caller: Caller) -> Arrival:
 def _shape(scores: Tensor, caller: Caller) -> tuple[int, ...]:
     """`[B..., H, Lq, Lk]`."""
     *lead, queries, keys = scores.shape
-    heads, projecting = _heads_of(caller.module), projects(caller.module)
+    told = caller.arguments.get("num_heads")
+    heads = told if isinstance(told, int) else _heads_of(caller.module)
+    projecting = projects(caller.module)
     named = projecting or "att" in type(caller.module).__name__.lower()
     if (not named and heads is None) or (not lead and not projecting):
         raise UnrelatedError
