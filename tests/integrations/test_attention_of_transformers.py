@@ -132,6 +132,20 @@ def test_generation_writes_what_eager_writes_and_shows_where_it_looked(name, cac
                 torch.testing.assert_close(dense[seen], own[seen], rtol=1e-5, atol=1e-5)
 
 
+def test_weights_of_a_static_cache_where_the_model_keeps_the_wish_to_itself() -> None:
+    config = transformers.GPT2Config(vocab_size=99, n_embd=64, n_layer=2, n_head=4)
+    gpt2: Any = transformers.GPT2LMHeadModel(config).eval()
+    told = {"max_new_tokens": 3, "do_sample": False, "pad_token_id": 0, "output_attentions": True}
+    told |= {"return_dict_in_generate": True, "cache_implementation": "static"}
+    found = []
+    for kind in ("eager", "qkv"):
+        gpt2.set_attn_implementation(kind)
+        found.append(gpt2.generate(IDS, **told).attentions)
+    for wanted, lazy in zip(*found, strict=True):
+        for own, one in zip(wanted, lazy, strict=True):
+            torch.testing.assert_close(one.dense(), own, rtol=1e-5, atol=1e-5)
+
+
 def test_beams_write_what_eager_writes() -> None:
     told = {"max_new_tokens": 8, "num_beams": 3, "attention_mask": LEFT, "do_sample": False}
     wanted, found = (model("Mistral", kind).generate(IDS, **told) for kind in ("eager", "qkv"))

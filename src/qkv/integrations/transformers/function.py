@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers.utils.output_capturing import _active_collector
 
 from ...capture.arrival import Arrival, matrix_of
 from ...matrix.matrix import AttentionMatrix
@@ -93,4 +94,12 @@ def _handed_out(
         return matrix
     config = getattr(module, "config", None)
     asked = others.get("output_attentions", getattr(config, "output_attentions", False))
-    return replace(matrix, key=matrix.key.clone()) if asked else None
+    if not asked and not _collects_weights():
+        return None
+    return replace(matrix, key=matrix.key.clone())
+
+
+def _collects_weights() -> bool:
+    """Whether some model around this call collects weights: it need not hand on that it does."""
+    collected = _active_collector.get() or ()
+    return any("attentions" in name for name in collected)
