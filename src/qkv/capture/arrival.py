@@ -66,7 +66,7 @@ class Arrival:
         Raises:
             UnseenError: there are not so many heads.
         """
-        count, key_heads = self.query.shape[-3], self.key.shape[-3]
+        count, key_heads = _heads(self.query), _heads(self.key)
         if max(heads) >= count:
             raise UnseenError(f"head {max(heads)} was asked for; it has {count}")
         own = _places(heads)
@@ -79,13 +79,23 @@ class Arrival:
 
         return replace(
             self,
-            query=self.query[..., own, :, :],
-            key=self.key[..., of_key, :, :],
-            value=None if self.value is None else self.value[..., of_key, :, :],
+            query=heads_of(self.query, own),
+            key=heads_of(self.key, of_key),
+            value=None if self.value is None else heads_of(self.value, of_key),
             mask=part(self.mask) if isinstance(self.mask, Tensor) else self.mask,
             bias=part(self.bias),
             sink=None if self.sink is None else self.sink.flatten()[own],
         )
+
+
+def _heads(tensor: Tensor) -> int:
+    return tensor.shape[-3] if tensor.ndim > 2 else 1
+
+
+def heads_of(tensor: Tensor, chosen: list[int] | slice) -> Tensor:
+    """Some heads `[..., n, L, D]`, also of what is all of one head."""
+    whole = tensor if tensor.ndim > 2 else tensor.unsqueeze(0)
+    return whole[..., chosen, :, :]
 
 
 def _places(numbers: list[int]) -> list[int] | slice:

@@ -57,6 +57,11 @@ class Call:
         """`[B..., H, Lq, Lk]`."""
         return self._matrix.shape
 
+    def __repr__(self) -> str:
+        sizes = " × ".join(map(str, self.shape))
+        made_by = f"{self.module} ({self.kind}, step {self.step})".lstrip()
+        return f"<Call {made_by}: {sizes}>"
+
     def _repr_html_(self) -> str:
         made_by = escape(f"{self.module} ({self.kind}, step {self.step})")
         return f"<p>{made_by}</p>{self.matrix._repr_html_()}"

@@ -18,9 +18,13 @@ from .views import Views
 
 
 class _Table(list):
-    """A list that prints as a table."""
+    """A list that prints as a table, and so does a part of it."""
 
     head: tuple[str, ...] = ()
+
+    def __getitem__(self, index: Any) -> Any:
+        found = super().__getitem__(index)
+        return type(self)(found) if isinstance(index, slice) else found
 
     def rows(self) -> list[tuple[Any, ...]]:
         """What stands in the table."""
@@ -145,8 +149,15 @@ class Capture(Views):
 
     def labels(self, call: int | Call, entry: int = 0) -> tuple[list[str], list[str]]:
         """What the queries and the keys of a call are called, for one entry of the batch; their
-        positions where no labels fit."""
+        positions where no labels fit.
+
+        Raises:
+            IndexError: there is no such call or entry.
+        """
         chosen = self._call(call)
+        batch = max(1, chosen.shape[:-3].numel())
+        if not -batch <= entry < batch:
+            raise IndexError(f"labels: the call has a batch of {batch}; got entry {entry}")
         sides = zip(self.labelling.of(chosen, entry), chosen.shape[-2:], strict=True)
         queries, keys = (
             [str(place) for place in range(places)] if labels is None else labels.shown
@@ -209,6 +220,9 @@ class Capture(Views):
                 known.count += 1
                 return
         self.missed.append(Missed(module, function, reason))
+
+    def __repr__(self) -> str:
+        return f"<Capture of {len(self.calls)} calls, {len(self.missed)} missed>"
 
     def __str__(self) -> str:
         text = str(self.calls) if self.calls else "no attention call was recorded"

@@ -5,6 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 
 
+def printable(text: str) -> str:
+    """A text without what a terminal takes for orders or a line's end: written as in Python."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
 def table(
     head: tuple[str, ...], rows: Iterable[tuple[object, ...]], right: Collection[int] = ()
 ) -> str:

@@ -126,7 +126,7 @@ def draw_over_image(
             "picture: grid must have no more patches than there are keys, "
             f"{found.matrix.shape[-1]}; got {grid[0]} × {grid[1]}"
         )
-    mark = query if isinstance(query, tuple) else None
+    mark: Any = tuple(query) if isinstance(query, (tuple, list)) else None
     place = query if mark is None else found.matrix.shape[-2] - patches + _place(mark, grid)
     weights = _weights(found, head, place, entry)
     title = f"{found.name} {'mean of heads' if head is None else f'head {head}'}, "

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..matrix.matrix import AttentionMatrix
+from .columns import printable
 from .head_table import html_table, json_text, rich_table, text_table
 from .layers import Layer, layers_of
 from .roles import Figures, role_of
@@ -34,7 +35,7 @@ class Link:
 
     def _end(self, side: int) -> str:
         place = (self.query, self.key)[side]
-        return str(place) if self.tokens is None else f"{self.tokens[side]}·{place}"
+        return str(place) if self.tokens is None else f"{printable(self.tokens[side])}·{place}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +84,8 @@ class Heads(Sequence[Head]):
         if not isinstance(index, tuple):
             return self._heads[index]
         layer, number = index
+        if not isinstance(layer, str) and not -len(self.layers) <= layer < len(self.layers):
+            raise IndexError(f"there are {len(self.layers)} layers; got {layer}")
         name = layer if isinstance(layer, str) else self.layers[layer]
         for head in self._heads:
             if (head.layer, head.number) == (name, number):

@@ -90,7 +90,13 @@ def _pixels(image: Any) -> Tensor:
         image = image.convert("RGB")
         data = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8)
         return data.view(image.height, image.width, 3)
-    pixels = torch.as_tensor(image).detach().cpu()
+    try:
+        pixels = torch.as_tensor(image).detach().cpu()
+    except (TypeError, ValueError, RuntimeError):
+        raise TypeError(
+            "label_image: image must be a file, a picture of Pillow, an array or a tensor; "
+            f"got {type(image).__name__}"
+        ) from None
     if pixels.ndim == 3 and pixels.shape[0] in (1, 3) and pixels.shape[2] not in (1, 3):
         pixels = pixels.permute(1, 2, 0)
     if pixels.ndim == 2:

@@ -8,8 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from torch import Tensor
-
+from ..ground.tensors import integer
 from .groups import Groups
 
 Span = tuple[int, int]  # text[start:stop]
@@ -69,7 +68,7 @@ class Labels:
             raise ValueError(
                 "words: the tokens were given without a text; label with a tokenizer and the text"
             )
-        found = words_of(self.text) if spans is None else [(a, b) for a, b in spans(self.text)]
+        found = words_of(self.text) if spans is None else _pairs(spans(self.text))
         ends = [0, *(end for span in found for end in span), len(self.text)]
         if ends != sorted(ends):
             raise ValueError(
@@ -81,6 +80,18 @@ class Labels:
             self.shown,
             [self.text[start:stop] for start, stop in found],
         )
+
+
+def _pairs(spans: Any) -> list[Span]:
+    """Spans as a user's function gives them."""
+    try:
+        found = [(integer(start), integer(stop)) for start, stop in spans]
+    except (TypeError, ValueError):
+        found = [(None, None)]
+    known = [(a, b) for a, b in found if a is not None and b is not None]
+    if len(known) < len(found):
+        raise TypeError(f"words: spans must give pairs (start, stop) of integers; got {spans!r}")
+    return known
 
 
 def words_of(text: str) -> list[Span]:
@@ -120,17 +131,16 @@ def labels_of(labels: Any, text: Any, pair: Any, options: dict[str, Any]) -> lis
         return _given(labels)
     if pair is not None:
         return _of_pairs(labels, text, pair, options)
-    if isinstance(text, Tensor):
+    if hasattr(text, "tolist"):  # a tensor or an array
         text = text.tolist()
     if _are_numbers(text):
         return [_of_ids(labels, text)]
     if isinstance(text, (list, tuple)) and text and all(map(_are_numbers, text)):
         return [_of_ids(labels, ids) for ids in text]
     texts = [text] if isinstance(text, str) else text
-    if not _are_texts(texts):
-        raise TypeError(
-            f"label: text must be text, texts or ids of tokens; got {type(text).__name__}"
-        )
+    if not texts or not _are_texts(texts):
+        got = type(text).__name__ if texts else "none"
+        raise TypeError(f"label: text must be text, texts or ids of tokens; got {got}")
     encodings = _encoded(labels, texts, None, options)
     pairs = zip(encodings, texts, strict=True)
     return [Labels(tuple(e.tokens), tuple(map(tuple, e.offsets)), t) for e, t in pairs]
@@ -169,7 +179,9 @@ def _given(tokens: Any) -> list[Labels]:
         raise TypeError("label: tokens must be a list of them; got one text")
     if callable(tokens) or hasattr(tokens, "encode"):
         raise TypeError("label: a tokenizer needs a text beside it: label(tokenizer, text)")
-    raise TypeError(f"label: tokens must be a list of texts; got {type(tokens).__name__}")
+    kinds = {type(token).__name__ for token in tokens} if isinstance(tokens, (list, tuple)) else ()
+    got = " and ".join([type(tokens).__name__, *sorted(kinds)])
+    raise TypeError(f"label: tokens must be a list of texts; got {got}")
 
 
 def _are_texts(thing: Any) -> bool:

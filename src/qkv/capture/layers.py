@@ -29,7 +29,8 @@ class Layer:
     def tokens(self) -> tuple[list[list[str]] | None, list[list[str]] | None]:
         """The tokens of the queries and of the keys for each entry of the batch, where the capture
         was given some."""
-        sides = zip(*map(self._labels, range(self.matrix.shape[:-3].numel())), strict=True)
+        entries = range(max(1, self.matrix.shape[:-3].numel()))
+        sides = zip(*map(self._labels, entries), strict=True)
         queries, keys = (
             None if None in side else [list(labels.tokens) for labels in side] for side in sides
         )

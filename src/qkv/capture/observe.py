@@ -8,7 +8,7 @@ import re
 import sys
 import threading
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from types import FrameType
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..ground.tensors import is_hollow, is_traced
+from ..ground.tensors import integer, is_hollow, is_traced
 from ..matrix.matrix import AttentionMatrix
 from . import patches, sources
 from .arrival import Arrival, UnseenError, matrix_of
@@ -56,7 +56,8 @@ def observe(
         model: any module: of Hugging Face transformers, with `nn.MultiheadAttention`, with
             `F.scaled_dot_product_attention`, with layers of qkv.
         where: which modules: a pattern such as `"decoder.layers.9"` or `"encoder.*.self_attn"`, or
-            some of them. It matches whole parts of a module's path, with all modules below.
+            some of them. It matches whole parts of a module's path, with all modules below; `""` is
+            the model itself.
         heads: which query heads are recorded; None: all.
         keep: a smaller dtype in which query and key are kept, such as torch.bfloat16, and the
             scores of a model that has built them.
@@ -73,7 +74,8 @@ def observe(
 
     Raises:
         TypeError: the model is no module; an argument of another type.
-        ValueError: `where` matches no module of the model; no head, or one below 0.
+        ValueError: `where` has no pattern, or one that matches no module of the model; no head, or
+            one below 0.
         OSError: `spill` is no folder that can be written in.
 
     Example:
@@ -287,9 +289,12 @@ def _pattern(where: str | Sequence[str] | None, paths: Any) -> re.Pattern[str] |
     patterns = [where] if isinstance(where, str) or not isinstance(where, Sequence) else where
     if not all(isinstance(pattern, str) for pattern in patterns):
         raise TypeError(f"observe: where must be a pattern or a list of them; got {where!r}")
+    if not patterns:
+        raise ValueError("observe: where must name modules; got no pattern")
     every = []
     for pattern in patterns:
-        text = rf"(.*\.)?{fnmatch.translate(pattern).removesuffix(chr(92) + 'Z')}(\..*)?"
+        part = fnmatch.translate(pattern).removesuffix(chr(92) + "Z")
+        text = rf"(.*\.)?{part}(\..*)?" if pattern else ".*"  # the model itself has no path
         if not any(re.fullmatch(text, path) for path in paths):
             raise ValueError(f"observe: where={pattern!r} matches no module of the model")
         every.append(text)
@@ -299,9 +304,14 @@ def _pattern(where: str | Sequence[str] | None, paths: Any) -> re.Pattern[str] |
 def _heads(heads: Sequence[int] | None) -> list[int] | None:
     if heads is None:
         return None
-    numbers = [int(head) for head in heads]
+    if isinstance(heads, str) or not isinstance(heads, Iterable):
+        raise TypeError(f"observe: heads must be a list of numbers of heads; got {heads!r}")
+    given = list(heads)
+    numbers = [number for number in map(integer, given) if number is not None]
+    if len(numbers) < len(given):
+        raise TypeError(f"observe: heads must be integers; got {given}")
     if not numbers or min(numbers) < 0:
-        raise ValueError(f"observe: heads must be numbers of heads from 0; got {list(heads)}")
+        raise ValueError(f"observe: heads must be numbers of heads from 0; got {numbers}")
     return numbers
 
 

@@ -39,8 +39,11 @@ def separators_in(
     """bool `[batch or 1, keys]`: which tokens are separators.
 
     Raises:
+        TypeError: the separators are one text.
         ValueError: not as many labels as keys or batch entries.
     """
+    if isinstance(separators, str):
+        raise TypeError(f"heads: separators must be a collection of tokens; got {separators!r}")
     if len(labels) not in (1, batch):
         raise ValueError(
             f"heads: labels must be of 1 or {batch} batch entries in {name}; got {len(labels)}"

@@ -60,7 +60,7 @@ def similarity(source: Any, queries: int = 128) -> Similarity:
 
     Raises:
         TypeError: something else than such a source, or `queries` is no integer.
-        ValueError: layers of other sizes, or `queries` below 1.
+        ValueError: layers of other sizes, or `queries` below 1; no query that sees anything.
         UnsupportedError: weights that may be negative.
 
     Source: Clark et al., "What Does BERT Look At?" (2019), section 6, for the distance of heads.
@@ -75,6 +75,8 @@ def similarity(source: Any, queries: int = 128) -> Similarity:
     first = layers[0]
     real = real_queries(first.matrix, first.kind == "self").any(1)
     places = real.nonzero()  # [all, 2]: batch entry and query
+    if len(places) == 0:
+        raise ValueError("similarity: no query of any head sees a key")
     every = max(1, -(-len(places) // most))
     chosen = places[::every]
     names = tuple((layer.name, head) for layer in layers for head in range(layer.heads))

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ...matrix.matrix import AttentionMatrix
 from .. import residual
-from ..arrival import Arrival, UnseenError
+from ..arrival import Arrival, UnseenError, heads_of
 from ..patches import Patch, watched
 from ..sighting import Sighting
 
@@ -39,7 +39,7 @@ def of_output(
     """The residual of a call whose output is `[B..., H, Lq, Dv]`."""
     if arrival.value is None or arrival.dropout:
         return None
-    own = output if heads is None else output[..., heads, :, :]
+    own = output if heads is None else heads_of(output, heads)
     return residual.of_output(matrix, arrival.value, own)
 
 
@@ -47,6 +47,8 @@ def _arrival(given: dict[str, Any]) -> Arrival:
     query, key, mask = given["query"], given["key"], given.get("attn_mask")
     if query.is_nested or key.is_nested:
         raise UnseenError("its tensors are nested")
+    if min(query.ndim, key.ndim) > 2 and query.shape[-3] == 1:  # it asks all heads of the keys
+        query = query.expand(*query.shape[:-3], key.shape[-3], *query.shape[-2:])
     causal, offset = bool(given.get("is_causal", False)), None
     bias = sys.modules.get("torch.nn.attention.bias")
     if bias is not None and isinstance(mask, bias.CausalBias):
