@@ -14,6 +14,8 @@ import qkv
 from models import IDS, REAL, build, inputs
 from qkv.capture.call import Call
 from qkv.capture.capture import Capture
+from qkv.capture.drawn import draw_heads
+from qkv.capture.layers import layers_of
 
 TOKENS = [[f"t{token}" for token in sequence] for sequence in IDS.tolist()]
 
@@ -100,7 +102,7 @@ def test_a_grid_shows_what_each_head_does(tmp_path) -> None:
         "second": of_scores(SCORES["same token"][None, None].float()),
     }
     path = tmp_path / "grid.svg"
-    qkv.capture.drawn.draw_heads(layers, path, qkv.heads(layers))
+    draw_heads(layers_of("picture", layers), path, qkv.heads(layers), 0)
     text = path.read_text()
     for words in ("first", "second", "previous token", "broad", "same token"):
         assert f"<!-- {words} -->" in text
@@ -146,6 +148,9 @@ def test_a_head_over_the_image(tmp_path, monkeypatch) -> None:
     assert [options["mark"] for _, options in drawn] == [None, None, (1, 0), None]
     with pytest.raises(IndexError, match=r"query must be a patch of 4 × 6; got \(4, 0\)"):
         capture.picture_over_image(0, 0, tmp_path / "x.png", (4, 0))
+    capture.label_image(torch.rand(3, 3, 60), (4, 6))  # three pixels high
+    capture.picture_over_image(0, 0, tmp_path / "x.png")
+    assert drawn[-1][0][0].shape == (3, 3, 60)
 
 
 @pytest.mark.parametrize(

@@ -96,6 +96,23 @@ def layers_of(function: str, source: Any) -> list[Layer]:
     return named
 
 
+def layer_of(function: str, source: Any, layer: int | str) -> Layer:
+    """A layer of a source by its number or its name.
+
+    Raises:
+        IndexError, KeyError: there is none.
+    """
+    layers = layers_of(function, source)
+    if isinstance(layer, str):
+        named = {one.name: one for one in layers}
+        if layer not in named:
+            raise KeyError(f"there is no layer {layer!r}; there are {', '.join(named)}")
+        return named[layer]
+    if not 0 <= layer < len(layers):
+        raise IndexError(f"there are {len(layers)} layers; got {layer}")
+    return layers[layer]
+
+
 def _layers(function: str, source: Any) -> Iterator[Layer]:
     if hasattr(source, "calls"):
         labelling = getattr(source, "labelling", None)

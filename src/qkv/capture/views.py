@@ -8,11 +8,11 @@ from typing import Any
 from torch import Tensor
 
 from ..matrix.rollout import rollout
-from .drawn import Patch, draw_head, draw_heads, draw_over_image, layer_of
+from .drawn import Patch, draw_head, draw_heads, draw_over_image
 from .heads import Heads, key_mass
 from .images import ImageLabels
 from .labelling import Labelling
-from .layers import layers_of
+from .layers import layer_of, layers_of
 from .similarity import Similarity, similarity
 
 
@@ -57,7 +57,7 @@ class Views:
             ValueError: another kind of file; weights that are not finite.
             OSError: the file cannot be written.
         """
-        draw_head(self, layer, head, path, entry=entry)
+        draw_head(layer_of("picture", self, layer), head, path, entry)
 
     def pictures(
         self, path: str | os.PathLike[str], names: Heads | None = None, entry: int = 0
@@ -68,8 +68,12 @@ class Views:
             path: the file; it appears when it is complete.
             names: `qkv.heads(capture)`: what each head does is written below it.
             entry: of the batch.
+
+        Raises:
+            IndexError: there is no such entry.
+            ValueError, OSError: as of `picture`.
         """
-        draw_heads(self, path, names, entry)
+        draw_heads(layers_of("picture", self), path, names, entry)
 
     def picture_over_image(
         self,
@@ -92,14 +96,14 @@ class Views:
 
         Raises:
             IndexError, KeyError: there is no such layer, head, query or entry.
-            ValueError: the layer's keys have no image.
+            ValueError: the layer's keys have no image; another kind of file.
             OSError: the file cannot be written.
         """
-        found = layer_of(self, layer)
+        found = layer_of("picture", self, layer)
         found.entry(entry)  # is there
         _, labels = self.labelling.of(found.call, entry)
         if not isinstance(labels, ImageLabels):
             raise ValueError(
                 f"picture: the keys of {found.name} have no image; label_image gives them one"
             )
-        draw_over_image(self, layer, head, path, labels.image, labels.grid, query, entry)
+        draw_over_image(found, head, path, labels, query, entry)
