@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import pytest
 import torch
 from torch.testing import assert_close
@@ -173,3 +175,11 @@ def test_what_is_written_is_spilled_as_well(tmp_path) -> None:
         files = [line for line in maps if str(tmp_path) in line]
     assert len(files) >= 4  # query and key of two layers
     assert not list(tmp_path.iterdir())
+
+
+def test_a_pickle_is_what_was_written_so_far() -> None:
+    _, capture, _ = generate("Llama")
+    same = pickle.loads(pickle.dumps(capture))
+    assert str(same) == str(capture)
+    for one, other in zip(same.calls, capture.calls, strict=True):
+        assert torch.equal(one.matrix.dense(), other.matrix.dense())

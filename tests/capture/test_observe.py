@@ -179,6 +179,32 @@ def test_contexts_inside_each_other() -> None:
     assert [call.step for call in first.calls] == [0, 1]
 
 
+def test_contexts_that_cross_leave_nothing_behind() -> None:
+    """As those of two threads may."""
+    from torch._dynamo import eval_frame
+
+    before = eval_frame._stance
+    one, other = qkv.observe(Plain()), qkv.observe(Plain())
+    one.__enter__()
+    other.__enter__()
+    one.__exit__(None, None, None)
+    assert eval_frame._stance.stance == "force_eager"
+    other.__exit__(None, None, None)
+    assert eval_frame._stance == before
+    assert not patches._put
+
+
+def test_one_that_cannot_be_begun_does_not_end_the_others(monkeypatch) -> None:
+    model = Plain()
+    with qkv.observe(model) as capture:
+        with monkeypatch.context() as patch:
+            patch.setattr(patches, "_place", lambda patch: 1 / 0)
+            with pytest.raises(ZeroDivisionError), qkv.observe(model):
+                pass
+        model(X)
+    assert len(capture.calls) == 1
+
+
 def test_calls_of_other_threads() -> None:
     from threading import Thread
 
@@ -217,8 +243,9 @@ def test_where() -> None:
         ({"where": 3}, TypeError, "observe: where must be a pattern"),
         ({"heads": []}, ValueError, "observe: heads must be"),
         ({"heads": [-1]}, ValueError, "observe: heads must be"),
-        ({"keep": "half"}, TypeError, "observe: keep must be a floating dtype; got 'half'"),
-        ({"keep": torch.int8}, TypeError, "observe: keep must be a floating dtype"),
+        ({"keep": "half"}, TypeError, "observe: keep must be torch.float16, .* got 'half'"),
+        ({"keep": torch.int8}, TypeError, "observe: keep must be torch.float16"),
+        ({"keep": torch.float8_e4m3fn}, TypeError, "observe: keep must be torch.float16"),
         ({"each": 3}, TypeError, "observe: each must be callable; got int"),
     ],
 )

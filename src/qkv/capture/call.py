@@ -57,6 +57,10 @@ class Call:
         """`[B..., H, Lq, Lk]`."""
         return self._matrix.shape
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What copies and pickles are made of: they do not go on with a sequence."""
+        return {**vars(self), "_matrix": self.matrix, "_steps": self.steps}
+
     def __repr__(self) -> str:
         sizes = " × ".join(map(str, self.shape))
         made_by = f"{self.module} ({self.kind}, step {self.step})".lstrip()

@@ -8,6 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from ..ground.tensors import FLOATS
 from ..matrix.matrix import AttentionMatrix, map_tensors
 from .arrival import UnseenError
 from .memo import Memo
@@ -27,8 +28,10 @@ class Keeper:
     """
 
     def __init__(self, keep: torch.dtype | None = None, spill: Spill | None = None) -> None:
-        if keep is not None and not (isinstance(keep, torch.dtype) and keep.is_floating_point):
-            raise TypeError(f"observe: keep must be a floating dtype; got {keep!r}")
+        if keep is not None and keep not in FLOATS:
+            raise TypeError(
+                f"observe: keep must be torch.float16, bfloat16, float32 or float64; got {keep!r}"
+            )
         self._keep = keep
         self._spill = spill
         self._common = Memo(self._copied)

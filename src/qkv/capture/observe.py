@@ -5,7 +5,6 @@ from __future__ import annotations
 import fnmatch
 import os
 import re
-import sys
 import threading
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -88,8 +87,6 @@ def observe(
     with ExitStack() as stack:
         stack.callback(patches.remove, observer)
         patches.add(observer, [*sources.patches(), *patches_of(model)])
-        if "torch._dynamo" in sys.modules:
-            stack.enter_context(torch.compiler.set_stance("force_eager"))
         try:
             yield observer.capture
         finally:

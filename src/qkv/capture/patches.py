@@ -77,6 +77,7 @@ class _Places:
 _places = _Places()
 _lock = threading.RLock()
 _observers: tuple[Observer, ...] = ()
+_uncompiled: Any = None  # the context in which compiled programs do not run
 _put: list[tuple[Any, str, Any, Any]] = []  # owner, name, what was there, what is there
 _replaced: dict[int, tuple[Any, Any]] = {}  # by its id, a function and what stands for it
 
@@ -154,16 +155,20 @@ def _telling(
 
 
 def add(observer: Observer, patches: Iterable[Patch]) -> None:
-    """Tells an observer of calls from now on, and has patches put in place that are not yet."""
-    global _observers
+    """Tells an observer of calls from now on, and has patches put in place that are not yet.
+    Compiled programs run uncompiled."""
+    global _observers, _uncompiled
     with _lock:
         try:
+            if _uncompiled is None and "torch._dynamo" in sys.modules:
+                _uncompiled = torch.compiler.set_stance("force_eager")  # from now on
             new = [patch for patch in patches if _place(patch)]
             if any(patch.everywhere for patch in new):
                 _put_everywhere()
             _observers = (*_observers, observer)
         except BaseException:
-            _restore()
+            if not _observers:
+                _restore()
             raise
 
 
@@ -234,6 +239,10 @@ def _namespaces() -> Iterator[tuple[str, dict[str, Any]]]:
 def _restore() -> None:
     """All as it was, also in modules that were imported since. What others have put in the place
     of a replacement stays: it leads to the original."""
+    global _uncompiled
+    if _uncompiled is not None:
+        _uncompiled.__exit__(None, None, None)
+        _uncompiled = None
     while _put:
         owner, name, there, replacement = _put.pop()
         if vars(owner).get(name) is not replacement:
