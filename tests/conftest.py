@@ -1,12 +1,15 @@
-"""What all tests share: the same random numbers in every run."""
+"""What all tests share: the same random numbers in every run, and what becomes of those that need
+kernels which are not there."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
+
+from qkv import UnsupportedError, native
 
 settings.register_profile(
     "fixed",
@@ -16,6 +19,18 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("fixed")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Generator[None, object, object]:
+    """A test that asks for the kernels by name is skipped where they were not built."""
+    try:
+        return (yield)
+    except UnsupportedError as error:
+        reason = native.unavailable_reason()
+        if reason is not None and reason in str(error):
+            pytest.skip(reason)
+        raise
 
 
 @pytest.fixture(autouse=True)

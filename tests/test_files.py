@@ -1,6 +1,7 @@
 """Files written whole or not at all."""
 
 import os
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -54,6 +55,18 @@ def test_asking_whether_a_folder_can_be_written_leaves_nothing(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match=f"cannot write {tmp_path}/file/below"):
         require_writable(tmp_path / "file" / "below")
+
+
+def test_a_folder_that_others_write_in_meanwhile_stays(tmp_path, monkeypatch):
+    original = tempfile.NamedTemporaryFile
+
+    def meanwhile(dir):
+        (tmp_path / "new" / "other").mkdir()
+        return original(dir=dir)
+
+    monkeypatch.setattr(tempfile, "NamedTemporaryFile", meanwhile)
+    require_writable(tmp_path / "new" / "below")
+    assert list(tmp_path.rglob("*")) == [tmp_path / "new", tmp_path / "new" / "other"]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no umask")

@@ -58,6 +58,14 @@ def check(mask: qkv.Mask, rule, impl: str, **options) -> None:
         torch.testing.assert_close(found, right, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("dtype", TYPES, ids=str)
+def test_fused_functions_take_lengths_of_every_type(dtype) -> None:
+    x = torch.randn(2, 1, LENGTH, 4)
+    mask = qkv.Padding(torch.tensor([4, LENGTH], dtype=dtype))
+    found, right = (qkv.attend(x, x, x, mask=mask, impl=impl) for impl in ("torch", "reference"))
+    assert_close(found, right)
+
+
 @pytest.mark.parametrize("impl", IMPLEMENTATIONS)
 @pytest.mark.parametrize("dtype", TYPES, ids=str)
 def test_lengths_and_ids_of_every_type(impl, dtype) -> None:

@@ -6,6 +6,7 @@ into blocks, and gives the value of a dense formula or the refusal that stands t
 
 from __future__ import annotations
 
+import re
 import threading
 import warnings
 from collections.abc import Callable
@@ -515,9 +516,10 @@ def of_state(state: str) -> tuple[Apply, Apply]:
 
 
 def refusal(impl: str, cell: str) -> str:
-    if cell == "no: transformed" and impl == "native":
-        return "transforms may ask for"
-    return REFUSALS[cell]
+    transformed = cell == "no: transformed" and impl == "native"
+    reason = "transforms may ask for" if transformed else REFUSALS[cell]
+    absent = qkv.implementations().get(impl)  # told where nothing else stands in the way
+    return reason if absent is None else f"{reason}|{re.escape(absent)}"
 
 
 @pytest.mark.parametrize("name", [n for n, row in OPERATION_ROWS.items() if row[2] == "no"])

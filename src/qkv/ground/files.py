@@ -8,7 +8,7 @@ import os
 import stat
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from secrets import token_hex
 from typing import Any, BinaryIO
@@ -104,7 +104,7 @@ def require_writable(folder: Path) -> None:
                 file.write(b"x")
     finally:
         for one in made:
-            if one.is_dir():
+            with suppress(OSError):  # others may have put something into it by now, or removed it
                 one.rmdir()
 
 

@@ -203,7 +203,9 @@ def _attend(matrix: Description, query: Tensor, key: Tensor, value: Tensor) -> T
 def _mask_tensor(matrix: Description) -> Tensor | None:
     mask, query, keys = matrix.mask, matrix.query, matrix.key.shape[-2]
     if isinstance(mask, Padding):
-        shown = torch.arange(keys, device=query.device) < mask.lengths.reshape(-1, 1)
+        # Torch compares no unsigned integers with others.
+        lengths = mask.lengths.to(torch.int64).reshape(-1, 1)
+        shown = torch.arange(keys, device=query.device) < lengths
         return shown.reshape(-1, *(1,) * max(0, query.ndim - 2), keys)
     if isinstance(mask, Dense):
         return mask.allowed
