@@ -42,7 +42,8 @@ layers: $(DEVELOPMENT)
 tests: $(DEVELOPMENT)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 8
 
-# Breaks the source in seeded ways and expects red tests; goes on where it was stopped. Takes hours.
+# Breaks the source in seeded ways and expects red tests; goes on where it was stopped. Takes most of
+# an hour.
 mutants: $(DEVELOPMENT)
 	$(BIN)/python scripts/mutants.py --resume
 
