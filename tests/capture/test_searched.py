@@ -10,6 +10,7 @@ from torch.testing import assert_close
 import qkv
 from models import IDS, build
 from qkv.models import SequenceToSequence, SequenceToSequenceConfig
+from qkv.nn import KeyValueCache, MultiHeadAttention
 from qkv.tasks.tokens import START
 
 SOURCE = torch.tensor([[3, 4, 5, 2], [6, 2, 0, 0], [9, 8, 2, 0]])
@@ -161,6 +162,39 @@ def test_beams_of_an_encoder_and_a_decoder(options, monkeypatch) -> None:
         for call, expected in zip(calls, weights, strict=True):
             assert call.steps == 7
             assert_close(call.matrix.dense(), expected, rtol=0, atol=1e-5)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("heads", [None, [1], [3, 0]])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"kv_heads": 2, "rotary": True},
+        {"bias": qkv.ALiBi.geometric(4)},
+        {"bias": qkv.RelativeBias(torch.randn(4, 9))},
+        {"mask": qkv.Causal() & qkv.Window(3, 0)},
+        {"score": qkv.Cosine()},
+        {"normalizer": qkv.Softmax(sink=torch.tensor([-1.0, 0.0, 1.0, 2.0]))},
+    ],
+    ids=str,
+)
+def test_steps_of_a_layer_with_a_cache(options, heads) -> None:
+    torch.manual_seed(0)
+    options = {"mask": qkv.Causal(), **options}
+    layer = MultiHeadAttention(64, 4, **options).eval()
+    x, cache = torch.randn(2, 9, 64), KeyValueCache()
+    with qkv.observe(layer, heads=heads) as capture:
+        for part in x.split([4, 1, 2, 1, 1], 1):
+            layer(part, cache=cache)
+    (call,) = capture.calls
+    assert call.steps == 5
+    assert call.residual < 1e-6
+    right = layer.matrix(x).dense()
+    expected = right if heads is None else right[:, heads]
+    assert_close(call.matrix.dense(), expected, rtol=0, atol=1e-5)
+    if heads is not None:
+        assert call.matrix.query.shape[1] == len(heads)  # and nothing of others is kept
 
 
 def test_beams_are_spilled_as_well(tmp_path) -> None:

@@ -17,6 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..biases.alibi import ALiBi
+from ..biases.relative import RelativeBias
 from ..biases.softcap import SoftCap
 from ..biases.tensor import TensorBias
 from ..ground.tensors import is_tensor
@@ -28,6 +30,8 @@ from .grown import Grown, Room
 from .live_rows import LiveRows
 from .placing import bounds_of
 
+# Biases that ask how far a query and a key are apart.
+_OF_PLACES = ALiBi | RelativeBias
 # Arguments of attention modules that hold the cache of what was written before.
 _CACHES = ("past_key_values", "past_key_value", "cache", "layer_past")
 
@@ -115,7 +119,7 @@ class Joined:
         if matrix.query.shape[-1] == 0 and not (same_cache and len(matrix.query) == 1):
             return False  # scores by hand: there are no keys to compare
         before = self._before(matrix.key.narrow(-2, 0, known), same_cache and back)
-        if before is None:
+        if before is None or not self._in_place(matrix, before):
             return False
         rows = self._rows.some
         self._query.add(matrix.query, rows)
@@ -174,6 +178,15 @@ class Joined:
             return 0
         return None
 
+    def _in_place(self, matrix: AttentionMatrix, before: int) -> bool:
+        """Whether its queries stand where they would in the map, if a bias asks for that."""
+        if not any(isinstance(bias, _OF_PLACES) for bias in matrix.bias):
+            return True
+        mine, its = self.first.offset, matrix.offset
+        if not isinstance(mine, int) or not isinstance(its, int):
+            return False
+        return mine + self._query.length == its + before
+
     def _add_bounds(self, bounds: Tensor, rows: Tensor | None) -> None:
         assert self._bounds is not None
         more = bounds.shape[1] - self._bounds.now.shape[1]
@@ -227,7 +240,7 @@ def joinable(matrix: AttentionMatrix) -> bool:
         and matrix.ndim == 4
         and len(matrix.query) == len(matrix.key)
         and not isinstance(matrix.score, CustomScore)
-        and all(isinstance(bias, TensorBias | SoftCap) for bias in matrix.bias)
+        and all(isinstance(bias, TensorBias | SoftCap | _OF_PLACES) for bias in matrix.bias)
         and bounds_for_all(matrix) is not None
     )
 
@@ -256,7 +269,10 @@ def _same(left: Any, right: Any) -> bool:
 
 
 def _same_kind(left: Any, right: Any) -> bool:
-    return left == right if isinstance(left, SoftCap) else type(left) is type(right)
+    """The same for biases, of which tensors have numbers for each cell."""
+    if isinstance(left, TensorBias):
+        return isinstance(right, TensorBias)
+    return _same(left, right)
 
 
 def _by_row(bias: Tensor) -> bool:

@@ -27,6 +27,7 @@ from .keeping import Keeper
 from .placing import placed
 from .running import compiled, patches_of, scripted, silent
 from .sighting import Sighting, UnrelatedError
+from .some_heads import of_heads
 from .spill import Spill
 
 _OPEN = 4  # calls of a module that may go on: one for each sequence or each part of a layer
@@ -220,9 +221,9 @@ class _Observer:
             raise UnseenError("a program is being traced")
         arrival = sighting.meant(made_by)
         if isinstance(arrival, AttentionMatrix):
-            everything = (slice(None),) * (arrival.ndim - 3)
-            heads = self.heads if arrival.ndim > 2 else None
-            return arrival, arrival if heads is None else arrival[(*everything, heads)]
+            if self.heads is None or arrival.ndim < 3:
+                return arrival, arrival
+            return arrival, of_heads(arrival, self.heads)
         if is_hollow(arrival.query):
             raise UnseenError("its tensors have no numbers")
         if self.heads is not None:
