@@ -6,7 +6,7 @@ import json
 import re
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -31,11 +31,27 @@ class Tokens:
         """The number that stands for a character never seen; pieces need none."""
 
     @classmethod
-    def train(cls, kind: str, texts: Iterable[str], size: int, *, lowercase: bool) -> Tokens:
-        """Learn tokens from texts: at most `size` pieces, or the characters that occur twice."""
+    def train(
+        cls,
+        kind: str,
+        texts: Iterable[str],
+        size: int,
+        *,
+        lowercase: bool,
+        digits: bool = False,
+        marks: Sequence[str] = (),
+    ) -> Tokens:
+        """Learn tokens from texts: at most `size` pieces, or the characters that occur twice.
+
+        With `digits` each digit is a piece. `marks` are characters that are tokens, whether they
+        stand in the texts or not.
+        """
         if kind == "characters":
-            return cls(kind, _characters(texts, lowercase))
-        return cls(kind, _pieces(texts, size, lowercase))
+            return cls(kind, _characters(texts, lowercase, marks))
+        tokenizer = _pieces(texts, size, lowercase, digits)
+        added = needed("tokenizers").AddedToken
+        tokenizer.add_tokens([added(mark, normalized=False) for mark in marks])
+        return cls(kind, tokenizer)
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Tokens:
@@ -121,12 +137,14 @@ def _normalizer(lowercase: bool) -> Any:
     )
 
 
-def _pieces(texts: Iterable[str], size: int, lowercase: bool) -> Any:
+def _pieces(texts: Iterable[str], size: int, lowercase: bool, digits: bool) -> Any:
     tokenizers = needed("tokenizers")
-    level = tokenizers.pre_tokenizers.ByteLevel
+    split, level = tokenizers.pre_tokenizers, tokenizers.pre_tokenizers.ByteLevel
     tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE())
     tokenizer.normalizer = _normalizer(lowercase)
-    tokenizer.pre_tokenizer = level(add_prefix_space=True)
+    words = level(add_prefix_space=True)
+    each = split.Split(tokenizers.Regex("Ġ?[0-9]"), "isolated")  # with the space in front
+    tokenizer.pre_tokenizer = split.Sequence([words, each]) if digits else words
     tokenizer.post_processor = tokenizers.processors.ByteLevel(trim_offsets=True)
     tokenizer.decoder = tokenizers.decoders.ByteLevel()
     # With all 256 bytes in the alphabet every text can be written.
@@ -141,12 +159,13 @@ def _pieces(texts: Iterable[str], size: int, lowercase: bool) -> Any:
     return tokenizer
 
 
-def _characters(texts: Iterable[str], lowercase: bool) -> Any:
+def _characters(texts: Iterable[str], lowercase: bool, marks: Sequence[str]) -> Any:
     tokenizers = needed("tokenizers")
     normalizer = _normalizer(lowercase)
     counts = Counter(c for text in texts for c in normalizer.normalize_str(text))
     kept = sorted((c for c in counts if counts[c] > 1), key=lambda c: (-counts[c], c))
-    vocabulary = {text: number for number, text in enumerate([UNKNOWN_TEXT, *kept])}
+    every = dict.fromkeys([UNKNOWN_TEXT, *kept, *marks])
+    vocabulary = {text: number for number, text in enumerate(every)}
     model = tokenizers.models.WordLevel(vocabulary, unk_token=UNKNOWN_TEXT)
     tokenizer = tokenizers.Tokenizer(model)
     tokenizer.normalizer = normalizer

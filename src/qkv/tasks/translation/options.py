@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,14 @@ class Data(Checked):
     train: list[Path]
     validation: list[Path] = option(list, "File of pairs to validate on; may be repeated.")
     test: list[Path] = option(list, "File of pairs kept for testing; may be repeated.")
+    times: list[float] = option(
+        list,
+        "How often an epoch takes the pairs of a training file, such as 2 or 0.25; given once for "
+        "each file, in their order.",
+    )
+    names: Path | None = option(
+        None, "File of names and their translations, as pairs, for --vary to replace."
+    )
     validation_share: float = option(
         0.02, "Share of source sentences to validate on.", at_least=0, below=1
     )
@@ -45,6 +54,13 @@ class Data(Checked):
         if self.validation_share + self.test_share >= 1:
             raise ValueError(
                 "Data: validation_share and test_share must leave something to train on"
+            )
+        if self.times and (
+            len(self.times) != len(self.train) or not all(0 < n < math.inf for n in self.times)
+        ):
+            raise ValueError(
+                f"Data: times must be a positive number for each of {len(self.train)} training "
+                f"files; got {self.times}"
             )
 
 
@@ -59,6 +75,13 @@ class Options(Checked):
     target_pieces: int = option(6000, "Byte pairs of the target.", at_least=256)
     longest: int = option(60, "Pairs with more tokens on a side are left out.", at_least=8)
     batch_tokens: int = option(4096, "Target tokens of a batch.", at_least=1)
+    vary: float = option(
+        0.0,
+        "Share of pairs whose numbers are others in each epoch, on both sides alike, and of what "
+        "stands on both sides that a mark stands for; the translator then takes over addresses, "
+        "codes and unheard-of names.",
+        at_least=0, below=1,
+    )  # fmt: skip
     label_smoothing: float = option(0.1, "Label smoothing.", at_least=0, below=1)
     length_penalty: float = option(
         1.0, "Length penalty that the model's beam search will use; higher prefers longer ones.",

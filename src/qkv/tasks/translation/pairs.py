@@ -73,9 +73,10 @@ def _require_sentences(path: Path, pairs: list[Pair]) -> None:
 
 @dataclass
 class Split:
-    """Pairs to train on, and held-out pairs by the name of the file they came from."""
+    """Pairs to train on, of each file of data in its place, and held-out pairs by the name of the
+    file they came from."""
 
-    train: list[Pair] = field(default_factory=list)
+    train: list[list[Pair]] = field(default_factory=list)
     validation: dict[str, list[Pair]] = field(default_factory=dict)
     test: dict[str, list[Pair]] = field(default_factory=dict)
 
@@ -98,16 +99,20 @@ def split_pairs(
     validating = {sentence_key(pair.source) for file in validation for pair in file.pairs}
     split = Split()
 
-    def place(pair: Pair, name: str) -> None:
+    def is_left(pair: Pair, name: str) -> bool:
+        """Whether a pair is to train on; one that is held out is put where it belongs."""
         key, share = sentence_key(pair.source), sentence_share(pair.source)
         if key in testing or share < test_share:
             split.test.setdefault(name, []).append(pair)
         elif key in validating or share < test_share + validation_share:
             split.validation.setdefault(name, []).append(pair)
         else:
-            split.train.append(pair)
+            return True
+        return False
 
-    for file in [*data, *validation, *test]:
+    for file in data:
+        split.train.append([pair for pair in file.pairs if is_left(pair, file.path.stem)])
+    for file in [*validation, *test]:
         for pair in file.pairs:
-            place(pair, file.path.stem)
+            is_left(pair, file.path.stem)
     return split

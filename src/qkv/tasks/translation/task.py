@@ -6,8 +6,10 @@ import hashlib
 import json
 from collections.abc import Collection
 from dataclasses import asdict, fields
+from functools import partial
 from itertools import islice
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import torch.nn.functional as F
@@ -19,9 +21,11 @@ from qkv.tasks.tokens import PADDING, Tokens, are_chinese
 from qkv.tasks.trainer.task import LOSS, Loss
 from qkv.tasks.translation.batches import Batch, EncodedPair, bucketed, make_batch
 from qkv.tasks.translation.bleu import are_long_enough, bleu, by_source
+from qkv.tasks.translation.carried import MARKS
 from qkv.tasks.translation.options import Options
 from qkv.tasks.translation.pairs import Pair
 from qkv.tasks.translation.translator import Translator
+from qkv.tasks.translation.varied import Drawing
 
 
 class _Batches:
@@ -45,7 +49,8 @@ class TranslationTask:
 
     A `trained` translator is gone on from: with its weights, tokens and sizes, of which `sizes` may
     change the dropout alone. `chosen` is what the size of the data decided of what was `left_open`;
-    of it `options` and `sizes` have theirs.
+    of it `options` and `sizes` have theirs. `drawing` says what an epoch takes of the pairs;
+    default: each as it stands.
     """
 
     unit = "tokens"
@@ -59,8 +64,10 @@ class TranslationTask:
         seed: int = 0,
         trained: Translator | None = None,
         left_open: Collection[str] = (),
+        drawing: Drawing | None = None,
     ) -> None:
         self.options, self.seed, self.trained = options, seed, trained
+        self.pairs, self.drawing = train, drawing
         if not train or not validation:
             missing = "validate on" if train else "train on"
             raise ValueError(f"translation: the split leaves no pair to {missing}")
@@ -78,7 +85,8 @@ class TranslationTask:
         self.sizes = {**self.sizes, **_sizes(self.chosen)}
         self.validation = validation
         self.best = "bleu" if are_long_enough(list(self._measured().values())) else "chrf"
-        self.data = hashlib.sha256(json.dumps([train, validation]).encode()).hexdigest()
+        parts = [train, validation, *([] if drawing is None else [asdict(drawing)])]
+        self.data = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     def _chosen(self, left_open: Collection[str]) -> dict[str, Any]:
         if self.trained is not None:  # its sizes are the model's
@@ -105,8 +113,10 @@ class TranslationTask:
         return model
 
     def batches(self, epoch: int) -> _Batches:
-        seed = self.seed * 1_000_003 + epoch
-        return _Batches(self.train, bucketed(self.train, self.options.batch_tokens, seed))
+        seed, train = self.seed * 1_000_003 + epoch, self.train
+        if self.drawing is not None:
+            train, _ = self._encode(self.drawing.of(self.pairs, Random(seed)))
+        return _Batches(train, bucketed(train, self.options.batch_tokens, seed))
 
     def loss(self, model: SequenceToSequence, batch: Batch) -> Loss:
         return self._loss(model, batch, self.options.label_smoothing)
@@ -136,7 +146,10 @@ class TranslationTask:
 
     def _translator(self, model: SequenceToSequence) -> Translator:
         options = self.options
-        return Translator(model, self.source, self.target, options.longest, options.length_penalty)
+        return Translator(
+            model, self.source, self.target, options.longest, options.length_penalty,
+            carries=options.vary > 0,
+        )  # fmt: skip
 
     def _encode(self, pairs: list[Pair]) -> tuple[list[EncodedPair], int]:
         """Token numbers of the pairs that are short enough, and how many are not."""
@@ -164,8 +177,9 @@ def _tokens(pairs: list[Pair], options: Options) -> tuple[Tokens, Tokens]:
     kind = options.target_tokens
     if kind is None:
         kind = "characters" if are_chinese(targets) else "pieces"
-    source = Tokens.train("pieces", sources, options.source_pieces, lowercase=True)
-    return source, Tokens.train(kind, targets, options.target_pieces, lowercase=False)
+    learn = partial(Tokens.train, digits=True, marks=MARKS if options.vary else ())
+    source = learn("pieces", sources, options.source_pieces, lowercase=True)
+    return source, learn(kind, targets, options.target_pieces, lowercase=False)
 
 
 def _sizes(chosen: dict[str, Any]) -> dict[str, Any]:

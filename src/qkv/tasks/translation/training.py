@@ -18,6 +18,7 @@ from qkv.tasks.translation.kind import KIND
 from qkv.tasks.translation.options import BEAM, RESAMPLINGS, Data, Options
 from qkv.tasks.translation.pairs import Pair, Split, read_pairs, split_pairs
 from qkv.tasks.translation.task import TranslationTask
+from qkv.tasks.translation.varied import Drawing
 
 HELD_OUT = "held-out"
 
@@ -64,9 +65,10 @@ def train_translator(
         share = by_size.held_out(sum(len(file.pairs) for file in files), 0.02)
         data = replace(data, validation_share=share * (1 - data.test_share))
     split = split_pairs(files, validation, test, data.validation_share, data.test_share)
+    train = [pair for pairs in split.train for pair in pairs]
     task = TranslationTask(
-        split.train, interleave(split.validation), options, sizes, settings.seed, trained,
-        left_open,
+        train, interleave(split.validation), options, sizes, settings.seed, trained, left_open,
+        _drawing(data, split, options),
     )  # fmt: skip
     if training.main and not resume:
         write_held_out(folder / STATE / HELD_OUT, split)
@@ -82,6 +84,18 @@ def train_translator(
     if task.best == "chrf":
         training.say(f"{TOO_SHORT}: chrF chooses the model")
     return training.run(task, data)
+
+
+def _drawing(data: Data, split: Split, options: Options) -> Drawing | None:
+    """What an epoch takes of the pairs; None: each as it stands."""
+    if data.names is not None and not options.vary:
+        raise ValueError("train: --names has no meaning without --vary")
+    if not data.times and not options.vary:
+        return None
+    often = data.times or [1.0] * len(split.train)
+    times = [n for n, pairs in zip(often, split.train, strict=True) for _ in pairs]
+    names = {} if data.names is None else dict(read_pairs(data.names).pairs)
+    return Drawing(times, options.vary, names)
 
 
 def evaluate(

@@ -18,6 +18,7 @@ from qkv.tasks.buckets import padded
 from qkv.tasks.model_folders import MODELS, fill, loading, model_folder, read_model, write_model
 from qkv.tasks.texts import listed
 from qkv.tasks.tokens import END_TEXT, START, Tokens, words
+from qkv.tasks.translation.carried import Carried, carried, spelled
 from qkv.tasks.translation.doubt import doubts
 from qkv.tasks.translation.kind import KIND
 from qkv.tasks.translation.search import Hypothesis, beam_search
@@ -34,8 +35,9 @@ class Translator:
 
     `longest` is the number of source tokens beyond which a sentence is cut,
     `length_penalty` what suits this model in `translate`, `source_language` the name of what it
-    reads, such as "English", where it is known. The model is put into evaluation mode; it
-    may be on any device.
+    reads, such as "English", where it is known, `carries` whether it has learnt to take over what
+    marks stand for (`qkv.tasks.translation.carried`). The model is put into evaluation mode; it may
+    be on any device.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class Translator:
         longest: int,
         length_penalty: float = 1.0,
         source_language: str | None = None,
+        carries: bool = False,
     ) -> None:
         if type(longest) is not int or longest < SHORTEST_LIMIT:
             raise ValueError(
@@ -54,7 +57,7 @@ class Translator:
         _check_penalty("Translator", length_penalty)
         self.model, self.source, self.target = model.eval(), source, target
         self.longest, self.length_penalty = longest, length_penalty
-        self.source_language = source_language
+        self.source_language, self.carries = source_language, carries
 
     @classmethod
     def load(cls, path: str | Path | None = None) -> Translator:
@@ -77,7 +80,8 @@ class Translator:
             penalty = config.get("length_penalty", 1.0)
             model.requires_grad_(False)
             language = config.get("source_language")
-            return cls(model, source, target, config["longest"], penalty, language)
+            carries = config.get("carries", False)
+            return cls(model, source, target, config["longest"], penalty, language, carries)
 
     def save(self, path: str | Path, dtype: torch.dtype | None = None) -> None:
         """Write a model folder of `config.json`, `model.safetensors`, `tokenizer.json`.
@@ -90,6 +94,7 @@ class Translator:
             "longest": self.longest,
             "length_penalty": self.length_penalty,
             **({"source_language": self.source_language} if self.source_language else {}),
+            **({"carries": True} if self.carries else {}),
             "model": asdict(self.model.config),
         }
         tokenizer = {"source": self.source.to_json(), "target": self.target.to_json()}
@@ -154,8 +159,9 @@ class Translator:
         for name, text in (("source", source), ("target", target)):
             if not isinstance(text, str) or not text.strip():
                 raise ValueError(f"Translator.align: {name} must be a str with words; got {text!r}")
-        text = " ".join(_whole(source).split())
-        [read], [written] = self.source.encode([text]), self.target.encode([_whole(target)])
+        text = self._carried(" ".join(_whole(source).split()))
+        [read] = self.source.encode([text.text])
+        [written] = self.target.encode([text.marked(_whole(target))])
         tokens, lengths = self._on_device([read]), self._on_device([len(read)])
         logits = self.model(tokens, lengths, self._on_device([[START, *written[:-1]]]))[0]
         each = logits.log_softmax(-1)[range(len(written)), written]
@@ -163,7 +169,8 @@ class Translator:
         return replace(self._one(text, read, found), source=source, text=target)
 
     def _batch(self, texts: list[str], beam: int, length_penalty: float) -> list[Translation]:
-        sources = self.source.encode(texts)
+        marked = [self._carried(text) for text in texts]
+        sources = self.source.encode([one.text for one in marked])
         tokens, lengths = padded(sources)
         found = beam_search(
             self.model,
@@ -173,21 +180,34 @@ class Translator:
             length_penalty=length_penalty,
             unknown=self.target.unknown,
         )
-        return [self._one(*pair) for pair in zip(texts, sources, found, strict=True)]
+        return [self._one(*pair) for pair in zip(marked, sources, found, strict=True)]
 
-    def _one(self, text: str, source: list[int], found: Hypothesis) -> Translation:
-        offsets = self.source.offsets(text)
-        spans = words(text, offsets)
+    def _carried(self, text: str) -> Carried:
+        """A sentence as the model reads it."""
+        if not self.carries:
+            return Carried(text, ())
+        return carried(text, lambda word: len(self.source.offsets(word)))
+
+    def _one(self, read: Carried, source: list[int], found: Hypothesis) -> Translation:
+        offsets = self.source.offsets(read.text)
+        spans = words(read.text, offsets)
+        pieces = (read.restored(read.text[start:stop].strip()) for start, stop in offsets)
         return Translation(
-            source=text,
-            text=self.target.decode(found.tokens),
-            source_tokens=(*(text[start:stop].strip() for start, stop in offsets), END_TEXT),
-            tokens=tuple(self.target.readable(number) for number in found.tokens),
+            source=read.restored(read.text),
+            text=self._text(read, found.tokens),
+            source_tokens=(*pieces, END_TEXT),
+            tokens=tuple(read.restored(self.target.readable(number)) for number in found.tokens),
             source_spans=(*spans, (len(offsets), len(offsets) + 1)),
             score=found.score,
             look=partial(self._look, source, found.tokens),
             suspect=partial(doubts, source, found.tokens, self.source_language),
         )
+
+    def _text(self, read: Carried, tokens: list[int]) -> str:
+        """What was written. The model reads lower case, so Latin words within another script are
+        spelled as the source spells them."""
+        text = read.restored(self.target.decode(tokens))
+        return spelled(text, read.restored(read.text)) if self.target.kind == "characters" else text
 
     @torch.no_grad()
     def _look(self, source: list[int], written: list[int]) -> list[AttentionMatrix]:

@@ -1,0 +1,137 @@
+"""What a translation takes over as it stands, and pairs that teach it."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+import torch
+
+from conftest import PAIRS, SIZES
+from qkv.tasks.tokens import Tokens
+from qkv.tasks.trainer.run import train
+from qkv.tasks.trainer.settings import Settings
+from qkv.tasks.translation import Translator
+from qkv.tasks.translation.carried import MARKS, carried, spelled
+from qkv.tasks.translation.options import Options
+from qkv.tasks.translation.pairs import Pair
+from qkv.tasks.translation.task import TranslationTask
+from qkv.tasks.translation.varied import Drawing, renumbered
+
+
+def things(text: str) -> tuple[str, ...]:
+    return carried(text, lambda word: len(word) // 2).things
+
+
+@pytest.mark.parametrize(
+    ("text", "taken"),
+    [
+        ("See https://example.org/a?b=1.", ["https://example.org/a?b=1"]),
+        ("See www.example.org, then go.", ["www.example.org"]),
+        ("Ask anna.k@mail.example.org!", ["anna.k@mail.example.org"]),
+        ("It is on example.com/help.", ["example.com/help"]),
+        ("Open /usr/local/bin or ~/a/b.txt.", ["/usr/local/bin", "~/a/b.txt"]),
+        ("Open C:\\data\\new.", ["C:\\data\\new"]),
+        ("The A380 and my_file.txt of GitHub", ["A380", "my_file.txt", "GitHub"]),
+        ("It costs $1,250,000 and 12,500.50.", ["1,250,000", "12,500.50"]),
+        ("Call 555-0199-22 or 8005550199.", ["555-0199-22", "8005550199"]),
+        ("NumPy 2.6.0 is out.", ["NumPy", "2.6.0"]),
+        ("Ms Kowalczyk and Mr Li met.", ["Kowalczyk"]),
+        ("Kowalczyk and Kowalczyk met.", ["Kowalczyk"]),
+        ("Before noon on 5 May, at 7:45, 12 men and 1,5 came.", []),
+        ("I LOVE HIPPOPOTAMUSES AND BEES.", []),
+        ("He and/or she drives at 60 km/h, e.g. here.", []),
+    ],
+)
+def test_what_is_taken_over(text, taken) -> None:
+    read = carried(text, lambda word: len(word) // 2)
+    assert list(read.things) == taken
+    assert read.restored(read.text) == text
+    assert all(thing not in read.text for thing in taken)
+
+
+def test_a_mark_for_each_thing_and_no_more_than_there_are() -> None:
+    read = carried(" ".join(f"Q{n}" for n in range(11)) + " Q3", lambda word: 1)
+    assert read.things == tuple(f"Q{n}" for n in range(8))
+    assert read.text == " ".join([*MARKS, "Q8", "Q9", "Q10", "Q3"])
+    assert carried(f"a {MARKS[0]} b", lambda word: 1) == ("a   b", ())
+    assert read.restored(f"{MARKS[1]}。{MARKS[1]}") == "Q1。Q1"
+    assert carried("Q1", lambda word: 1).restored(MARKS[5] + MARKS[0]) == "Q1"
+    assert carried("Q1 and Q12", lambda word: 1).marked("Q12和Q1") == f"{MARKS[1]}和{MARKS[0]}"
+
+
+def test_words_are_spelled_as_in_the_source() -> None:
+    assert spelled("ibm 和 Nasa 的 gpu", "IBM and NASA met.") == "IBM 和 NASA 的 gpu"
+
+
+def test_numbers_are_others_on_both_sides_alike() -> None:
+    pair = Pair("On May 3 the 1 of 25 left 007 at 7:45.", "5月3日25人中的1人在7点45分离开了007。")
+    seen = {renumbered(pair, Random(seed)) for seed in range(20)}
+    assert len(seen) > 15
+    for source, target in seen:
+        [may, one, all_, code, hour, minute] = [
+            "".join(filter(str.isdigit, word)) for word in source.replace(":", " ").split()
+            if any(map(str.isdigit, word))
+        ]  # fmt: skip
+        assert target == f"5月{may}日{all_}人中的{one}人在{hour}点{minute}分离开了{code}。"
+        assert one == "1"
+        assert [len(n) for n in (may, all_, code, minute)] == [1, 2, 3, 2]
+        assert all_[0] != "0" == code[0]
+
+
+def test_marks_stand_for_what_is_alike_and_for_names() -> None:
+    pair = Pair("Tom of IBM has 25 cats, 3 dogs.", "IBM的汤姆有25只猫，三只狗。")
+    drawing = Drawing(share=0.99, names={"Tom": "汤姆"})
+    source, target = drawing.varied(pair, Random(1))
+    tom, ibm, cats = (word for word in source.split() if word in MARKS)
+    assert source == f"{tom} of {ibm} has {cats} cats, 3 dogs."
+    assert target == f"{ibm}的{tom}有{cats}只猫，三只狗。"
+    assert len({tom, ibm, cats}) == 3
+    assert Drawing(names={"Tom": "汤姆"}).varied(pair, Random(1)) == pair
+
+
+def test_an_epoch_takes_pairs_as_often_as_is_said() -> None:
+    drawn = Drawing([2.0] * 10 + [0.25] * 10).of(PAIRS, Random(0))
+    assert all(drawn.count(pair) == 2 for pair in PAIRS[:10])
+    many = Drawing([0.25] * 10_000).of(PAIRS[:1] * 10_000, Random(0))
+    assert 2_300 < len(many) < 2_700
+
+
+def test_marks_and_digits_are_tokens() -> None:
+    texts = ["at 12:45 and 12:45"] * 4
+    for kind in ("pieces", "characters"):
+        tokens = Tokens.train(kind, texts, 400, lowercase=True, digits=True, marks=MARKS)
+        again = Tokens.from_json(tokens.to_json())
+        text = f"12 {MARKS[0]}{MARKS[7]}."
+        [numbers] = again.encode([text])
+        assert [again.readable(n) for n in numbers if again.readable(n) in MARKS] == [
+            MARKS[0], MARKS[7],
+        ]  # fmt: skip
+        assert [again.readable(n) for n in numbers][:2] == ["1", "2"]
+        assert again.offsets(text)[0] == (0, 1)
+
+
+@pytest.fixture(scope="module")
+def carrying(tmp_path_factory) -> Translator:
+    """A translator that has learnt to take over one thing in a sentence."""
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("carrying")
+    pairs = [Pair(f"{word} is here.", f"{word}在这里。") for word in ("IBM", "NASA", "A1", "B2")]
+    options = Options(batch_tokens=40, label_smoothing=0.0, source_pieces=400, vary=0.9)
+    task = TranslationTask(pairs * 8, pairs, options, SIZES, drawing=Drawing(share=0.9))
+    train(task, folder, Settings(epochs=12, learning_rate=0.02, warmup=10), quiet=True)
+    return Translator.load(folder)
+
+
+def test_a_translator_takes_over_what_it_never_saw(carrying, tmp_path) -> None:
+    carrying.save(tmp_path / "again")
+    for translator in (carrying, Translator.load(tmp_path / "again")):
+        thing = "https://example.org/x?y=2"
+        [found] = translator.translate([f"{thing} is here."])
+        assert found.text == f"{thing}在这里。"
+        assert found.source == f"{thing} is here."
+        assert found.source_tokens[0] == found.tokens[0] == thing
+        assert found.source_spans[0] == (0, 1)
+        again = translator.align(found.source, found.text)
+        assert again.tokens == found.tokens
+        assert again.score == pytest.approx(found.score, abs=1e-4)
