@@ -43,14 +43,16 @@ def most_repeats(tokens: Sequence[int]) -> int:
 
 
 def rank(log_probability: float, tokens: int, source_tokens: int, length_penalty: float) -> float:
-    """By what a hypothesis of so many tokens is compared with others of its sentence, more: better.
+    """How good a hypothesis is beside others of its sentence; the larger, the better.
 
-    As log-probability / tokens ** `length_penalty` does it, whose power may be too large for a
-    number: this is minus the logarithm of its opposite (Wu et al. 2016, "Google's Neural Machine
-    Translation System", section 7, in its plain form). A power beyond 1, the mean, rewards every
-    token, so that an endless loop would win over any sentence: for tokens beyond the source's
-    and `REWARDED` the mean alone counts. Source: the bound on a reward for words of Yang, Huang and
-    Ma 2018, "Breaking the Beam Search Curse".
+    The order is that of log-probability / tokens ** `length_penalty`. That power may be too large
+    for a number, so this is minus the logarithm of the quotient's opposite. A `length_penalty` of 0
+    prefers short hypotheses; 1 compares the means per token. More than 1 rewards every token, and
+    an endless loop would win over any sentence: so tokens beyond the source's number and `REWARDED`
+    count by the mean alone.
+
+    Source: Wu et al., "Google's Neural Machine Translation System" (2016), section 7, in its plain
+    form; the bound: Yang, Huang, Ma, "Breaking the Beam Search Curse" (2018).
     """
     beyond = max(length_penalty - 1, 0)
     rewarded = min(tokens, source_tokens + REWARDED)
@@ -69,15 +71,24 @@ def beam_search(
     length_penalty: float,
     unknown: int | None,
 ) -> list[Hypothesis]:
-    """The best translation of each source found with `beam` hypotheses kept at every step.
+    """The best translation of each source that beam search finds.
 
-    `source` `[B, Lk]` are token numbers, of which `lengths` `[B]` are real in each row.
-    Finished ones are compared by `rank`: a `length_penalty` of 0 prefers short ones, 1 is the mean
-    per token. A sentence is done when `beam` hypotheses have ended. A beam of 1 is greedy search.
-    `unknown` is never written, nor is a run of `RUN` tokens that was written before, unless the
-    source repeats itself too: as often as its commonest pair of neighbours. (Paulus et al. 2017,
-    "A Deep Reinforced Model for Abstractive Summarization", section 2.5, forbid every second run,
-    of three.)
+    A sentence is done when `beam` hypotheses have ended. A run of `RUN` tokens is not written a
+    second time, unless the source repeats itself too: as often as its commonest pair of neighbours.
+
+    Args:
+        model: what translates.
+        source: `[B, Lk]`, token numbers.
+        lengths: `[B]`, how many tokens of each source are real.
+        beam: how many hypotheses are kept at each step; 1 is greedy search.
+        length_penalty: for `rank`, which compares those that have ended.
+        unknown: a token that is never written.
+
+    Raises:
+        ValueError: the model's probabilities are not finite.
+
+    Source: Paulus et al., "A Deep Reinforced Model for Abstractive Summarization" (2017),
+    section 2.5, which forbids every second run, of three.
     """
     return _Search(model, source, lengths, beam, length_penalty, unknown).run()
 

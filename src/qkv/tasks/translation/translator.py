@@ -33,11 +33,17 @@ SHIPPED = MODELS / "en-zh"
 class Translator:
     """A translation model with the tokens of its two languages.
 
-    `longest` is the number of source tokens beyond which a sentence is cut,
-    `length_penalty` what suits this model in `translate`, `source_language` the name of what it
-    reads, such as "English", where it is known, `carries` whether it has learnt to take over what
-    marks stand for (`qkv.tasks.translation.carried`). The model is put into evaluation mode; it may
-    be on any device.
+    Args:
+        model: the model, on any device; it is put into evaluation mode.
+        source, target: the tokens of the two languages.
+        longest: the number of source tokens beyond which a sentence is cut.
+        length_penalty: what suits this model in `translate`.
+        source_language: the name of what it reads, such as "English"; None: it is not known.
+        carries: whether the model has learnt to take over what marks stand for
+            (`qkv.tasks.translation.carried`).
+
+    Raises:
+        ValueError: `longest` or `length_penalty` breaks its rule.
     """
 
     def __init__(
@@ -61,10 +67,14 @@ class Translator:
 
     @classmethod
     def load(cls, path: str | Path | None = None) -> Translator:
-        """The translator saved in a folder, or one that ships by its name, such as
-        "en-zh-recurrent"; None: the one that ships as "en-zh", English to Chinese.
+        """Loads a saved translator.
 
-        Raises ValueError naming the folder and what is wrong with it.
+        Args:
+            path: its folder, or the name of one that ships, such as "en-zh-recurrent"; default:
+                "en-zh", English to Chinese.
+
+        Raises:
+            ValueError: the folder holds no translator; the text names it and what is wrong.
         """
         folder = SHIPPED if path is None else model_folder(path)
         config, tokenizer, weights = read_model(folder)
@@ -84,9 +94,14 @@ class Translator:
             return cls(model, source, target, config["longest"], penalty, language, carries)
 
     def save(self, path: str | Path, dtype: torch.dtype | None = None) -> None:
-        """Write a model folder of `config.json`, `model.safetensors`, `tokenizer.json`.
+        """Writes a model folder of `config.json`, `model.safetensors`, `tokenizer.json`.
 
-        `dtype` is what the weights are stored in, e.g. `torch.float16`; None: as they are.
+        Args:
+            path: the folder.
+            dtype: what the weights are stored in, such as `torch.float16`; default: as they are.
+
+        Raises:
+            OSError: the folder cannot be written; it is left as it was.
         """
         config = {
             "format": KIND.format,
@@ -109,14 +124,23 @@ class Translator:
         length_penalty: float | None = None,
         batch: int = 32,
     ) -> list[Translation]:
-        """Translate texts by beam search; the order is kept.
+        """Translates texts by beam search, in their order.
 
-        `beam` hypotheses are kept at each step (1: greedy search) and compared at the end by
-        log-probability / tokens ** `length_penalty` (Wu et al. 2016, section 7, in its plain
-        form, bounded where the translation grows longer than its source, see `search.rank`; None:
-        the translator's own), so that longer ones win as it grows; `batch` sentences are worked on
-        at once. A text is translated sentence by sentence, and line breaks stay where they are. An
-        empty text gives an empty translation.
+        A text is translated sentence by sentence, and its line breaks stay where they are. An empty
+        text gives an empty translation.
+
+        Args:
+            texts: any number of texts.
+            beam: how many hypotheses are kept at each step; 1 is greedy search.
+            length_penalty: hypotheses are compared by log-probability / tokens ** length_penalty,
+                so a larger one prefers longer translations (Wu et al. 2016, section 7, in its plain
+                form, bounded where the translation grows longer than its source: see
+                `search.rank`); default: the translator's own.
+            batch: how many sentences are worked on at once.
+
+        Raises:
+            TypeError: `texts` is one text, or holds something else.
+            ValueError: a number breaks its rule.
         """
         texts = listed("Translator.translate", texts)
         _check(beam, batch)
