@@ -177,7 +177,7 @@ def _tokens(pairs: list[Pair], options: Options) -> tuple[Tokens, Tokens]:
     kind = options.target_tokens
     if kind is None:
         kind = "characters" if are_chinese(targets) else "pieces"
-    learn = partial(Tokens.train, digits=True, marks=MARKS if options.vary else ())
+    learn = partial(Tokens.train, digits=options.vary > 0, marks=MARKS if options.vary else ())
     source = learn("pieces", sources, options.source_pieces, lowercase=True)
     return source, learn(kind, targets, options.target_pieces, lowercase=False)
 
