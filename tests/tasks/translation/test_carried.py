@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -13,7 +14,7 @@ from qkv.tasks.trainer.run import train
 from qkv.tasks.trainer.settings import Settings
 from qkv.tasks.translation import Translator
 from qkv.tasks.translation.carried import MARKS, carried, spelled
-from qkv.tasks.translation.options import Options
+from qkv.tasks.translation.options import Data, Options
 from qkv.tasks.translation.pairs import Pair
 from qkv.tasks.translation.task import TranslationTask
 from qkv.tasks.translation.varied import Drawing, renumbered
@@ -135,3 +136,25 @@ def test_a_translator_takes_over_what_it_never_saw(carrying, tmp_path) -> None:
         again = translator.align(found.source, found.text)
         assert again.tokens == found.tokens
         assert again.score == pytest.approx(found.score, abs=1e-4)
+
+
+def test_what_is_gone_on_from_carries_as_it_did(carrying, translator) -> None:
+    options = Options(batch_tokens=40)
+    sizes = {"dropout": 0.0}
+    again = TranslationTask(PAIRS, PAIRS, options, sizes, trained=carrying)
+    assert again.carries
+    with pytest.raises(ValueError, match=r"vary must be 0 .* got 0.5"):
+        TranslationTask(PAIRS, PAIRS, Options(vary=0.5), sizes, trained=translator)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"times": [1.0, 2.0]}, r"times must be a positive number for each of 1 training files"),
+        ({"times": [0.0]}, r"times must be a positive number"),
+        ({"times": [float("nan")]}, r"times must be a positive number"),
+    ],
+)
+def test_wrong_times_are_named(given, message) -> None:
+    with pytest.raises(ValueError, match=message):
+        Data([Path("a.tsv")], **given)

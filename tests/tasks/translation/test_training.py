@@ -4,7 +4,7 @@ import signal
 import subprocess
 import sys
 import tomllib
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -59,6 +59,29 @@ def test_the_processes_start_once(data, tmp_path, monkeypatch):
     monkeypatch.setattr(trainer, "Processes", lambda cpu: started.append(cpu) or start(cpu))
     run(data, tmp_path / "out")
     assert started == [False]
+
+
+def test_a_run_draws_from_its_files_and_goes_on_as_it_was(data, tmp_path):
+    more = tmp_path / "more.tsv"
+    more.write_text("Tom is 25.\t汤姆25岁。\nGitHub is here.\tGitHub在这里。\n", encoding="utf-8")
+    names = tmp_path / "names.tsv"
+    names.write_text("Tom\t汤姆\n", encoding="utf-8")
+    drawn = replace(data, train=[*data.train, more], times=[0.5, 6.0], names=names)
+    options = replace(OPTIONS, vary=0.5)
+
+    def go(folder, data=drawn, options=options, epochs=1, resume=False):
+        settings = replace(SETTINGS, epochs=epochs)
+        train_translator(data, folder, settings, options, SMALL, resume=resume, say=[].append)
+
+    go(tmp_path / "parts")
+    go(tmp_path / "parts", epochs=2, resume=True)
+    assert Translator.load(tmp_path / "parts").carries
+    configuration = tomllib.loads((tmp_path / "parts" / "run.toml").read_text())
+    assert configuration["times"] == [0.5, 6.0]
+    with pytest.raises(ValueError, match="--names has no meaning without --vary"):
+        go(tmp_path / "none", options=OPTIONS)
+    with pytest.raises(ValueError, match="data"):
+        go(tmp_path / "parts", replace(drawn, times=[1.0, 6.0]), epochs=2, resume=True)
 
 
 KILLED = """

@@ -68,6 +68,7 @@ class TranslationTask:
     ) -> None:
         self.options, self.seed, self.trained = options, seed, trained
         self.pairs, self.drawing = train, drawing
+        self.carries = options.vary > 0 if trained is None else trained.carries
         if not train or not validation:
             missing = "validate on" if train else "train on"
             raise ValueError(f"translation: the split leaves no pair to {missing}")
@@ -75,6 +76,11 @@ class TranslationTask:
             self.sizes, (self.source, self.target) = sizes, _tokens(train, options)
         else:
             require_defaults(options, "source_pieces", "target_tokens", "target_pieces")
+            if options.vary and not trained.carries:
+                raise ValueError(
+                    "train: vary must be 0 with a translator to start from whose tokens have no "
+                    f"marks; got {options.vary}"
+                )
             self.sizes = sizes_of(trained.model.config, sizes)
             self.source, self.target = trained.source, trained.target
         self.train, self.too_long = self._encode(train)
@@ -148,7 +154,7 @@ class TranslationTask:
         options = self.options
         return Translator(
             model, self.source, self.target, options.longest, options.length_penalty,
-            carries=options.vary > 0,
+            carries=self.carries,
         )  # fmt: skip
 
     def _encode(self, pairs: list[Pair]) -> tuple[list[EncodedPair], int]:
