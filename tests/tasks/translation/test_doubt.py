@@ -1,6 +1,7 @@
 """Why a translation may be wrong."""
 
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
@@ -8,6 +9,8 @@ import qkv
 from qkv.tasks.translation.doubt import doubts
 from qkv.tasks.translation.numbers import figures, numbers
 from qkv.tasks.translation.translation import Translation, joined
+
+DATA = Path(__file__).parents[2] / "data"
 
 
 @pytest.mark.parametrize(
@@ -33,6 +36,18 @@ def test_numbers_are_read_in_digits_and_in_chinese(text, expected):
 
 def test_figures_are_digits_alone():
     assert figures("twelve of 12, 一") == {12}
+    assert figures("2.7 million, 3-Thousand, 5 millions and 1,200 billion") == {
+        2_700_000, 3_000, 5, 1_200 * 10**9,
+    }  # fmt: skip
+    assert found("It has 2.7 million parts", "有270万") == ()
+
+
+def test_the_sentences_with_numbers_keep_them_in_their_references():
+    lines = (DATA / "en-zh-numbers.tsv").read_text(encoding="utf-8").splitlines()
+    assert len(set(lines)) == len(lines) > 200
+    for line in lines:
+        source, target = line.split("\t")
+        assert figures(source) <= numbers(target), line
 
 
 def sentence(source, text, pieces=None, weights=None):

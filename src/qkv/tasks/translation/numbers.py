@@ -11,15 +11,19 @@ _TENS = {"十": 10, "百": 100, "千": 1000}
 _MYRIADS = {"万": 10**4, "萬": 10**4, "亿": 10**8, "億": 10**8}
 _UNITS = {"百", "千", *_MYRIADS}  # which no numeral consists of
 _GROUPED = r"[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+"
-_FIGURES = re.compile(rf"({_GROUPED})(\.[0-9]+)?([十百千万萬亿億]*)")
+_WORDS = {"hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9}
+_FIGURES = re.compile(
+    rf"({_GROUPED})(\.[0-9]+)?([十百千万萬亿億]*)(?:[ -]({'|'.join(_WORDS)})\b)?", re.IGNORECASE
+)
 _NUMERAL = re.compile(f"[{''.join(_DIGITS | _TENS | _MYRIADS)}]+")
 
 
 def figures(text: str) -> set[Decimal]:
-    """The numbers that stand in the text in digits; Chinese units behind them are factors."""
+    """The numbers that stand in the text in digits; Chinese and English units behind them are
+    factors."""
     values = set()
-    for whole, fraction, units in _FIGURES.findall(text):
-        value = Decimal(whole.replace(",", "") + fraction)
+    for whole, fraction, units, word in _FIGURES.findall(text):
+        value = Decimal(whole.replace(",", "") + fraction) * _WORDS.get(word.lower(), 1)
         for unit in units:
             value *= (_TENS | _MYRIADS)[unit]
         values.add(value)
