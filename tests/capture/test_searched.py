@@ -172,12 +172,12 @@ def test_beams_of_an_encoder_and_a_decoder(options, monkeypatch) -> None:
         {},
         {"kv_heads": 2, "rotary": True},
         {"bias": qkv.ALiBi.geometric(4)},
-        {"bias": qkv.RelativeBias(torch.randn(4, 9))},
+        {"bias": qkv.RelativeBias(torch.arange(36.0).reshape(4, 9).sin())},
         {"mask": qkv.Causal() & qkv.Window(3, 0)},
         {"score": qkv.Cosine()},
         {"normalizer": qkv.Softmax(sink=torch.tensor([-1.0, 0.0, 1.0, 2.0]))},
     ],
-    ids=str,
+    ids=["plain", "grouped", "ALiBi", "relative", "window", "cosine", "sink"],
 )
 def test_steps_of_a_layer_with_a_cache(options, heads) -> None:
     torch.manual_seed(0)
