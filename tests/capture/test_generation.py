@@ -162,9 +162,10 @@ def test_a_tensor_that_grows() -> None:
     assert grown.now[0, :, 0].tolist() == [0, 2, 4, 0, -1, -1]
 
 
-def test_what_is_written_is_spilled_as_well(tmp_path) -> None:
-    model = build("Llama")
-    given = {"max_new_tokens": 30, "min_new_tokens": 30, "do_sample": False}
+@pytest.mark.parametrize(("name", "beams"), [("Llama", 1), ("T5", 3)])
+def test_what_is_written_is_spilled_as_well(name, beams, tmp_path) -> None:
+    model = build(name)
+    given = {"max_new_tokens": 30, "min_new_tokens": 30, "num_beams": beams, "do_sample": False}
     with qkv.observe(model, spill=tmp_path) as capture:
         model.generate(IDS, **given)
     with qkv.observe(model) as whole:

@@ -89,6 +89,15 @@ def test_of_labels() -> None:
         capture.label_image(None, 2)
 
 
+def test_labels_of_an_empty_batch() -> None:
+    capture = captured(X[:0])
+    tokens = [f"w{place}" for place in range(X.shape[-2])]
+    capture.label(tokens)
+    assert capture.labels(0) == (tokens, tokens)
+    with pytest.raises(ValueError, match="2 sequences were labelled; the calls have a batch of 1"):
+        capture.label([tokens, tokens])
+
+
 @pytest.mark.parametrize("spans", [None, ["abc"], [(0, 1.5)], [(0, None)], 3])
 def test_of_spans(spans) -> None:
     from qkv.capture.labels import Labels

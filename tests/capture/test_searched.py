@@ -195,14 +195,3 @@ def test_steps_of_a_layer_with_a_cache(options, heads) -> None:
     assert_close(call.matrix.dense(), expected, rtol=0, atol=1e-5)
     if heads is not None:
         assert call.matrix.query.shape[1] == len(heads)  # and nothing of others is kept
-
-
-def test_beams_are_spilled_as_well(tmp_path) -> None:
-    model = build("T5")
-    given = {"max_new_tokens": 30, "min_new_tokens": 30, "num_beams": 3, "do_sample": False}
-    with qkv.observe(model, spill=tmp_path) as capture:
-        model.generate(IDS, **given)
-    with qkv.observe(model) as whole:
-        model.generate(IDS, **given)
-    for call, other in zip(capture.calls, whole.calls, strict=True):
-        assert torch.equal(call.matrix.dense(), other.matrix.dense())

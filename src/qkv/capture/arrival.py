@@ -16,6 +16,7 @@ from ..matrix.matrix import AttentionMatrix
 from ..normalizers.softmax import Softmax
 from ..scores.dot import Dot
 from .masks import stages_of
+from .some_heads import heads_of, places_of
 
 
 class UnseenError(Exception):
@@ -69,8 +70,7 @@ class Arrival:
         count, key_heads = _heads(self.query), _heads(self.key)
         if max(heads) >= count:
             raise UnseenError(f"head {max(heads)} was asked for; it has {count}")
-        own = _places(heads)
-        of_key = _places([head * key_heads // count for head in heads])
+        own, of_key = places_of(heads, count, count), places_of(heads, count, key_heads)
 
         def part(tensor: Tensor | None) -> Tensor | None:
             if tensor is None or tensor.ndim < 3 or tensor.shape[-3] == 1:
@@ -90,19 +90,6 @@ class Arrival:
 
 def _heads(tensor: Tensor) -> int:
     return tensor.shape[-3] if tensor.ndim > 2 else 1
-
-
-def heads_of(tensor: Tensor, chosen: list[int] | slice) -> Tensor:
-    """Some heads `[..., n, L, D]`, also of what is all of one head."""
-    whole = tensor if tensor.ndim > 2 else tensor.unsqueeze(0)
-    return whole[..., chosen, :, :]
-
-
-def _places(numbers: list[int]) -> list[int] | slice:
-    """The same numbers as a slice where they are evenly spaced: that copies no keys."""
-    step = numbers[1] - numbers[0] if len(numbers) > 1 else 1
-    even = range(numbers[0], numbers[-1] + 1, max(step, 1))
-    return slice(even.start, even.stop, even.step) if list(even) == numbers else numbers
 
 
 def matrix_of(arrival: Arrival) -> AttentionMatrix:

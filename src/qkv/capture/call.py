@@ -57,6 +57,11 @@ class Call:
         """`[B..., H, Lq, Lk]`."""
         return self._matrix.shape
 
+    @property
+    def entries(self) -> int:
+        """How many entries the batch has; of an empty one what would be one can be told of."""
+        return max(1, self.shape[:-3].numel())
+
     def __getstate__(self) -> dict[str, Any]:
         """What copies and pickles are made of: they do not go on with a sequence."""
         return {**vars(self), "_matrix": self.matrix, "_steps": self.steps}

@@ -155,9 +155,8 @@ class Capture(Views):
             IndexError: there is no such call or entry.
         """
         chosen = self._call(call)
-        batch = max(1, chosen.shape[:-3].numel())
-        if not -batch <= entry < batch:
-            raise IndexError(f"labels: the call has a batch of {batch}; got entry {entry}")
+        if not -chosen.entries <= entry < chosen.entries:
+            raise IndexError(f"labels: the call has a batch of {chosen.entries}; got entry {entry}")
         sides = zip(self.labelling.of(chosen, entry), chosen.shape[-2:], strict=True)
         queries, keys = (
             [str(place) for place in range(places)] if labels is None else labels.shown

@@ -44,9 +44,15 @@ class Keeper:
             UnseenError: such scores are more than memory is taken for.
         """
         with torch.inference_mode(False), torch.no_grad():
-            own = self._scores if materialised else self._stage
-            stages = map_tensors(matrix, lambda tensor: own(matrix, tensor))
-            query, key = self._vectors(matrix.query, matrix.key)
+            vectors = matrix.query, matrix.key
+            own = self._scores if materialised else self._common
+
+            def stage(tensor: Tensor) -> Tensor:
+                is_vector = any(tensor is vector for vector in vectors)
+                return tensor if is_vector else own(tensor.detach())
+
+            stages = map_tensors(matrix, stage)
+            query, key = self._vectors(*vectors)
             return replace(stages, query=query, key=key)
 
     def room(self, shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> Tensor:
@@ -55,14 +61,7 @@ class Keeper:
             return self._spill.room(shape, dtype)
         return torch.empty(shape, dtype=dtype, device=device)
 
-    def _stage(self, matrix: AttentionMatrix, tensor: Tensor) -> Tensor:
-        if tensor is matrix.query or tensor is matrix.key:
-            return tensor
-        return self._common(tensor.detach())
-
-    def _scores(self, matrix: AttentionMatrix, tensor: Tensor) -> Tensor:
-        if tensor is matrix.query or tensor is matrix.key:
-            return tensor
+    def _scores(self, tensor: Tensor) -> Tensor:
         dtype = self._dtype(tensor)
         size = tensor.numel() * dtype.itemsize
         if self._spill is None and size > MOST:
@@ -70,7 +69,7 @@ class Keeper:
                 f"its scores take {size / 2**20:,.0f} MiB, more than {MOST / 2**20:,.0f} MiB; "
                 "spill= keeps them on the disk, heads= fewer, keep= smaller ones, each= none"
             )
-        return self._copied(tensor.detach().to(dtype))
+        return self._copied(tensor.to(dtype))
 
     def _copied(self, tensor: Tensor) -> Tensor:
         if self._spill is None:

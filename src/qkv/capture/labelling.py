@@ -69,10 +69,9 @@ def _side(module: str) -> str:
 
 
 def _fitting(labels: Sequence[Labelled], call: Call, places: int, entry: int) -> Labelled | None:
-    count = _batch(call)
-    if not labels or count % len(labels):
+    if not labels or call.entries % len(labels):
         return None
-    own = labels[entry * len(labels) // count]  # rows of a search lie side by side
+    own = labels[entry * len(labels) // call.entries]  # rows of a search lie side by side
     return own.first(places) if _fits(own, places) else None
 
 
@@ -95,16 +94,12 @@ def _check(
             f"label: {len(labels[0])} labels were given; the calls{whose} have {places} places"
             f"{hint}"
         )
-    batches = sorted({_batch(call) for call in fitting})
+    batches = sorted({call.entries for call in fitting})
     if all(batch % len(labels) for batch in batches):
         raise ValueError(
             f"label: {len(labels)} sequences were labelled; the calls have a batch of "
             f"{_listed(batches)}"
         )
-
-
-def _batch(call: Call) -> int:
-    return call.shape[:-3].numel()
 
 
 def _listed(numbers: Sequence[int]) -> str:

@@ -52,16 +52,31 @@ def of_heads(matrix: AttentionMatrix, heads: list[int]) -> AttentionMatrix:
         or not _is_common(matrix.mask)
     ):
         return chosen
-    of_key = [head * matrix.key.shape[-3] // matrix.shape[-3] for head in heads]
+    count = matrix.shape[-3]
     score, *bias, normalizer = parts
     return replace(
         matrix,
-        query=matrix.query[..., heads, :, :],
-        key=matrix.key[..., of_key, :, :],
+        query=heads_of(matrix.query, places_of(heads, count, count)),
+        key=heads_of(matrix.key, places_of(heads, count, matrix.key.shape[-3])),
         score=score,
         bias=tuple(bias),
         normalizer=normalizer,
     )
+
+
+def heads_of(tensor: Tensor, places: list[int] | slice) -> Tensor:
+    """Some heads `[..., n, L, D]`, also of what is all of one head."""
+    whole = tensor if tensor.ndim > 2 else tensor.unsqueeze(0)
+    return whole[..., places, :, :]
+
+
+def places_of(heads: list[int], count: int, own: int) -> list[int] | slice:
+    """Which of `own` heads, that `count` heads share in groups, belong to these; as a slice where
+    they are evenly spaced, which copies nothing."""
+    numbers = [head * own // count for head in heads]
+    step = numbers[1] - numbers[0] if len(numbers) > 1 else 1
+    even = range(numbers[0], numbers[-1] + 1, max(step, 1))
+    return slice(even.start, even.stop, even.step) if list(even) == numbers else numbers
 
 
 def _of(stage: Any, heads: list[int], count: int) -> Any:

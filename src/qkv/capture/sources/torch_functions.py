@@ -14,9 +14,10 @@ from torch import Tensor
 
 from ...matrix.matrix import AttentionMatrix
 from .. import residual
-from ..arrival import Arrival, UnseenError, heads_of
+from ..arrival import Arrival, UnseenError
 from ..patches import Patch, watched
 from ..sighting import Sighting
+from ..some_heads import heads_of
 
 NAME = "F.scaled_dot_product_attention"
 _ARGUMENTS = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal")

@@ -92,8 +92,7 @@ def _drawing(data: Data, split: Split, options: Options) -> Drawing | None:
         raise ValueError("train: --names has no meaning without --vary")
     if not data.times and not options.vary:
         return None
-    often = data.times or [1.0] * len(split.train)
-    times = [n for n, pairs in zip(often, split.train, strict=True) for _ in pairs]
+    times = [n for n, pairs in zip(data.times, split.train, strict=False) for _ in pairs]
     names = {} if data.names is None else dict(read_pairs(data.names).pairs)
     return Drawing(times, options.vary, names)
 
