@@ -55,6 +55,9 @@ def test_a_mark_for_each_thing_and_no_more_than_there_are() -> None:
     read = carried(" ".join(f"Q{n}" for n in range(11)) + " Q3", lambda word: 1)
     assert read.things == tuple(f"Q{n}" for n in range(8))
     assert read.text == " ".join([*MARKS, "Q8", "Q9", "Q10", "Q3"])
+    every = [f"Q{n}" for n in range(8)]
+    full = carried(" ".join([*every, "Q3"]), lambda word: 1)
+    assert full == (" ".join([*MARKS, MARKS[3]]), tuple(every))
     assert carried(f"a {MARKS[0]} b", lambda word: 1) == ("a   b", ())
     assert read.restored(f"{MARKS[1]}。{MARKS[1]}") == "Q1。Q1"
     assert carried("Q1", lambda word: 1).restored(MARKS[5] + MARKS[0]) == "Q1"

@@ -31,10 +31,7 @@ _THINGS = (
     r"|[A-Za-z]+(?:_[A-Za-z0-9]+)+|[A-Za-z]*[a-z][A-Z][A-Za-z]*)(?:\.[a-z][a-z0-9]{0,3}\b)?",
     r"[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]+)?|[0-9]{5,}(?:\.[0-9]+)?|[0-9]+(?:[.-][0-9]+){2,}",
 )
-_KEPT = re.compile(
-    rf"(?<![\w.@-])(?:{'|'.join(_THINGS)})(?![\w@])",
-    re.ASCII,
-)
+_KEPT = re.compile(rf"(?<![\w.@-])(?:{'|'.join(_THINGS)})(?![\w@])", re.ASCII)
 _LATIN = re.compile(r"[A-Za-z]{2,}", re.ASCII)
 _NAME = re.compile(r"(?<![\w'-])[A-Z][A-Za-z]*(?:[a-z]|[A-Z](?![a-z]))(?![\w'-])", re.ASCII)
 
@@ -74,9 +71,11 @@ def carried(text: str, pieces: Callable[[str], int]) -> Carried:
     parts, at = [], 0
     for start, stop in sorted(found):
         thing = text[start:stop]
-        if thing not in marks and len(marks) == len(MARKS):
-            break
-        parts += [text[at:start], marks.setdefault(thing, MARKS[len(marks)])]
+        if thing not in marks:
+            if len(marks) == len(MARKS):
+                break
+            marks[thing] = MARKS[len(marks)]
+        parts += [text[at:start], marks[thing]]
         at = stop
     return Carried("".join([*parts, text[at:]]), tuple(marks))
 
