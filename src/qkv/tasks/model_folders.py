@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from qkv.ground.files import json_bytes, write_together
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from qkv.tasks.kind import Kind
+
+    Model = TypeVar("Model", bound=nn.Module)
 
 CONFIG, WEIGHTS, TOKENIZER = "config.json", "model.safetensors", "tokenizer.json"
 MODELS = Path(__file__).parents[1] / "weights"
@@ -30,23 +32,17 @@ def write_model(
     """Write a model folder: `config.json`, `model.safetensors` and, for a model that reads text,
     `tokenizer.json`.
 
-    `dtype` is what the weights are stored in; None leaves them as they are. A full disk leaves the
-    folder as it was; other files in it stay.
+    `dtype` is what the weights are stored in (`qkv.tasks.stored`); None leaves them as they are. A
+    full disk leaves the folder as it was; other files in it stay.
     """
     from qkv._extras import needed
+    from qkv.tasks.stored import stored
 
-    stored = {name: _stored(weight, dtype) for name, weight in weights.items()}
-    content = needed("safetensors.torch").save(stored, metadata={"format": "pt"})
+    content = needed("safetensors.torch").save(stored(weights, dtype), metadata={"format": "pt"})
     contents = {CONFIG: json_bytes(config)}
     if tokenizer is not None:
         contents[TOKENIZER] = json_bytes(tokenizer)
     write_together(folder, contents | {WEIGHTS: content})  # the config appears last
-
-
-def _stored(weight: Tensor, dtype: torch.dtype | None) -> Tensor:
-    """A weight as it is stored; a count stays a count."""
-    wanted = dtype if weight.is_floating_point() else None
-    return weight.detach().to(wanted).contiguous()
 
 
 def read_model(
@@ -58,6 +54,7 @@ def read_model(
     Raises ValueError naming the folder and what is wrong with it.
     """
     from qkv._extras import needed
+    from qkv.tasks.stored import restored
 
     safetensors = needed("safetensors.torch")
     if not folder.is_dir():
@@ -69,14 +66,13 @@ def read_model(
     config = _read_json(folder, CONFIG)
     tokenizer = _read_json(folder, TOKENIZER) if text else {}
     try:
-        weights = safetensors.load((folder / WEIGHTS).read_bytes())
+        contents = safetensors.load_file(folder / WEIGHTS)
     except Exception as error:  # safetensors has its own error, which is no subclass to name
         raise ValueError(f"{folder}: {WEIGHTS} cannot be read: {error}") from error
-    for name, weight in weights.items():
-        if not weight.isfinite().all():
-            raise ValueError(f"{folder}: {WEIGHTS}: {name} holds values that are not finite")
-    full = {k: w.float() if w.is_floating_point() else w for k, w in weights.items()}
-    return config, tokenizer, full
+    try:
+        return config, tokenizer, restored(contents)
+    except ValueError as error:
+        raise ValueError(f"{folder}: {WEIGHTS}: {error}") from error
 
 
 def model_folder(path: str | Path) -> Path:
@@ -108,16 +104,32 @@ def loading(folder: Path, kind: Kind, config: dict[str, Any]) -> Iterator[None]:
         raise ValueError(f"{folder}: not {kind.name} that qkv can load: {reason}") from error
 
 
-def fill(model: nn.Module, weights: dict[str, Tensor]) -> None:
-    """Load weights, or raise ValueError with the first that does not fit."""
+def filled(make: Callable[[], Model], weights: dict[str, Tensor]) -> Model:
+    """The model that `make` makes, with these weights, which it then holds.
+
+    It is made without numbers, since drawing those that are replaced takes longer than all else.
+    Raises ValueError with the first weight that does not fit.
+    """
+    import torch
+
+    with torch.device("meta"):
+        model = make()
     own = model.state_dict()
     for name in sorted(own.keys() | weights.keys()):
-        wanted, got = (list(w[name].shape) if name in w else "absent" for w in (own, weights))
+        wanted, got = (_form(w[name]) if name in w else "absent" for w in (own, weights))
         if wanted != got:
             raise ValueError(
                 f"model.safetensors does not fit config.json: {name} must be {wanted}; got {got}"
             )
-    model.load_state_dict(weights)
+    device = torch.get_default_device()
+    model.load_state_dict({k: w.to(device) for k, w in weights.items()}, assign=True)
+    return model
+
+
+def _form(weight: Tensor) -> str:
+    """Shape, and type where it is not the usual one."""
+    kind = "" if weight.is_floating_point() else f" of {weight.dtype}"
+    return f"{list(weight.shape)}{kind}"
 
 
 def _read_json(folder: Path, name: str) -> dict[str, Any]:

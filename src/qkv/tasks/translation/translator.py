@@ -15,7 +15,7 @@ from torch import Tensor
 from qkv import AttentionMatrix
 from qkv.models import SequenceToSequence, SequenceToSequenceConfig
 from qkv.tasks.buckets import padded
-from qkv.tasks.model_folders import MODELS, fill, loading, model_folder, read_model, write_model
+from qkv.tasks.model_folders import MODELS, filled, loading, model_folder, read_model, write_model
 from qkv.tasks.texts import listed
 from qkv.tasks.tokens import END_TEXT, START, Tokens, words
 from qkv.tasks.translation.carried import Carried, carried, spelled
@@ -81,8 +81,8 @@ class Translator:
         with loading(folder, KIND, config):
             if config.get("family") != FAMILY:
                 raise ValueError(f"family must be {FAMILY!r}; got {config.get('family')!r}")
-            model = SequenceToSequence(SequenceToSequenceConfig(**config["model"]))
-            fill(model, weights)
+            sizes = SequenceToSequenceConfig(**config["model"])
+            model = filled(lambda: SequenceToSequence(sizes), weights)
             source, target = (Tokens.from_json(tokenizer[side]) for side in ("source", "target"))
             counts = (model.config.source_tokens, model.config.target_tokens)
             if counts != (source.size, target.size):
@@ -98,9 +98,11 @@ class Translator:
 
         Args:
             path: the folder.
-            dtype: what the weights are stored in, such as `torch.float16`; default: as they are.
+            dtype: what the weights are stored in, such as `torch.float16`, or `torch.int8` for
+                matrices in 8 bits with scales; default: as they are. They are float32 once loaded.
 
         Raises:
+            ValueError: no weights are stored in `dtype`, or it is too narrow for them.
             OSError: the folder cannot be written; it is left as it was.
         """
         config = {

@@ -15,7 +15,7 @@ from qkv.models import ImageClassifier, ImageClassifierConfig
 from qkv.tasks.classification.answers import answer, by_label
 from qkv.tasks.classification.images.kind import KIND
 from qkv.tasks.classification.images.reading import read_picture
-from qkv.tasks.model_folders import MODELS, fill, loading, model_folder, read_model, write_model
+from qkv.tasks.model_folders import MODELS, filled, loading, model_folder, read_model, write_model
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -103,8 +103,8 @@ class ImageLabeller:
         folder = SHIPPED if path is None else model_folder(path)
         config, _, weights = read_model(folder, text=False)
         with loading(folder, KIND, config):
-            model = ImageClassifier(ImageClassifierConfig(**config["model"]))
-            fill(model, weights)
+            sizes = ImageClassifierConfig(**config["model"])
+            model = filled(lambda: ImageClassifier(sizes), weights)
             labels = list(config["labels"])
             if model.config.labels != len(labels):
                 raise ValueError(f"it has {model.config.labels} classes and {len(labels)} labels")
@@ -115,9 +115,11 @@ class ImageLabeller:
 
         Args:
             path: the folder.
-            dtype: the type of the stored weights, e.g. `torch.float16`; default: their own.
+            dtype: what the weights are stored in, such as `torch.float16`, or `torch.int8` for
+                matrices in 8 bits with scales; default: as they are. They are float32 once loaded.
 
         Raises:
+            ValueError: no weights are stored in `dtype`, or it is too narrow for them.
             OSError: a file cannot be written; what there was stays.
         """
         config = {

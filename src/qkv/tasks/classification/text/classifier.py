@@ -15,7 +15,7 @@ from qkv.models import TextClassifier, TextClassifierConfig
 from qkv.tasks.buckets import bucket, padded
 from qkv.tasks.classification.answers import answer, by_label
 from qkv.tasks.classification.text.kind import KIND
-from qkv.tasks.model_folders import MODELS, fill, loading, model_folder, read_model, write_model
+from qkv.tasks.model_folders import MODELS, filled, loading, model_folder, read_model, write_model
 from qkv.tasks.texts import listed
 from qkv.tasks.tokens import Tokens, word_numbers
 
@@ -99,8 +99,8 @@ class TextLabeller:
         folder = SHIPPED if path is None else model_folder(path)
         config, tokenizer, weights = read_model(folder)
         with loading(folder, KIND, config):
-            model = TextClassifier(TextClassifierConfig(**config["model"]))
-            fill(model, weights)
+            sizes = TextClassifierConfig(**config["model"])
+            model = filled(lambda: TextClassifier(sizes), weights)
             tokens, labels = Tokens.from_json(tokenizer["text"]), list(config["labels"])
             if (model.config.tokens, model.config.labels) != (tokens.size, len(labels)):
                 raise ValueError("tokenizer or labels are of another model: the counts differ")
@@ -111,9 +111,11 @@ class TextLabeller:
 
         Args:
             path: the folder.
-            dtype: the type of the stored weights, e.g. `torch.float16`; default: their own.
+            dtype: what the weights are stored in, such as `torch.float16`, or `torch.int8` for
+                matrices in 8 bits with scales; default: as they are. They are float32 once loaded.
 
         Raises:
+            ValueError: no weights are stored in `dtype`, or it is too narrow for them.
             OSError: a file cannot be written; what there was stays.
         """
         config = {
