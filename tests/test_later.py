@@ -49,6 +49,9 @@ for normalizer in (qkv.Softmax(), qkv.Entmax15()):
     matrix = qkv.attention(x, x, mask=qkv.Causal(), normalizer=normalizer)
     (matrix @ x).sum().backward()
     matrix.entropy()
+for name in ("reviews", "images", "en-zh-recurrent", "en-zh"):
+    model = qkv.load(name)
+model.translate(["Hello."])
 print(before, "torch._dynamo" in sys.modules)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)

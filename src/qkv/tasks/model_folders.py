@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from qkv.ground.files import json_bytes, write_together
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from qkv.tasks.kind import Kind
-
-    Model = TypeVar("Model", bound=nn.Module)
 
 CONFIG, WEIGHTS, TOKENIZER = "config.json", "model.safetensors", "tokenizer.json"
 MODELS = Path(__file__).parents[1] / "weights"
@@ -102,34 +100,6 @@ def loading(folder: Path, kind: Kind, config: dict[str, Any]) -> Iterator[None]:
     except (ValueError, TypeError, KeyError, RuntimeError) as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         raise ValueError(f"{folder}: not {kind.name} that qkv can load: {reason}") from error
-
-
-def filled(make: Callable[[], Model], weights: dict[str, Tensor]) -> Model:
-    """The model that `make` makes, with these weights, which it then holds.
-
-    It is made without numbers, since drawing those that are replaced takes longer than all else.
-    Raises ValueError with the first weight that does not fit.
-    """
-    import torch
-
-    with torch.device("meta"):
-        model = make()
-    own = model.state_dict()
-    for name in sorted(own.keys() | weights.keys()):
-        wanted, got = (_form(w[name]) if name in w else "absent" for w in (own, weights))
-        if wanted != got:
-            raise ValueError(
-                f"model.safetensors does not fit config.json: {name} must be {wanted}; got {got}"
-            )
-    device = torch.get_default_device()
-    model.load_state_dict({k: w.to(device) for k, w in weights.items()}, assign=True)
-    return model
-
-
-def _form(weight: Tensor) -> str:
-    """Shape, and type where it is not the usual one."""
-    kind = "" if weight.is_floating_point() else f" of {weight.dtype}"
-    return f"{list(weight.shape)}{kind}"
 
 
 def _read_json(folder: Path, name: str) -> dict[str, Any]:

@@ -15,7 +15,8 @@ from torch import Tensor
 from qkv import AttentionMatrix
 from qkv.models import SequenceToSequence, SequenceToSequenceConfig
 from qkv.tasks.buckets import padded
-from qkv.tasks.model_folders import MODELS, filled, loading, model_folder, read_model, write_model
+from qkv.tasks.filled import filled
+from qkv.tasks.model_folders import MODELS, loading, model_folder, read_model, write_model
 from qkv.tasks.texts import listed
 from qkv.tasks.tokens import END_TEXT, START, Tokens, words
 from qkv.tasks.translation.carried import Carried, carried, spelled

@@ -15,7 +15,8 @@ from qkv.models import ImageClassifier, ImageClassifierConfig
 from qkv.tasks.classification.answers import answer, by_label
 from qkv.tasks.classification.images.kind import KIND
 from qkv.tasks.classification.images.reading import read_picture
-from qkv.tasks.model_folders import MODELS, filled, loading, model_folder, read_model, write_model
+from qkv.tasks.filled import filled
+from qkv.tasks.model_folders import MODELS, loading, model_folder, read_model, write_model
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -15,7 +15,8 @@ from qkv.models import TextClassifier, TextClassifierConfig
 from qkv.tasks.buckets import bucket, padded
 from qkv.tasks.classification.answers import answer, by_label
 from qkv.tasks.classification.text.kind import KIND
-from qkv.tasks.model_folders import MODELS, filled, loading, model_folder, read_model, write_model
+from qkv.tasks.filled import filled
+from qkv.tasks.model_folders import MODELS, loading, model_folder, read_model, write_model
 from qkv.tasks.texts import listed
 from qkv.tasks.tokens import Tokens, word_numbers
 
