@@ -34,6 +34,7 @@ class Translation:
     alignment: FakeMatrix | None
     several: tuple[Translation, ...] = ()
     doubt: tuple[str, ...] = ()
+    others: tuple[Translation, ...] = ()
 
     @property
     def sentences(self) -> tuple[Translation, ...]:
@@ -62,6 +63,7 @@ class Translator:
         *,
         length_penalty: float | None = None,
         batch: int = 32,
+        n_best: int = 1,
     ) -> list[Translation]:
         assert len(texts) <= batch
         score = -0.1 * beam * (1.0 if length_penalty is None else length_penalty)

@@ -86,12 +86,16 @@ def test_no_step_reads_a_later_target_token(encoder, decoder) -> None:
 @PAIRS
 def test_it_tells_where_it_looks(encoder, decoder) -> None:
     model = make(encoder=encoder, decoder=decoder)
-    source, _, target = batch()
-    found = model.matrices(source[1, :5], target[1])
+    source, lengths, target = batch()
+    found = model.matrices(source, lengths, target)
     layers, heads = (2, 4) if decoder == "attention" else (1, 1)
-    assert [matrix.shape for matrix in found] == [(heads, 6, 5)] * layers
-    for matrix in found:
-        assert_close(matrix.dense().sum(-1), torch.ones(heads, 6, dtype=torch.float64))
+    assert model.heads == (heads,) * layers
+    assert [matrix.shape[1:] for matrix in found] == [(heads, 6, source.shape[1])] * layers
+    alone = model.matrices(source[1:2, : lengths[1]], lengths[1:2], target[1:2])
+    for matrix, one in zip(found, alone, strict=True):
+        weights = matrix.dense()
+        assert_close(weights.sum(-1), torch.ones(weights.shape[:-1], dtype=torch.float64))
+        assert_close(weights[1, ..., : lengths[1]], one.dense()[0])
 
 
 @pytest.mark.parametrize(
@@ -114,7 +118,8 @@ def test_every_parameter_learns(changes) -> None:
 def test_without_attention_every_step_gets_one_vector_of_the_source(encoder, feeding) -> None:
     model = make(encoder=encoder, decoder="lstm", score="none", feeding=feeding)
     source, lengths, target = batch()
-    assert model.matrices(source[0], target[0]) == []
+    assert model.matrices(source, lengths, target) == []
+    assert model.heads == ()
     contexts = []
     found = type(model.decoder.alignment).forward
 

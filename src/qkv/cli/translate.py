@@ -7,8 +7,8 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
-from itertools import islice
+from functools import cached_property, partial
+from itertools import count, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,11 +22,24 @@ from qkv.cli.inputs import (
     numbered,
     texts_of,
 )
+from qkv.cli.looks import (
+    Head,
+    Layer,
+    Segment,
+    Time,
+    check_options,
+    chosen,
+    draw,
+    fields,
+    line,
+    link_fields,
+)
 from qkv.cli.outputs import check_output, progress
 from qkv.tasks.kinds import TRANSLATIONS, loaded
 
 if TYPE_CHECKING:
     from qkv.tasks.translation import Translation
+    from qkv.tasks.translation.looks import Look
 
 _INPUT = "Texts to translate, or files with a text on each line; - is standard input. Default: -."
 _MODEL = (
@@ -49,6 +62,15 @@ _JSON = (
     "Print one JSON object a line: source, text, score, doubt and sentences, each with "
     "source_tokens, tokens and alignment as well."
 )
+_N_BEST = (
+    "Print the N best translations of each text, as far as the search finds so many different "
+    "ones, in lines `number ||| text ||| score`, numbers from 0; with --json as `others`. At most "
+    "--beam."
+)
+_ALIGNMENTS = (
+    "Print also which words look at which, `text ||| i-j ...`, source word i and target word j, "
+    "counted from 0 (Pharaoh's format; with --n-best before the score); with --json the words too."
+)
 WIDEST = 100  # candidates; more cost time and change nothing
 LengthPenalty = Annotated[float | None, typer.Option(min=0, max=100, help=_LENGTH)]
 _TOGETHER = 32  # texts where nobody waits for each
@@ -67,6 +89,12 @@ def translate(
     merge_words: Annotated[bool, typer.Option("--merge-words", help=_MERGE)] = False,
     as_json: Annotated[bool, typer.Option("--json", help=_JSON)] = False,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help=_OUT)] = None,
+    n_best: Annotated[int | None, typer.Option(min=1, metavar="N", help=_N_BEST)] = None,
+    alignments: Annotated[bool, typer.Option("--alignments", help=_ALIGNMENTS)] = False,
+    segment: Segment = False,
+    layer: Layer = None,
+    head: Head = None,
+    when: Time = None,
     text: Literal = False,
 ) -> None:
     """Translate texts, or files and standard input line by line: one translation a line.
@@ -80,6 +108,16 @@ def translate(
         )
     if merge_words and not (show or picture or as_json):
         raise typer.BadParameter("--merge-words needs --show, --picture or --json")
+    if n_best is not None and n_best > beam:
+        raise typer.BadParameter(f"--n-best must be at most --beam; got {n_best} and {beam}")
+    if segment and not alignments:
+        raise typer.BadParameter("--segment needs --alignments")
+    looks = (layer, head, when) != (None, None, None)
+    if looks and not (show or picture or as_json or alignments):
+        raise typer.BadParameter(
+            "--layer, --head and --when need --show, --picture, --json or --alignments"
+        )
+    check_options(layer, head, segment)
     if picture is not None:
         check_picture(picture)
     arguments = texts or [STANDARD_INPUT]
@@ -88,8 +126,23 @@ def translate(
     inputs = texts_of(arguments, "translate", literal=text)
     translator = loaded(model, TRANSLATIONS, "translate")
     batch = batch or (1 if out is None else _TOGETHER)
-    work = partial(translator.translate, beam=beam, length_penalty=length_penalty, batch=batch)
-    answer = Answer(show, numbered(picture) if picture else None, merge_words, as_json)
+    look = chosen(translator, layer, head, when) if looks or alignments else {}
+    work = partial(
+        translator.translate,
+        beam=beam,
+        length_penalty=length_penalty,
+        batch=batch,
+        n_best=n_best or 1,
+    )
+    answer = Answer(
+        show,
+        numbered(picture) if picture else None,
+        merge_words,
+        as_json,
+        look,
+        links=look | {"segment": segment} if alignments else None,
+        numbers=None if n_best is None else count(),
+    )
     translations = _translations(work, inputs, batch)
     if out is None:
         for translation in translations:
@@ -151,39 +204,57 @@ class Answer:
     pictures: Iterator[Path] | None
     merge_words: bool
     as_json: bool
+    chosen: dict[str, Any]
+    links: dict[str, Any] | None
+    numbers: Iterator[int] | None
 
     def __call__(self, translation: Translation, write: Callable[[str], object]) -> None:
-        if not (self.show or self.pictures or self.as_json):
-            write(translation.text)
-            return
         if self.as_json:
-            sentences = [_fields(one, self.merge_words) for one in translation.sentences]
-            names = ("source", "text", "score", "doubt")
-            whole = {name: getattr(translation, name) for name in names}
-            write(json.dumps(whole | {"sentences": sentences}, ensure_ascii=False))
+            write(json.dumps(self._json(translation), ensure_ascii=False))
+        elif self.numbers is not None:
+            number = next(self.numbers)
+            for one in (translation, *translation.others):
+                write(line(number, one.text, *self._pairs(one), f"{one.score:.6f}"))
+        elif self.links is not None:
+            write(line(translation.text, *self._pairs(translation)))
         else:
             write(translation.text)
         if self.show or self.pictures:
             for one in _sentences_to_show(translation):
                 path = next(self.pictures) if self.pictures else None
-                _draw(one, self.merge_words, self.show, path)
+                draw(one, self.merge_words, self._look, show=self.show, path=path,
+                     command="translate")  # fmt: skip
 
+    def _pairs(self, translation: Translation) -> list[object]:
+        return [] if self.links is None else [translation.word_alignment(**self.links)]
 
-def _fields(sentence: Translation, merge_words: bool) -> dict[str, Any]:
-    """What `--json` tells of a sentence; no alignment of a model without attention."""
-    from qkv.tasks.translation.drawn import look_of
+    @cached_property
+    def _look(self) -> Look | None:
+        from qkv.tasks.translation.looks import Look
 
-    weights, source_tokens = look_of(sentence, merge_words)
-    rows = None if weights is None else weights.tolist()
-    return {
-        "source": sentence.source,
-        "text": sentence.text,
-        "source_tokens": source_tokens,
-        "tokens": sentence.tokens,
-        "score": sentence.score,
-        "doubt": sentence.doubt,
-        "alignment": rows and [[round(weight, 6) for weight in row] for row in rows],
-    }
+        return Look(**self.chosen) if self.chosen else None
+
+    def _json(self, translation: Translation) -> dict[str, Any]:
+        sentences = []
+        for one in translation.sentences:
+            sentences.append(fields(one, self.merge_words, self._look) | self._others(one))
+        names = ("source", "text", "score", "doubt")
+        whole = {name: getattr(translation, name) for name in names}
+        return whole | self._linked(translation) | self._others(translation) | {
+            "sentences": sentences
+        }  # fmt: skip
+
+    def _others(self, translation: Translation) -> dict[str, Any]:
+        if self.numbers is None:
+            return {}
+        others = [
+            {"text": one.text, "score": one.score} | self._linked(one)
+            for one in translation.others
+        ]  # fmt: skip
+        return {"others": others}
+
+    def _linked(self, translation: Translation) -> dict[str, Any]:
+        return {} if self.links is None else link_fields(translation, self.links)
 
 
 def _sentences_to_show(translation: Translation) -> Sequence[Translation]:
@@ -194,20 +265,3 @@ def _sentences_to_show(translation: Translation) -> Sequence[Translation]:
             file=sys.stderr,
         )
     return translation.sentences[:_MOST_SENTENCES]
-
-
-def _draw(sentence: Translation, merge_words: bool, show: bool, path: Path | None) -> None:
-    """To the terminal where it is to be shown, and to a file where one is given."""
-    from qkv.tasks.translation.drawn import weights_of
-
-    drawn = weights_of(sentence, merge_words, "translate")
-    if show:
-        from rich.console import Console
-
-        from qkv.pictures import TerminalMap
-
-        Console().print(TerminalMap(*drawn), "")
-    if path:
-        from qkv.pictures import heatmap, save_picture
-
-        save_picture(heatmap(*drawn), path)

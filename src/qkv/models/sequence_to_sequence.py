@@ -157,18 +157,25 @@ class SequenceToSequence(nn.Module):
         outputs, state = self.decoder(embedded, state)
         return F.linear(outputs, self.target_embedding.weight, self.output_bias), state
 
-    def matrices(self, source: Tensor, target: Tensor) -> list[AttentionMatrix]:
-        """Where the decoder looks as it reads `target` `[Lq]`, for one `source` `[Lk]`.
+    def matrices(self, source: Tensor, lengths: Tensor, target: Tensor) -> list[AttentionMatrix]:
+        """Where the decoder looks as it reads `target` `[B, Lq]`; the arguments are a call's.
 
-        A matrix `[H, Lq, Lk]` for each layer: after it has read token i the decoder looks by row i,
-        to write what follows. The list is empty for a model without attention.
+        A matrix `[B, H, Lq, Lk]` for each layer: after it has read token i the decoder looks by row
+        i, to write what follows. The list is empty for a model without attention.
         """
         if self.config.score == "none":
             return []
-        lengths = torch.tensor([len(source)], device=source.device)
-        embedded = self._embedded(self.target_embedding, target.unsqueeze(0))
-        matrices = self.decoder.matrices(embedded, self.start(source.unsqueeze(0), lengths))
-        return [matrix[0] for matrix in matrices]
+        embedded = self._embedded(self.target_embedding, target)
+        return self.decoder.matrices(embedded, self.start(source, lengths))
+
+    @property
+    def heads(self) -> tuple[int, ...]:
+        """The number of heads of each layer that has one of the `matrices`, from below."""
+        if self.config.score == "none":
+            return ()
+        if self.config.decoder != "attention":
+            return (1,)
+        return (self.config.heads or HEADS,) * self.config.decoder_layers
 
     def _embedded(self, table: nn.Embedding, tokens: Tensor) -> Tensor:
         """Rows of about unit entries, as positions are that may be added to them."""

@@ -22,8 +22,7 @@ class TranslationModel(Protocol):
         """Logits `[B, Lq, target_tokens]` after each token of `target` `[B, Lq]`, and the state."""
         ...
 
-    def matrices(self, source: Tensor, target: Tensor) -> list[AttentionMatrix]:
-        """Where it looks as it reads `target` `[Lq]`, for one `source` `[Lk]`: a matrix
-        `[H, Lq, Lk]` for each layer that attends, from below. Row i belongs to the step after
-        token i."""
+    def matrices(self, source: Tensor, lengths: Tensor, target: Tensor) -> list[AttentionMatrix]:
+        """Where it looks as it reads `target` `[B, Lq]`: a matrix `[B, H, Lq, Lk]` for each layer
+        that attends, from below. Row i belongs to the step after token i."""
         ...

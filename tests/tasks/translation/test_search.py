@@ -48,7 +48,7 @@ def sources():
 def run(model, source, lengths, **options):
     options = {"beam": 3, "length_penalty": 1.0, "unknown": FIRST} | options
     with torch.no_grad():
-        return beam_search(model, source, lengths, **options)
+        return [found[0] for found in beam_search(model, source, lengths, **options)]
 
 
 def log_probability(model, source, lengths, tokens):

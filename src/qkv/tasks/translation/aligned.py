@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 
-import torch
-
 import qkv
+from qkv.tasks.translation.links import Places, nowhere
+from qkv.tasks.translation.looks import WRITE, Look, said_by
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,8 @@ class Aligned:
     look: Callable[[], Sequence[qkv.AttentionMatrix]] | None = field(
         default=None, repr=False, compare=False
     )
+    places: Callable[[], tuple[Places, Places]] = field(default=nowhere, repr=False, compare=False)
+    aligner: Look = field(default=Look(), repr=False, compare=False)
 
     @cached_property
     def matrices(self) -> tuple[qkv.AttentionMatrix, ...]:
@@ -31,19 +33,27 @@ class Aligned:
 
     @cached_property
     def alignment(self) -> qkv.AttentionMatrix | None:
-        return alignment_of(self.matrices)
+        return Look().of(self.matrices) if self.matrices else None
 
+    def alignment_by(
+        self, layer: int | None = None, head: int | None = None, when: str = WRITE
+    ) -> qkv.AttentionMatrix:
+        """As `alignment`, by chosen looks of the decoder.
 
-def alignment_of(matrices: Sequence[qkv.AttentionMatrix]) -> qkv.AttentionMatrix | None:
-    """The one matrix `[tokens, source_tokens]` for those of each layer, which have a row more."""
-    if not matrices:
-        return None
-    heads, rows, _ = matrices[0].shape
-    if len(matrices) == heads == 1:
-        writing = torch.arange(rows - 1, device=matrices[0].device)
-        return replace(matrices[0], rows=writing)[0]
-    weights = torch.cat([matrix.dense() for matrix in matrices]).mean(0)[:-1]
-    # A softmax of logarithms gives the weights back.
-    logarithms = weights.clamp(min=torch.finfo(weights.dtype).tiny).log()
-    each = torch.eye(weights.shape[-1], dtype=weights.dtype, device=weights.device)
-    return qkv.attention(logarithms, each, score=qkv.Dot(scale=1.0))
+        Args:
+            layer: a layer, from below, counted from 0 as in `matrices`; default: the mean over all.
+            head: a head of that layer, counted from 0; default: the mean over all.
+            when: "write": row i is the look by which token i was written; "read": the next one,
+                once token i was read.
+
+        Returns:
+            `[len(tokens), len(source_tokens)]`; of one head it is the decoder's own matrix.
+
+        Raises:
+            ValueError: there is no such look, the model has no attention, or this is a text of
+                several sentences, which have alignments of their own.
+        """
+        with said_by("Translation.alignment_by"):
+            if self.look is None:
+                raise ValueError("only a sentence has an alignment: see `sentences`")
+            return Look(layer, head, when).of(self.matrices)

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from qkv.tasks.tokens import END_TEXT
 from qkv.tasks.translation.aligned import Aligned
+from qkv.tasks.translation.looks import Look
 
 _END = "(end)"
 
@@ -17,12 +18,16 @@ def named(labels: Sequence[str]) -> list[str]:
     return [_END if label == END_TEXT else label for label in labels]
 
 
-def look_of(sentence: Aligned, merge_words: bool) -> tuple[Tensor | None, Sequence[str]]:
-    """The alignment `[tokens, source tokens or words]` and what its columns are, the end mark last;
-    without a matrix, and by tokens, where the model has no attention."""
+def look_of(
+    sentence: Aligned, merge_words: bool, look: Look | None = None
+) -> tuple[Tensor | None, Sequence[str]]:
+    """The alignment `[tokens, source tokens or words]`, where given by a `look`, and what its
+    columns are, the end mark last; without a matrix, and by tokens, where the model has no
+    attention."""
     if sentence.alignment is None:
         return None, sentence.source_tokens
-    weights, columns = sentence.alignment.dense(), sentence.source_tokens
+    matrix = sentence.alignment if look is None else look.of(sentence.matrices)
+    weights, columns = matrix.dense(), sentence.source_tokens
     if merge_words:
         from qkv.pictures import merge_columns
 
@@ -34,13 +39,13 @@ def look_of(sentence: Aligned, merge_words: bool) -> tuple[Tensor | None, Sequen
 
 
 def weights_of(
-    sentence: Aligned, merge_words: bool, caller: str = "picture"
+    sentence: Aligned, merge_words: bool, look: Look | None = None
 ) -> tuple[Tensor, list[str], list[str]]:
     """The alignment, and labels of its rows and columns as a reader knows them.
 
-    Raises ValueError, in the name of `caller`, where the model has no attention.
+    Raises ValueError where the model has no attention, or no such look.
     """
-    weights, columns = look_of(sentence, merge_words)
+    weights, columns = look_of(sentence, merge_words, look)
     if weights is None:
-        raise ValueError(f"{caller}: this model has no attention, so there is nothing to show")
+        raise ValueError("this model has no attention, so there is nothing to show")
     return weights, named(sentence.tokens), named(columns)

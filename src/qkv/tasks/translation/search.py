@@ -70,8 +70,8 @@ def beam_search(
     beam: int,
     length_penalty: float,
     unknown: int | None,
-) -> list[Hypothesis]:
-    """The best translation of each source that beam search finds.
+) -> list[list[Hypothesis]]:
+    """The translations of each source that beam search finds, at least one, the best first.
 
     A sentence is done when `beam` hypotheses have ended. A run of `RUN` tokens is not written a
     second time, unless the source repeats itself too: as often as its commonest pair of neighbours.
@@ -121,7 +121,7 @@ class _Search:
         self.totals = torch.full((count, beam), -torch.inf, device=device)
         self.totals[:, 0] = 0
 
-    def run(self) -> list[Hypothesis]:
+    def run(self) -> list[list[Hypothesis]]:
         while self.live:
             ranked, parents, tokens = self._extend()
             kept = self._finish(ranked, parents, tokens)
@@ -129,7 +129,9 @@ class _Search:
         if not all(self.finished):
             raise ValueError("beam_search: the model's probabilities are not finite")
         pairs = zip(self.finished, self.lengths, strict=True)
-        return [max(found, key=partial(self._rank, length)) for found, length in pairs]
+        return [
+            sorted(found, key=partial(self._rank, length), reverse=True) for found, length in pairs
+        ]
 
     def _rank(self, length: int, found: Hypothesis) -> float:
         return rank(found.log_probability, len(found.tokens), length, self.length_penalty)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor
 
 from qkv import AttentionMatrix
 from qkv.models import SequenceToSequence, SequenceToSequenceConfig
@@ -22,9 +20,11 @@ from qkv.tasks.tokens import END_TEXT, START, Tokens, words
 from qkv.tasks.translation.carried import Carried, carried, spelled
 from qkv.tasks.translation.doubt import doubts
 from qkv.tasks.translation.kind import KIND
+from qkv.tasks.translation.links import Places, places_of, places_written
+from qkv.tasks.translation.looks import BatchLooks, Look, said_by
 from qkv.tasks.translation.search import Hypothesis, beam_search
 from qkv.tasks.translation.sentences import LINE_BREAKS, Sentence, sentences
-from qkv.tasks.translation.translation import Translation, joined
+from qkv.tasks.translation.translation import Translation, ranked
 
 FAMILY = "sequence-to-sequence"
 SHORTEST_LIMIT = 8  # a chunk holds at least a character, which may be four byte tokens
@@ -42,9 +42,11 @@ class Translator:
         source_language: the name of what it reads, such as "English"; None: it is not known.
         carries: whether the model has learnt to take over what marks stand for
             (`qkv.tasks.translation.carried`).
+        aligner: the look that aligns words best, which `Translation.word_alignment` takes unless
+            told; None: the mean over all heads, as they write.
 
     Raises:
-        ValueError: `longest` or `length_penalty` breaks its rule.
+        ValueError: `longest` or `length_penalty` breaks its rule, or the model has no such look.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class Translator:
         length_penalty: float = 1.0,
         source_language: str | None = None,
         carries: bool = False,
+        aligner: Look | None = None,
     ) -> None:
         if type(longest) is not int or longest < SHORTEST_LIMIT:
             raise ValueError(
@@ -65,6 +68,10 @@ class Translator:
         self.model, self.source, self.target = model.eval(), source, target
         self.longest, self.length_penalty = longest, length_penalty
         self.source_language, self.carries = source_language, carries
+        if aligner is not None:
+            with said_by("Translator"):
+                aligner.check(model.heads)
+        self.aligner = Look() if aligner is None else aligner
 
     @classmethod
     def load(cls, path: str | Path | None = None) -> Translator:
@@ -92,7 +99,10 @@ class Translator:
             model.requires_grad_(False)
             language = config.get("source_language")
             carries = config.get("carries", False)
-            return cls(model, source, target, config["longest"], penalty, language, carries)
+            aligner = Look(**config["aligner"]) if "aligner" in config else None
+            return cls(
+                model, source, target, config["longest"], penalty, language, carries, aligner
+            )
 
     def save(self, path: str | Path, dtype: torch.dtype | None = None) -> None:
         """Writes a model folder of `config.json`, `model.safetensors`, `tokenizer.json`.
@@ -113,6 +123,7 @@ class Translator:
             "length_penalty": self.length_penalty,
             **({"source_language": self.source_language} if self.source_language else {}),
             **({"carries": True} if self.carries else {}),
+            **({"aligner": asdict(self.aligner)} if self.aligner != Look() else {}),
             "model": asdict(self.model.config),
         }
         tokenizer = {"source": self.source.to_json(), "target": self.target.to_json()}
@@ -126,6 +137,7 @@ class Translator:
         *,
         length_penalty: float | None = None,
         batch: int = 32,
+        n_best: int = 1,
     ) -> list[Translation]:
         """Translates texts by beam search, in their order.
 
@@ -140,13 +152,19 @@ class Translator:
                 form, bounded where the translation grows longer than its source: see
                 `search.rank`); default: the translator's own.
             batch: how many sentences are worked on at once.
+            n_best: how many different translations of each text are given, as far as the search
+                finds so many: the best, and the next ones as its `others`; at most `beam`.
 
         Raises:
             TypeError: `texts` is one text, or holds something else.
             ValueError: a number breaks its rule.
         """
         texts = listed("Translator.translate", texts)
-        _check(beam, batch)
+        _check("Translator.translate", beam=beam, batch=batch, n_best=n_best)
+        if n_best > beam:
+            raise ValueError(
+                f"Translator.translate: n_best must be at most beam; got {n_best} and {beam}"
+            )
         if length_penalty is None:
             length_penalty = self.length_penalty
         _check_penalty("Translator.translate", length_penalty)
@@ -157,16 +175,17 @@ class Translator:
         done: dict[int, Translation] = {}
         for start in range(0, len(order), batch):
             rows = order[start : start + batch]
-            results = self._batch([flat[i] for i in rows], beam, length_penalty)
+            results = self._batch([flat[i] for i in rows], beam, length_penalty, n_best)
             done.update(zip(rows, results, strict=True))
         results = iter(done[i] for i in range(len(flat)))
         whole = []
         for text, (found, after) in zip(texts, cut, strict=True):
             each = [next(results) for _ in found]
-            whole.append(joined(text, each, self._laid_out(found, each, after)))
+            lay_out = partial(self._laid_out, found, after=after)
+            whole.append(ranked(text, each, lay_out))
         return whole
 
-    def _laid_out(self, found: list[Sentence], each: list[Translation], after: str) -> str:
+    def _laid_out(self, found: Sequence[Sentence], each: Sequence[Translation], after: str) -> str:
         """Translated sentences with the white space that the text had between its own, but for
         spaces where the target language writes none."""
         parts = [(s.before, t.text) for s, t in zip(found, each, strict=True)]
@@ -177,25 +196,74 @@ class Translator:
         breaks = any(character in LINE_BREAKS for character in white)
         return white if breaks or self.target.kind != "characters" else ""
 
-    @torch.no_grad()
     def align(self, source: str, target: str) -> Translation:
         """Forced decoding: what `translate` gives, for a translation that is known already.
 
-        Both texts are read whole, however long they are.
-        """
-        for name, text in (("source", source), ("target", target)):
-            if not isinstance(text, str) or not text.strip():
-                raise ValueError(f"Translator.align: {name} must be a str with words; got {text!r}")
-        text = self._carried(" ".join(_whole(source).split()))
-        [read] = self.source.encode([text.text])
-        [written] = self.target.encode([text.marked(_whole(target))])
-        tokens, lengths = self._on_device([read]), self._on_device([len(read)])
-        logits = self.model(tokens, lengths, self._on_device([[START, *written[:-1]]]))[0]
-        each = logits.log_softmax(-1)[range(len(written)), written]
-        found = Hypothesis(written, float(each.sum()))
-        return replace(self._one(text, read, found), source=source, text=target)
+        Both texts are read whole, however long they are and however many sentences they have.
 
-    def _batch(self, texts: list[str], beam: int, length_penalty: float) -> list[Translation]:
+        Raises:
+            ValueError: one of them is no str, or has no words.
+        """
+        [aligned] = self._aligned("Translator.align", [(source, target)], 1)
+        return aligned
+
+    def align_pairs(
+        self, pairs: Iterable[tuple[str, str]], *, batch: int = 32
+    ) -> list[Translation]:
+        """As `align`, for many pairs of a source and its translation, in their order.
+
+        Args:
+            pairs: any number of pairs.
+            batch: how many of them are worked on at once.
+
+        Raises:
+            TypeError: `pairs` holds something else than pairs.
+            ValueError: a text is no str, or has no words; `batch` breaks its rule.
+        """
+        _check("Translator.align_pairs", batch=batch)
+        return self._aligned("Translator.align_pairs", _listed(pairs), batch)
+
+    @torch.no_grad()
+    def _aligned(
+        self, function: str, pairs: list[tuple[str, str]], batch: int
+    ) -> list[Translation]:
+        for pair in pairs:
+            for name, text in zip(("source", "target"), pair, strict=True):
+                if not isinstance(text, str) or not text.strip():
+                    raise ValueError(f"{function}: {name} must be a str with words; got {text!r}")
+        order = sorted(range(len(pairs)), key=lambda i: (len(pairs[i][1]), len(pairs[i][0])))
+        done: dict[int, Translation] = {}
+        for start in range(0, len(order), batch):
+            rows = order[start : start + batch]
+            done.update(zip(rows, self._force([pairs[i] for i in rows]), strict=True))
+        return [done[i] for i in range(len(pairs))]
+
+    def _force(self, pairs: list[tuple[str, str]]) -> list[Translation]:
+        marked = [self._carried(" ".join(_whole(source).split())) for source, _ in pairs]
+        targets = [m.marked(_whole(t)) for m, (_, t) in zip(marked, pairs, strict=True)]
+        sources = self.source.encode([one.text for one in marked])
+        written = self.target.encode(targets)
+        (tokens, lengths), (read, _) = padded(sources), padded([[START, *w[:-1]] for w in written])
+        logits = self.model(*(t.to(self._device) for t in (tokens, lengths, read)))
+        found = []
+        for row, numbers in zip(logits, written, strict=True):
+            each = row[: len(numbers)].log_softmax(-1)[range(len(numbers)), numbers]
+            found.append(Hypothesis(numbers, float(each.sum())))
+        several = self._several(marked, sources, found)
+        return [
+            replace(
+                one, source=source, text=target,
+                places=partial(self._places_given, read, text),
+            )
+            for one, (source, target), read, text in zip(
+                several, pairs, marked, targets, strict=True
+            )
+        ]  # fmt: skip
+
+    def _batch(
+        self, texts: list[str], beam: int, length_penalty: float, n_best: int
+    ) -> list[Translation]:
+        """The best translation of each sentence, with the others that it has."""
         marked = [self._carried(text) for text in texts]
         sources = self.source.encode([one.text for one in marked])
         tokens, lengths = padded(sources)
@@ -207,7 +275,35 @@ class Translator:
             length_penalty=length_penalty,
             unknown=self.target.unknown,
         )
-        return [self._one(*pair) for pair in zip(marked, sources, found, strict=True)]
+        best = [self._different(*pair, n_best) for pair in zip(marked, found, strict=True)]
+        each: list[list[Translation]] = [[] for _ in texts]
+        for rank in range(n_best):
+            rows = [row for row, some in enumerate(best) if len(some) > rank]
+            several = self._several(
+                [marked[row] for row in rows],
+                [sources[row] for row in rows],
+                [best[row][rank] for row in rows],
+            )
+            for row, one in zip(rows, several, strict=True):
+                each[row].append(one)
+        return [replace(first, others=tuple(others)) for first, *others in each]
+
+    def _different(self, read: Carried, found: list[Hypothesis], n_best: int) -> list[Hypothesis]:
+        """The best hypotheses of a sentence with different texts."""
+        by_text: dict[str, Hypothesis] = {}
+        for one in found:
+            if len(by_text) == n_best:
+                break
+            by_text.setdefault(self._text(read, one.tokens), one)
+        return [*by_text.values()]
+
+    def _several(
+        self, marked: list[Carried], sources: list[list[int]], found: list[Hypothesis]
+    ) -> list[Translation]:
+        """Translated sentences, which look at their sources together."""
+        looks = BatchLooks(self.model, sources, [one.tokens for one in found], self._device)
+        each = zip(marked, sources, found, strict=True)
+        return [self._one(*one, partial(looks.of, place)) for place, one in enumerate(each)]
 
     def _carried(self, text: str) -> Carried:
         """A sentence as the model reads it."""
@@ -215,7 +311,13 @@ class Translator:
             return Carried(text, ())
         return carried(text, lambda word: len(self.source.offsets(word)))
 
-    def _one(self, read: Carried, source: list[int], found: Hypothesis) -> Translation:
+    def _one(
+        self,
+        read: Carried,
+        source: list[int],
+        found: Hypothesis,
+        look: Callable[[], list[AttentionMatrix]],
+    ) -> Translation:
         offsets = self.source.offsets(read.text)
         spans = words(read.text, offsets)
         pieces = (read.restored(read.text[start:stop].strip()) for start, stop in offsets)
@@ -226,7 +328,9 @@ class Translator:
             tokens=tuple(read.restored(self.target.readable(number)) for number in found.tokens),
             source_spans=(*spans, (len(offsets), len(offsets) + 1)),
             score=found.score,
-            look=partial(self._look, source, found.tokens),
+            look=look,
+            places=partial(self._places, read, found.tokens),
+            aligner=self.aligner,
             suspect=partial(doubts, source, found.tokens, self.source_language),
         )
 
@@ -236,16 +340,23 @@ class Translator:
         text = read.restored(self.target.decode(tokens))
         return spelled(text, read.restored(read.text)) if self.target.kind == "characters" else text
 
-    @torch.no_grad()
-    def _look(self, source: list[int], written: list[int]) -> list[AttentionMatrix]:
-        return self.model.matrices(self._on_device(source), self._on_device([START, *written]))
+    def _places(self, read: Carried, written: list[int]) -> tuple[Places, Places]:
+        text = self._text(read, written)
+        source = places_of(read.text, read, self.source)
+        return source, places_written(written, read, self.target, text)
+
+    def _places_given(self, read: Carried, target: str) -> tuple[Places, Places]:
+        return places_of(read.text, read, self.source), places_of(target, read, self.target)
+
+    @property
+    def heads(self) -> tuple[int, ...]:
+        """The number of heads of each of the `matrices` of a translation; empty for a model without
+        attention."""
+        return self.model.heads
 
     @property
     def _device(self) -> torch.device:
         return self.model.output_bias.device
-
-    def _on_device(self, numbers: list[Any]) -> Tensor:
-        return torch.tensor(numbers, device=self._device)
 
 
 def _whole(text: str) -> str:
@@ -254,11 +365,23 @@ def _whole(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
-def _check(beam: int, batch: int) -> None:
-    """Raise ValueError for arguments that `translate` cannot take."""
-    for name, value in (("beam", beam), ("batch", batch)):
+def _listed(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The pairs as a list. Raises TypeError where something in it is no pair."""
+    as_list = []
+    for pair in pairs:
+        if not isinstance(pair, tuple | list) or len(pair) != 2:
+            raise TypeError(
+                f"Translator.align_pairs: pairs must be pairs of source and target; got {pair!r}"
+            )
+        as_list.append((pair[0], pair[1]))
+    return as_list
+
+
+def _check(function: str, **counts: int) -> None:
+    """Raise ValueError for a count that is none."""
+    for name, value in counts.items():
         if type(value) is not int or value < 1:
-            raise ValueError(f"Translator.translate: {name} must be an int >= 1; got {value}")
+            raise ValueError(f"{function}: {name} must be an int >= 1; got {value}")
 
 
 def _check_penalty(function: str, value: float) -> None:
