@@ -93,10 +93,37 @@ def test_the_command_prints_a_row_for_each_look(alignment, folder, capsys, monke
     model = "en-zh-recurrent"
     monkeypatch.setattr(sys, "argv", ["alignment.py", model, str(folder)])
     alignment.main()
-    title, header, write, read = capsys.readouterr().out.splitlines()
+    title, header, write, read, best, halves = capsys.readouterr().out.splitlines()
     assert title.endswith("2 pairs, 2 of them short")
     assert header.split() == ["argmax", ">=0.1", ">=0.2", ">=0.3", "short"]
-    assert (write[:14], read[:13]) == ("layer 1, write", "layer 1, read")
-    rates = [float(text) for text in write[20:].split()]
+    assert (write[:14], read[:13]) == ("layer 0, write", "layer 0, read")
+    rates = [float(text) for text in write[24:].split()]
     assert rates[0] == rates[-1] < 30
-    assert rates[0] < float(read[20:].split()[0])  # the recurrent one looks to write
+    assert rates[0] < float(read[24:].split()[0])  # the recurrent one looks to write
+    assert best == f"best: layer 0, write: {rates[0]}"
+    assert halves.startswith("each half by what is best on the other: ")
+
+
+def test_each_head_is_measured_at_both_times_and_the_means(alignment):
+    translator = qkv.Translator.load()
+    given = translator.align("I drink tea .", "我喝茶。")
+    found = dict(alignment.looks(given))
+    layers, heads = len(translator.heads), translator.heads[0]
+    assert len(found) == 2 * (layers * (heads + 1) + 1)
+    assert alignment.name_of(next(iter(found))) == "layer 0, head 0, write"
+    for look, weights in found.items():
+        chosen = given.alignment_by(look.layer, look.head, look.when).dense()
+        torch.testing.assert_close(weights, chosen[:-1, :-1])
+
+
+def test_the_best_look_is_tried_on_what_it_was_not_chosen_by(alignment):
+    def rates(even, odd):
+        """With so many of ten links right in each half of the pairs."""
+        halves = tuple(alignment.ErrorRate(10, 10, right, right) for right in (even, odd))
+        whole = alignment.ErrorRate(20, 20, even + odd, even + odd)
+        return alignment.Rates([whole], alignment.ErrorRate(), halves)
+
+    first, second = alignment.Look(0), alignment.Look(1)
+    look, joined = alignment.best({first: rates(9, 2), second: rates(5, 5)})
+    assert look == first
+    assert joined.rate == pytest.approx(1 - (5 + 2) / 20)

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from qkv import __version__
+from qkv.cli.align import align
 from qkv.cli.alone import ABOUT
 from qkv.cli.bench import bench
 from qkv.cli.classify import classify
@@ -49,6 +50,7 @@ def doctor(
 
 
 app.command()(translate)
+app.command()(align)
 app.command()(classify)
 app.add_typer(train, name="train")
 app.command()(evaluate)

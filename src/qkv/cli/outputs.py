@@ -26,6 +26,19 @@ def check_output(path: Path, inputs: Iterable[str]) -> None:
 
 
 @contextmanager
+def lines_into(path: Path) -> Iterator[Callable[[str], None]]:
+    """Something that writes lines to a file, which appears when all are written."""
+    from qkv.ground.files import naming, writing
+
+    def write(line: str) -> None:
+        with naming(path):
+            file.write(f"{line}\n".encode())
+
+    with writing(path) as file:
+        yield write
+
+
+@contextmanager
 def progress() -> Iterator[Callable[[Iterable[Any], int | None], Iterable[Any]]]:
     """Something that goes through what there is to do, `total` where that is known, and shows on a
     terminal how much is done and how long the rest will take."""

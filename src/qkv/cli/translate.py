@@ -34,7 +34,7 @@ from qkv.cli.looks import (
     line,
     link_fields,
 )
-from qkv.cli.outputs import check_output, progress
+from qkv.cli.outputs import check_output, lines_into, progress
 from qkv.tasks.kinds import TRANSLATIONS, loaded
 
 if TYPE_CHECKING:
@@ -173,15 +173,9 @@ def _write(
     out: Path, translations: Iterable[Translation], answer: Answer, total: int | None
 ) -> None:
     """Write every translation to a file as it comes, and say at the end what is doubtful."""
-    from qkv.ground.files import naming, writing
-
-    def write(line: str) -> None:
-        with naming(out):
-            file.write(f"{line}\n".encode())
-
     doubts: Counter[str] = Counter()
     sentences = doubtful = 0
-    with writing(out) as file, progress() as steps:
+    with lines_into(out) as write, progress() as steps:
         for translation in steps(translations, total):
             answer(translation, write)
             sentences += len(translation.sentences)

@@ -9,6 +9,7 @@ import torch
 
 from conftest import make_task
 from qkv.cli.run import run
+from qkv.tasks.tokens import END
 from qkv.tasks.translation import Translator
 
 SIZES = {
@@ -28,6 +29,7 @@ def folders(tmp_path_factory):
         with torch.no_grad():
             for parameter in model.parameters():
                 parameter *= 2
+            model.output_bias[END] = 4.0  # or it would write to the limit
         folders[name] = tmp_path_factory.mktemp(name)
         Translator(model, task.source, task.target, 60).save(folders[name])
     return folders
@@ -157,3 +159,96 @@ def test_a_model_without_attention_is_told_before_any_work(qkv, options):
     assert (status, output) == (2, "")
     assert "this model has no attention" in error
     assert qkv("translate", "--n-best", 2, "They", model="blind")[0] == 0
+
+
+PAIRS = [("We drink tea.", "我们喝茶。"), ("I sleep. They read.", "我睡觉。"), ("I", "我")]
+LINES = "".join(f"{source}\t{target}\n" for source, target in PAIRS)
+
+
+def test_given_pairs_are_aligned_line_by_line(qkv, translator, tmp_path):
+    links = [f"{one.word_alignment()}" for one in translator.align_pairs(PAIRS)]
+    expected = "".join(f"{line}\n" for line in links)
+    assert qkv("align", stdin=LINES) == (0, expected, [])
+    file, out = tmp_path / "pairs.tsv", tmp_path / "out.txt"
+    file.write_text(LINES, encoding="utf-8")
+    assert qkv("align", file, "--batch", 2, "--out", out) == (0, "", [])
+    assert out.read_text() == expected
+    assert qkv("align", *PAIRS[0])[1] == f"{links[0]}\n"
+    assert qkv("align", file, "-", stdin=LINES)[1] == expected * 2
+    (tmp_path / "I").write_text("")
+    assert qkv("align", "--text", *PAIRS[2])[1] == f"{links[2]}\n"
+    assert qkv("align", "\t".join(PAIRS[2]), "\t".join(PAIRS[0]))[1] == f"{links[2]}\n{links[0]}\n"
+    assert qkv("align", stdin="") == (0, "", [])
+
+
+def test_pairs_are_read_together(qkv, monkeypatch):
+    sizes = []
+    align_pairs = Translator.align_pairs
+
+    def counting(self, pairs, batch):
+        sizes.append((len(pairs), batch))
+        return align_pairs(self, pairs, batch=batch)
+
+    monkeypatch.setattr(Translator, "align_pairs", counting)
+    assert qkv("align", stdin=LINES * 11)[0] == 0
+    assert sizes == [(32, 32), (1, 32)]
+
+
+def test_json_of_a_pair_has_its_links_and_where_it_looked(qkv, translator):
+    given = translator.align(*PAIRS[0])
+    aligned = given.word_alignment(layer=0, head=1)
+    fields = json.loads(qkv("align", "--json", "--layer", 0, "--head", 1, *PAIRS[0])[1])
+    assert (fields["source"], fields["text"]) == PAIRS[0]
+    assert fields["score"] == pytest.approx(given.score)
+    assert fields["source_words"] == ["We", "drink", "tea."]
+    assert fields["links"] == [list(link) for link in aligned.links]
+    weights = given.alignment_by(0, 1).dense()
+    torch.testing.assert_close(torch.tensor(fields["alignment"]), weights, atol=1e-5, rtol=0)
+
+
+def test_pairs_are_shown_and_drawn(qkv, tmp_path):
+    options = "--show", "--merge-words", "--picture", tmp_path / "map.svg"
+    status, output, _ = qkv("align", *options, stdin=LINES)
+    assert (status, output.count("██ from 75%")) == (0, 3)
+    assert "We drink tea." in " ".join(output.split())
+    assert {path.name for path in tmp_path.iterdir()} == {"map.svg", "map-2.svg", "map-3.svg"}
+
+
+@pytest.mark.parametrize(
+    ("options", "stdin", "complaint"),
+    [
+        ([], "We\t我\nI\t \n", r"pair 2 must be source<TAB>target with words on both sides; got "),
+        ([], "\t我\n", "pair 1 must be source<TAB>target"),
+        ([], "We\t我\tI\n", "pair 1 must be source<TAB>target"),
+        (["We", " "], "", "pair 1 must be source<TAB>target"),
+        (["We"], "", "pair 1 must be source<TAB>target"),
+        (["We", "They", "I"], "", "pair 1 must be source<TAB>target"),
+        (["--text", "We"], "", "pair 1 must be source<TAB>target"),
+        (["absent.tsv", "We"], "", "there is no file absent.tsv"),
+        (["--layer", 2], LINES, "layer must be one of 0 to 1; got 2"),
+        (["--head", 0], LINES, "--head needs --layer"),
+        (["--merge-words"], LINES, "--merge-words needs --show, --picture or --json"),
+        (["--show", "--json"], LINES, "--show and --json exclude each other"),
+        (["--picture", "a.jpg"], LINES, "must end in .png, .svg, .pdf"),
+        (["--out", "."], LINES, "--out must be a file"),
+    ],
+)
+def test_what_is_no_pair_or_no_look_is_one_line_and_status_2(qkv, options, stdin, complaint):
+    status, output, [error] = qkv("align", *options, stdin=stdin)
+    assert (status, output) == (2, "")
+    assert error.startswith("qkv: ")
+    assert complaint in error
+
+
+def test_a_pair_cannot_be_aligned_without_attention(qkv):
+    status, output, [error] = qkv("align", *PAIRS[0], model="blind")
+    assert (status, output) == (2, "")
+    assert "this model has no attention" in error
+
+
+def test_a_bad_line_leaves_the_older_file(qkv, tmp_path):
+    out = tmp_path / "out.txt"
+    out.write_text("older")
+    assert qkv("align", "--out", out, "--batch", 1, stdin=LINES * 9 + "I\n")[0] == 2
+    assert out.read_text() == "older"
+    assert [path.name for path in tmp_path.iterdir()] == ["out.txt"]
