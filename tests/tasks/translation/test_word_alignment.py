@@ -10,7 +10,7 @@ import torch
 import qkv
 from conftest import make_task
 from qkv.models import SequenceToSequence
-from qkv.tasks.translation import Translator
+from qkv.tasks.translation import Translator, forced
 from qkv.tasks.translation.links import WordAlignment
 from qkv.tasks.translation.looks import Look
 from qkv.testing import assert_close
@@ -239,3 +239,10 @@ def test_pairs_that_are_none_are_refused_before_any_work(transformer):
         transformer.align_pairs(["ab"])
     with pytest.raises(ValueError, match="align_pairs: batch must be an int >= 1"):
         transformer.align_pairs([], batch=0)
+
+
+def test_long_pairs_come_in_smaller_batches():
+    pairs = [("a", "b" * length) for length in (3000, 10, 5000, 9000, 4000, 20)]
+    assert forced.groups(pairs, 8) == [[1, 5], [0, 4], [2], [3]]
+    assert forced.groups(pairs[1:2] * 5, 2) == [[0, 1], [2, 3], [4]]
+    assert forced.groups([], 2) == []

@@ -16,9 +16,10 @@ from qkv.tasks.buckets import padded
 from qkv.tasks.filled import filled
 from qkv.tasks.model_folders import MODELS, loading, model_folder, read_model, write_model
 from qkv.tasks.texts import listed
-from qkv.tasks.tokens import END_TEXT, START, Tokens, words
+from qkv.tasks.tokens import END_TEXT, Tokens, words
 from qkv.tasks.translation.carried import Carried, carried, spelled
 from qkv.tasks.translation.doubt import doubts
+from qkv.tasks.translation.forced import TextPair, checked_pairs, groups, hypotheses
 from qkv.tasks.translation.kind import KIND
 from qkv.tasks.translation.links import Places, places_of, places_written
 from qkv.tasks.translation.looks import BatchLooks, Look, said_by
@@ -204,12 +205,10 @@ class Translator:
         Raises:
             ValueError: one of them is no str, or has no words.
         """
-        [aligned] = self._aligned("Translator.align", [(source, target)], 1)
+        [aligned] = self._aligned(checked_pairs("Translator.align", [(source, target)]))
         return aligned
 
-    def align_pairs(
-        self, pairs: Iterable[tuple[str, str]], *, batch: int = 32
-    ) -> list[Translation]:
+    def align_pairs(self, pairs: Iterable[TextPair], *, batch: int = 32) -> list[Translation]:
         """As `align`, for many pairs of a source and its translation, in their order.
 
         Args:
@@ -221,44 +220,23 @@ class Translator:
             ValueError: a text is no str, or has no words; `batch` breaks its rule.
         """
         _check("Translator.align_pairs", batch=batch)
-        return self._aligned("Translator.align_pairs", _listed(pairs), batch)
-
-    @torch.no_grad()
-    def _aligned(
-        self, function: str, pairs: list[tuple[str, str]], batch: int
-    ) -> list[Translation]:
-        for pair in pairs:
-            for name, text in zip(("source", "target"), pair, strict=True):
-                if not isinstance(text, str) or not text.strip():
-                    raise ValueError(f"{function}: {name} must be a str with words; got {text!r}")
-        order = sorted(range(len(pairs)), key=lambda i: (len(pairs[i][1]), len(pairs[i][0])))
+        checked = checked_pairs("Translator.align_pairs", pairs)
         done: dict[int, Translation] = {}
-        for start in range(0, len(order), batch):
-            rows = order[start : start + batch]
-            done.update(zip(rows, self._force([pairs[i] for i in rows]), strict=True))
-        return [done[i] for i in range(len(pairs))]
+        for rows in groups(checked, batch):
+            done.update(zip(rows, self._aligned([checked[i] for i in rows]), strict=True))
+        return [done[i] for i in range(len(checked))]
 
-    def _force(self, pairs: list[tuple[str, str]]) -> list[Translation]:
+    def _aligned(self, pairs: Sequence[TextPair]) -> list[Translation]:
         marked = [self._carried(" ".join(_whole(source).split())) for source, _ in pairs]
-        targets = [m.marked(_whole(t)) for m, (_, t) in zip(marked, pairs, strict=True)]
-        sources = self.source.encode([one.text for one in marked])
+        targets = [read.marked(_whole(t)) for read, (_, t) in zip(marked, pairs, strict=True)]
+        sources = self.source.encode([read.text for read in marked])
         written = self.target.encode(targets)
-        (tokens, lengths), (read, _) = padded(sources), padded([[START, *w[:-1]] for w in written])
-        logits = self.model(*(t.to(self._device) for t in (tokens, lengths, read)))
-        found = []
-        for row, numbers in zip(logits, written, strict=True):
-            each = row[: len(numbers)].log_softmax(-1)[range(len(numbers)), numbers]
-            found.append(Hypothesis(numbers, float(each.sum())))
-        several = self._several(marked, sources, found)
+        found = hypotheses(self.model, sources, written, self._device)
+        each = zip(self._several(marked, sources, found), pairs, marked, targets, strict=True)
         return [
-            replace(
-                one, source=source, text=target,
-                places=partial(self._places_given, read, text),
-            )
-            for one, (source, target), read, text in zip(
-                several, pairs, marked, targets, strict=True
-            )
-        ]  # fmt: skip
+            replace(one, source=source, text=target, places=partial(self._places_given, read, text))
+            for one, (source, target), read, text in each
+        ]
 
     def _batch(
         self, texts: list[str], beam: int, length_penalty: float, n_best: int
@@ -363,18 +341,6 @@ def _whole(text: str) -> str:
     """The text without halves of surrogate pairs, which undecodable bytes of standard input become
     and which are no characters."""
     return text.encode("utf-8", "replace").decode()
-
-
-def _listed(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    """The pairs as a list. Raises TypeError where something in it is no pair."""
-    as_list = []
-    for pair in pairs:
-        if not isinstance(pair, tuple | list) or len(pair) != 2:
-            raise TypeError(
-                f"Translator.align_pairs: pairs must be pairs of source and target; got {pair!r}"
-            )
-        as_list.append((pair[0], pair[1]))
-    return as_list
 
 
 def _check(function: str, **counts: int) -> None:
