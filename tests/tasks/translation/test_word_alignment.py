@@ -112,6 +112,8 @@ def test_segments_are_words_that_rjieba_finds(translator):
     found = looking(given, 0, 0, 0, 4, 4, 1, 2, 3, 3, 3, 5).word_alignment(segment=True)
     assert found.target == ("他们", "现在", "住", "在", "北京", "。")
     assert {(0, 0), (4, 1), (1, 2), (2, 3), (3, 4)} <= set(found.links)
+    undecodable = translator.align("They sleep.", "他们\udce9睡觉。").word_alignment(segment=True)
+    assert undecodable.target == ("他们", "\udce9", "睡觉", "。")
 
 
 def test_without_the_segmenter_its_extra_is_named(given, monkeypatch):

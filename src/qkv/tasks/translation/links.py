@@ -88,7 +88,7 @@ class Words:
 
     def __init__(self, text: str, unspaced: bool, segment: bool) -> None:
         if segment and (unspaced or are_chinese([text])):
-            self.words = [word for word in segmenter()(text) if word.strip()]
+            self.words = [word for word in _segmented(text) if word.strip()]
         else:
             self.words = list("".join(text.split())) if unspaced else text.split()
         characters = [seen(word) for word in self.words]
@@ -138,6 +138,13 @@ def looked_at(weights: Tensor, source: Places, target: Places) -> Iterator[Link]
         strongest = weights[:-1, :-1].argmax(1).tolist()
         for number, span in zip(strongest, target.spans, strict=True):
             yield from ((source.spans[number][0], place) for place in range(*span))
+
+
+def _segmented(text: str) -> list[str]:
+    """The text, cut where the segmenter cuts it. Halves of surrogate pairs, which are no
+    characters, are not for it."""
+    sizes = map(len, segmenter()(text.encode("utf-8", "replace").decode()))
+    return [text[start:stop] for start, stop in pairwise(accumulate(sizes, initial=0))]
 
 
 def segmenter() -> Callable[[str], list[str]]:
