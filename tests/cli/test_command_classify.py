@@ -54,7 +54,7 @@ def classify(capsys, monkeypatch):
     """Run the command: exit status, standard output, standard error."""
 
     def call(*arguments, stdin=""):
-        monkeypatch.setattr("sys.stdin", io.StringIO(stdin))
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(stdin.encode()), "utf-8"))
         capsys.readouterr()
         status = run(["classify", *map(str, arguments)])
         return status, *capsys.readouterr()

@@ -42,7 +42,7 @@ def qkv(capsys, monkeypatch):
     """Run the command: exit status, standard output, standard error."""
 
     def call(*arguments, stdin=""):
-        monkeypatch.setattr("sys.stdin", io.StringIO(stdin))
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(stdin.encode()), "utf-8"))
         status = run(["translate", *map(str, arguments)])
         return status, *capsys.readouterr()
 
@@ -285,9 +285,10 @@ def test_a_long_file_is_read_as_it_is_written(qkv, tmp_path, monkeypatch):
     out, seen = tmp_path / "out.txt", []
     translate = fake_translator.Translator.translate
 
-    def lines(*arguments, **options):
-        for number in range(100):
-            yield f"{number}"
+    def groups(*arguments, **options):
+        for number in range(0, 100, 20):
+            assert len(seen) == number // 4  # the last group was answered
+            yield [f"{number + n}" for n in range(20)]
 
     def watching(translator, texts, **options):
         seen.append(int(texts[0]))
@@ -295,10 +296,10 @@ def test_a_long_file_is_read_as_it_is_written(qkv, tmp_path, monkeypatch):
         assert len(texts) == 4
         return translate(translator, texts, **options)
 
-    monkeypatch.setattr("qkv.cli.translate.texts_of", lines)
+    monkeypatch.setattr("qkv.cli.translate.groups_of", groups)
     monkeypatch.setattr(fake_translator.Translator, "translate", watching)
     assert qkv("-", "--out", out, "--batch", 4)[0] == 0
-    assert seen == [*range(0, 100, 4)]
+    assert sorted(seen) == [*range(0, 100, 4)]
     assert out.read_text().count("\n") == 100
 
 

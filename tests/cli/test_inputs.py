@@ -38,7 +38,8 @@ def test_a_file_is_read_line_by_line(folder):
 
 
 def test_a_dash_is_standard_input(folder, monkeypatch):
-    monkeypatch.setattr("sys.stdin", io.StringIO("four\nr.txt\n-\nbooks\n"))
+    lines = b"four\nr.txt\n-\nbooks\n"
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(lines), "utf-8"))
     assert texts("a", "-", "b") == ["a", "four", "r.txt", "-", "books", "b"]
 
 

@@ -56,6 +56,17 @@ def test_characters_are_single_and_rare_ones_unknown(characters):
     assert characters.readable(END) == "</s>"
 
 
+def test_rows_of_logits_of_many_characters_are_whole_cache_lines():
+    common = "".join(map(chr, range(0x4E00, 0x4E00 + 1050)))
+    for extra in range(0, 40, 7):
+        tokens = Tokens.train("characters", [common * 3, common[:extra] * 9], 0, lowercase=False)
+        assert tokens.size % 16 == 0
+        assert tokens.unknown not in tokens.encode([common[:extra]])[0]
+        assert 1050 - 16 < tokens.size - 4 <= 1050
+    few = Tokens.train("characters", [common[:99] * 2], 0, lowercase=False)
+    assert few.size == 99 + 4
+
+
 def test_no_text_is_read_as_a_mark(characters, pieces):
     for tokens in (characters, pieces):
         for numbers in tokens.encode(["</s>", "<unk>", "<s>"]):

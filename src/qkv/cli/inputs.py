@@ -3,6 +3,8 @@ numbered pictures."""
 
 from __future__ import annotations
 
+import codecs
+import io
 import os
 import re
 import sys
@@ -10,11 +12,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TextIO
 
 import typer
 
 STANDARD_INPUT = "-"
+_AT_ONCE = 2**18  # bytes
+Groups = Iterator[Sequence[str]]
 _ENDING = re.compile(r"\w\.[a-z][a-z0-9]{1,3}$", re.IGNORECASE)  # of a file's name
 _LITERAL = "with --text it is a text"
 
@@ -48,10 +52,35 @@ def texts_of(
     gives something, that stands in its place. An argument that is a folder, or looks like the name
     of a file and is none, is a mistake, told before anything is read.
     """
+    return chain.from_iterable(groups_of(arguments, command, literal=literal, others=others))
+
+
+def groups_of(
+    arguments: Sequence[str],
+    command: str,
+    *,
+    literal: bool = False,
+    others: Callable[[str], Sequence[str]] = lambda argument: (),
+) -> Groups:
+    """As `texts_of`, in groups of those that can be read without waiting for more."""
     if literal:
-        return iter(arguments)
+        return iter([arguments])
     sources = [_source(argument, command, others) for argument in arguments]
-    return chain.from_iterable(source() for source in sources)
+    return _grouped(sources)
+
+
+def _grouped(sources: Iterable[Sequence[str] | Callable[[], Groups]]) -> Groups:
+    texts: list[str] = []
+    for source in sources:
+        if not callable(source):
+            texts += source
+            continue
+        if texts:
+            yield texts
+            texts = []
+        yield from source()
+    if texts:
+        yield texts
 
 
 def count_of_texts(arguments: Sequence[str], *, literal: bool) -> int | None:
@@ -73,19 +102,19 @@ def count_of_texts(arguments: Sequence[str], *, literal: bool) -> int | None:
 
 def _source(
     argument: str, command: str, others: Callable[[str], Sequence[str]]
-) -> Callable[[], Iterable[str]]:
-    """What gives the texts of an argument when it is its turn."""
+) -> Sequence[str] | Callable[[], Groups]:
+    """The texts of an argument, or what gives them when it is its turn."""
     if argument == STANDARD_INPUT:
         return partial(_standard_input, command)
     if instead := others(argument):
-        return lambda: instead
+        return instead
     if is_folder(argument):
         raise typer.BadParameter(f"{argument} is a folder; {_LITERAL}")
     if is_there(argument):  # not is_file: a shell's <(...) is a pipe
         return partial(_file, Path(argument), command)
     if _looks_like_a_file(argument):
         raise typer.BadParameter(f"there is no file {argument}; {_LITERAL}")
-    return lambda: [argument]
+    return [argument]
 
 
 def _looks_like_a_file(text: str) -> bool:
@@ -118,25 +147,34 @@ def _is(argument: str, test: Callable[[Path], bool]) -> bool:
         return False
 
 
-def _file(path: Path, command: str) -> Iterator[str]:
+def _file(path: Path, command: str) -> Groups:
     with path.open(encoding="utf-8-sig") as file:
-        yield from _lines(file, f"{command}: {path}")
+        yield from _as_they_come(file, f"{command}: {path}")
 
 
-def _standard_input(command: str) -> Iterator[str]:
+def _standard_input(command: str) -> Groups:
     if sys.stdin is None:  # closed by the caller
         return
     if sys.stdin.isatty():
         print("qkv: one text a line; end with Ctrl-D", file=sys.stderr)
-    yield from _lines(sys.stdin, f"{command}: standard input")
+    yield from _as_they_come(sys.stdin, f"{command}: standard input")
 
 
-def _lines(file: Iterable[str], name: str) -> Iterator[str]:
+def _as_they_come(file: TextIO, name: str) -> Groups:
+    """The lines of a text file, those together that can be read without waiting."""
+    decode = codecs.getincrementaldecoder(file.encoding)(file.errors or "strict")
+    decoder = io.IncrementalNewlineDecoder(decode, translate=True)
+    begun, read = "", b"."
     try:
-        for line in file:
-            yield line.rstrip("\n")
+        while read:
+            read = file.buffer.read1(_AT_ONCE)  # pyright: ignore[reportAttributeAccessIssue]
+            *lines, begun = (begun + decoder.decode(read, final=not read)).split("\n")
+            if lines:
+                yield lines
     except UnicodeDecodeError as error:
         raise ValueError(f"{name} is not UTF-8 text") from error
+    if begun:
+        yield [begun]
 
 
 def numbered(path: Path) -> Iterator[Path]:

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from itertools import count, islice
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,8 +19,10 @@ from qkv.cli.inputs import (
     Literal,
     check_picture,
     count_of_texts,
+    groups_of,
+    is_folder,
+    is_there,
     numbered,
-    texts_of,
 )
 from qkv.cli.looks import (
     Head,
@@ -35,6 +37,7 @@ from qkv.cli.looks import (
     link_fields,
 )
 from qkv.cli.outputs import check_output, lines_into, progress
+from qkv.cli.streaming import streamed
 from qkv.tasks.kinds import TRANSLATIONS, loaded
 
 if TYPE_CHECKING:
@@ -51,10 +54,12 @@ _LENGTH = (
     "longer ones. Default: the model's own."
 )
 _BATCH = (
-    "How many texts, and how many sentences, are translated at once. More is faster, but answers "
-    "come so many at a time. Default: 1, with --out 32."
+    "How many texts, and how many sentences, are translated at once. Default: as many as there are "
+    "without waiting for more, the first one alone, then up to 128 texts and 64 sentences."
 )
+_FILE = "File with a text on each line; may be repeated."
 _OUT = "Write to a file, which appears when it is complete, and show the progress."
+_THREADS = "CPU threads, each of which translates texts of its own; default: torch's choice."
 _SHOW = "Print where each translated token looked, as a heat map."
 _PICTURE = "Draw it to a .png, .svg or .pdf file; several sentences to FILE, FILE-2, FILE-3, ..."
 _MERGE = "Show whole words: a word's weight is the sum over its pieces."
@@ -73,7 +78,7 @@ _ALIGNMENTS = (
 )
 WIDEST = 100  # candidates; more cost time and change nothing
 LengthPenalty = Annotated[float | None, typer.Option(min=0, max=100, help=_LENGTH)]
-_TOGETHER = 32  # texts where nobody waits for each
+_TEXTS, _SENTENCES = 128, 64  # at once: more are no faster
 _MOST_SENTENCES = 10  # of one text; more maps than that nobody reads
 _MOST_CHARACTERS = 60  # of a doubtful sentence
 
@@ -88,13 +93,19 @@ def translate(
     picture: Annotated[Path | None, typer.Option(metavar="FILE", help=_PICTURE)] = None,
     merge_words: Annotated[bool, typer.Option("--merge-words", help=_MERGE)] = False,
     as_json: Annotated[bool, typer.Option("--json", help=_JSON)] = False,
-    out: Annotated[Path | None, typer.Option(metavar="FILE", help=_OUT)] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "--output", metavar="FILE", help=_OUT)
+    ] = None,
     n_best: Annotated[int | None, typer.Option(min=1, metavar="N", help=_N_BEST)] = None,
     alignments: Annotated[bool, typer.Option("--alignments", help=_ALIGNMENTS)] = False,
     segment: Segment = False,
     layer: Layer = None,
     head: Head = None,
     when: Time = None,
+    inputs: Annotated[
+        list[Path] | None, typer.Option("--input", metavar="FILE", help=_FILE)
+    ] = None,
+    threads: Annotated[int | None, typer.Option(min=1, max=1024, help=_THREADS)] = None,
     text: Literal = False,
 ) -> None:
     """Translate texts, or files and standard input line by line: one translation a line.
@@ -120,18 +131,22 @@ def translate(
     check_options(layer, head, segment)
     if picture is not None:
         check_picture(picture)
-    arguments = texts or [STANDARD_INPUT]
+    if texts and inputs:
+        raise typer.BadParameter("--input takes the place of texts; give one of them")
+    for file in inputs or ():
+        if not is_there(str(file)) or is_folder(str(file)):
+            raise typer.BadParameter(f"--input: there is no file {file}")
+    arguments = [*map(str, inputs or ())] or texts or [STANDARD_INPUT]
     if out is not None:
-        check_output(out, () if text else arguments)
-    inputs = texts_of(arguments, "translate", literal=text)
+        check_output(out, () if text and not inputs else arguments)
+    groups = groups_of(arguments, "translate", literal=text and not inputs)
     translator = loaded(model, TRANSLATIONS, "translate")
-    batch = batch or (1 if out is None else _TOGETHER)
     look = chosen(translator, layer, head, when) if looks or alignments else {}
     work = partial(
         translator.translate,
         beam=beam,
         length_penalty=length_penalty,
-        batch=batch,
+        batch=batch or _SENTENCES,
         n_best=n_best or 1,
     )
     answer = Answer(
@@ -143,22 +158,28 @@ def translate(
         links=look | {"segment": segment} if alignments else None,
         numbers=None if n_best is None else count(),
     )
-    translations = _translations(work, inputs, batch)
+    if threads is not None:
+        import torch
+
+        torch.set_num_threads(threads)
+    translations = streamed(partial(_doubted, work), groups, batch or _TEXTS, growing=batch is None)
     if out is None:
         for translation in translations:
             answer(translation, partial(print, flush=True))
             for one in translation.sentences:
                 _say_doubt(one)
     else:
-        _write(out, translations, answer, count_of_texts(arguments, literal=text))
+        _write(out, translations, answer, count_of_texts(arguments, literal=text and not inputs))
 
 
-def _translations(
-    work: Callable[[list[str]], list[Translation]], texts: Iterable[str], batch: int
-) -> Iterator[Translation]:
-    texts = iter(texts)
-    while some := list(islice(texts, batch)):
-        yield from work(some)
+def _doubted(
+    work: Callable[[Sequence[str]], list[Translation]], texts: Sequence[str]
+) -> list[Translation]:
+    """Translations whose doubt is known already: it is found out here, where threads work."""
+    translations = work(texts)
+    for one in translations:
+        _ = one.doubt
+    return translations
 
 
 def _say_doubt(sentence: Translation) -> None:

@@ -41,13 +41,22 @@ def qkv(folders, capsys, monkeypatch):
     doubts."""
 
     def call(command, *arguments, stdin="", model="attends"):
-        monkeypatch.setattr("sys.stdin", io.StringIO(stdin))
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(stdin.encode()), "utf-8"))
         status = run([command, "--model", str(folders[model]), *map(str, arguments)])
         output, errors = capsys.readouterr()
         lines = [line for line in errors.splitlines() if "doubtful" not in line]
         return status, output, lines
 
     return call
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """As in the command, or the last digits of scores would differ."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +78,7 @@ def test_the_best_come_as_lines_that_tools_read(qkv, translator):
 
 def test_links_stand_behind_the_text_and_before_the_score(qkv, translator):
     [found] = translator.translate([TEXT], batch=1, beam=2, n_best=2)
-    options = "translate", "--alignments", "--beam", 2, TEXT
+    options = "translate", "--alignments", "--beam", 2, "--batch", 1, TEXT
     assert qkv(*options)[1] == f"{found.text} ||| {found.word_alignment()}\n"
     lines = qkv(*options, "--n-best", 2)[1].splitlines()
     assert lines == [
@@ -82,8 +91,8 @@ def test_json_has_the_others_the_words_and_their_links(qkv, translator):
     [found] = translator.translate([TEXT], batch=1, beam=2, n_best=2)
     aligned = found.word_alignment(layer=1, when="read")
     fields = json.loads(
-        qkv("translate", "--json", "--alignments", "--n-best", 2, "--beam", 2, "--layer", 1,
-            "--when", "read", TEXT)[1]
+        qkv("translate", "--json", "--alignments", "--n-best", 2, "--beam", 2, "--batch", 1,
+            "--layer", 1, "--when", "read", TEXT)[1]
     )  # fmt: skip
     assert fields["source_words"] == list(aligned.source) == TEXT.split()
     assert fields["target_words"] == list(aligned.target)

@@ -10,6 +10,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from qkv.models import TranslationModel
@@ -94,7 +95,8 @@ def beam_search(
 
 
 class _Search:
-    """The live hypotheses are rows of tensors, `beam` rows for each unfinished sentence."""
+    """The live hypotheses are rows of tensors, as many for each unfinished sentence: one, with
+    nothing written, before the first step, then `beam`."""
 
     def __init__(
         self,
@@ -115,11 +117,9 @@ class _Search:
         self.repeats = torch.tensor(repeats, device=device)
         self.finished: list[list[Hypothesis]] = [[] for _ in range(count)]
         self.live = list(range(count))
-        self.state = model.start(source, lengths).spread(beam)
-        self.tokens = torch.full((count * beam, 1), START, device=device)
-        # All hypotheses begin alike: only the first of each sentence counts at the first step.
-        self.totals = torch.full((count, beam), -torch.inf, device=device)
-        self.totals[:, 0] = 0
+        self.state = model.start(source, lengths)
+        self.tokens = torch.full((count, 1), START, device=device)
+        self.totals = torch.zeros(count, 1, device=device)
 
     def run(self) -> list[list[Hypothesis]]:
         while self.live:
@@ -145,15 +145,18 @@ class _Search:
         steps = logits[:, -1].log_softmax(-1)
         steps[:, self.banned] = -torch.inf
         self._forbid_runs(steps)
-        steps = steps.view(len(self.live), self.beam, -1)
+        steps = steps.view(len(self.live), -1, steps.shape[-1])
         last = [self.limits[sentence] == self.tokens.shape[1] for sentence in self.live]
         if any(last):  # nothing but the end mark may come now
             ended = steps[..., END].clone()
             steps[last] = -torch.inf
             steps[..., END] = ended
-        totals = (self.totals.unsqueeze(-1) + steps).flatten(1)
-        ranked, flat = totals.topk(min(2 * self.beam, totals.shape[1]))
-        return ranked, flat // steps.shape[-1], flat % steps.shape[-1]
+        totals = steps.add_(self.totals.unsqueeze(-1)).flatten(1)
+        missing = 2 * self.beam - totals.shape[1]
+        if missing > 0:  # there are few tokens
+            totals = F.pad(totals, (0, missing), value=-torch.inf)
+        ranked, flat = totals.topk(2 * self.beam)
+        return ranked, flat // steps.shape[-1] % steps.shape[1], flat % steps.shape[-1]
 
     def _forbid_runs(self, steps: Tensor) -> None:
         """Make impossible what would write a run once more than is allowed."""
@@ -162,33 +165,47 @@ class _Search:
             return
         runs = written.unfold(1, RUN, 1)  # [rows, runs, RUN]
         begun = (runs[..., :-1] == written[:, None, 1 - RUN :]).all(-1)
-        times = torch.zeros_like(steps).scatter_add_(1, runs[..., -1], begun.to(steps.dtype))
-        allowed = self.repeats[self.live].repeat_interleave(self.beam).unsqueeze(1)
-        steps.masked_fill_(times >= allowed, -torch.inf)
+        rows = begun.any(-1).nonzero().flatten()
+        if not len(rows):
+            return
+        found = begun[rows].to(steps.dtype)
+        times = steps.new_zeros(len(rows), steps.shape[-1])
+        times.scatter_add_(1, runs[rows, :, -1], found)
+        allowed = self.repeats[self.live].repeat_interleave(self.beam)[rows].unsqueeze(1)
+        steps[rows] = steps[rows].masked_fill_(times >= allowed, -torch.inf)
 
     def _finish(self, ranked: Tensor, parents: Tensor, tokens: Tensor) -> list[int]:
         """Collect the hypotheses that ended; the places of the sentences that go on."""
-        going = []
         ended = (tokens == END) & ranked.isfinite()
-        for place, sentence in enumerate(self.live):
-            for rank in ended[place, : self.beam].nonzero().flatten().tolist():
-                row = place * self.beam + int(parents[place, rank])
-                written = [*self.tokens[row, 1:].tolist(), END]
-                found = Hypothesis(written, float(ranked[place, rank]))
-                self.finished[sentence].append(found)
-            full = len(self.finished[sentence]) >= self.beam
-            if not full and self.tokens.shape[1] < self.limits[sentence]:
-                going.append(place)
-        return going
+        ended[:, self.beam :] = False
+        places, ranks = ended.nonzero(as_tuple=True)
+        rows = places * self.totals.shape[1] + parents[places, ranks]
+        found = zip(
+            places.tolist(), self.tokens[rows, 1:].tolist(), ranked[places, ranks].tolist(),
+            strict=True,
+        )  # fmt: skip
+        for place, written, total in found:
+            self.finished[self.live[place]].append(Hypothesis([*written, END], total))
+        length = self.tokens.shape[1]
+        return [
+            place for place, sentence in enumerate(self.live)
+            if len(self.finished[sentence]) < self.beam and length < self.limits[sentence]
+        ]  # fmt: skip
 
     def _keep(self, ranked: Tensor, parents: Tensor, tokens: Tensor, kept: list[int]) -> None:
         """Go on with the best `beam` hypotheses that have not ended, of the sentences kept."""
+        everywhere = len(kept) == len(self.live)
         self.live = [self.live[place] for place in kept]
         places = torch.tensor(kept, dtype=torch.long, device=ranked.device)
-        ranked, parents, tokens = ranked[places], parents[places], tokens[places]
+        if not everywhere:
+            ranked, parents, tokens = ranked[places], parents[places], tokens[places]
         open_totals = ranked.masked_fill(tokens == END, -torch.inf)
+        before = self.totals.shape[1]
         self.totals, chosen = open_totals.topk(self.beam)
-        rows = (places.unsqueeze(1) * self.beam + parents.gather(1, chosen)).flatten()
-        self.state = self.state.reorder(rows)
+        rows = (places.unsqueeze(1) * before + parents.gather(1, chosen)).flatten()
+        if before < self.beam:
+            self.state = self.state.reorder(places).spread(self.beam)
+        else:
+            self.state = self.state.reorder(rows)
         written = tokens.gather(1, chosen).view(-1, 1)
         self.tokens = torch.cat([self.tokens[rows], written], dim=1)

@@ -137,7 +137,7 @@ class Translator:
         beam: int = 5,
         *,
         length_penalty: float | None = None,
-        batch: int = 32,
+        batch: int = 64,
         n_best: int = 1,
     ) -> list[Translation]:
         """Translates texts by beam search, in their order.

@@ -1,7 +1,7 @@
-"""Sentence pairs with other numbers and names: what stands alike on both sides is replaced alike.
+"""Sentence pairs as others would write them: with other numbers and names, or no full stop.
 
-A translator learns so to look for a number or a name and to write the one that it finds. Marks are
-those of `qkv.tasks.translation.carried`.
+What stands alike on both sides is replaced alike: a translator learns so to look for a number or a
+name and to write the one that it finds. Marks are those of `qkv.tasks.translation.carried`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from qkv.tasks.translation.pairs import Pair
 
 _ALIKE = re.compile(r"[A-Za-z0-9](?:[!-~]*[A-Za-z0-9])?", re.ASCII)
 _DIGITS = re.compile(r"[0-9]+")
+_ENDS = ".?!"
 _ONE = "1"  # what stands beside it is in the singular
 
 
@@ -26,8 +27,9 @@ class Drawing:
 
     Args:
         times: how often it takes each of them, in the mean; empty: each once.
-        share: the probability with which the numbers of a pair are others, and with which each
-            thing that stands alike on both sides, or one of the names, is a mark.
+        share: the probability with which the numbers of a pair are others, with which its source
+            has no mark at its end, and with which each thing that stands alike on both sides, or
+            one of the names, is a mark.
         names: their translations.
     """
 
@@ -49,6 +51,8 @@ class Drawing:
         """A pair as one epoch sees it."""
         if random.random() < self.share:
             pair = renumbered(pair, random)
+        if random.random() < self.share:
+            pair = Pair(pair.source.rstrip(_ENDS) or pair.source, pair.target)
         return marked(pair, random, self.share, self.names)
 
 

@@ -1,0 +1,56 @@
+"""Answering many texts: several parts side by side, in their order, the first ones soon."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import chain, repeat
+from typing import TypeVar
+
+Answer = TypeVar("Answer")
+
+_FIRST = 1, 8, 32  # texts of the first parts: the first answer comes as soon as it would alone
+
+
+def streamed(
+    work: Callable[[Sequence[str]], Iterable[Answer]],
+    groups: Iterable[Sequence[str]],
+    most: int,
+    *,
+    growing: bool = True,
+) -> Iterator[Answer]:
+    """The answers of `work` to the texts of all groups, in their order.
+
+    Parts of a group are worked on by as many threads as torch would use for one of them, which uses
+    one in each instead: many small operations waste less so. Parts have at most `most` texts, with
+    `growing` the first ones fewer. A group is answered before the next is asked for, which may have
+    to wait for somebody.
+    """
+    import torch
+
+    sizes = chain(_FIRST if growing else (), repeat(most))
+    threads = torch.get_num_threads()
+    pool = ThreadPoolExecutor(threads)
+    torch.set_num_threads(1)  # and so in threads that are yet to begin
+    try:
+        for group in groups:
+            waiting: deque[Future[Iterable[Answer]]] = deque()
+            for part in _parts(group, sizes, min(most, math.ceil(len(group) / threads))):
+                waiting.append(pool.submit(work, part))
+                if len(waiting) > threads:
+                    yield from waiting.popleft().result()
+            while waiting:
+                yield from waiting.popleft().result()
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+        torch.set_num_threads(threads)
+
+
+def _parts(texts: Sequence[str], sizes: Iterator[int], most: int) -> Iterator[Sequence[str]]:
+    start = 0
+    while start < len(texts):
+        stop = start + min(next(sizes), most)
+        yield texts[start:stop]
+        start = stop
