@@ -303,6 +303,29 @@ def test_a_long_file_is_read_as_it_is_written(qkv, tmp_path, monkeypatch):
     assert out.read_text().count("\n") == 100
 
 
+def test_input_and_output_are_named_files(qkv, tmp_path):
+    book, out = tmp_path / "book.txt", tmp_path / "out.txt"
+    book.write_text("I love\n\nanimals\n")
+    assert qkv("--input", book, "--input", book, "--output", out, "--threads", 1)[0] == 0
+    assert out.read_text() == "我爱\n\n动物\n" * 2
+    assert qkv("--input", book, "--text")[1] == "我爱\n\n动物\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (("--input", "book.txt"), "--input: there is no file 'book.txt'"),
+        (("--input", "."), "--input: there is no file '.'"),
+        (("--input", "book.txt", "love"), "--input takes the place of texts"),
+        (("--threads", 0, "love"), "threads"),
+    ],
+)
+def test_a_mistake_about_input_or_threads_is_one_line(qkv, options, complaint):
+    status, output, error = qkv(*options)
+    assert (status, output, error.count("\n")) == (2, "", 1)
+    assert complaint in error
+
+
 def test_how_many_texts_there_are_is_known_where_they_can_be_counted(tmp_path):
     book = tmp_path / "book.txt"
     book.write_text("a\nb\nc")

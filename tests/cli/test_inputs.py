@@ -7,7 +7,7 @@ import threading
 import pytest
 import typer
 
-from qkv.cli.inputs import texts_of
+from qkv.cli.inputs import groups_of, texts_of
 
 
 @pytest.fixture
@@ -41,6 +41,17 @@ def test_a_dash_is_standard_input(folder, monkeypatch):
     lines = b"four\nr.txt\n-\nbooks\n"
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(lines), "utf-8"))
     assert texts("a", "-", "b") == ["a", "four", "r.txt", "-", "books", "b"]
+
+
+def test_lines_that_are_there_come_together(folder, monkeypatch):
+    lines = io.BytesIO("\ufeff一\r\n二\n\n三\r四".encode())
+    lines.read1 = lambda size, read=lines.read1: read(7)  # a character may be cut in two
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(lines, "utf-8-sig"))
+    found = [list(group) for group in groups_of(["a", "b", "-", "c"], "translate")]
+    assert [found[0], found[-1]] == [["a", "b"], ["c"]]
+    assert [line for group in found[1:-1] for line in group] == ["一", "二", "", "三", "四"]
+    assert len(found) > 4
+    assert [*groups_of(["a", "-"], "translate", literal=True)] == [["a", "-"]]
 
 
 def test_lines_come_as_they_are_written(folder):

@@ -135,7 +135,7 @@ def translate(
         raise typer.BadParameter("--input takes the place of texts; give one of them")
     for file in inputs or ():
         if not is_there(str(file)) or is_folder(str(file)):
-            raise typer.BadParameter(f"--input: there is no file {file}")
+            raise typer.BadParameter(f"--input: there is no file '{file}'")
     arguments = [*map(str, inputs or ())] or texts or [STANDARD_INPUT]
     if out is not None:
         check_output(out, () if text and not inputs else arguments)
