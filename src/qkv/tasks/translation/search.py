@@ -10,7 +10,6 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from qkv.models import TranslationModel
@@ -95,8 +94,7 @@ def beam_search(
 
 
 class _Search:
-    """The live hypotheses are rows of tensors, as many for each unfinished sentence: one, with
-    nothing written, before the first step, then `beam`."""
+    """The live hypotheses are rows of tensors, `beam` rows for each unfinished sentence."""
 
     def __init__(
         self,
@@ -117,9 +115,11 @@ class _Search:
         self.repeats = torch.tensor(repeats, device=device)
         self.finished: list[list[Hypothesis]] = [[] for _ in range(count)]
         self.live = list(range(count))
-        self.state = model.start(source, lengths)
-        self.tokens = torch.full((count, 1), START, device=device)
-        self.totals = torch.zeros(count, 1, device=device)
+        self.state = model.start(source, lengths).spread(beam)
+        self.tokens = torch.full((count * beam, 1), START, device=device)
+        # All hypotheses begin alike: only the first of each sentence counts at the first step.
+        self.totals = torch.full((count, beam), -torch.inf, device=device)
+        self.totals[:, 0] = 0
 
     def run(self) -> list[list[Hypothesis]]:
         while self.live:
@@ -152,11 +152,8 @@ class _Search:
             steps[last] = -torch.inf
             steps[..., END] = ended
         totals = steps.add_(self.totals.unsqueeze(-1)).flatten(1)
-        missing = 2 * self.beam - totals.shape[1]
-        if missing > 0:  # there are few tokens
-            totals = F.pad(totals, (0, missing), value=-torch.inf)
-        ranked, flat = totals.topk(2 * self.beam)
-        return ranked, flat // steps.shape[-1] % steps.shape[1], flat % steps.shape[-1]
+        ranked, flat = totals.topk(min(2 * self.beam, totals.shape[1]))
+        return ranked, flat // steps.shape[-1], flat % steps.shape[-1]
 
     def _forbid_runs(self, steps: Tensor) -> None:
         """Make impossible what would write a run once more than is allowed."""
@@ -179,7 +176,7 @@ class _Search:
         ended = (tokens == END) & ranked.isfinite()
         ended[:, self.beam :] = False
         places, ranks = ended.nonzero(as_tuple=True)
-        rows = places * self.totals.shape[1] + parents[places, ranks]
+        rows = places * self.beam + parents[places, ranks]
         found = zip(
             places.tolist(), self.tokens[rows, 1:].tolist(), ranked[places, ranks].tolist(),
             strict=True,
@@ -200,12 +197,8 @@ class _Search:
         if not everywhere:
             ranked, parents, tokens = ranked[places], parents[places], tokens[places]
         open_totals = ranked.masked_fill(tokens == END, -torch.inf)
-        before = self.totals.shape[1]
         self.totals, chosen = open_totals.topk(self.beam)
-        rows = (places.unsqueeze(1) * before + parents.gather(1, chosen)).flatten()
-        if before < self.beam:
-            self.state = self.state.reorder(places).spread(self.beam)
-        else:
-            self.state = self.state.reorder(rows)
+        rows = (places.unsqueeze(1) * self.beam + parents.gather(1, chosen)).flatten()
+        self.state = self.state.reorder(rows)
         written = tokens.gather(1, chosen).view(-1, 1)
         self.tokens = torch.cat([self.tokens[rows], written], dim=1)
