@@ -145,7 +145,7 @@ class _Search:
         steps = logits[:, -1].log_softmax(-1)
         steps[:, self.banned] = -torch.inf
         self._forbid_runs(steps)
-        steps = steps.view(len(self.live), -1, steps.shape[-1])
+        steps = steps.view(len(self.live), self.beam, -1)
         last = [self.limits[sentence] == self.tokens.shape[1] for sentence in self.live]
         if any(last):  # nothing but the end mark may come now
             ended = steps[..., END].clone()
@@ -191,11 +191,9 @@ class _Search:
 
     def _keep(self, ranked: Tensor, parents: Tensor, tokens: Tensor, kept: list[int]) -> None:
         """Go on with the best `beam` hypotheses that have not ended, of the sentences kept."""
-        everywhere = len(kept) == len(self.live)
         self.live = [self.live[place] for place in kept]
         places = torch.tensor(kept, dtype=torch.long, device=ranked.device)
-        if not everywhere:
-            ranked, parents, tokens = ranked[places], parents[places], tokens[places]
+        ranked, parents, tokens = ranked[places], parents[places], tokens[places]
         open_totals = ranked.masked_fill(tokens == END, -torch.inf)
         self.totals, chosen = open_totals.topk(self.beam)
         rows = (places.unsqueeze(1) * self.beam + parents.gather(1, chosen)).flatten()
