@@ -49,6 +49,16 @@ def test_parts_are_worked_on_at_the_same_time_with_one_thread_of_torch_each(two_
     assert [*streamed(work, ["ab", "cd"], 1, growing=False)] == [1, 1, 1, 1]
 
 
+def test_threads_may_be_said(two_threads):
+    together = threading.Barrier(3, timeout=30)
+
+    def work(texts):
+        together.wait()
+        return texts
+
+    assert [*streamed(work, ["abc"], 1, growing=False, threads=3)] == [*"abc"]
+
+
 def test_a_group_is_answered_before_the_next_is_asked_for(two_threads):
     answered = []
 

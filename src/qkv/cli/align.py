@@ -16,7 +16,6 @@ import typer
 from qkv.cli.inputs import (
     STANDARD_INPUT,
     Literal,
-    check_picture,
     count_of_texts,
     is_there,
     numbered,
@@ -26,11 +25,10 @@ from qkv.cli.looks import (
     Head,
     Layer,
     Segment,
+    Shown,
     Time,
     check_options,
     chosen,
-    draw,
-    fields,
     link_fields,
 )
 from qkv.cli.outputs import check_output, lines_into, progress
@@ -81,15 +79,10 @@ def align(
     Source word i and target word j are linked if the translator looks at the one most of all when
     it writes, or has read, the other; both are counted from 0 (Pharaoh's format).
     """
-    if show and (as_json or out):
-        raise typer.BadParameter(
-            f"--show and {'--json' if as_json else '--out'} exclude each other"
-        )
-    if merge_words and not (show or picture or as_json):
-        raise typer.BadParameter("--merge-words needs --show, --picture or --json")
-    check_options(layer, head, segment)
-    if picture is not None:
-        check_picture(picture)
+    check_options(
+        layer, head, segment,
+        show=show, picture=picture, merge_words=merge_words, as_json=as_json, out=out,
+    )  # fmt: skip
     arguments = pairs or [STANDARD_INPUT]
     if out is not None:
         check_output(out, () if text else arguments)
@@ -97,9 +90,8 @@ def align(
     translator = loaded(model, TRANSLATIONS, "align")
     look = chosen(translator, layer, head, when)
     batch = batch or (1 if STANDARD_INPUT in arguments and _is_typed() else _TOGETHER)
-    answer = _Answer(
-        show, numbered(picture) if picture else None, merge_words, as_json, look, segment
-    )
+    pictures = numbered(picture) if picture else None
+    answer = _Answer(Shown("align", show, pictures, merge_words, look), as_json, segment)
     aligned = _aligned(translator, lines, batch, batch if out is None else batch * _SORTED)
     if out is None:
         for one in aligned:
@@ -138,7 +130,9 @@ def _aligned(
 def _pair(number: int, line: str) -> tuple[str, str]:
     sides = line.split("\t")
     if len(sides) != 2 or not all(side.strip() for side in sides):
-        shown = repr(line if len(line) <= _SHOWN else line[: _SHOWN - 1] + "…")
+        from qkv.pictures.labelled import shortened
+
+        shown = repr(shortened(line, _SHOWN))
         raise typer.BadParameter(
             f"align: pair {number} must be source<TAB>target with words on both sides; got {shown}"
         )
@@ -149,23 +143,16 @@ def _pair(number: int, line: str) -> tuple[str, str]:
 class _Answer:
     """What is printed and drawn of a pair."""
 
-    show: bool
-    pictures: Iterator[Path] | None
-    merge_words: bool
+    shown: Shown
     as_json: bool
-    chosen: dict[str, Any]
     segment: bool
 
     def __call__(self, pair: Translation, write: Callable[[str], object]) -> None:
-        from qkv.tasks.translation.looks import Look
-
-        look = Look(**self.chosen) if self.chosen else None
-        links: dict[str, Any] = self.chosen | {"segment": self.segment}
+        links: dict[str, Any] = self.shown.chosen | {"segment": self.segment}
         if self.as_json:
-            found = fields(pair, self.merge_words, look) | link_fields(pair, links)
+            found = self.shown.fields(pair) | link_fields(pair, links)
             write(json.dumps(found, ensure_ascii=False))
         else:
             write(str(pair.word_alignment(**links)))
-        if self.show or self.pictures:
-            path = next(self.pictures) if self.pictures else None
-            draw(pair, self.merge_words, look, show=self.show, path=path, command="align")
+        if self.shown.is_drawn:
+            self.shown.draw([pair])

@@ -3,12 +3,16 @@ and drawn of it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from qkv.cli.inputs import check_picture
 
 if TYPE_CHECKING:
     from qkv.tasks.translation import Translation, Translator
@@ -39,14 +43,32 @@ Time = Annotated[When | None, typer.Option(help=_WHEN)]
 Segment = Annotated[bool, typer.Option("--segment", help=_SEGMENT)]
 
 
-def check_options(layer: int | None, head: int | None, segment: bool) -> None:
+def check_options(
+    layer: int | None,
+    head: int | None,
+    segment: bool,
+    *,
+    show: bool,
+    picture: Path | None,
+    merge_words: bool,
+    as_json: bool,
+    out: Path | None,
+) -> None:
     """Before a model is loaded, so that a slip costs no time."""
+    if show and (as_json or out):
+        raise typer.BadParameter(
+            f"--show and {'--json' if as_json else '--out'} exclude each other"
+        )
+    if merge_words and not (show or picture or as_json):
+        raise typer.BadParameter("--merge-words needs --show, --picture or --json")
     if head is not None and layer is None:
         raise typer.BadParameter("--head needs --layer")
     if segment:
         from qkv.tasks.translation.links import segmenter
 
         segmenter()
+    if picture is not None:
+        check_picture(picture)
 
 
 def chosen(
@@ -65,23 +87,6 @@ def chosen(
     return given
 
 
-def fields(sentence: Translation, merge_words: bool, look: Look | None) -> dict[str, Any]:
-    """What `--json` tells of a sentence; no alignment of a model without attention."""
-    from qkv.tasks.translation.drawn import look_of
-
-    weights, source_tokens = look_of(sentence, merge_words, look)
-    rows = None if weights is None else weights.tolist()
-    return {
-        "source": sentence.source,
-        "text": sentence.text,
-        "source_tokens": source_tokens,
-        "tokens": sentence.tokens,
-        "score": sentence.score,
-        "doubt": sentence.doubt,
-        "alignment": rows and [[round(weight, 6) for weight in row] for row in rows],
-    }
-
-
 def link_fields(translation: Translation, links: Mapping[str, Any]) -> dict[str, Any]:
     """What `--json` tells of words and the links between them."""
     aligned = translation.word_alignment(**links)
@@ -92,31 +97,62 @@ def link_fields(translation: Translation, links: Mapping[str, Any]) -> dict[str,
     }
 
 
-def draw(
-    sentence: Translation,
-    merge_words: bool,
-    look: Look | None,
-    *,
-    show: bool,
-    path: Path | None,
-    command: str,
-) -> None:
-    """To the terminal where it is to be shown, and to a file where one is given."""
-    from qkv.tasks.translation.drawn import weights_of
-    from qkv.tasks.translation.looks import said_by
+@dataclass(frozen=True)
+class Shown:
+    """How a command shows where a translator looked: by the look that was `chosen`, on the terminal
+    with `show`, in files where there are names for `pictures`."""
 
-    with said_by(command):
-        drawn = weights_of(sentence, merge_words, look)
-    if show:
-        from rich.console import Console
+    command: str
+    show: bool
+    pictures: Iterator[Path] | None
+    merge_words: bool
+    chosen: dict[str, Any]
 
-        from qkv.pictures import TerminalMap
+    @property
+    def is_drawn(self) -> bool:
+        """Whether there is anything to draw."""
+        return self.show or self.pictures is not None
 
-        Console().print(TerminalMap(*drawn), "")
-    if path:
-        from qkv.pictures import heatmap, save_picture
+    @cached_property
+    def _look(self) -> Look | None:
+        from qkv.tasks.translation.looks import Look
 
-        save_picture(heatmap(*drawn), path)
+        return Look(**self.chosen) if self.chosen else None
+
+    def fields(self, sentence: Translation) -> dict[str, Any]:
+        """What `--json` tells of a sentence; no alignment of a model without attention."""
+        from qkv.tasks.translation.drawn import look_of
+
+        weights, source_tokens = look_of(sentence, self.merge_words, self._look)
+        rows = None if weights is None else weights.tolist()
+        return {
+            "source": sentence.source,
+            "text": sentence.text,
+            "source_tokens": source_tokens,
+            "tokens": sentence.tokens,
+            "score": sentence.score,
+            "doubt": sentence.doubt,
+            "alignment": rows and [[round(weight, 6) for weight in row] for row in rows],
+        }
+
+    def draw(self, sentences: Iterable[Translation]) -> None:
+        """To the terminal, and each to a file of its own."""
+        from qkv.tasks.translation.drawn import weights_of
+        from qkv.tasks.translation.looks import said_by
+
+        for sentence in sentences:
+            with said_by(self.command):
+                drawn = weights_of(sentence, self.merge_words, self._look)
+            if self.show:
+                from rich.console import Console
+
+                from qkv.pictures import TerminalMap
+
+                Console().print(TerminalMap(*drawn), "")
+            if self.pictures:
+                from qkv.pictures import heatmap, save_picture
+
+                save_picture(heatmap(*drawn), next(self.pictures))
 
 
 def line(*parts: object) -> str:

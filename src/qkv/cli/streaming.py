@@ -20,18 +20,20 @@ def streamed(
     most: int,
     *,
     growing: bool = True,
+    threads: int | None = None,
 ) -> Iterator[Answer]:
     """The answers of `work` to the texts of all groups, in their order.
 
-    Parts of a group are worked on by as many threads as torch would use for one of them, which uses
-    one in each instead: many small operations waste less so. Parts have at most `most` texts, with
-    `growing` the first ones fewer. A group is answered before the next is asked for, which may have
-    to wait for somebody.
+    Parts of a group are worked on by several threads, by default as many as torch would use for one
+    of them, and torch uses one in each: many small operations waste less so. Parts have at most
+    `most` texts, with `growing` the first ones fewer. A group is answered before the next is asked
+    for, which may have to wait for somebody.
     """
     import torch
 
     sizes = chain(_FIRST if growing else (), repeat(most))
-    threads = torch.get_num_threads()
+    before = torch.get_num_threads()
+    threads = threads or before
     pool = ThreadPoolExecutor(threads)
     torch.set_num_threads(1)  # and so in threads that are yet to begin
     try:
@@ -45,7 +47,7 @@ def streamed(
                 yield from waiting.popleft().result()
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
-        torch.set_num_threads(threads)
+        torch.set_num_threads(before)
 
 
 def _parts(texts: Sequence[str], sizes: Iterator[int], most: int) -> Iterator[Sequence[str]]:

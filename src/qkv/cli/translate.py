@@ -7,7 +7,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,7 +17,6 @@ import typer
 from qkv.cli.inputs import (
     STANDARD_INPUT,
     Literal,
-    check_picture,
     count_of_texts,
     groups_of,
     is_folder,
@@ -28,11 +27,10 @@ from qkv.cli.looks import (
     Head,
     Layer,
     Segment,
+    Shown,
     Time,
     check_options,
     chosen,
-    draw,
-    fields,
     line,
     link_fields,
 )
@@ -42,7 +40,6 @@ from qkv.tasks.kinds import TRANSLATIONS, loaded
 
 if TYPE_CHECKING:
     from qkv.tasks.translation import Translation
-    from qkv.tasks.translation.looks import Look
 
 _INPUT = "Texts to translate, or files with a text on each line; - is standard input. Default: -."
 _MODEL = (
@@ -113,12 +110,6 @@ def translate(
     A line is translated sentence by sentence. Where a translation is doubtful, it is said on
     standard error.
     """
-    if show and (as_json or out):
-        raise typer.BadParameter(
-            f"--show and {'--json' if as_json else '--out'} exclude each other"
-        )
-    if merge_words and not (show or picture or as_json):
-        raise typer.BadParameter("--merge-words needs --show, --picture or --json")
     if n_best is not None and n_best > beam:
         raise typer.BadParameter(f"--n-best must be at most --beam; got {n_best} and {beam}")
     if segment and not alignments:
@@ -128,9 +119,10 @@ def translate(
         raise typer.BadParameter(
             "--layer, --head and --when need --show, --picture, --json or --alignments"
         )
-    check_options(layer, head, segment)
-    if picture is not None:
-        check_picture(picture)
+    check_options(
+        layer, head, segment,
+        show=show, picture=picture, merge_words=merge_words, as_json=as_json, out=out,
+    )  # fmt: skip
     if texts and inputs:
         raise typer.BadParameter("--input takes the place of texts; give one of them")
     for file in inputs or ():
@@ -150,19 +142,14 @@ def translate(
         n_best=n_best or 1,
     )
     answer = Answer(
-        show,
-        numbered(picture) if picture else None,
-        merge_words,
+        Shown("translate", show, numbered(picture) if picture else None, merge_words, look),
         as_json,
-        look,
         links=look | {"segment": segment} if alignments else None,
         numbers=None if n_best is None else count(),
     )
-    if threads is not None:
-        import torch
-
-        torch.set_num_threads(threads)
-    translations = streamed(partial(_doubted, work), groups, batch or _TEXTS, growing=batch is None)
+    translations = streamed(
+        partial(_doubted, work), groups, batch or _TEXTS, growing=batch is None, threads=threads
+    )
     if out is None:
         for translation in translations:
             answer(translation, partial(print, flush=True))
@@ -184,9 +171,9 @@ def _doubted(
 
 def _say_doubt(sentence: Translation) -> None:
     if sentence.doubt:
-        source = " ".join(sentence.source.split())
-        if len(source) > _MOST_CHARACTERS:
-            source = source[: _MOST_CHARACTERS - 1] + "…"
+        from qkv.pictures.labelled import shortened
+
+        source = shortened(" ".join(sentence.source.split()), _MOST_CHARACTERS)
         print(f"qkv: doubtful ({', '.join(sentence.doubt)}): {source}", file=sys.stderr)
 
 
@@ -215,11 +202,8 @@ def _write(
 class Answer:
     """What is printed and drawn of a translation."""
 
-    show: bool
-    pictures: Iterator[Path] | None
-    merge_words: bool
+    shown: Shown
     as_json: bool
-    chosen: dict[str, Any]
     links: dict[str, Any] | None
     numbers: Iterator[int] | None
 
@@ -234,25 +218,14 @@ class Answer:
             write(line(translation.text, *self._pairs(translation)))
         else:
             write(translation.text)
-        if self.show or self.pictures:
-            for one in _sentences_to_show(translation):
-                path = next(self.pictures) if self.pictures else None
-                draw(one, self.merge_words, self._look, show=self.show, path=path,
-                     command="translate")  # fmt: skip
+        if self.shown.is_drawn:
+            self.shown.draw(_sentences_to_show(translation))
 
     def _pairs(self, translation: Translation) -> list[object]:
         return [] if self.links is None else [translation.word_alignment(**self.links)]
 
-    @cached_property
-    def _look(self) -> Look | None:
-        from qkv.tasks.translation.looks import Look
-
-        return Look(**self.chosen) if self.chosen else None
-
     def _json(self, translation: Translation) -> dict[str, Any]:
-        sentences = []
-        for one in translation.sentences:
-            sentences.append(fields(one, self.merge_words, self._look) | self._others(one))
+        sentences = [self.shown.fields(one) | self._others(one) for one in translation.sentences]
         names = ("source", "text", "score", "doubt")
         whole = {name: getattr(translation, name) for name in names}
         return whole | self._linked(translation) | self._others(translation) | {

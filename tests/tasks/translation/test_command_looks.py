@@ -50,15 +50,6 @@ def qkv(folders, capsys, monkeypatch):
     return call
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    """As in the command, or the last digits of scores would differ."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module")
 def translator(folders):
     return Translator.load(folders["attends"])
