@@ -6,14 +6,15 @@
 Needs `ctranslate2==4.8.5`. LINES is a file with a sentence a line. A Transformer of ours is
 converted to CTranslate2 in float32 and must give the same log-probabilities of given translations
 (the oracle). Both then translate the sentences in one process by turns: ours with
-`Translator.translate`, theirs with `translate_batch` on its best batch of those tried. Prints the
-median sentences a second of both, their ratio, and how many translations agree.
+`Translator.translate`, theirs with `translate_batch`, each in batches of several sizes. Prints the
+median sentences a second of all, the ratio of the best of each, and how many translations agree.
 """
 
 from __future__ import annotations
 
 import argparse
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import ctranslate2
@@ -25,7 +26,7 @@ from torch import Tensor, nn
 
 from qkv import Translator
 from qkv.nn import SinusoidalPositions
-from qkv.tasks.tokens import START
+from qkv.tasks.translation.forced import hypotheses
 
 LONGEST = 512  # positions
 BATCHES = (16, 32, 64, 128)
@@ -40,8 +41,8 @@ def converted(translator: Translator, folder: Path) -> Path:
     _fill(spec.encoder, model.encoder, model.source_embedding.weight)
     _fill(spec.decoder, model.decoder, model.target_embedding.weight)
     _linear(spec.decoder.projection, model.target_embedding.weight, model.output_bias)
-    spec.register_source_vocabulary(_names(translator.source.size))
-    spec.register_target_vocabulary(_names(translator.target.size))
+    spec.register_source_vocabulary([*map(str, range(translator.source.size))])
+    spec.register_target_vocabulary([*map(str, range(translator.target.size))])
     spec.config.add_source_bos = spec.config.add_source_eos = False
     spec.config.bos_token, spec.config.eos_token, spec.config.unk_token = "1", "2", "<unk>"
     spec.config.decoder_start_token = "1"
@@ -50,10 +51,6 @@ def converted(translator: Translator, folder: Path) -> Path:
     folder.mkdir()
     spec.save(str(folder))
     return folder
-
-
-def _names(size: int) -> list[str]:
-    return [*map(str, range(size)), "<unk>"][:size]
 
 
 def _fill(spec: object, part: nn.Module, embedding: Tensor) -> None:
@@ -119,12 +116,18 @@ def main() -> None:
         )  # fmt: skip
         return [translator.target.decode(list(map(int, one.hypotheses[0]))) for one in found]
 
-    contenders = {f"CTranslate2, batches of {n}": (lambda n=n: peer(n)) for n in BATCHES}
-    for n in BATCHES:
-        contenders[f"qkv, batches of {n}"] = lambda n=n: translator.translate(
-            texts, given.beam, length_penalty=1.0, batch=n
-        )
-    times = interleaved(contenders, given.rounds)
+    def own(batch: int) -> list[str]:
+        found = translator.translate(texts, given.beam, length_penalty=1.0, batch=batch)
+        return [one.text for one in found]
+
+    times = interleaved(
+        {
+            f"{name}, batches of {size}": partial(call, size)
+            for name, call in (("CTranslate2", peer), ("qkv", own))
+            for size in BATCHES
+        },
+        given.rounds,
+    )
     for name, seconds in times.items():
         print(f"{name}: {len(texts) / seconds:.1f} sentences a second")
     best = {
@@ -132,25 +135,21 @@ def main() -> None:
         for who in ("CT", "qkv")
     }
     print(f"qkv is {best['CT'] / best['qkv']:.2f} times as fast as CTranslate2's best")
-    ours = [one.text for one in translator.translate(texts, given.beam, length_penalty=1.0)]
-    same = np.mean([a == b for a, b in zip(ours, peer(32), strict=True)])
+    same = np.mean([a == b for a, b in zip(own(32), peer(32), strict=True)])
     print(f"{100 * same:.1f} % of the translations are the same")
 
 
 def _check(translator: Translator, theirs: object, texts: list[str], sources: list) -> None:
     """Both give the same log-probabilities of the same translations."""
-    targets = [one.text for one in translator.translate(texts)]
-    written = translator.target.encode(targets)
+    written = translator.target.encode([one.text for one in translator.translate(texts)])
+    read = [list(map(int, source)) for source in sources]
+    ours = hypotheses(translator.model, read, written, torch.device("cpu"))
     scored = theirs.score_batch(sources, [list(map(str, row[:-1])) for row in written])
-    for source, row, one in zip(sources, written, scored, strict=True):
-        tokens = torch.tensor([list(map(int, source))])
-        read = torch.tensor([[START, *row[:-1]]])
-        with torch.no_grad():
-            logits = translator.model(tokens, torch.tensor([tokens.shape[1]]), read)
-        ours = logits.log_softmax(-1)[0, range(len(row)), row].sum()
-        theirs_sum = sum(one.log_probs)
-        if abs(float(ours) - theirs_sum) > CLOSE:
-            raise SystemExit(f"the models differ: {float(ours):.5f} and {theirs_sum:.5f} nats")
+    for found, one in zip(ours, scored, strict=True):
+        if abs(found.log_probability - sum(one.log_probs)) > CLOSE:
+            raise SystemExit(
+                f"the models differ: {found.log_probability:.5f} and {sum(one.log_probs):.5f} nats"
+            )
 
 
 if __name__ == "__main__":
