@@ -49,6 +49,14 @@ def test_parts_are_worked_on_at_the_same_time_with_one_thread_of_torch_each(two_
     assert [*streamed(work, ["ab", "cd"], 1, growing=False)] == [1, 1, 1, 1]
 
 
+def test_nothing_is_begun_beside_the_first_part(two_threads):
+    begun = []
+    found = streamed(lambda texts: begun.append(texts) or texts, ["abcdefghij"], 100)
+    assert next(found) == "a"
+    assert begun == ["a"]
+    assert [*found] == [*"bcdefghij"]
+
+
 def test_threads_may_be_said(two_threads):
     together = threading.Barrier(3, timeout=30)
 

@@ -26,14 +26,15 @@ def streamed(
 
     Parts of a group are worked on by several threads, by default as many as torch would use for one
     of them, and torch uses one in each: many small operations waste less so. Parts have at most
-    `most` texts, with `growing` the first ones fewer. A group is answered before the next is asked
-    for, which may have to wait for somebody.
+    `most` texts, with `growing` the first ones fewer, and nothing is begun beside the very first. A
+    group is answered before the next is asked for, which may have to wait for somebody.
     """
     import torch
 
-    sizes = chain(_FIRST if growing else (), repeat(most))
     before = torch.get_num_threads()
     threads = threads or before
+    sizes = chain(_FIRST if growing else (), repeat(most))
+    ahead = 0 if growing else threads  # parts begun behind the one that is waited for
     pool = ThreadPoolExecutor(threads)
     torch.set_num_threads(1)  # and so in threads that are yet to begin
     try:
@@ -41,8 +42,9 @@ def streamed(
             waiting: deque[Future[Iterable[Answer]]] = deque()
             for part in _parts(group, sizes, min(most, math.ceil(len(group) / threads))):
                 waiting.append(pool.submit(work, part))
-                if len(waiting) > threads:
+                if len(waiting) > ahead:
                     yield from waiting.popleft().result()
+                    ahead = threads
             while waiting:
                 yield from waiting.popleft().result()
     finally:
