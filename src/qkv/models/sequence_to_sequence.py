@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from qkv import AttentionMatrix
@@ -28,6 +27,7 @@ from qkv.nn import (
     SelfAttentionDecoder,
     SelfAttentionEncoder,
 )
+from qkv.nn.linear import linear
 
 PADDING = 0
 
@@ -155,7 +155,7 @@ class SequenceToSequence(nn.Module):
         """
         embedded = self._embedded(self.target_embedding, target)
         outputs, state = self.decoder(embedded, state)
-        return F.linear(outputs, self.target_embedding.weight, self.output_bias), state
+        return linear(outputs, self.target_embedding.weight, self.output_bias), state
 
     def matrices(self, source: Tensor, lengths: Tensor, target: Tensor) -> list[AttentionMatrix]:
         """Where the decoder looks as it reads `target` `[B, Lq]`; the arguments are a call's.

@@ -13,6 +13,7 @@ from ..matrix.matrix import AttentionMatrix
 from ..stage.base import type_given
 from .cache import KeyValueCache, PreparedContext
 from .held import Held, all_of, held, stage_of
+from .linear import Linear
 from .padding import check_lengths, check_sequences, without_padding
 from .positions import Rotary
 from .sizes import check_sizes
@@ -70,10 +71,10 @@ class MultiHeadAttention(nn.Module):
         self.dropout = dropout
         self._check_sizes(bool(rotary))
         head = width // heads
-        self.query = nn.Linear(width, width, linear_bias)
-        self.key = nn.Linear(self.context_width, self.kv_heads * head, linear_bias)
-        self.value = nn.Linear(self.values_width, self.kv_heads * head, linear_bias)
-        self.output = nn.Linear(width, width, linear_bias)
+        self.query = Linear(width, width, linear_bias)
+        self.key = Linear(self.context_width, self.kv_heads * head, linear_bias)
+        self.value = Linear(self.values_width, self.kv_heads * head, linear_bias)
+        self.output = Linear(width, width, linear_bias)
         if not isinstance(rotary, (bool, Rotary)):
             raise TypeError(
                 f"MultiHeadAttention: rotary must be a bool or a Rotary; got {type_given(rotary)}"

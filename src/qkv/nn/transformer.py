@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from ..matrix.matrix import AttentionMatrix
 from ..stage.base import type_given
 from .cache import KeyValueCache, PreparedContext
+from .linear import Linear
 from .multihead import MultiHeadAttention
 from .sizes import check_sizes
 
@@ -72,10 +73,10 @@ class TransformerLayer(nn.Module):
             )
         self.feedforward_norm = nn.LayerNorm(width)
         self.feedforward = nn.Sequential(
-            nn.Linear(width, hidden),
+            Linear(width, hidden),
             ACTIVATIONS[activation](),
             nn.Dropout(dropout),
-            nn.Linear(hidden, width),
+            Linear(hidden, width),
         )
         self.dropout = nn.Dropout(dropout)
 

@@ -13,6 +13,7 @@ from ...ground.autocast import cast_for_autocast
 from ...matrix.matrix import AttentionMatrix
 from ..cache import PreparedContext
 from ..held import Held
+from ..linear import Linear
 from ..padding import without_padding
 
 ADDITIVE = ("additive", "concat")
@@ -47,8 +48,8 @@ class Alignment(nn.Module):
                 f"RecurrentDecoder: score must be a score or one of {known}; got {score!r}"
             )
         if score in ADDITIVE:
-            self.query = nn.Linear(width, hidden, bias=False)
-            self.key = nn.Linear(context_width, hidden)
+            self.query = Linear(width, hidden, bias=False)
+            self.key = Linear(context_width, hidden)
             score = qkv.Additive(_spread(hidden, bound=hidden**-0.5))
         elif score == "general":
             score = qkv.Bilinear(_spread(width, context_width, bound=context_width**-0.5))

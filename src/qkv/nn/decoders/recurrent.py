@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from ...matrix.matrix import AttentionMatrix
 from ...stage.base import type_given
 from ..cache import PreparedContext
+from ..linear import Linear
 from ..padding import mean_of_real
 from ..recurrent import Recurrent, check_cell
 from ..sizes import check_sizes
@@ -119,8 +120,8 @@ class RecurrentDecoder(Decoder):
         fed = {"output": width, "context": context_width}.get(feeding, 0)
         self.lower = Recurrent(cell, inputs + fed, width, layers=layers, dropout=dropout)
         self.upper = Recurrent(cell, width + context_width, width) if feeding == "upper" else None
-        self.bridge = nn.Linear(context_width, layers * self.lower.parts * width)
-        self.readout = nn.Linear(width + context_width, width)
+        self.bridge = Linear(context_width, layers * self.lower.parts * width)
+        self.readout = Linear(width + context_width, width)
         self.dropout = nn.Dropout(dropout)
 
     def begin(self, states: Tensor, lengths: Tensor | None) -> RecurrentState:

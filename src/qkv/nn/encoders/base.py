@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...matrix.matrix import AttentionMatrix
+from ..linear import Linear
 from ..padding import check_lengths, check_sequences, mean_of_real, without_padding
 from ..sizes import check_sizes
 
@@ -82,4 +83,4 @@ class Encoder(nn.Module):
 
 def fitted(inputs: int, width: int) -> nn.Module:
     """A projection if the widths differ, otherwise the identity."""
-    return nn.Identity() if inputs == width else nn.Linear(inputs, width)
+    return nn.Identity() if inputs == width else Linear(inputs, width)
