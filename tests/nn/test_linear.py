@@ -81,19 +81,33 @@ def test_the_rest_is_torchs_own(onednn, layer, inputs) -> None:
     assert onednn.call_count == 0
 
 
-def test_what_is_learnt_from_has_derivatives(onednn, layer) -> None:
+@pytest.mark.parametrize("asked", [(0,), (1,), (2,), (0, 1, 2)], ids=["x", "weight", "bias", "all"])
+def test_derivatives_are_torchs(onednn, layer, asked) -> None:
+    given = [x(2, ROWS), layer.weight.detach().clone(), layer.bias.detach().clone()]
+    wanted = [given[n].requires_grad_() for n in asked]
+    gradient = torch.randn(2, ROWS, OUTPUTS)
+    found = torch.autograd.grad(linear(*given), wanted, gradient)
+    right = torch.autograd.grad(F.linear(*given), wanted, gradient)
+    torch.testing.assert_close(found, right, rtol=1e-4, atol=1e-4)
+    assert onednn.call_count >= 1
+
+
+def test_second_derivatives_are_torchs(onednn, layer) -> None:
     inputs = x(ROWS).requires_grad_()
-    layer(inputs).square().sum().backward()
-    assert layer.weight.grad is not None
-    wanted = 2 * F.linear(inputs, layer.weight, layer.bias).T @ inputs
-    torch.testing.assert_close(layer.weight.grad, wanted, atol=1e-3, rtol=1e-4)
-    assert inputs.grad is not None
-    assert onednn.call_count == 0
+
+    def twice(product) -> tuple[torch.Tensor, ...]:
+        output = product(inputs, layer.weight, layer.bias)
+        first = torch.autograd.grad(output.pow(3).sum(), inputs, create_graph=True)[0]
+        return torch.autograd.grad(first.square().sum(), (inputs, layer.weight, layer.bias))
+
+    for found, right in zip(twice(linear), twice(F.linear), strict=True):
+        torch.testing.assert_close(found, right, rtol=1e-3, atol=1e-3 * float(right.abs().max()))
+    assert onednn.call_count > 3
 
 
 def test_frozen_weights_need_no_derivatives(onednn, layer) -> None:
     layer.requires_grad_(False)
-    layer(x(ROWS))
+    assert not layer(x(ROWS)).requires_grad
     assert onednn.call_count == 1
 
 

@@ -2,8 +2,7 @@
 
 Torch makes products of float32 by MKL, which stays with AVX2 on a processor that is not Intel's.
 Where such a processor has AVX-512, oneDNN takes half of the time (measured on an AMD EPYC of 2024;
-with AVX2 both are the same within a tenth). Torch offers oneDNN's product without derivatives, so
-it serves where none are asked for.
+with AVX2 both are the same within a tenth).
 """
 
 from __future__ import annotations
@@ -38,9 +37,35 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         weight: `[outputs, inputs]`.
         bias: `[outputs]`; default: none.
     """
-    if _IS_FASTER and not torch.compiler.is_compiling() and _can_serve(x, weight, bias):
-        return _onednn(x, weight, bias, "none", [], "")
-    return F.linear(x, weight, bias)
+    if not _IS_FASTER or torch.compiler.is_compiling() or not _can_serve(x, weight, bias):
+        return F.linear(x, weight, bias)
+    if is_tracked(x, weight) or (bias is not None and is_tracked(bias)):
+        return _Product.apply(x, weight, bias)
+    return _product(x, weight, bias)
+
+
+def _product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    return _onednn(x, weight, bias, "none", [], "")
+
+
+class _Product(torch.autograd.Function):
+    """The same with derivatives, which torch's operator does not have."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        return _product(x, weight, bias)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight = ctx.saved_tensors
+        by_x, by_weight, by_bias = ctx.needs_input_grad
+        rows = gradient.flatten(0, -2)
+        return (
+            linear(gradient, weight.mT) if by_x else None,
+            linear(rows.mT, x.flatten(0, -2).mT) if by_weight else None,
+            rows.sum(0) if by_bias else None,
+        )
 
 
 def _can_serve(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
@@ -52,7 +77,6 @@ def _can_serve(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
         and x.shape[-1:] == weight.shape[1:]
         and x.numel() >= _ROWS * weight.shape[1]
         and x.numel() * weight.shape[0] >= _PRODUCTS
-        and not is_tracked(*tensors)
         and not torch.is_autocast_enabled("cpu")
         and torch.backends.mkldnn.enabled
         and kernel_obstacle(*tensors) is None
