@@ -156,7 +156,7 @@ def prepare(given: argparse.Namespace) -> dict[str, dict[str, list[str]]]:
     files = [[read_pairs(path) for path in p] for p in (given.pairs, given.validation, given.test)]
     split = split_pairs(files[0], files[1], files[2], *SHARES)
     given.folder.mkdir(parents=True, exist_ok=True)
-    write(given.folder / "train", split.train)
+    write(given.folder / "train", [pair for file in split.train for pair in file])
     write(given.folder / "dev", interleave(split.validation)[:VALIDATED])
     tests = {}
     for name, pairs in split.test.items():
@@ -171,7 +171,9 @@ def prepare(given: argparse.Namespace) -> dict[str, dict[str, list[str]]]:
         )
     if not (given.folder / "pieces.txt").exists():
         lower = given.folder / "lower.en"
-        lower.write_text("".join(pair.source.lower() + "\n" for pair in split.train))
+        lower.write_text(
+            "".join(pair.source.lower() + "\n" for file in split.train for pair in file)
+        )
         command = [given.python, "-c", PIECES, lower, given.folder / "pieces"]
         subprocess.run(command, check=True, capture_output=True)
     return tests
