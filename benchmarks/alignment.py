@@ -115,8 +115,8 @@ def _pair(text: str, gold: str, where: str) -> Pair:
     sure, possible = set(), set()
     for link in gold.split():
         match = re.fullmatch(r"(\d+)([-p])(\d+)", link)
-        ends = match and (int(match[1]) - 1, int(match[3]) - 1)
-        if not ends or not (0 <= ends[0] < len(source) and 0 <= ends[1] < len(target)):
+        ends = (int(match[1]) - 1, int(match[3]) - 1) if match else (-1, -1)
+        if match is None or not (0 <= ends[0] < len(source) and 0 <= ends[1] < len(target)):
             raise SystemExit(f"{where}: a link must be i-j or ipj between its words; got {link!r}")
         possible.add(ends)
         if match[2] == "-":
@@ -227,7 +227,7 @@ def best(rates: dict[Look, Rates]) -> tuple[Look, ErrorRate]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("model", type=Path, help="folder of a trained translator")
     parser.add_argument("folder", type=Path, help="folder of the gold alignment")
     given = parser.parse_args()

@@ -16,12 +16,13 @@ import argparse
 import tempfile
 from functools import partial
 from pathlib import Path
+from typing import Any
 
-import ctranslate2
+import ctranslate2  # pyright: ignore[reportMissingImports]
 import numpy as np
 import torch
 from common import interleaved, machine
-from ctranslate2.specs import TransformerSpec
+from ctranslate2.specs import TransformerSpec  # pyright: ignore[reportMissingImports]
 from torch import Tensor, nn
 
 from qkv import Translator
@@ -53,7 +54,7 @@ def converted(translator: Translator, folder: Path) -> Path:
     return folder
 
 
-def _fill(spec: object, part: nn.Module, embedding: Tensor) -> None:
+def _fill(spec: Any, part: Any, embedding: Tensor) -> None:
     tables = spec.embeddings if isinstance(spec.embeddings, list) else [spec.embeddings]
     tables[0].weight = embedding.numpy()
     zero = torch.zeros(1, LONGEST, embedding.shape[1])
@@ -75,16 +76,16 @@ def _fill(spec: object, part: nn.Module, embedding: Tensor) -> None:
         _stack(out.ffn.linear_1, layer.feedforward[3])
 
 
-def _norm(spec: object, norm: nn.LayerNorm) -> None:
+def _norm(spec: Any, norm: nn.LayerNorm) -> None:
     spec.gamma, spec.beta = norm.weight.numpy(), norm.bias.numpy()
 
 
-def _stack(spec: object, *linears: nn.Linear) -> None:
+def _stack(spec: Any, *linears: nn.Linear) -> None:
     weights = torch.cat([linear.weight for linear in linears])
     _linear(spec, weights, torch.cat([linear.bias for linear in linears]))
 
 
-def _linear(spec: object, weight: Tensor, bias: Tensor) -> None:
+def _linear(spec: Any, weight: Tensor, bias: Tensor) -> None:
     spec.weight, spec.bias = weight.numpy(), bias.numpy()
 
 
@@ -139,7 +140,7 @@ def main() -> None:
     print(f"{100 * same:.1f} % of the translations are the same")
 
 
-def _check(translator: Translator, theirs: object, texts: list[str], sources: list) -> None:
+def _check(translator: Translator, theirs: Any, texts: list[str], sources: list) -> None:
     """Both give the same log-probabilities of the same translations."""
     written = translator.target.encode([one.text for one in translator.translate(texts)])
     read = [list(map(int, source)) for source in sources]

@@ -11,6 +11,7 @@ import argparse
 import gc
 import time
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -55,7 +56,7 @@ def capture(tokens: int, layers: int, heads: int) -> None:
     model = nn.Sequential(*(Attention(heads) for _ in range(layers))).eval()
     states = torch.randn(1, tokens, 64 * heads)
     expected = model(states[:, :128])
-    bare, watched, seen = [], [], None
+    bare, watched, seen, grown = [], [], qkv.Capture(), 0
     for _ in range(2):
         del seen  # what the round before has kept is not of this one
         bare.append(timed(lambda: model(states)))
@@ -87,7 +88,7 @@ def live(tokens: int, written: int, hidden: int, rounds: int) -> None:
         num_attention_heads=8,
         max_position_embeddings=tokens + written,
     )
-    model = LlamaForCausalLM(config).eval()
+    model: Any = LlamaForCausalLM(config).eval()
     prompt = torch.randint(3, 8000, (1, tokens))
 
     def generate(**options: bool) -> Tensor:

@@ -8,6 +8,7 @@ import json
 import subprocess
 import sys
 import time
+from typing import Any
 
 import torch
 from common import machine, peak
@@ -43,7 +44,7 @@ def model_of(kind: str, implementation: str, width: int, length: int):
 
 
 @torch.no_grad()
-def measure(kind: str, implementation: str, width: int, length: int) -> dict[str, float]:
+def measure(kind: str, implementation: str, width: int, length: int) -> dict[str, Any]:
     """Seconds, MiB beyond those before the call, and some of the output; in the child process."""
     model = model_of(kind, implementation, width, length)
     tokens = torch.randint(3, 500, (1, length))

@@ -18,7 +18,7 @@ WINDOW = qkv.Window(100, 0)
 IMPLEMENTATIONS = ("torch", "native", "tiled")  # the smallest first
 
 
-def operations(inputs: tuple[Tensor, Tensor, Tensor], impl: str) -> dict[str, Callable]:
+def operations(inputs: tuple[Tensor, ...], impl: str) -> dict[str, Callable]:
     """Every operation by name, on tensors that want gradients."""
     query, key, value = inputs
     if impl == "torch":
@@ -26,7 +26,7 @@ def operations(inputs: tuple[Tensor, Tensor, Tensor], impl: str) -> dict[str, Ca
         return {name: lambda: gradients(torch.softmax(query * key, -1) * value, inputs)}
 
     def matrix(**stages: Any) -> qkv.AttentionMatrix:
-        return qkv.attention(query, key, impl=impl, **({"mask": WINDOW} | stages))
+        return qkv.attention(query, key, impl=impl, **{"mask": WINDOW, **stages})
 
     def quiet(call: Callable) -> Callable:
         return torch.no_grad()(call)

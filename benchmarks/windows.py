@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -38,7 +39,7 @@ def contenders(inputs: tuple[Tensor, Tensor, Tensor]) -> Contenders:
     query, key, value = inputs
     length = query.shape[-2]
 
-    def by_qkv(mask: qkv.Window, **options: str) -> Callable[[], Tensor]:
+    def by_qkv(mask: qkv.Window, **options: Any) -> Callable[[], Tensor]:
         return lambda: qkv.attend(query, key, value, mask=mask, **options)
 
     made: Contenders = {name: by_qkv(mask) for name, mask in MASKS.items()}

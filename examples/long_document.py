@@ -85,8 +85,8 @@ def show_passages(document: Document, ratio: Tensor) -> None:
 def draw(document: Document, found: qkv.Measured, even: qkv.Measured) -> Figure:
     """The pooled map against even attention; mass, keys in use and distance along the document."""
     length = len(document.words)
-    figure = Figure(figsize=(12, 6.6), layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.08, h_pad=0.08)
+    figure = Figure(figsize=(12, 6.6))
+    figure.set_layout_engine("constrained", w_pad=0.08, h_pad=0.08)
     figure.suptitle(f"{length:,} words of the Python reference look back", fontsize=14)
     axes = figure.subplot_mosaic("MMA;MMB;MMC")
     ratio = torch.where(even.pool > 0, found.pool / even.pool, torch.nan)

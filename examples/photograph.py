@@ -83,10 +83,12 @@ def draw(photograph: Tensor, seen: Tensor, looks: dict[str, Tensor]) -> Figure:
     for number, (panel, (name, weights)) in enumerate(zip(panels, looks.items(), strict=True), 1):
         panel.imshow(grey.numpy(), cmap="gray", vmin=0, vmax=1, extent=extent)
         share = (weights / weights.max()).reshape(grey.shape)
-        heat = panel.imshow(share.numpy(), cmap="inferno", vmin=0, vmax=1, alpha=0.7, extent=extent)
+        panel.imshow(share.numpy(), cmap="inferno", vmin=0, vmax=1, alpha=0.7, extent=extent)
         mark(panel, *QUERIES[name], str(number))
         panel.set_title(f"{number}: {name}")
-    figure.colorbar(heat, ax=list(axes[:, 2]), shrink=0.6, label="weight / largest weight")
+    figure.colorbar(
+        panels[-1].images[-1], ax=list(axes[:, 2]), shrink=0.6, label="weight / largest weight"
+    )
     axes[1, 2].imshow(seen.reshape(*grey.shape, 3).clamp(0, 1).numpy(), extent=extent)
     axes[1, 2].set_title("every patch: weights × colours")
     for panel in axes.flat:

@@ -100,8 +100,8 @@ def width_effects(generator: torch.Generator) -> dict[str, list[float]]:
 
 def draw(stages: dict[str, Tensor], effects: dict[str, list[float]]) -> Figure:
     """Above the stages of the sentence, below what the width does."""
-    figure = Figure(figsize=(12, 7.8), layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.1, h_pad=0.1)
+    figure = Figure(figsize=(12, 7.8))
+    figure.set_layout_engine("constrained", w_pad=0.1, h_pad=0.1)
     figure.suptitle("The three stages of attention, and why scores are divided by √d", fontsize=14)
     above, below = figure.subplots(2, 3)
     components = [str(number + 1) for number in range(WIDTH)]
