@@ -41,7 +41,9 @@ def things(text: str) -> tuple[str, ...]:
         ("Ms Kowalczyk and Mr Li met.", ["Kowalczyk"]),
         ("Kowalczyk and Kowalczyk met.", ["Kowalczyk"]),
         ("Before noon on 5 May, at 7:45, 12 men and 1,5 came.", []),
-        ("I LOVE HIPPOPOTAMUSES AND BEES.", []),
+        ("I LOVE HIPPOPOTAMUSES AND BEES ON THE 2ND OF MAY AT 7PM.", []),
+        ("FLIGHT AB204 IS LATE.", ["AB204"]),
+        ("She did O’Shaughnessy and O'Shaughnessy in.", []),
         ("He and/or she drives at 60 km/h, e.g. here.", []),
     ],
 )

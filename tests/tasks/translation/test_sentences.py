@@ -36,11 +36,52 @@ def cut(text, tokens, longest=1000):
         ["THE CAT SAT.", "THE DOG RAN."],
         ["Version 2.0.1 is out.", "Try readme.txt."],
         ["“I am here.", "You are there.", "We are lost.”", "He left."],
-        ["...", "!!!"],
+        ["MR. SMITH CAME AT 5 P.M. AND LEFT.", "HE WAS TIRED."],
+        ["I like tea; she likes coffee, Mr. Li.", "It weighs 3.5 kg."],
+        ["Wait... I am coming.", "Wait… She came."],
     ],
 )
 def test_sentences_end_where_they_end(tokens, expected):
     assert cut(" ".join(expected), tokens) == expected
+
+
+@pytest.mark.parametrize(
+    "expected",
+    [
+        ["I like tea.", "She likes coffee."],
+        ["I have 3.", "She has 5."],
+        ["OK.", "I see it.", "He is from the U.S.Army today."],
+        ["Really?", "Yes!", "No."],
+        ["“Go.”", "She left."],
+        ["It is https://a.b/c.Def and v2.0.1 and U.S.A.F."],
+    ],
+)
+def test_sentences_end_where_a_space_is_missing(tokens, expected):
+    assert cut("".join(expected), tokens) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected", "after"),
+    [
+        ("- a b", [("- ", "a b")], ""),
+        ("1. Go on. 2. Stop.", [("1. ", "Go on."), (" 2. ", "Stop.")], ""),
+        ("  (3) a\n  * b\n+ c", [("  (3) ", "a"), ("\n  * ", "b"), ("\n+ ", "c")], ""),
+        ("•a\n1.2. b\nc) d", [("•", "a"), ("\n1.2. ", "b"), ("\nc) ", "d")], ""),
+        ("# a\n\n> - [x] b", [("# ", "a"), ("\n\n> - [x] ", "b")], ""),
+        ("a b - c * d", [("", "a b - c * d")], ""),
+        ("3 a\n3.5 b\n-5 c\n#d", [("", "3 a"), ("\n", "3.5 b"), ("\n", "-5 c"), ("\n", "#d")], ""),
+        ("🎉 a b! ❤️ C ☕ d 👍🏽\n", [("🎉 ", "a b!"), (" ❤️ ", "C ☕ d")], " 👍🏽\n"),
+        ("25°", [], "25°"),
+        ("a 25°.", [("", "a 25°.")], ""),
+        ("Go on. 42. Stop.", [("", "Go on."), (" 42. ", "Stop.")], ""),
+        ("- \n42\n...", [], "- \n42\n..."),
+        ("https://a.bc/d?e", [], "https://a.bc/d?e"),
+        ("x@y.zz, 12:30", [], "x@y.zz, 12:30"),
+        ("See x@y.zz", [("", "See x@y.zz")], ""),
+    ],
+)
+def test_what_needs_no_translation_stands_between_sentences(tokens, text, expected, after):
+    assert sentences(text, tokens, 1000) == (expected, after)
 
 
 def test_chinese_sentences_end_without_a_space(tokens):
@@ -79,7 +120,7 @@ def test_it_is_cut_after_a_clause_where_there_is_one(tokens):
     assert cut("a b c d e, f a b c d e f.", tokens, 11) == ["a b c d e,", "f a b c d e f."]
 
 
-@pytest.mark.parametrize("text", ["x" * 500, "🦆" * 100, "漢" * 200])
+@pytest.mark.parametrize("text", ["x" * 500, "ж" * 200, "漢" * 200])
 def test_a_word_that_is_too_long_is_cut_anywhere_and_nothing_is_lost(tokens, text):
     found, _ = sentences(text, tokens, 9)
     assert {before for before, _ in found} == {""}

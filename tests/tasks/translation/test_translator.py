@@ -85,7 +85,7 @@ def test_an_empty_text_gives_an_empty_translation(translator, text):
     assert translator.translate([]) == []
 
 
-@pytest.mark.parametrize("text", ["🦆🦆🦆", "Привет", "\x00", "</s> <unk>", "\udce9t\udce9"])
+@pytest.mark.parametrize("text", ["a 🦆🦆🦆 b", "Привет", "a\x00", "</s> <unk>", "\udce9t\udce9"])
 def test_characters_never_seen_are_translated_somehow(translator, text):
     [result] = translator.translate([text])
     assert "<unk>" not in result.text
@@ -125,6 +125,43 @@ def test_a_text_keeps_its_line_breaks_and_needs_no_spaces(translator, text, expe
     assert result.text == expected
     assert [one.text for one in result.sentences] == ["我们睡觉。", "我喝茶。"]
     assert result.source == text
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("1. We sleep. 2. I drink tea.", "1. 我们睡觉。 2. 我喝茶。"),
+        ("- We sleep.\n- I drink tea.", "- 我们睡觉。\n- 我喝茶。"),
+        ("# We sleep. 🎉\n> I drink tea. ☕", "# 我们睡觉。 🎉\n> 我喝茶。 ☕"),
+        ("We sl-\neep. I drink\u00a0\ttea.", "我们睡觉。我喝茶。"),
+        ("Ｗｅ　ｓｌｅｅｐ。I drink tea．", "我们睡觉。我喝茶。"),
+        ("WE SLEEP.I DRINK TEA.", "我们睡觉。我喝茶。"),
+    ],
+)
+def test_texts_are_read_as_they_are_meant(translator, text, expected):
+    [result] = translator.translate([text])
+    alone = translator.translate(["We sleep.", "I drink tea."])
+    assert result.text == expected
+    assert result.source == text
+    for one, other in zip(result.sentences, alone, strict=True):
+        assert (one.text, one.tokens) == (other.text, other.tokens)
+        assert one.score == pytest.approx(other.score, abs=1e-5)
+        words = ["".join(one.source_tokens[start:stop]) for start, stop in one.source_spans]
+        assert words == [*one.source.split(), "</s>"]
+
+
+def test_one_sentence_with_something_around_it_holds_what_was_read(translator):
+    [result] = translator.translate(["• We  sleep."])
+    [alone] = translator.translate(["We sleep."])
+    assert (result.source, result.text) == ("• We  sleep.", "• 我们睡觉。")
+    assert result.sentences == (alone,)
+    assert result.alignment.shape == alone.alignment.shape
+
+
+@pytest.mark.parametrize("text", ["42", "...", "🎉🎉", "https://example.com/a", "5:30 - 6:30!"])
+def test_what_has_no_words_stays_as_it_is(translator, text):
+    [result] = translator.translate([text])
+    assert (result.source, result.text, result.sentences, result.doubt) == (text, text, (), ())
 
 
 def test_words_of_a_language_with_spaces_keep_them(translator):

@@ -88,11 +88,29 @@ def test_the_links_of_a_text_are_those_of_its_sentences(transformer):
     aligned = found.word_alignment()
     assert aligned.source == tuple(text.split())
     one, two, three = (part.word_alignment() for part in found.sentences)
-    second = len(one.target) + 1  # the character that nobody sees is a word on either side
+    second = len(one.target)
     third = second + len(two.target)
-    expected = {*one.links, *((i + 4, j + second) for i, j in two.links)}
+    expected = {(i + 1, j) for i, j in one.links}  # the character that nobody sees is a word
+    expected |= {(i + 4, j + second) for i, j in two.links}
     expected |= {(i + 6, j + third) for i, j in three.links}
     assert set(aligned.links) == expected
+
+
+def test_words_are_those_that_were_typed_whatever_stands_outside_or_is_meant(transformer):
+    text = "1. Ｗｅ ﬁnd 10\u00a0000 non\u2011old 🎉\n• A wo-\nman"
+    [found] = transformer.translate([text], beam=2)
+    one, two = (part.word_alignment() for part in found.sentences)
+    assert one.source == ("We", "find", "10000", "non-old")
+    assert two.source == ("A", "woman")
+    aligned = found.word_alignment()
+    assert aligned.source == (
+        "1.", "Ｗｅ", "ﬁnd", "10", "000", "non\u2011old", "🎉", "•", "A", "woman",
+    )  # fmt: skip
+    places = [1, 2, 3, 5]  # of the first number's token, which begins the first word of it
+    second = len("1.") + len(one.target) + len("🎉•")
+    expected = {(places[i], j + len("1.")) for i, j in one.links}
+    expected |= {(i + 8, j + second) for i, j in two.links}
+    assert {(3 if i == 4 else i, j) for i, j in aligned.links} == expected
 
 
 def test_marks_that_a_text_brings_along_and_things_carried_do_not_shift_words():

@@ -26,14 +26,16 @@ _THINGS = (
     rf"[A-Za-z0-9._%+-]+@{_WORD}(?:\.{_WORD})+",
     rf"{_WORD}(?:\.{_WORD})*\.(?:{_ENDINGS})\b(?:/[!-~]*[A-Za-z0-9/])?",
     r"(?:~|\.{1,2})?(?:/[A-Za-z0-9_.-]*[A-Za-z0-9_-]){2,}|[A-Za-z]:(?:\\[A-Za-z0-9_.-]*[A-Za-z0-9_-])+",
-    # Codes: capitals and digits; words tied by _; capitals within a word. Files end as they do.
-    r"(?:(?=[A-Za-z0-9_-]*[0-9])(?=[A-Za-z0-9_-]*[A-Z])[A-Za-z0-9]+(?:[_-][A-Za-z0-9]+)*"
+    # Codes: capitals and digits, but for 2ND and 7PM; words tied by _; capitals within a word.
+    # Files end as they do.
+    r"(?:(?![0-9]+(?:ST|ND|RD|TH|S|AM|PM)\b)(?=[A-Za-z0-9_-]*[0-9])(?=[A-Za-z0-9_-]*[A-Z])"
+    r"[A-Za-z0-9]+(?:[_-][A-Za-z0-9]+)*"
     r"|[A-Za-z]+(?:_[A-Za-z0-9]+)+|[A-Za-z]*[a-z][A-Z][A-Za-z]*)(?:\.[a-z][a-z0-9]{0,3}\b)?",
     r"[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]+)?|[0-9]{5,}(?:\.[0-9]+)?|[0-9]+(?:[.-][0-9]+){2,}",
 )
 _KEPT = re.compile(rf"(?<![\w.@-])(?:{'|'.join(_THINGS)})(?![\w@])", re.ASCII)
 _LATIN = re.compile(r"[A-Za-z]{2,}", re.ASCII)
-_NAME = re.compile(r"(?<![\w'-])[A-Z][A-Za-z]*(?:[a-z]|[A-Z](?![a-z]))(?![\w'-])", re.ASCII)
+_NAME = re.compile(r"(?<![\w'’-])[A-Z][A-Za-z]*(?:[a-z]|[A-Z](?![a-z]))(?![\w'’-])", re.ASCII)
 
 
 class Carried(NamedTuple):
@@ -78,6 +80,11 @@ def carried(text: str, pieces: Callable[[str], int]) -> Carried:
         parts += [text[at:start], marks[thing]]
         at = stop
     return Carried("".join([*parts, text[at:]]), tuple(marks))
+
+
+def without_kept(text: str) -> str:
+    """The text without what is taken over whatever its tokens are: all but names."""
+    return _KEPT.sub("", text)
 
 
 def spelled(text: str, source: str) -> str:

@@ -14,6 +14,7 @@ from torch import Tensor
 from qkv._extras import needed
 from qkv.tasks.tokens import Tokens, are_chinese
 from qkv.tasks.translation.carried import MARKS, Carried
+from qkv.tasks.translation.layout import meant, unbroken, whole_characters
 
 Link = tuple[int, int]
 _UNSEEN = re.compile(rf"[\s{MARKS[0]}-{MARKS[-1]}]+")
@@ -39,9 +40,10 @@ class WordAlignment:
 
 
 def seen(text: str) -> str:
-    """The characters of a text that a reader sees: by them places are counted, so that white space,
-    which is not the same in a text and in what is read of it, does not matter."""
-    return _UNSEEN.sub("", text)
+    """The characters of a text that a reader sees, as they are meant: by them places are counted,
+    so that white space and the like, which are not the same in a text and in what is read of it, do
+    not matter."""
+    return _UNSEEN.sub("", meant(text))
 
 
 class Places(NamedTuple):
@@ -119,7 +121,7 @@ def word_alignment(
         segment: as for `Words`.
     """
     unspaced = [places.unspaced for places in sentences[0][1:]] if sentences else [False] * 2
-    words = Words(source, unspaced[0], segment), Words(target, unspaced[1], segment)
+    words = Words(unbroken(source), unspaced[0], segment), Words(target, unspaced[1], segment)
     at, links = [0, 0], set()
     for weights, *places in sentences:
         begins = [w.begin(p.characters, a) for w, p, a in zip(words, places, at, strict=True)]
@@ -143,7 +145,7 @@ def looked_at(weights: Tensor, source: Places, target: Places) -> Iterator[Link]
 def _segmented(text: str) -> list[str]:
     """The text, cut where the segmenter cuts it. Halves of surrogate pairs, which are no
     characters, are not for it."""
-    sizes = map(len, segmenter()(text.encode("utf-8", "replace").decode()))
+    sizes = map(len, segmenter()(whole_characters(text)))
     return [text[start:stop] for start, stop in pairwise(accumulate(sizes, initial=0))]
 
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from qkv._extras import needed
 from qkv.tasks.tokens import Tokens
+from qkv.tasks.translation.layout import framed
 
 # Characters that sentencex reads at once: it takes time with the square where quotation marks are
 # opened and never closed.
@@ -16,34 +17,37 @@ _LANGUAGE = "en"  # whose abbreviations are known
 LINE_BREAKS = "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"
 _LINE_END = re.compile(f"([{LINE_BREAKS}]+)")
 _QUOTED = re.compile(r"""(\s*["“«])(.*[^\s])(["”»])\s*""", re.DOTALL)
+# Ends of sentences without a space behind that sentencex does not see.
+_CLOSE_END = re.compile(r"(?<=[0-9]\.)(?=[A-Z][a-z])|(?<=[A-Z]{2}\.)(?=(?:[A-Z][a-z]+|I)\s)")
 _CLAUSE_ENDS = ",;:—，；：、"
 
 
 class Sentence(NamedTuple):
-    """A sentence and what parts it from the one before: white space, or nothing."""
+    """A sentence and what parts it from the one before: white space, and what is kept as it stands,
+    such as a bullet; or nothing."""
 
     before: str
     text: str
 
 
 def sentences(text: str, tokens: Tokens, longest: int) -> tuple[list[Sentence], str]:
-    """The sentences of a text, and the white space behind the last.
+    """The sentences of a text, and what stands behind the last.
 
-    A line break always ends a sentence. A sentence that has `longest` tokens or more is cut after a
+    A line break always ends a sentence. What needs no translation (`layout.framed`) stands between
+    sentences. A sentence that has `longest` tokens or more is cut after a
     clause, otherwise between words, and a word that is too long anywhere. White space within a
     sentence becomes one space.
     """
-    sentence_list, before = [], ""
+    sentence_list, before, begins_line = [], "", True
     for piece in _pieces(text):
-        parts = _cut(" ".join(piece.split()), tokens, longest)
-        if not parts:
-            before += piece
-            continue
-        before += piece[: len(piece) - len(piece.lstrip())]
+        front, sentence, behind = framed(piece, begins_line)
+        parts = _cut(" ".join(sentence.split()), tokens, longest)
+        begins_line = piece[-1] in LINE_BREAKS or (begins_line and not parts)
+        before += front
         for part in parts:
             sentence_list.append(Sentence(before, part.strip()))
             before = " " if part[-1:].isspace() else ""
-        before = piece[len(piece.rstrip()) :]
+        before = behind if parts else before + sentence + behind
     return sentence_list, before
 
 
@@ -73,7 +77,8 @@ def _segmented(line: str) -> list[str]:
         return [line]
     pieces = []
     for piece in needed("sentencex").segment(_LANGUAGE, line):
-        pieces += _within_quotation(piece)
+        for part in _CLOSE_END.split(piece):
+            pieces += _within_quotation(part)
     return pieces
 
 

@@ -21,8 +21,10 @@ _MOST_MAPS = 10  # of one long text in a notebook; more nobody reads
 class Translation(Aligned):
     """A translated text: a sentence, or several.
 
-    A text is translated sentence by sentence. `sentences` holds a translation for each of them; a
-    translation of one sentence holds itself. The tokens and spans of a text with several sentences
+    A text is translated sentence by sentence. `sentences` holds a translation for each of them,
+    whose `source` is what was read: without bullets, numbering or emoji around it, in the
+    characters that are meant (`qkv.tasks.translation.layout`). A translation of one sentence that
+    was read as it stands holds itself. The tokens and spans of a text with several sentences
     are theirs one after the other; only the sentences have `alignment` and `matrices`.
 
     `source_tokens` are the pieces that the encoder read and `tokens` those that the decoder wrote,
@@ -64,7 +66,7 @@ class Translation(Aligned):
 
     @cached_property
     def doubt(self) -> tuple[str, ...]:
-        if self.suspect is not None:
+        if self.suspect is not None and not self.several:
             return self.suspect(self)
         return tuple(dict.fromkeys(reason for one in self.several for reason in one.doubt))
 
@@ -159,7 +161,9 @@ class Translation(Aligned):
 def joined(source: str, sentences: Sequence[Translation], text: str) -> Translation:
     """The translation `text` of a source that was translated sentence by sentence."""
     if len(sentences) == 1:
-        return replace(sentences[0], source=source, text=text)
+        [one] = sentences
+        is_read = source.split() == one.source.split()  # as it stands, with nothing outside
+        return replace(one, source=source, text=text, several=() if is_read else (one,))
     spans, shift = [], 0
     for one in sentences:
         spans += [(start + shift, stop + shift) for start, stop in one.source_spans]

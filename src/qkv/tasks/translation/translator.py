@@ -21,6 +21,7 @@ from qkv.tasks.translation.carried import Carried, carried, spelled
 from qkv.tasks.translation.doubt import doubts
 from qkv.tasks.translation.forced import TextPair, checked_pairs, groups, hypotheses
 from qkv.tasks.translation.kind import KIND
+from qkv.tasks.translation.layout import as_read, whole_characters
 from qkv.tasks.translation.links import Places, places_of, places_written
 from qkv.tasks.translation.looks import BatchLooks, Look, said_by
 from qkv.tasks.translation.search import Hypothesis, beam_search
@@ -169,7 +170,7 @@ class Translator:
         if length_penalty is None:
             length_penalty = self.length_penalty
         _check_penalty("Translator.translate", length_penalty)
-        cut = [sentences(_whole(text), self.source, self.longest) for text in texts]
+        cut = [sentences(as_read(text), self.source, self.longest) for text in texts]
         flat = [one.text for found, _ in cut for one in found]
         # Sentences of one length together: a batch takes as long as its longest.
         order = sorted(range(len(flat)), key=lambda i: len(flat[i]))
@@ -187,15 +188,17 @@ class Translator:
         return whole
 
     def _laid_out(self, found: Sequence[Sentence], each: Sequence[Translation], after: str) -> str:
-        """Translated sentences with the white space that the text had between its own, but for
-        spaces where the target language writes none."""
+        """Translated sentences with what stood between those of the text, but for spaces where the
+        target language writes none."""
         parts = [(s.before, t.text) for s, t in zip(found, each, strict=True)]
-        spaced = [part for before, text in parts for part in (self._space(before), text)]
-        return "".join([*spaced, self._space(after)]) if found else ""
+        spaced = [part for before, text in parts for part in (self._between(before), text)]
+        text = "".join([*spaced, self._between(after)])
+        return "" if text.isspace() else text
 
-    def _space(self, white: str) -> str:
-        breaks = any(character in LINE_BREAKS for character in white)
-        return white if breaks or self.target.kind != "characters" else ""
+    def _between(self, part: str) -> str:
+        breaks = any(character in LINE_BREAKS for character in part)
+        kept = breaks or bool(part.strip()) or self.target.kind != "characters"
+        return part if kept else ""
 
     def align(self, source: str, target: str) -> Translation:
         """Forced decoding: what `translate` gives, for a translation that is known already.
@@ -227,8 +230,10 @@ class Translator:
         return [done[i] for i in range(len(checked))]
 
     def _aligned(self, pairs: Sequence[TextPair]) -> list[Translation]:
-        marked = [self._carried(" ".join(_whole(source).split())) for source, _ in pairs]
-        targets = [read.marked(_whole(t)) for read, (_, t) in zip(marked, pairs, strict=True)]
+        marked = [self._carried(" ".join(as_read(source).split())) for source, _ in pairs]
+        targets = [
+            read.marked(whole_characters(t)) for read, (_, t) in zip(marked, pairs, strict=True)
+        ]
         sources = self.source.encode([read.text for read in marked])
         written = self.target.encode(targets)
         found = hypotheses(self.model, sources, written, self._device)
@@ -335,12 +340,6 @@ class Translator:
     @property
     def _device(self) -> torch.device:
         return self.model.output_bias.device
-
-
-def _whole(text: str) -> str:
-    """The text without halves of surrogate pairs, which undecodable bytes of standard input become
-    and which are no characters."""
-    return text.encode("utf-8", "replace").decode()
 
 
 def _check(function: str, **counts: int) -> None:
