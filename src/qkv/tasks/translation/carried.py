@@ -21,11 +21,14 @@ UNHEARD, FIRST = 3, 4  # tokens, at least, of a name; of one that begins the sen
 _MARK = re.compile(f"[{MARKS[0]}-{MARKS[-1]}]")
 _WORD = r"[A-Za-z0-9-]+"
 _ENDINGS = "com|org|net|edu|gov|info|io|cn|uk|de|fr|jp|eu"  # of addresses without www
-_THINGS = (
+_ADDRESSES = (
     r"(?:https?://|www\.)[!-~]*[A-Za-z0-9/#=_-]",  # a full stop behind ends the sentence
     rf"[A-Za-z0-9._%+-]+@{_WORD}(?:\.{_WORD})+",
     rf"{_WORD}(?:\.{_WORD})*\.(?:{_ENDINGS})\b(?:/[!-~]*[A-Za-z0-9/])?",
     r"(?:~|\.{1,2})?(?:/[A-Za-z0-9_.-]*[A-Za-z0-9_-]){2,}|[A-Za-z]:(?:\\[A-Za-z0-9_.-]*[A-Za-z0-9_-])+",
+)
+_THINGS = (
+    *_ADDRESSES,
     # Codes: capitals and digits, but for 2ND and 7PM; words tied by _; capitals within a word.
     # Files end as they do.
     r"(?:(?![0-9]+(?:ST|ND|RD|TH|S|AM|PM)\b)(?=[A-Za-z0-9_-]*[0-9])(?=[A-Za-z0-9_-]*[A-Z])"
@@ -34,6 +37,7 @@ _THINGS = (
     r"[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]+)?|[0-9]{5,}(?:\.[0-9]+)?|[0-9]+(?:[.-][0-9]+){2,}",
 )
 _KEPT = re.compile(rf"(?<![\w.@-])(?:{'|'.join(_THINGS)})(?![\w@])", re.ASCII)
+_ADDRESS = re.compile(rf"(?<![\w.@-])(?:{'|'.join(_ADDRESSES)})(?![\w@])", re.ASCII)
 _LATIN = re.compile(r"[A-Za-z]{2,}", re.ASCII)
 _NAME = re.compile(r"(?<![\w'’-])[A-Z][A-Za-z]*(?:[a-z]|[A-Z](?![a-z]))(?![\w'’-])", re.ASCII)
 
@@ -80,6 +84,11 @@ def carried(text: str, pieces: Callable[[str], int]) -> Carried:
         parts += [text[at:start], marks[thing]]
         at = stop
     return Carried("".join([*parts, text[at:]]), tuple(marks))
+
+
+def addresses(text: str) -> list[str]:
+    """The addresses of pages, mail and files in a text."""
+    return _ADDRESS.findall(text)
 
 
 def without_kept(text: str) -> str:

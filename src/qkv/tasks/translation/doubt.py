@@ -4,8 +4,9 @@
   few of the words are known, so that most fall into pieces, or into bytes.
 * "repeated": four tokens in a row stand more often than the source repeats itself.
 * "uncovered": the decoder hardly looked at a word of the source.
-* "numbers lost": a number that stands in the source in digits is not in the translation, in digits
-  or Chinese numerals.
+* "unsure": the mean log-probability of a token is low: no other sign tells as well.
+* "numbers lost": a number that stands in the source in digits, or an address, is not in the
+  translation (`qkv.tasks.translation.numbers`).
 """
 
 from __future__ import annotations
@@ -15,18 +16,20 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from unicodedata import category
 
-from qkv.tasks.translation.numbers import figures, numbers
+from qkv.tasks.translation.numbers import lost
 from qkv.tasks.translation.search import most_repeats
 
 if TYPE_CHECKING:
     from qkv.tasks.translation.translation import Translation
 
-REPEATED, UNCOVERED, NUMBERS_LOST = "repeated", "uncovered", "numbers lost"
+REPEATED, UNCOVERED, UNSURE = "repeated", "uncovered", "unsure"
+NUMBERS_LOST = "numbers lost"
 WHOLE = 0.25  # of the letters, at least, stand in words of one piece ...
 HALVES = 0.5  # ... or, where there are fewer than `WORDS`, in words of at most two
 WORDS = 3
 RUN = 4
-LOOKED = 0.2  # of a look, at least, is taken at each word
+LOOKED = 0.15  # of a look, at least, is taken at each word
+SURE = -0.8  # nats a token, at least
 
 
 def doubts(
@@ -37,7 +40,8 @@ def doubts(
         f"not {language}" if language else "unknown words": are_unknown(translation),
         REPEATED: repeats(written) > most_repeats(source),
         UNCOVERED: least_looked_at(translation) < LOOKED,
-        NUMBERS_LOST: not figures(translation.source) <= numbers(translation.text),
+        UNSURE: translation.score < SURE,
+        NUMBERS_LOST: bool(lost(translation.source, translation.text)),
     }
     return tuple(reason for reason, true in signs.items() if true)
 

@@ -1,53 +1,186 @@
-"""The numbers that a text names, in digits or in Chinese numerals."""
+"""The numbers that a text names, in digits or in Chinese numerals, and those that a translation
+lost."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from decimal import Decimal
+from typing import NamedTuple
+
+from qkv.tasks.translation.carried import addresses
+from qkv.tasks.translation.layout import meant
 
 _DIGITS = {digit: value for value, digit in enumerate("零一二三四五六七八九")}
 _DIGITS |= {"〇": 0, "两": 2, "兩": 2}
 _TENS = {"十": 10, "百": 100, "千": 1000}
 _MYRIADS = {"万": 10**4, "萬": 10**4, "亿": 10**8, "億": 10**8}
+_FACTORS = _TENS | _MYRIADS
 _UNITS = {"百", "千", *_MYRIADS}  # which no numeral consists of
+_NUMERAL = f"[{''.join(_DIGITS | _FACTORS)}]+"
 _GROUPED = r"[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+"
-_WORDS = {"hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9}
-_FIGURES = re.compile(
-    rf"({_GROUPED})(\.[0-9]+)?([十百千万萬亿億]*)(?:[ -]({'|'.join(_WORDS)})\b)?", re.IGNORECASE
+_CODE = r"[0-9]+(?:[.-][0-9]+){2,}"  # and dates
+_FIGURES = re.compile(rf"({_GROUPED})(\.[0-9]+)?[多余]?((?:[十百万萬亿億]|千(?![瓦克米卡赫帕]))*)")
+_LARGE = re.compile(r"((?:[0-9]+(?:\.[0-9]+)?[亿億])?)([0-9]+(?:\.[0-9]+)?[万萬])([0-9]*)")
+_PARTS = re.compile(rf"([0-9]+(?:\.[0-9]+)?|{_NUMERAL})([折成])")
+_POINT = re.compile(f"({_NUMERAL})点([{''.join(_DIGITS)}]+)")
+# What is said of numbers without naming them.
+_SAID = {
+    "百分之?百|百[米年]": 100, "半": Decimal("0.5"), "一半": 50, "[点时]半|半个?(?:小时|钟头)": 30,
+    "一刻": 15, "三刻": 45, "[首头]": 1,
+}  # fmt: skip
+
+_WORDS = {"hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "dozen": 12}
+_WORDS |= {"trillion": 10**12, "k": 10**3, "m": 10**6, "bn": 10**9}
+_PM = r"(?P<half>[ap])\.?m\b"
+_FIGURE = re.compile(
+    rf"""(?P<sign>[$€£])? (?<![0-9]) (?-i:(?<![a-z])) (?# not of km2)
+    (?: (?P<code>{_CODE})
+    | (?P<hour>[0-9]{{1,2}}) (?: :(?P<minute>[0-9]{{2}}) (?![0-9:]) (?:\ ?{_PM})?
+                                | \.(?P<point>[0-9]{{2}})\ ?{_PM.replace("half", "point_half")}
+                                | \ ?{_PM.replace("half", "hour_half")})
+    | (?P<above>[0-9]+)/(?P<below>[0-9]+) (?![0-9/])
+    | (?P<decade>[0-9]*[0-9]0)'?s\b
+    | (?P<whole>{_GROUPED}) (?P<fraction>\.[0-9]+)?
+      (?:[ -]?(?P<word>k|m|bn)\b | [ -](?P<named>hundred|thousand|[mbtr]+illion|dozen)\b)?
+      (?:\ ?(?P<share>%|percent\b|per\ cent\b))?
+    )""",
+    re.VERBOSE | re.IGNORECASE,
 )
-_NUMERAL = re.compile(f"[{''.join(_DIGITS | _TENS | _MYRIADS)}]+")
-
-
-def figures(text: str) -> set[Decimal]:
-    """The numbers that stand in the text in digits; Chinese and English units behind them are
-    factors."""
-    values = set()
-    for whole, fraction, units, word in _FIGURES.findall(text):
-        value = Decimal(whole.replace(",", "") + fraction) * _WORDS.get(word.lower(), 1)
-        for unit in units:
-            value *= (_TENS | _MYRIADS)[unit]
-        values.add(value)
-    return values
+_WRITTEN = {"$": r"[$元块塊钱錢刀]|美金", "€": r"[€欧歐]", "£": r"[£镑鎊]", "%": r"[%‰成折半]|百分"}
+_LARGE_WORDS = re.compile(r"\b(?:thousand|million|billion|trillion)\b", re.IGNORECASE)
 
 
 def numbers(text: str) -> set[Decimal]:
-    """The numbers that the text names in digits or Chinese numerals."""
-    numerals = (one for one in _NUMERAL.findall(text) if not _UNITS.issuperset(one))
-    return figures(text) | {_value(numeral) for numeral in numerals}
+    """The numbers that a text names in digits or Chinese numerals; where it may mean one or the
+    other, both: 三点五 is 3.5, or five past three."""
+    text = meant(text)
+    values = {Decimal(value) for said, value in _SAID.items() if re.search(said, text)}
+    for whole, fraction, units in _FIGURES.findall(text):
+        value = _decimal(whole, fraction)
+        for unit in units:
+            value *= _FACTORS[unit]
+        values.add(value)
+    for parts in _LARGE.findall(text):  # 1亿2000万, 3万5000
+        values.add(sum((_with_unit(part) for part in parts if part), Decimal(0)))
+    for numeral in re.findall(_NUMERAL, text):
+        if not _UNITS.issuperset(numeral):
+            values.add(_value(numeral))
+        if len(numeral) == 2 and _DIGITS.keys() >= set(numeral):  # 两三年
+            values |= {Decimal(_DIGITS[digit]) for digit in numeral}
+    for code in re.findall(_CODE, text):
+        values |= _parts(code)
+    for part, word in _PARTS.findall(text):
+        tenths = Decimal(part) if part[0].isascii() else _value(part)
+        tenths = tenths * 10 if tenths < 10 else tenths
+        values.add(100 - tenths if word == "折" else tenths)
+    for whole, fraction in _POINT.findall(text):
+        digits = "".join(str(_DIGITS[digit]) for digit in fraction)
+        values.add(_value(whole) + Decimal(f"0.{digits}"))
+    return values
+
+
+def lost(source: str, text: str) -> list[str]:
+    """What stands in an English source in digits, and the addresses in it, as far as they are not
+    in its translation, which may be Chinese: there they may stand in digits or numerals, as a time
+    of 12 or 24 hours, in 万 and 亿."""
+    there, written = numbers(text), meant(text)
+    source = meant(source)
+    gone = [one for one in addresses(source) if one.lower() not in written.lower()]
+    for one in addresses(source):
+        source = source.replace(one, " ")
+    for figure in _figures(source):
+        has_sign = not figure.sign or re.search(_WRITTEN[figure.sign], written)
+        if not has_sign or not any(meaning <= there for meaning in figure.meanings):
+            gone.append(figure.text)
+    return gone
+
+
+class _Figure(NamedTuple):
+    """What stands in a text in digits; sets of numbers, each of which says it; its sign."""
+
+    text: str
+    meanings: list[set[Decimal]]
+    sign: str
+
+
+def _figures(source: str) -> Iterator[_Figure]:
+    large = {_WORDS[word.lower()] for word in _LARGE_WORDS.findall(source)}
+    for match in _FIGURE.finditer(source):
+        part = match.groupdict()
+        sign = "%" if part["share"] else part["sign"] or ""
+        if part["code"]:
+            meanings = [_parts(part["code"])]
+        elif part["hour"]:
+            half = part["half"] or part["point_half"] or part["hour_half"]
+            meanings = _times(int(part["hour"]), int(part["minute"] or part["point"] or 0), half)
+        elif part["above"]:
+            above, below = Decimal(part["above"]), Decimal(part["below"])
+            meanings = [{above, below}, *([{above / below}] if below else [])]
+        elif part["decade"]:
+            decade = Decimal(part["decade"])
+            meanings = [{decade}, {decade % 100}]
+        else:
+            meanings = _amounts(part, large)
+        yield _Figure(match[0], meanings, sign)
+
+
+def _times(hour: int, minute: int, half: str | None) -> list[set[Decimal]]:
+    hours = {hour, hour % 12} if half or hour > 12 else {hour}
+    if half and half.lower() == "p":
+        hours.add(hour % 12 + 12)
+    minutes = {Decimal(minute)} if minute else set()
+    meanings = [{Decimal(one)} | minutes for one in hours]
+    if minute > 30:  # 差一刻八点
+        meanings += [{Decimal(one + 1), Decimal(60 - minute)} for one in hours]
+    return meanings
+
+
+def _amounts(part: dict[str, str], large: set[int]) -> list[set[Decimal]]:
+    """A number with the word behind it, or with one that comes later: 5 to 10 million."""
+    value = _decimal(part["whole"], part["fraction"] or "")
+    word = (part["word"] or part["named"] or "").lower()
+    factors = {_WORDS.get(word, 1)}
+    if word in {"k", "m", "bn", "dozen"}:  # or metres, or 打
+        factors.add(1)
+    if not word:
+        factors |= large
+    amounts = {value * factor for factor in factors}
+    if large:  # 500到1000万
+        amounts |= {one / myriad for one in amounts for myriad in (10**4, 10**8)}
+    return [{one} for one in amounts]
+
+
+def _parts(code: str) -> set[Decimal]:
+    return {Decimal(part) for part in re.split(r"[.-]", code)}
+
+
+def _decimal(whole: str, fraction: str) -> Decimal:
+    return Decimal(whole.replace(",", "") + fraction)
+
+
+def _with_unit(part: str) -> Decimal:
+    factor = _MYRIADS.get(part[-1])
+    return Decimal(part) if factor is None else Decimal(part[:-1]) * factor
 
 
 def _value(numeral: str) -> Decimal:
-    """Of 三百六十五 as of 三六五, which names digit after digit."""
+    """Of 三百六十五 as of 三六五, which names digit after digit, and of 三百六, which is 360."""
     if len(numeral) > 1 and all(character in _DIGITS for character in numeral):
         return Decimal("".join(str(_DIGITS[character]) for character in numeral))
     total = section = digit = 0
+    last = 10**8
     for character in numeral:
         if character in _DIGITS:
             digit = _DIGITS[character]
         elif character in _TENS:
             section += (digit or 1) * _TENS[character]
             digit = 0
-        else:
-            total = (total + section + digit) * _MYRIADS[character]
+        else:  # of all in front, or, as 万 behind 亿, of what is not counted yet
+            factor = _MYRIADS[character]
+            counted = total if factor < last else 0
+            total, last = counted + (total - counted + section + digit) * factor, factor
             section = digit = 0
+    if numeral[-2:-1] in _UNITS:
+        digit *= _FACTORS[numeral[-2]] // 10
     return Decimal(total + section + digit)
