@@ -18,6 +18,27 @@ def test_it_translates_english_to_chinese_and_looks_where_it_should():
         assert translation.source_tokens[int(row.argmax())] == word
 
 
+@pytest.mark.parametrize(
+    ("text", "alone"),
+    [
+        ("I like tea.She likes coffee. ", ["I like tea.", "She likes coffee."]),
+        ("What?! Mr. Smith has 3.5 kg of rice.", ["What?!", "Mr. Smith has 3.5 kg of rice."]),
+        ("“I am here.” He’s in the U.S. now.", ['"I am here."', "He's in the U.S. now."]),
+        (
+            "- I like fruit,\u00a0e.g. apples…\n- DON’T GO!",
+            ["I like fruit, e.g. apples...", "don't go!"],
+        ),
+        ("1) I like tea; I\tdrink it.", ["I like tea; I drink it."]),
+    ],
+)
+def test_sentences_of_a_text_are_translated_as_they_are_alone(text, alone):
+    translator = qkv.Translator.load()
+    [whole] = translator.translate([text])
+    expected = [translator.translate([one])[0] for one in alone]
+    assert [one.text for one in whole.sentences] == [one.text for one in expected]
+    assert [one.tokens for one in whole.sentences] == [one.tokens for one in expected]
+
+
 def test_its_card_names_data_licences_and_scores():
     card = (SHIPPED / "README.md").read_text(encoding="utf-8")
     for words in ("CC-BY 2.0 FR", "MIT", "tok:zh", "qkv train translate", "Tatoeba, held out"):

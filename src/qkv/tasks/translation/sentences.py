@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from itertools import pairwise
+from collections.abc import Sequence
+from itertools import chain, pairwise
 from typing import NamedTuple
 
 from qkv._extras import needed
@@ -49,6 +50,21 @@ def sentences(text: str, tokens: Tokens, longest: int) -> tuple[list[Sentence], 
             before = " " if part[-1:].isspace() else ""
         before = behind if parts else before + sentence + behind
     return sentence_list, before
+
+
+def laid_out(
+    parts: Sequence[Sentence], after: str, translations: Sequence[str], *, spaced: bool
+) -> str:
+    """The translations of sentences with what stood between and behind those of the text, but for
+    spaces where they are not of a `spaced` language."""
+    betweens = [part.before for part in parts] + [after]
+    kept = [one if spaced or _is_kept(one) else "" for one in betweens]
+    text = "".join(chain(*zip(kept, [*translations, ""], strict=True)))
+    return "" if text.isspace() else text
+
+
+def _is_kept(between: str) -> bool:
+    return bool(between.strip()) or any(character in LINE_BREAKS for character in between)
 
 
 def _pieces(text: str) -> list[str]:

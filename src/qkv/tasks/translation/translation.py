@@ -184,15 +184,15 @@ def joined(source: str, sentences: Sequence[Translation], text: str) -> Translat
 def ranked(
     source: str,
     sentences: Sequence[Translation],
-    lay_out: Callable[[Sequence[Translation]], str],
+    lay_out: Callable[[Sequence[str]], str],
 ) -> Translation:
-    """As `joined`, with the `others` of a text; `lay_out` gives the text of translated
-    sentences."""
+    """As `joined`, with the `others` of a text; `lay_out` puts the texts of
+    translated sentences together."""
     each = [(one, *one.others) for one in sentences]
 
     def whole(rank: int) -> Translation:
         chosen = [some[min(rank, len(some) - 1)] for some in each]
-        return joined(source, chosen, lay_out(chosen))
+        return joined(source, chosen, lay_out([one.text for one in chosen]))
 
     most = max(map(len, each), default=1)
     return replace(whole(0), others=tuple(whole(rank) for rank in range(1, most)))

@@ -25,7 +25,7 @@ from qkv.tasks.translation.layout import as_read, whole_characters
 from qkv.tasks.translation.links import Places, places_of, places_written
 from qkv.tasks.translation.looks import BatchLooks, Look, said_by
 from qkv.tasks.translation.search import Hypothesis, beam_search
-from qkv.tasks.translation.sentences import LINE_BREAKS, Sentence, sentences
+from qkv.tasks.translation.sentences import laid_out, sentences
 from qkv.tasks.translation.translation import Translation, ranked
 
 FAMILY = "sequence-to-sequence"
@@ -183,22 +183,9 @@ class Translator:
         whole = []
         for text, (found, after) in zip(texts, cut, strict=True):
             each = [next(results) for _ in found]
-            lay_out = partial(self._laid_out, found, after=after)
+            lay_out = partial(laid_out, found, after, spaced=self.target.kind != "characters")
             whole.append(ranked(text, each, lay_out))
         return whole
-
-    def _laid_out(self, found: Sequence[Sentence], each: Sequence[Translation], after: str) -> str:
-        """Translated sentences with what stood between those of the text, but for spaces where the
-        target language writes none."""
-        parts = [(s.before, t.text) for s, t in zip(found, each, strict=True)]
-        spaced = [part for before, text in parts for part in (self._between(before), text)]
-        text = "".join([*spaced, self._between(after)])
-        return "" if text.isspace() else text
-
-    def _between(self, part: str) -> str:
-        breaks = any(character in LINE_BREAKS for character in part)
-        kept = breaks or bool(part.strip()) or self.target.kind != "characters"
-        return part if kept else ""
 
     def align(self, source: str, target: str) -> Translation:
         """Forced decoding: what `translate` gives, for a translation that is known already.
