@@ -17,17 +17,10 @@ _MEANT |= {code: unicodedata.normalize("NFKC", chr(code)) for code in range(0xFB
 _MEANT |= dict.fromkeys(map(ord, "\u2010\u2011\u2212"), "-")  # hyphens and minus
 # What is not seen: where a line may break, spaces of no width, marks of direction. Joiners, which
 # are not seen either, stay: they are parts of words and of emoji.
-_UNSEEN = [
-    0xAD,
-    0x200B,
-    0x200E,
-    0x200F,
-    *range(0x202A, 0x202F),
-    0x2060,
-    *range(0x2066, 0x206A),
-    0xFEFF,
-]
-_MEANT |= dict.fromkeys(_UNSEEN, "")
+_UNSEEN = (
+    "\u00ad\u200b\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060\u2066\u2067\u2068\u2069\ufeff"
+)
+_MEANT |= dict.fromkeys(map(ord, _UNSEEN), "")
 _SIGNS: dict[int, str] = {code: chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)}
 _SIGNS |= {ord("。"): ".", ord("、"): ","}
 _BROKEN = re.compile(r"(?<=[a-z])[-\u00ad][ \t]*\r?\n[ \t]*(?=[a-z])")
@@ -77,9 +70,15 @@ def framed(piece: str, begins_line: bool) -> tuple[str, str, str]:
     Outside stand white space and emoji and, where a line begins, bullets and numbering. Where
     nothing is left to translate, such as of a number or an address, all stands in front.
     """
-    front = len((_BEGINNING if begins_line else _OUTSIDE).match(piece)[0])  # type: ignore[index]
-    back = len(_OUTSIDE.match(piece[::-1])[0])  # type: ignore[index]
+    front = _length(_BEGINNING if begins_line else _OUTSIDE, piece)
+    back = _length(_OUTSIDE, piece[::-1])
     sentence = piece[front : max(front, len(piece) - back)]
     if not any(map(str.isalpha, without_kept(sentence))):
         return piece, "", ""
     return piece[:front], sentence, piece[front + len(sentence) :]
+
+
+def _length(pattern: re.Pattern[str], text: str) -> int:
+    """How many characters at the beginning are of a pattern."""
+    match = pattern.match(text)
+    return match.end() if match else 0

@@ -35,9 +35,8 @@ def sentences(text: str, tokens: Tokens, longest: int) -> tuple[list[Sentence], 
     """The sentences of a text, and what stands behind the last.
 
     A line break always ends a sentence. What needs no translation (`layout.framed`) stands between
-    sentences. A sentence that has `longest` tokens or more is cut after a
-    clause, otherwise between words, and a word that is too long anywhere. White space within a
-    sentence becomes one space.
+    sentences. A sentence that has `longest` tokens or more is cut after a clause, otherwise between
+    words, and a word that is too long anywhere. White space within a sentence becomes one space.
     """
     sentence_list, before, begins_line = [], "", True
     for piece in _pieces(text):

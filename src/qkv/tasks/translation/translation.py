@@ -24,8 +24,8 @@ class Translation(Aligned):
     A text is translated sentence by sentence. `sentences` holds a translation for each of them,
     whose `source` is what was read: without bullets, numbering or emoji around it, in the
     characters that are meant (`qkv.tasks.translation.layout`). A translation of one sentence that
-    was read as it stands holds itself. The tokens and spans of a text with several sentences
-    are theirs one after the other; only the sentences have `alignment` and `matrices`.
+    was read as it stands holds itself. The tokens and spans of a text with several sentences are
+    theirs one after the other; only the sentences have `alignment` and `matrices`.
 
     `source_tokens` are the pieces that the encoder read and `tokens` those that the decoder wrote,
     each with the end mark `</s>`. `source_spans` groups the source pieces into words: ranges
