@@ -47,6 +47,15 @@ _FIGURE = re.compile(
     )""",
     re.VERBOSE | re.IGNORECASE,
 )
+_MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
+_NAMES = (
+    "January|February|March|April|May|June|July|August|September|October|November|December"
+    "|(?:Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sept?|Oct|Nov|Dec)\\b\\.?"
+)
+_DATED = re.compile(
+    rf"[0-9](?:st|nd|rd|th)?(?: of| in)? ({_NAMES})(?![a-z])|\b({_NAMES})(?![a-z]),? (?:the )?[0-9]"
+)
+_MONTH = re.compile(f"([0-9]+|{_NUMERAL})月")
 _WRITTEN = {"$": r"[$元块塊钱錢刀]|美金", "€": r"[€欧歐]", "£": r"[£镑鎊]", "%": r"[%‰成折半]|百分"}
 _LARGE_WORDS = re.compile(r"\b(?:thousand|million|billion|trillion)\b", re.IGNORECASE)
 
@@ -81,9 +90,9 @@ def numbers(text: str) -> set[Decimal]:
 
 
 def lost(source: str, text: str) -> list[str]:
-    """What stands in an English source in digits, and the addresses in it, as far as they are not
-    in its translation, which may be Chinese: there they may stand in digits or numerals, as a time
-    of 12 or 24 hours, in 万 and 亿."""
+    """What stands in an English source in digits, the months beside these, and the addresses in it,
+    as far as they are not in its translation, which may be Chinese: there they may stand in digits
+    or numerals, as a time of 12 or 24 hours, in 万 and 亿."""
     there, written = numbers(text), meant(text)
     source = meant(source)
     gone = [one for one in addresses(source) if one.lower() not in written.lower()]
@@ -93,6 +102,14 @@ def lost(source: str, text: str) -> list[str]:
         has_sign = not figure.sign or re.search(_WRITTEN[figure.sign], written)
         if not has_sign or not any(meaning <= there for meaning in figure.meanings):
             gone.append(figure.text)
+    months = {
+        _value(one) if one[0] in _DIGITS | _TENS else Decimal(one)
+        for one in _MONTH.findall(written)
+    }
+    for match in _DATED.finditer(source):
+        name = match[1] or match[2]
+        if _MONTHS.index(name[:3].lower()) + 1 not in (months or there):
+            gone.append(name)
     return gone
 
 
