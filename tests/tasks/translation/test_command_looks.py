@@ -57,13 +57,16 @@ def translator(folders):
 
 def test_the_best_come_as_lines_that_tools_read(qkv, translator):
     status, output, errors = qkv("translate", "--n-best", 3, "--beam", 4, stdin=f"{TEXT}\n\nThey\n")
-    expected = []
-    for number, found in enumerate(
-        translator.translate([TEXT, "", "They"], batch=1, beam=4, n_best=3)
-    ):
-        for one in (found, *found.others):
-            expected.append(f"{number} ||| {' '.join(one.text.split())} ||| {one.score:.6f}")
-    assert (status, output.splitlines(), errors) == (0, expected, [])
+    found = translator.translate([TEXT, "", "They"], batch=1, beam=4, n_best=3)
+    expected = [
+        (str(number), " ".join(one.text.split()), pytest.approx(one.score, abs=1e-5))
+        for number, best in enumerate(found)
+        for one in (best, *best.others)
+    ]
+    lines = [line.split(" ||| ") for line in output.splitlines()]
+    assert (status, errors) == (0, [])
+    assert [(number, text, float(score)) for number, text, score in lines] == expected
+    assert all(len(score.split(".")[1]) == 6 for _, _, score in lines)
     assert len(expected) == 7
 
 
