@@ -14,10 +14,10 @@ SCRIPT = ROOT / "scripts" / "structure.py"
 # Upper bounds, to be lowered whenever a count falls.
 LIMITS = {
     "modules at the top": 5,
-    "rooms": 25,
+    "rooms": 26,
     "rooms without a layer": 0,
-    "floors": 13,
-    "arrows between rooms": 112,
+    "floors": 14,
+    "arrows between rooms": 117,
     "upward arrows": 0,
     "rooms in circles": 0,
     "modules in circles": 3,

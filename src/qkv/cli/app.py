@@ -11,6 +11,7 @@ from qkv.cli.align import align
 from qkv.cli.alone import ABOUT
 from qkv.cli.bench import bench
 from qkv.cli.classify import classify
+from qkv.cli.compare import compare
 from qkv.cli.doctor import report
 from qkv.cli.evaluate import evaluate
 from qkv.cli.train import app as train
@@ -55,4 +56,5 @@ app.command()(classify)
 app.add_typer(train, name="train")
 app.command()(evaluate)
 app.command()(bench)
+app.command()(compare)
 app.command()(doctor)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from qkv.pictures.saving import check_picture_path as check_picture_path
     from qkv.pictures.saving import numbered as numbered
     from qkv.pictures.saving import picture_bytes as picture_bytes
+    from qkv.pictures.saving import picture_svg as picture_svg
     from qkv.pictures.saving import save_picture as save_picture
     from qkv.pictures.small_maps import thumbnails as thumbnails
     from qkv.pictures.terminal import TerminalMap as TerminalMap
@@ -42,6 +43,7 @@ _HOMES = {
     "numbered": "saving",
     "overlay": "laid_over",
     "picture_bytes": "saving",
+    "picture_svg": "saving",
     "save_picture": "saving",
     "text_html": "page",
     "thumbnails": "small_maps",
@@ -59,6 +61,7 @@ __all__ = [
     "numbered",
     "overlay",
     "picture_bytes",
+    "picture_svg",
     "save_picture",
     "text_html",
     "thumbnails",

@@ -77,6 +77,17 @@ def save_picture(figure: Figure, path: str | os.PathLike[str]) -> None:
         raise OSError(error.errno, error.strerror or str(error), str(path)) from error
 
 
+def picture_svg(figure: Figure) -> str:
+    """The figure as an `<svg>` element for a page, its texts as texts; the same figure gives the
+    same element."""
+    written = io.StringIO()
+    with rc_context({"svg.hashsalt": "qkv", "svg.fonttype": "none"}):
+        nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
+        figure.savefig(written, format="svg", metadata=nothing)
+    text = written.getvalue()
+    return text[text.index("<svg") :]
+
+
 def picture_bytes(figure: Figure) -> bytes:
     """The figure as a PNG file for a page, somewhat coarser than a saved one."""
     written = io.BytesIO()

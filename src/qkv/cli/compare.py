@@ -1,0 +1,92 @@
+"""`qkv compare`: the studies of the lab, and what they say."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from qkv.lab.study import Study
+
+_STUDIES = "Studies, such as cost or distance; default: all of them."
+_OUT = "Folder of the report and of the runs; the same command goes on where it was stopped."
+_QUICK = "A rough look in some minutes, from which nothing is concluded."
+_LIST = "Name the studies, their claims and what they cost."
+_SHARED = "Folder of the public data that some studies need; without it they are left out."
+_THREADS = "CPU threads; default: torch's choice."
+
+
+def compare(
+    names: Annotated[list[str] | None, typer.Argument(metavar="STUDY", help=_STUDIES)] = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help=_OUT)] = None,
+    quick: Annotated[bool, typer.Option("--quick", help=_QUICK)] = False,
+    listing: Annotated[bool, typer.Option("--list", help=_LIST)] = False,
+    shared: Annotated[
+        Path | None, typer.Option(metavar="DIR", envvar="QKV_SHARED", help=_SHARED)
+    ] = None,
+    threads: Annotated[int | None, typer.Option(min=1, max=1024, help=_THREADS)] = None,
+) -> None:
+    """Check what is claimed of RNN, LSTM, self-attention and hybrid, and write a report."""
+    studies = _chosen(names or [])
+    if listing:
+        for study in studies:
+            _tell(study)
+        return
+    if out is None:
+        raise typer.BadParameter("--out must be given: the folder of the report")
+    if out.exists() and not out.is_dir():
+        raise typer.BadParameter(f"--out must be a folder; {out} is a file")
+    if shared is not None and not shared.is_dir():
+        raise typer.BadParameter(f"--shared: there is no folder '{shared}'")
+    from qkv.ground.files import require_writable
+    from qkv.lab.report import write_report
+    from qkv.lab.session import conduct, found
+
+    require_writable(out)
+    if threads is not None:
+        import torch
+
+        torch.set_num_threads(threads)
+    conducted = conduct(studies, out, found(shared, studies), quick=quick, say=_say)
+    write_report(out, conducted, command=_command(), quick=quick)
+    for one in conducted:
+        for finding in one.outcome.findings if one.outcome else ():
+            typer.echo(f"{finding.claim} {finding.found} Verdict: {finding.verdict}.")
+    typer.echo(f"{out / 'report.html'}")
+
+
+def _chosen(names: Sequence[str]) -> list[Study]:
+    from qkv.lab.studies import STUDIES
+
+    known = {study.name: study for study in STUDIES}
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise typer.BadParameter(f"no study {unknown[0]!r}; these are: {', '.join(known)}")
+    return [study for study in STUDIES if not names or study.name in names]
+
+
+def _tell(study: Study) -> None:
+    """A study's name, its claim and what it costs."""
+    from qkv.lab.forecast import duration
+
+    whole, quick = (study.runs(few) for few in (False, True))
+    costs = [f"{len(runs)} runs, about {duration(sum(r.seconds for r in runs))}"
+             for runs in (whole, quick)]  # fmt: skip
+    typer.echo(f"{study.name}: {study.title}\n  {study.claim}\n  {study.source}")
+    typer.echo(f"  {costs[0]} on two cores; with --quick {costs[1]}")
+    if study.data:
+        typer.echo(f"  needs {', '.join(study.data)}")
+
+
+def _command() -> str:
+    return shlex.join(["qkv", *sys.argv[1:]])
+
+
+def _say(line: str) -> None:
+    typer.echo(line, err=True)

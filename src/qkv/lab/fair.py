@@ -1,0 +1,105 @@
+"""Fairness, checked by code: sizes that give the same number of parameters, and runs that give
+every model the same chances."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import torch
+from torch import nn
+
+from qkv.lab.study import Run
+
+CLOSE = 0.05  # share by which the parameters of models that are compared may differ
+_AROUND = 0.25  # share by which they may differ from what was wished
+SEEDS = 3  # at least
+
+
+def parameters(model: nn.Module) -> int:
+    """How many weights a model has outside of its embeddings, which are the same for all."""
+    tables = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
+    return sum(p.numel() for p in model.parameters() if id(p) not in tables)
+
+
+def matched(
+    makers: Mapping[str, Callable[[int], nn.Module]], widths: Iterable[int], around: int
+) -> dict[str, tuple[int, int]]:
+    """For each model a width, and how many parameters it has with it, so that all have about
+    `around` and differ by at most `CLOSE`.
+
+    `makers` make a model of a width; a width that a model cannot have is a ValueError there.
+
+    Raises:
+        ValueError: no widths do that.
+    """
+    counts = {name: _counts(make, widths) for name, make in makers.items()}
+    near = {c for table in counts.values() for c in table if abs(c - around) <= _AROUND * around}
+    for target in sorted(near, key=lambda count: abs(count - around)):
+        chosen = {
+            name: min(table, key=lambda count: abs(count - target))
+            for name, table in counts.items()
+        }
+        if _are_close(chosen.values()):
+            return {name: (counts[name][count], count) for name, count in chosen.items()}
+    raise ValueError(f"matched: no widths give {', '.join(makers)} about {around:,} parameters")
+
+
+def _counts(make: Callable[[int], nn.Module], widths: Iterable[int]) -> dict[int, int]:
+    """The width of each number of parameters."""
+    found = {}
+    for width in widths:
+        try:
+            with torch.device("meta"):
+                found[parameters(make(width))] = width
+        except ValueError:  # such as an odd width for two directions
+            continue
+    return found
+
+
+def _are_close(counts: Iterable[int]) -> bool:
+    some = list(counts)
+    return max(some) <= (1 + CLOSE) * min(some)
+
+
+def check(study: str, runs: Sequence[Run], *, quick: bool = False) -> None:
+    """Checks that runs give every model the same: seeds, budget, parameters, grid of rates.
+
+    A quick look may have fewer seeds.
+
+    Raises:
+        ValueError: they do not; the text names the study, the condition and what differs.
+    """
+    names = [run.name for run in runs]
+    if len({run.file for run in runs}) < len(names):
+        raise ValueError(f"{study}: two runs are called alike")
+    for condition in dict.fromkeys(run.condition for run in runs):
+        own = [run for run in runs if run.condition == condition]
+        problem = _problem(own, runs, quick)
+        if problem:
+            raise ValueError(f"{study}: at {condition} {problem}")
+
+
+def _problem(own: Sequence[Run], runs: Sequence[Run], quick: bool) -> str:
+    models = list(dict.fromkeys(run.model for run in own))
+    seeds = [{run.seed for run in own if run.model == model} for model in models]
+    if any(one != seeds[0] for one in seeds):
+        return "models have different seeds"
+    if not quick and len(seeds[0]) < SEEDS:
+        return f"there are {len(seeds[0])} seeds, fewer than {SEEDS}"
+    if any(run.budget != own[0].budget for run in own):
+        return "models have different budgets"
+    counts = {run.parameters for run in own if run.parameters is not None}
+    if counts and not _are_close(counts):
+        return f"parameters are from {min(counts):,} to {max(counts):,}"
+    learning = [run for run in own if run.tuned is not None]
+    grids = {(run.tuned, *_grid(run, runs)) for run in learning}
+    return "models are tuned with different learning rates" if len(grids) > 1 else ""
+
+
+def _grid(run: Run, runs: Sequence[Run]) -> list[float]:
+    """The learning rates that a run's model was tuned with."""
+    return sorted(
+        one.rate
+        for one in runs
+        if (one.model, one.condition) == (run.model, run.tuned) and one.rate is not None
+    )

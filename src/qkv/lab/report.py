@@ -1,0 +1,89 @@
+"""The report of a session: for people as a page and as Markdown, for programs as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from qkv.bench.machine import machine
+from qkv.ground.files import json_bytes, write_together
+from qkv.lab.drawing import svg
+from qkv.lab.html import page
+from qkv.lab.kept import SCHEMA
+from qkv.lab.markdown import text
+from qkv.lab.session import Conducted
+
+PLOTS = "plots"
+
+
+def write_report(
+    folder: Path, conducted: Sequence[Conducted], *, command: str, quick: bool, advice: str = ""
+) -> None:
+    """Writes `report.html`, `report.md` with its `plots`, and `results.json`; each appears whole.
+
+    `advice` is what a user with data of their own should take from it; empty: none was asked for.
+    """
+    where = machine()
+    drawn = {
+        f"{one.study.name}-{number}.svg": svg(plot)
+        for one in conducted
+        for number, plot in enumerate(one.outcome.plots if one.outcome else (), 1)
+    }
+    if drawn:
+        write_together(folder / PLOTS, {name: picture.encode() for name, picture in drawn.items()})
+    head = _told(where, command, quick)
+    write_together(
+        folder,
+        {
+            "results.json": json_bytes(record(conducted, where, command, quick, advice)),
+            "report.md": text(conducted, head, advice).encode(),
+            "report.html": page(conducted, head, advice, drawn).encode(),
+        },
+    )
+
+
+def record(
+    conducted: Sequence[Conducted],
+    where: dict[str, Any],
+    command: str,
+    quick: bool,
+    advice: str = "",
+) -> dict[str, Any]:
+    """All of it as JSON values."""
+    return {
+        "schema": SCHEMA,
+        "command": command,
+        "quick": quick,
+        "machine": where,
+        "advice": advice,
+        "studies": [_study(one) for one in conducted],
+    }
+
+
+def _study(one: Conducted) -> dict[str, Any]:
+    study, results, outcome = one.study, one.results, one.outcome
+    told = {
+        name: getattr(study, name)
+        for name in ("name", "title", "claim", "source", "rule", "limits")
+    }
+    if results is None or outcome is None:
+        return told | {"left out": one.left_out}
+    return told | {
+        "seeds": sorted({run.seed for run in results.runs}),
+        "findings": [asdict(finding) for finding in outcome.findings],
+        "tables": [asdict(table) for table in outcome.tables],
+        "plots": [asdict(plot) for plot in outcome.plots],
+        "runs": [run.identity() | {"measured": results.records[run.name]} for run in results.runs],
+    }
+
+
+def _told(where: dict[str, Any], command: str, quick: bool) -> list[str]:
+    """The lines that say where the figures come from."""
+    return [
+        f"Made by `{command}`",
+        f"{where['processor']}, {where['processors']} processors, {where['threads']} threads of "
+        f"torch {where['torch']}, Python {where['python']}, qkv {where['qkv']}",
+        *(["A quick look: few runs, from which nothing is concluded."] if quick else []),
+    ]

@@ -1,0 +1,141 @@
+"""A session in the lab: the runs of studies, each kept as soon as it is done."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+
+from qkv.lab.fair import check
+from qkv.lab.forecast import Forecast, duration
+from qkv.lab.kept import Circumstances, Kept, digest
+from qkv.lab.study import Bench, Outcome, Record, Results, Run, Study
+from qkv.tasks.trainer.errors import TrainingError
+
+Say = Callable[[str], None]
+RUNS = "runs"
+
+
+@dataclass(frozen=True)
+class Conducted:
+    """A study with its results and what follows from them; or why it was left out."""
+
+    study: Study
+    results: Results | None = None
+    outcome: Outcome | None = None
+    left_out: str = ""
+
+
+def missing(study: Study, data: Mapping[str, Path]) -> str:
+    """Why a study cannot be conducted; empty if it can."""
+    absent = [name for name in study.data if name not in data]
+    return f"needs {', '.join(absent)} (--shared DIR or QKV_SHARED)" if absent else ""
+
+
+def found(folder: Path | None, studies: Sequence[Study]) -> dict[str, Path]:
+    """The files of data that are there, by their names."""
+    names = {name for study in studies for name in study.data}
+    if folder is None:
+        return {}
+    return {name: folder / name for name in names if (folder / name).is_file()}
+
+
+def conduct(
+    studies: Sequence[Study], folder: Path, data: Mapping[str, Path], *, quick: bool, say: Say
+) -> list[Conducted]:
+    """Does all runs of the studies that are not kept in `folder` yet, and says how far it is.
+
+    Args:
+        studies: these, in this order.
+        folder: where runs are kept, one file each.
+        data: the files of data by their names; a study that lacks one is left out.
+        quick: whether it is a quick look, of few runs and without conclusions.
+        say: gets a line of progress.
+
+    Raises:
+        ValueError: runs are not fair, or a kept run was made under other circumstances.
+        OSError: a file cannot be read or written.
+        TrainingError: a model cannot be trained with the rate that was chosen for it.
+    """
+    possible = [study for study in studies if not missing(study, data)]
+    conductors = {study.name: _Conductor(study, folder, data, quick, say) for study in possible}
+    forecast = Forecast(sum(one.ahead for one in conductors.values()))
+    for study in studies:
+        reason = missing(study, data)
+        say(f"{study.name}: {reason or conductors[study.name].told()}")
+    if possible:
+        say(f"in all about {forecast} on two cores")
+    return [
+        conductors[study.name].conduct(forecast)
+        if study.name in conductors
+        else Conducted(study, left_out=missing(study, data))
+        for study in studies
+    ]
+
+
+class _Conductor:
+    """The runs of one study."""
+
+    def __init__(
+        self, study: Study, folder: Path, data: Mapping[str, Path], quick: bool, say: Say
+    ) -> None:
+        self.study, self.say, self.quick = study, say, quick
+        self.runs = study.runs(quick)
+        check(study.name, self.runs, quick=quick)
+        self.data = {name: data[name] for name in study.data}
+        self.threads = torch.get_num_threads()
+        digests = {name: digest(path) for name, path in self.data.items()}
+        self.kept = Kept(folder / RUNS / study.name, Circumstances(quick, self.threads, digests))
+        before = ((run, self.kept.read(run)) for run in self.runs)
+        self.records = {run.name: record for run, record in before if record is not None}
+        self.results = Results(self.runs, self.records, quick)
+
+    @property
+    def ahead(self) -> float:
+        """The seconds of the runs that are yet to be done."""
+        return sum(run.seconds for run in self.runs if run.name not in self.records)
+
+    def told(self) -> str:
+        """How many runs there are and what they cost."""
+        done = f", {len(self.records)} of them done" if self.records else ""
+        return f"{len(self.runs)} runs{done}, about {duration(self.ahead)}"
+
+    def conduct(self, forecast: Forecast) -> Conducted:
+        for number, run in enumerate(self.runs, 1):
+            if run.name in self.records:
+                continue
+            start = time.perf_counter()
+            record = self._measured(run)
+            seconds = time.perf_counter() - start
+            self.records[run.name] = record | {"seconds": seconds}
+            self.kept.write(run, self.records[run.name])
+            forecast.done(run.seconds, seconds)
+            self.say(
+                f"{self.study.name} {number}/{len(self.runs)}: {run.name}: "
+                f"{duration(seconds)}; about {forecast} left"
+            )
+        outcome = self.study.outcome(self.results)
+        if self.quick:
+            findings = [finding.unconcluded() for finding in outcome.findings]
+            outcome = replace(outcome, findings=findings)
+        return Conducted(self.study, self.results, outcome)
+
+    def _measured(self, run: Run) -> Record:
+        rate = self.results.rate(run)
+        with TemporaryDirectory(prefix="qkv-lab-") as folder:
+            try:
+                record = self.study.measure(run, Bench(Path(folder), self.data, rate, self.threads))
+            except TrainingError as error:
+                if run.rate is None:
+                    raise
+                return {"validation": None, "failed": str(error), "rate": rate}
+        if run.parameters is not None and record.get("parameters") != run.parameters:
+            raise ValueError(
+                f"{self.study.name}: {run.name} has {record.get('parameters')} parameters, not "
+                f"{run.parameters}"
+            )
+        return record | ({} if rate is None else {"rate": rate})

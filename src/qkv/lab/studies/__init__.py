@@ -1,0 +1,8 @@
+"""The studies, each in a file of its own."""
+
+from __future__ import annotations
+
+from qkv.lab.studies.cost import COST
+from qkv.lab.study import Study
+
+STUDIES: tuple[Study, ...] = (COST,)

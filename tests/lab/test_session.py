@@ -1,0 +1,127 @@
+import json
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import fake
+import pytest
+from fake import FAKE, NEEDY
+
+from qkv.lab.forecast import Forecast, duration
+from qkv.lab.session import conduct, found
+from qkv.lab.verdicts import HOLDS, QUICK
+from qkv.tasks.trainer.errors import TrainingError
+
+
+def session(folder, *studies, quick=False, say=lambda _: None):
+    return conduct(studies or [FAKE], folder, {}, quick=quick, say=say)
+
+
+def test_the_rate_is_that_which_validation_chose(tmp_path):
+    (done,) = session(tmp_path)
+    assert done.results.chosen("good", "long") == 0.01
+    assert [record["rate"] for record in done.results.of("good", "long")] == [0.01] * 3
+    assert [record["right"].count("1") for record in done.results.of("poor", "short")] == [
+        60, 61, 62,
+    ]  # fmt: skip
+    assert done.outcome.findings[0].verdict == HOLDS
+    assert done.outcome.findings[0].intervals[0].value == pytest.approx(30)
+
+
+def test_a_rate_that_fails_is_the_worst_and_a_chosen_one_that_fails_is_an_error(tmp_path):
+    (done,) = session(tmp_path / "a")
+    failed = done.results.records["good long seed 0 rate 5"]
+    assert failed["failed"] == "the loss is nan"
+    assert failed["validation"] is None
+
+    def failing(run, bench):
+        if run.rate is None:
+            raise TrainingError("the loss is nan")
+        return fake.measure(run, bench)
+
+    with pytest.raises(TrainingError):
+        session(tmp_path / "b", replace(FAKE, measure=failing))
+
+
+def test_what_is_kept_is_not_run_again(tmp_path):
+    (first,) = session(tmp_path)
+
+    def never(run, bench):
+        raise AssertionError(run)
+
+    said = []
+    (again,) = session(tmp_path, replace(FAKE, measure=never), say=said.append)
+    assert again.results.records == first.results.records
+    assert again.outcome == first.outcome
+    assert said[0] == "fake: 16 runs, 16 of them done, about 0 s"
+
+
+def test_a_kept_run_of_other_circumstances_is_refused(tmp_path):
+    session(tmp_path)
+    with pytest.raises(ValueError, match="was kept with other quick; give another --out"):
+        session(tmp_path, quick=True)
+    changed = replace(FAKE, runs=lambda quick: [replace(r, sizes={}) for r in fake.runs(quick)])
+    with pytest.raises(ValueError, match="was kept with other run"):
+        session(tmp_path, changed)
+    file = tmp_path / "runs" / "fake" / "good-long-seed-0-rate-0.1.json"
+    file.write_text("{")
+    with pytest.raises(ValueError, match=f"{file} is no kept run"):
+        session(tmp_path)
+
+
+def test_a_model_of_other_sizes_than_planned_is_an_error(tmp_path):
+    larger = replace(FAKE, measure=lambda run, bench: fake.measure(run, bench) | {"parameters": 9})
+    with pytest.raises(ValueError, match=r"good long seed 0 rate 0\.1 has 9 parameters, not 1000"):
+        session(tmp_path, larger)
+
+
+def test_a_study_whose_data_are_absent_says_which_it_needs(tmp_path):
+    said = []
+    done = session(tmp_path, NEEDY, FAKE, say=said.append)
+    assert done[0].left_out == "needs text/absent.tsv (--shared DIR or QKV_SHARED)"
+    assert done[0].outcome is None
+    assert done[1].outcome is not None
+    assert said[0] == f"needy: {done[0].left_out}"
+    (tmp_path / "text").mkdir()
+    (tmp_path / "text" / "absent.tsv").write_text("x")
+    assert found(tmp_path, [NEEDY]) == {"text/absent.tsv": tmp_path / "text" / "absent.tsv"}
+    assert found(None, [NEEDY]) == {}
+
+
+def test_a_quick_look_has_fewer_runs_and_no_verdict(tmp_path):
+    (done,) = session(tmp_path, quick=True)
+    assert len(done.results.runs) == 8
+    assert {finding.verdict for finding in done.outcome.findings} == {QUICK}
+
+
+def test_killed_in_the_middle_the_same_command_gives_the_same_report(tmp_path):
+    def run(folder, killed_at):
+        program = Path(fake.__file__)
+        return subprocess.run(
+            [sys.executable, program, folder, str(killed_at)], capture_output=True
+        ).returncode
+
+    def report(folder):
+        results = json.loads((folder / "results.json").read_text())
+        for study in results["studies"]:
+            for one in study["runs"]:
+                del one["measured"]["seconds"]
+        return results, (folder / "report.md").read_text(), (folder / "report.html").read_text()
+
+    assert run(tmp_path / "a", 0) == 0
+    assert run(tmp_path / "b", 6) == -signal.SIGKILL
+    assert len(list((tmp_path / "b" / "runs" / "fake").iterdir())) == 5
+    assert not (tmp_path / "b" / "results.json").exists()
+    assert run(tmp_path / "b", 0) == 0
+    assert report(tmp_path / "a") == report(tmp_path / "b")
+
+
+def test_the_time_left_follows_what_runs_took():
+    forecast = Forecast(1000)
+    assert str(forecast) == "17 min"
+    forecast.done(100, 300)  # three times as slow as was thought
+    assert forecast.left == 900
+    assert str(forecast) == duration(900 * 330 / 130)
+    assert duration(7200) == "2 h 0 min"
