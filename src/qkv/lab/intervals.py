@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -88,13 +89,17 @@ def difference(first: Scores, second: Scores, level: float = 0.95) -> Interval:
 
 def _drawn(scores: Scores) -> Tensor:
     """The mean score over seeds of each draw of items, `[DRAWS]`; the draws are always the same."""
-    clusters = scores.sums.shape[1]
+    sums = torch.einsum("rc,sck->rsk", _often(scores.sums.shape[1]), scores.sums)
+    return scores.rule(sums).mean(1)
+
+
+@lru_cache(maxsize=4)
+def _often(clusters: int) -> Tensor:
+    """How often each cluster is in each draw of as many, `[DRAWS, clusters]`."""
     generator = torch.Generator().manual_seed(_SEED)
     drawn = torch.randint(clusters, (DRAWS, clusters), generator=generator)
     ones = torch.ones(drawn.shape, dtype=torch.float64)
-    often = torch.zeros_like(ones).scatter_add(1, drawn, ones)
-    sums = torch.einsum("rc,sck->rsk", often, scores.sums)
-    return scores.rule(sums).mean(1)
+    return torch.zeros_like(ones).scatter_add(1, drawn, ones)
 
 
 def _interval(of_seeds: Tensor, drawn: Tensor, level: float) -> Interval:

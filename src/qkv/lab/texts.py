@@ -1,0 +1,115 @@
+"""Classifiers of texts as studies train and test them: by the trainer, as `qkv train classify`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from qkv.lab.encoders import ATTENTION, HYBRID, LSTM, RNN
+from qkv.lab.fair import parameters
+from qkv.lab.study import Record
+from qkv.models import TextClassifier, TextClassifierConfig
+from qkv.tasks.classification import TextLabeller
+from qkv.tasks.classification.text.options import Options
+from qkv.tasks.classification.text.reading import LabelledText
+from qkv.tasks.classification.text.task import TextTask
+from qkv.tasks.shares import sentence_share
+from qkv.tasks.trainer.run import STATE, train
+from qkv.tasks.trainer.settings import Settings
+
+ENCODERS = {RNN: "rnn", LSTM: "lstm", ATTENTION: "attention", HYBRID: "hybrid"}
+EMBEDDING, HEADS = 64, 4
+_ALL = 100_000  # tokens to each side: all of a text
+_DROPOUT = {"dropout": 0.2, "token_dropout": 0.1}
+
+
+@dataclass(frozen=True)
+class Split:
+    """Texts to train on, to choose a learning rate by, and to test on."""
+
+    train: list[LabelledText]
+    validation: list[LabelledText]
+    test: list[LabelledText]
+
+
+def some(texts: Sequence[LabelledText], count: int) -> list[LabelledText]:
+    """So many of the texts, drawn by their words alone: the same on every machine."""
+    return sorted(texts, key=lambda one: (sentence_share(one.text), one))[:count]
+
+
+def makers(labels: int) -> dict[str, Callable[[int], nn.Module]]:
+    """What makes a classifier of a width, for each model."""
+
+    def maker(model: str) -> Callable[[int], nn.Module]:
+        return lambda width: TextClassifier(TextClassifierConfig(1, labels, **sizes(model, width)))
+
+    return {model: maker(model) for model in ENCODERS}
+
+
+def sizes(model: str, width: int) -> dict[str, Any]:
+    """The sizes of a classifier: one layer, whose self-attention sees the whole text."""
+    attends = model in (ATTENTION, HYBRID)
+    return {
+        "encoder": ENCODERS[model],
+        "embedding": EMBEDDING,
+        "width": width,
+        **({"heads": HEADS, "window": _ALL} if attends else {}),
+        **_DROPOUT,
+    }
+
+
+def learnt(
+    split: Split,
+    model_sizes: Mapping[str, Any],
+    budget: Mapping[str, Any],
+    *,
+    seed: int,
+    rate: float,
+    folder: Path,
+) -> Record:
+    """Trains a classifier and tests it.
+
+    Args:
+        model_sizes: as `sizes` gives them.
+        budget: `epochs`, `batch_tokens`, `pieces`, and `longest`, the words that are read.
+        folder: an empty one.
+
+    Returns:
+        The best accuracy on validation, a `1` or `0` for each text of the test, the parameters
+        and the seconds of training.
+    """
+    options = Options(
+        pieces=budget["pieces"], longest=budget["longest"], batch_tokens=budget["batch_tokens"]
+    )
+    task = TextTask(split.train, split.validation, options, dict(model_sizes), seed)
+    settings = Settings(
+        epochs=budget["epochs"], learning_rate=rate, seed=seed, cpu=True, precision="float32",
+        save_every=1_000_000,
+    )  # fmt: skip
+    train(task, folder, settings, quiet=True)
+    validations = _validations(folder)
+    labeller = TextLabeller.load(folder)
+    answers = labeller.classify([one.text for one in split.test])
+    return {
+        "validation": max(one["accuracy"] for one in validations),
+        "right": marks([one.label for one in answers], split.test),
+        "parameters": parameters(labeller.model),
+        "training": 60 * validations[-1]["minutes"],
+    }
+
+
+def marks(answers: Sequence[str | None], test: Sequence[LabelledText]) -> str:
+    """A `1` for each answer that is right, a `0` for each that is not."""
+    pairs = zip(answers, test, strict=True)
+    return "".join("1" if answer == one.label else "0" for answer, one in pairs)
+
+
+def _validations(folder: Path) -> list[dict[str, Any]]:
+    """The figures of each validation of a run."""
+    lines = (folder / STATE / "log.jsonl").read_text(encoding="utf-8").splitlines()
+    return [record for record in map(json.loads, lines) if record["kind"] == "validation"]
