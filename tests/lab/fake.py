@@ -41,7 +41,7 @@ def outcome(results):
     finding = Finding("Good is <better> than poor.", f"By {gap} points.", above_zero(gap), [gap])
     line = Line("good", [1, 2], [3.0, 4.0], [2.0, 3.0], [4.0, 5.0])
     plot = Plot("Quality", "words", "per cent", [line], log_x=True)
-    return Outcome([finding], [plot], [Table("Figures", ["a|b"], [["4|2"]])])
+    return Outcome([finding], [plot], [Table("Figures", ["a|b"], [["4|2"]])], "Take <it>.")
 
 
 FAKE = Study(

@@ -7,8 +7,9 @@ import pytest
 from test_texts import TEXTS
 
 from qkv.lab.encoders import ATTENTION, HYBRID, LSTM
+from qkv.lab.linear import LINEAR
 from qkv.lab.studies import quality
-from qkv.lab.studies.quality import LINEAR, QUALITY, TEST, TRAIN, measure, outcome, runs
+from qkv.lab.studies.quality import QUALITY, TEST, TRAIN, measure, outcome, runs
 from qkv.lab.study import Bench, Results
 from qkv.lab.verdicts import FAILS, HOLDS, UNKNOWN
 

@@ -13,7 +13,7 @@ from qkv.lab.session import conduct
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("report")
     conducted = conduct([FAKE, NEEDY], folder, {}, quick=False, say=lambda _: None)
-    write_report(folder, conducted, command="qkv compare 'a b'", quick=False, advice="Take <it>.")
+    write_report(folder, conducted, command="qkv compare 'a b'", quick=False)
     return folder
 
 

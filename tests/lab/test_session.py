@@ -11,6 +11,7 @@ from fake import FAKE, NEEDY
 
 from qkv.lab.forecast import Forecast, duration
 from qkv.lab.session import conduct, found
+from qkv.lab.study import NO_ADVICE
 from qkv.lab.verdicts import HOLDS, QUICK
 from qkv.tasks.trainer.errors import TrainingError
 
@@ -94,6 +95,7 @@ def test_a_quick_look_has_fewer_runs_and_no_verdict(tmp_path):
     (done,) = session(tmp_path, quick=True)
     assert len(done.results.runs) == 8
     assert {finding.verdict for finding in done.outcome.findings} == {QUICK}
+    assert done.outcome.advice == NO_ADVICE
 
 
 def test_killed_in_the_middle_the_same_command_gives_the_same_report(tmp_path):

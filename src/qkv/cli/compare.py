@@ -19,6 +19,8 @@ _OUT = "Folder of the report and of the runs; the same command goes on where it 
 _QUICK = "A rough look in some minutes, from which nothing is concluded."
 _LIST = "Name the studies, their claims and what they cost."
 _SHARED = "Folder of the public data that some studies need; without it they are left out."
+_DATA = "Your own texts or pairs: a CSV file with a header, or lines with tabs."
+_TASK = "What they are for: classify (label, text)."
 _THREADS = "CPU threads; default: torch's choice."
 
 
@@ -30,9 +32,13 @@ def compare(
     shared: Annotated[
         Path | None, typer.Option(metavar="DIR", envvar="QKV_SHARED", help=_SHARED)
     ] = None,
+    data: Annotated[Path | None, typer.Option(metavar="FILE", help=_DATA)] = None,
+    task: Annotated[str | None, typer.Option(help=_TASK)] = None,
     threads: Annotated[int | None, typer.Option(min=1, max=1024, help=_THREADS)] = None,
 ) -> None:
-    """Check what is claimed of RNN, LSTM, self-attention and hybrid, and write a report."""
+    """Check what is claimed of RNN, LSTM, self-attention and hybrid, and write a report; or find
+    out which of them suits your own data."""
+    _check_data(data, task, names)
     studies = _chosen(names or [])
     if listing:
         for study in studies:
@@ -45,6 +51,7 @@ def compare(
     if shared is not None and not shared.is_dir():
         raise typer.BadParameter(f"--shared: there is no folder '{shared}'")
     from qkv.ground.files import require_writable
+    from qkv.lab.own import brought
     from qkv.lab.report import write_report
     from qkv.lab.session import conduct, found
 
@@ -53,12 +60,32 @@ def compare(
         import torch
 
         torch.set_num_threads(threads)
-    conducted = conduct(studies, out, found(shared, studies), quick=quick, say=_say)
+    files = found(shared, studies)
+    if data is not None and task is not None:
+        studies, files = [brought(data, task)], {data.name: data}
+    conducted = conduct(studies, out, files, quick=quick, say=_say)
     write_report(out, conducted, command=_command(), quick=quick)
     for one in conducted:
         for finding in one.outcome.findings if one.outcome else ():
             typer.echo(f"{finding.claim} {finding.found} Verdict: {finding.verdict}.")
+        if one.outcome and one.outcome.advice:
+            typer.echo(one.outcome.advice)
     typer.echo(f"{out / 'report.html'}")
+
+
+def _check_data(data: Path | None, task: str | None, names: Sequence[str] | None) -> None:
+    if (data is None) != (task is None):
+        raise typer.BadParameter("--data and --task must be given together")
+    if data is None:
+        return
+    if names:
+        raise typer.BadParameter("--data has a study of its own; leave the names of studies out")
+    from qkv.lab.own import TASKS
+
+    if task not in TASKS:
+        raise typer.BadParameter(f"--task must be one of {', '.join(TASKS)}; got {task!r}")
+    if not data.is_file():
+        raise typer.BadParameter(f"--data: there is no file '{data}'")
 
 
 def _chosen(names: Sequence[str]) -> list[Study]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 from qkv.lab.budgets import budget_tables
-from qkv.lab.markdown import HEADER, TITLE, paragraphs, verdicts
+from qkv.lab.markdown import HEADER, TITLE, advices, paragraphs, verdicts
 from qkv.lab.session import Conducted
 from qkv.lab.study import Table
 
@@ -21,12 +21,10 @@ th { background: #eee; } figure { margin: 1rem 0; } svg { max-width: 100%; heigh
 """
 
 
-def page(
-    conducted: Sequence[Conducted], head: Sequence[str], advice: str, drawn: Mapping[str, str]
-) -> str:
+def page(conducted: Sequence[Conducted], head: Sequence[str], drawn: Mapping[str, str]) -> str:
     """The whole page; `drawn` holds the `<svg>` elements of the plots by their files' names."""
     parts = [f"<h1>{escape(TITLE)}</h1>", *(f"<p>{_inline(line)}</p>" for line in head)]
-    if advice:
+    for advice in advices(conducted):
         parts.append(f'<div class="advice"><h2>What to take</h2><p>{escape(advice)}</p></div>')
     rows = verdicts(conducted)
     if rows:

@@ -12,6 +12,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from qkv.lab.study import Record
+from qkv.lab.texts import Split, marks
+from qkv.tasks.classification.text.classifier import first_words
+from qkv.tasks.classification.text.reading import LabelledText
+
+LINEAR = "TF-IDF, linear"
 STRENGTHS = (1.0, 5.0, 25.0)
 """Weights of the data against the pull of the weights to zero, of which validation chooses one."""
 
@@ -75,6 +81,24 @@ class LinearText:
 
         optimizer.step(loss)  # pyright: ignore[reportArgumentType]
         return weights.detach(), offsets.detach()
+
+
+def linear_record(split: Split, longest: int | None) -> Record:
+    """What a linear classifier makes of texts of which the first `longest` words are read, its
+    strength chosen on validation."""
+
+    def cut(texts: list[LabelledText]) -> list[str]:
+        return [" ".join(first_words(one.text, longest)) for one in texts]
+
+    read, held = cut(split.train), cut(split.validation)
+    models = [LinearText(read, [one.label for one in split.train], each) for each in STRENGTHS]
+    rights = [marks(model.classify(held), split.validation).count("1") for model in models]
+    best = rights.index(max(rights))
+    return {
+        "validation": 100 * rights[best] / len(held),
+        "strength": STRENGTHS[best],
+        "right": marks(models[best].classify(cut(split.test)), split.test),
+    }
 
 
 def _terms(text: str) -> list[str]:

@@ -12,16 +12,21 @@ TITLE = "RNN, LSTM, self-attention, hybrid: what holds"
 HEADER = ["claim", "found", "verdict"]
 
 
-def text(conducted: Sequence[Conducted], head: Sequence[str], advice: str) -> str:
+def text(conducted: Sequence[Conducted], head: Sequence[str]) -> str:
     """The whole report; plots are pictures beside it."""
     parts = [f"# {TITLE}", *head]
-    if advice:
+    for advice in advices(conducted):
         parts += ["## What to take", advice]
     if any(one.outcome and one.outcome.findings for one in conducted):
         parts.append(_table(Table("What of it is true", HEADER, verdicts(conducted))))
     for one in conducted:
         parts += _section(one)
     return "\n\n".join(parts) + "\n"
+
+
+def advices(conducted: Sequence[Conducted]) -> list[str]:
+    """What to take from each study that was asked for it."""
+    return [one.outcome.advice for one in conducted if one.outcome and one.outcome.advice]
 
 
 def verdicts(conducted: Sequence[Conducted]) -> list[list[str]]:

@@ -19,12 +19,9 @@ PLOTS = "plots"
 
 
 def write_report(
-    folder: Path, conducted: Sequence[Conducted], *, command: str, quick: bool, advice: str = ""
+    folder: Path, conducted: Sequence[Conducted], *, command: str, quick: bool
 ) -> None:
-    """Writes `report.html`, `report.md` with its `plots`, and `results.json`; each appears whole.
-
-    `advice` is what a user with data of their own should take from it; empty: none was asked for.
-    """
+    """Writes `report.html`, `report.md` with its `plots`, and `results.json`, each whole."""
     where = machine()
     drawn = {
         f"{one.study.name}-{number}.svg": svg(plot)
@@ -37,9 +34,9 @@ def write_report(
     write_together(
         folder,
         {
-            "results.json": json_bytes(record(conducted, where, command, quick, advice)),
-            "report.md": text(conducted, head, advice).encode(),
-            "report.html": page(conducted, head, advice, drawn).encode(),
+            "results.json": json_bytes(record(conducted, where, command, quick)),
+            "report.md": text(conducted, head).encode(),
+            "report.html": page(conducted, head, drawn).encode(),
         },
     )
 
@@ -49,7 +46,6 @@ def record(
     where: dict[str, Any],
     command: str,
     quick: bool,
-    advice: str = "",
 ) -> dict[str, Any]:
     """All of it as JSON values."""
     return {
@@ -57,7 +53,6 @@ def record(
         "command": command,
         "quick": quick,
         "machine": where,
-        "advice": advice,
         "studies": [_study(one) for one in conducted],
     }
 
@@ -72,6 +67,7 @@ def _study(one: Conducted) -> dict[str, Any]:
         return told | {"left out": one.left_out}
     return told | {
         "seeds": sorted({run.seed for run in results.runs}),
+        "advice": outcome.advice,
         "findings": [asdict(finding) for finding in outcome.findings],
         "tables": [asdict(table) for table in outcome.tables],
         "plots": [asdict(plot) for plot in outcome.plots],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -120,8 +120,7 @@ class _Conductor:
             )
         outcome = self.study.outcome(self.results)
         if self.quick:
-            findings = [finding.unconcluded() for finding in outcome.findings]
-            outcome = replace(outcome, findings=findings)
+            outcome = outcome.unconcluded()
         return Conducted(self.study, self.results, outcome)
 
     def _measured(self, run: Run) -> Record:

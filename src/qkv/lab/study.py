@@ -10,6 +10,7 @@ from typing import Any
 
 from qkv.lab.verdicts import Finding
 
+NO_ADVICE = "A quick look: no recommendation. Without --quick there is one."
 Record = dict[str, Any]
 """What is measured in a run, as JSON values."""
 
@@ -149,11 +150,17 @@ class Table:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What follows from all runs of a study."""
+    """What follows from all runs of a study; `advice` is what to take from it, if asked for."""
 
     findings: Sequence[Finding]
     plots: Sequence[Plot] = ()
     tables: Sequence[Table] = ()
+    advice: str = ""
+
+    def unconcluded(self) -> Outcome:
+        """The same without verdicts and advice, for runs that are too few for them."""
+        findings = [finding.unconcluded() for finding in self.findings]
+        return replace(self, findings=findings, advice=NO_ADVICE if self.advice else "")
 
 
 @dataclass(frozen=True)

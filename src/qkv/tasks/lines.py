@@ -17,8 +17,16 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
     gzipped (`.gz`).
 
     A line ends with a line feed and with nothing else: a sentence may hold whatever else ends lines
-    somewhere, such as a lone carriage return. Raises ValueError naming the file where it is no such
-    text, OSError where it cannot be read.
+    somewhere, such as a lone carriage return. Raises as `read_text` does.
+    """
+    lines = enumerate(read_text(path).split("\n"), 1)
+    return ((number, line) for number, line in lines if line.strip())
+
+
+def read_text(path: Path) -> str:
+    """A file of UTF-8 text, also gzipped (`.gz`), as it stands.
+
+    Raises ValueError naming the file where it is no such text, OSError where it cannot be read.
     """
     content = path.read_bytes()
     if path.suffix == ".gz":
@@ -27,7 +35,6 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
         except (gzip.BadGzipFile, EOFError, zlib.error) as error:
             raise ValueError(f"{path}: cannot be decompressed: {error}") from error
     try:
-        text = content.decode("utf-8-sig")
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: not UTF-8 text (byte {error.start})") from error
-    return ((number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip())

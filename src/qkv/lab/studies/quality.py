@@ -11,15 +11,13 @@ from qkv.lab.encoders import ATTENTION, HYBRID, LSTM
 from qkv.lab.fair import SEEDS, matched
 from qkv.lab.grid import learning_runs
 from qkv.lab.intervals import Interval, Scores, difference, interval, shares
-from qkv.lab.linear import STRENGTHS, LinearText
+from qkv.lab.linear import LINEAR, linear_record
 from qkv.lab.study import Bench, Line, Outcome, Plot, Record, Results, Run, Study, Table
-from qkv.lab.texts import ENCODERS, Split, learnt, makers, marks, sizes, some
+from qkv.lab.texts import ENCODERS, Split, learnt, makers, sizes, some
 from qkv.lab.verdicts import Finding, above_zero, level
-from qkv.tasks.classification.text.classifier import first_words
 from qkv.tasks.classification.text.reading import LabelledText, read_texts
 
 TRAIN, TEST = "text/imdb.train.tsv.gz", "text/imdb.test.tsv.gz"
-LINEAR = "TF-IDF, linear"
 LENGTHS = {25: 25, 50: 50, 100: 100, 200: 170, 400: 218, 800: 231}
 """The words that are read at most, and how many that are on average."""
 FEW_LENGTHS = (50, 200)
@@ -73,26 +71,8 @@ def runs(quick: bool) -> list[Run]:
 def measure(run: Run, bench: Bench) -> Record:
     split = _split(bench.data[TRAIN], bench.data[TEST], run.budget)
     if bench.rate is None:
-        return linear(split, run.budget["longest"])
+        return linear_record(split, run.budget["longest"])
     return learnt(split, run.sizes, run.budget, seed=run.seed, rate=bench.rate, folder=bench.folder)
-
-
-def linear(split: Split, longest: int | None) -> Record:
-    """The linear classifier, its strength chosen on validation among as many as there are learning
-    rates."""
-
-    def cut(texts: list[LabelledText]) -> list[str]:
-        return [" ".join(first_words(one.text, longest)) for one in texts]
-
-    read, held = cut(split.train), cut(split.validation)
-    models = [LinearText(read, [one.label for one in split.train], each) for each in STRENGTHS]
-    rights = [marks(model.classify(held), split.validation).count("1") for model in models]
-    best = rights.index(max(rights))
-    return {
-        "validation": 100 * rights[best] / len(held),
-        "strength": STRENGTHS[best],
-        "right": marks(models[best].classify(cut(split.test)), split.test),
-    }
 
 
 def outcome(results: Results) -> Outcome:
