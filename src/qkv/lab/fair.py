@@ -22,35 +22,41 @@ def parameters(model: nn.Module) -> int:
 
 
 def matched(
-    makers: Mapping[str, Callable[[int], nn.Module]], widths: Iterable[int], around: int
+    makers: Mapping[str, Callable[[int], nn.Module]],
+    widths: Iterable[int],
+    around: int,
+    count: Callable[[nn.Module], int] = parameters,
 ) -> dict[str, tuple[int, int]]:
     """For each model a width, and how many parameters it has with it, so that all have about
     `around` and differ by at most `CLOSE`.
 
     `makers` make a model of a width; a width that a model cannot have is a ValueError there.
+    `count` counts the parameters of a model; default: all outside of its embeddings.
 
     Raises:
         ValueError: no widths do that.
     """
-    counts = {name: _counts(make, widths) for name, make in makers.items()}
+    counts = {name: _counts(make, widths, count) for name, make in makers.items()}
     near = {c for table in counts.values() for c in table if abs(c - around) <= _AROUND * around}
-    for target in sorted(near, key=lambda count: abs(count - around)):
+    for target in sorted(near, key=lambda there: abs(there - around)):
         chosen = {
-            name: min(table, key=lambda count: abs(count - target))
+            name: min(table, key=lambda there: abs(there - target))
             for name, table in counts.items()
         }
         if _are_close(chosen.values()):
-            return {name: (counts[name][count], count) for name, count in chosen.items()}
+            return {name: (counts[name][there], there) for name, there in chosen.items()}
     raise ValueError(f"matched: no widths give {', '.join(makers)} about {around:,} parameters")
 
 
-def _counts(make: Callable[[int], nn.Module], widths: Iterable[int]) -> dict[int, int]:
+def _counts(
+    make: Callable[[int], nn.Module], widths: Iterable[int], count: Callable[[nn.Module], int]
+) -> dict[int, int]:
     """The width of each number of parameters."""
     found = {}
     for width in widths:
         try:
             with torch.device("meta"):
-                found[parameters(make(width))] = width
+                found[count(make(width))] = width
         except ValueError:  # such as an odd width for two directions
             continue
     return found

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from qkv.lab.study import Run
+
+
+def examples(
+    widths: Mapping[str, tuple[int, int]], sizes: Callable[[str, int], Mapping[str, Any]]
+) -> list[Run]:
+    """A run of each model with the width and the parameters that were solved for, as an example;
+    `sizes` gives the sizes of a model of a width."""
+    return [
+        Run(model, "", 0, 1.0, sizes=sizes(model, width), parameters=parameters)
+        for model, (width, parameters) in widths.items()
+    ]
 
 
 def learning_runs(

@@ -92,14 +92,14 @@ def learnt(
         save_every=1_000_000,
     )  # fmt: skip
     train(task, folder, settings, quiet=True)
-    validations = _validations(folder)
+    figures = validations(folder)
     labeller = TextLabeller.load(folder)
     answers = labeller.classify([one.text for one in split.test])
     return {
-        "validation": max(one["accuracy"] for one in validations),
+        "validation": max(one["accuracy"] for one in figures),
         "right": marks([one.label for one in answers], split.test),
         "parameters": parameters(labeller.model),
-        "training": 60 * validations[-1]["minutes"],
+        "training": 60 * figures[-1]["minutes"],
     }
 
 
@@ -109,7 +109,7 @@ def marks(answers: Sequence[str | None], test: Sequence[LabelledText]) -> str:
     return "".join("1" if answer == one.label else "0" for answer, one in pairs)
 
 
-def _validations(folder: Path) -> list[dict[str, Any]]:
+def validations(folder: Path) -> list[dict[str, Any]]:
     """The figures of each validation of a run."""
     lines = (folder / STATE / "log.jsonl").read_text(encoding="utf-8").splitlines()
     return [record for record in map(json.loads, lines) if record["kind"] == "validation"]

@@ -12,13 +12,13 @@ from statistics import median
 import torch
 
 from qkv.lab.fair import SEEDS, matched
-from qkv.lab.grid import learning_runs
+from qkv.lab.grid import examples, learning_runs
 from qkv.lab.intervals import Interval, Scores, difference, interval, shares
 from qkv.lab.linear import LINEAR, linear_record
 from qkv.lab.own.table import read_columns
 from qkv.lab.own.words import recommendation
 from qkv.lab.study import Bench, Outcome, Record, Results, Run, Study, Table
-from qkv.lab.texts import ENCODERS, Split, learnt, makers, sizes, some
+from qkv.lab.texts import Split, learnt, makers, sizes, some
 from qkv.lab.verdicts import Finding, above_zero
 from qkv.tasks import by_size
 from qkv.tasks.classification.text.reading import LabelledText, TextFile, require_labels
@@ -131,13 +131,9 @@ def _runs(own: OwnTexts, quick: bool) -> list[Run]:
     budget = _budget(own, quick)
     read = budget["epochs"] * budget["tokens"] + sum(map(_tokens, own.split.test)) / 3
     seconds = _BEGINNING + read / _PIECES_A_SECOND
-    examples = [
-        Run(model, "", 0, 1.0, sizes=sizes(model, widths[model][0]), parameters=widths[model][1])
-        for model in ENCODERS
-    ]
     seeds = 1 if quick else SEEDS
     learning = learning_runs(
-        examples, {CONDITION: budget}, {CONDITION: seconds}, tuned=CONDITION,
+        examples(widths, sizes), {CONDITION: budget}, {CONDITION: seconds}, tuned=CONDITION,
         rates=RATES[1:2] if quick else RATES, seeds=seeds,
     )  # fmt: skip
     linear = [Run(LINEAR, CONDITION, seed, 0.2 * seconds, budget=budget) for seed in range(seeds)]

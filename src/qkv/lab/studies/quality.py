@@ -9,11 +9,11 @@ from typing import Any
 
 from qkv.lab.encoders import ATTENTION, HYBRID, LSTM
 from qkv.lab.fair import SEEDS, matched
-from qkv.lab.grid import learning_runs
+from qkv.lab.grid import examples, learning_runs
 from qkv.lab.intervals import Interval, Scores, difference, interval, shares
 from qkv.lab.linear import LINEAR, linear_record
 from qkv.lab.study import Bench, Line, Outcome, Plot, Record, Results, Run, Study, Table
-from qkv.lab.texts import ENCODERS, Split, learnt, makers, sizes, some
+from qkv.lab.texts import Split, learnt, makers, sizes, some
 from qkv.lab.verdicts import Finding, above_zero, level
 from qkv.tasks.classification.text.reading import LabelledText, read_texts
 
@@ -50,15 +50,9 @@ def runs(quick: bool) -> list[Run]:
         for n in lengths
     }
     seconds = {_condition(n): _seconds(LENGTHS[n], amounts) for n in lengths}
-    examples = [
-        Run(
-            model, "", 0, 1.0, sizes=sizes(model, widths()[model][0]), parameters=widths()[model][1]
-        )
-        for model in ENCODERS
-    ]
     learning = learning_runs(
-        examples, budgets, seconds, tuned=_condition(TUNED), rates=RATES[1:2] if quick else RATES,
-        seeds=seeds,
+        examples(widths(), sizes), budgets, seconds, tuned=_condition(TUNED),
+        rates=RATES[1:2] if quick else RATES, seeds=seeds,
     )  # fmt: skip
     linear = [
         Run(LINEAR, name, seed, 0.2 * seconds[name], budget=budget)

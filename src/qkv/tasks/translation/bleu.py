@@ -121,6 +121,18 @@ def compare(
     return Comparison(score, other, low, high)
 
 
+def sentence_counts(outputs: list[str], references: list[list[str]]) -> Tensor:
+    """What BLEU is computed of, for each sentence `[N, K]`: sums of rows are that of a corpus."""
+    return _counts(_metric(references), outputs, references)
+
+
+def score_of(counts: Tensor) -> Tensor:
+    """BLEU `[...]` of summed counts `[..., K]`."""
+    metric = needed("sacrebleu.metrics").BLEU()
+    scores = [_score(metric, row.unsqueeze(0)) for row in counts.flatten(0, -2).round().long()]
+    return torch.tensor(scores, dtype=torch.float64).reshape(counts.shape[:-1])
+
+
 def _resampled(metric: Any, counts: list[Tensor], bootstrap: int) -> Tensor:
     """The scores `[len(counts), bootstrap]` of resamplings of the sentences, the same for all."""
     generator = torch.Generator().manual_seed(_SEED)
