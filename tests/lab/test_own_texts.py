@@ -85,7 +85,7 @@ def test_what_cannot_serve_is_one_line(name, content, told, tmp_path, capsys):
     ("options", "told"),
     [
         (["--data", "FILE"], "--data and --task must be given together"),
-        (["--data", "FILE", "--task", "paint"], "--task must be one of classify"),
+        (["--data", "FILE", "--task", "paint"], "--task must be one of classify, translate"),
         (["--data", "absent", "--task", "classify"], "there is no file 'absent'"),
         (["cost", "--data", "FILE", "--task", "classify"], "leave the names of studies out"),
     ],

@@ -20,7 +20,7 @@ _QUICK = "A rough look in some minutes, from which nothing is concluded."
 _LIST = "Name the studies, their claims and what they cost."
 _SHARED = "Folder of the public data that some studies need; without it they are left out."
 _DATA = "Your own texts or pairs: a CSV file with a header, or lines with tabs."
-_TASK = "What they are for: classify (label, text)."
+_TASK = "What they are for: classify (label, text) or translate (source, target)."
 _THREADS = "CPU threads; default: torch's choice."
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from qkv.lab.study import Study
 
-TASKS = ("classify",)
+TASKS = ("classify", "translate")
 
 
 def brought(path: Path, task: str) -> Study:
@@ -16,7 +16,10 @@ def brought(path: Path, task: str) -> Study:
         ValueError: the file cannot serve; the text names it and says why.
         OSError: it cannot be read.
     """
+    if task == "translate":
+        from qkv.lab.own.pairs import own_pairs_study, read_own_pairs
+
+        return own_pairs_study(read_own_pairs(path))
     from qkv.lab.own.texts import own_texts_study, read_own_texts
 
-    assert task in TASKS
     return own_texts_study(read_own_texts(path))
