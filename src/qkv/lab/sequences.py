@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from qkv.lab.drawn import DrawnBatches
 from qkv.nn import Encoder
 from qkv.tasks.classification.learning import Examples, classification_loss, validated
 from qkv.tasks.trainer.task import Loss
@@ -78,17 +79,6 @@ class Reader(nn.Module):
         return self.output(self.encoder(rows)[:, -1])
 
 
-class _Batches:
-    def __init__(self, length: int, make: Callable[[int], Examples]) -> None:
-        self.length, self.make = length, make
-
-    def __len__(self) -> int:
-        return self.length
-
-    def __getitem__(self, number: int) -> Examples:
-        return self.make(number)
-
-
 class DistanceTask:
     """Learns to answer a kind of sequences. Distances are drawn evenly on a logarithmic scale.
 
@@ -111,9 +101,9 @@ class DistanceTask:
     def model(self) -> Reader:
         return Reader(self.make(), CLASSES[self.kind])
 
-    def batches(self, epoch: int) -> _Batches:
+    def batches(self, epoch: int) -> DrawnBatches:
         first = (self.seed * 1_009 + epoch) * self.budget["steps"]
-        return _Batches(self.budget["steps"], lambda number: self._drawn(first + number))
+        return DrawnBatches(self.budget["steps"], lambda number: self._drawn(first + number))
 
     def loss(self, model: Reader, batch: Examples) -> Loss:
         return classification_loss(model, batch, 0.0)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from qkv.lab.studies.cost import COST
 from qkv.lab.studies.distance import DISTANCE
 from qkv.lab.studies.quality import QUALITY
+from qkv.lab.studies.stages import STUDY_OF_STAGES
 from qkv.lab.studies.translation import TRANSLATION
 from qkv.lab.study import Study
 
-STUDIES: tuple[Study, ...] = (COST, QUALITY, DISTANCE, TRANSLATION)
+STUDIES: tuple[Study, ...] = (COST, QUALITY, DISTANCE, TRANSLATION, STUDY_OF_STAGES)
