@@ -91,7 +91,7 @@ def test_training_never_draws_what_is_tested():
 def test_a_run_is_measured(model, tmp_path, one_thread):
     run = next(r for r in runs(True) if (r.model, r.condition) == (model, AGREEMENT))
     short = type(run)(**{**vars(run), "budget": {**run.budget, "steps": 3, "tested": 5}})
-    record = measure(short, Bench(tmp_path, {}, 0.003, 1))
+    record = measure(short, Bench(tmp_path, {}, 0.003))
     assert record["parameters"] == run.parameters
     assert set(record["right"]) == {str(d) for d in DISTANCES if d <= 50}
     assert all(len(marks) == 5 for marks in record["right"].values())

@@ -32,7 +32,7 @@ def test_a_run_is_measured(model, data, tmp_path, one_thread):
     run = next(run for run in runs(True) if run.model == model)
     small = {**run.budget, "train": 40, "validation": 12, "test": 20, "pieces": 300}
     rate = None if model == LINEAR else 0.01
-    bench = Bench(tmp_path / "run", data, rate, 1)
+    bench = Bench(tmp_path / "run", data, rate)
     record = measure(SimpleNamespace(budget=small, sizes=run.sizes, seed=0), bench)
     assert len(record["right"]) == 20
     assert 0 <= record["validation"] <= 100

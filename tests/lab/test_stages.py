@@ -86,7 +86,7 @@ def test_training_never_draws_what_is_tested():
 def test_a_run_is_measured(name, tmp_path, one_thread):
     run = next(run for run in runs(False) if run.model == name)
     short = type(run)(**{**vars(run), "budget": {**run.budget, "steps": 5, "tested": 20}})
-    record = measure(short, Bench(tmp_path, {}, 0.003, 1))
+    record = measure(short, Bench(tmp_path, {}, 0.003))
     assert record["parameters"] == run.parameters
     assert len(record["right"]) == len(record["aligned"]) == 20
 

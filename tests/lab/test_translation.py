@@ -103,7 +103,7 @@ def test_a_run_is_measured(tmp_path, monkeypatch, one_thread):
     budget = {**run.budget, "validation": 4, "tested": 3, "epochs": 1, "pieces": 300}
     short = type(run)(**{**vars(run), "budget": budget})
     (tmp_path / "run").mkdir()
-    bench = Bench(tmp_path / "run", {translation.PAIRS: path}, 0.01, 1)
+    bench = Bench(tmp_path / "run", {translation.PAIRS: path}, 0.01)
     record = translation.measure(short, bench)
     assert {name: len(counts) for name, counts in record["counts"].items()} == dict.fromkeys(
         PARTS, 3

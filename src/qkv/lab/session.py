@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from shutil import rmtree
 
 import torch
 
@@ -17,7 +17,7 @@ from qkv.lab.study import Bench, Outcome, Record, Results, Run, Study
 from qkv.tasks.trainer.errors import TrainingError
 
 Say = Callable[[str], None]
-RUNS = "runs"
+RUNS, WORK = "runs", "work"
 
 
 @dataclass(frozen=True)
@@ -87,9 +87,11 @@ class _Conductor:
         self.runs = study.runs(quick)
         check(study.name, self.runs, quick=quick)
         self.data = {name: data[name] for name in study.data}
-        self.threads = torch.get_num_threads()
+        self.work = folder / WORK
         digests = {name: digest(path) for name, path in self.data.items()}
-        self.kept = Kept(folder / RUNS / study.name, Circumstances(quick, self.threads, digests))
+        self.kept = Kept(
+            folder / RUNS / study.name, Circumstances(quick, torch.get_num_threads(), digests)
+        )
         before = ((run, self.kept.read(run)) for run in self.runs)
         self.records = {run.name: record for run, record in before if record is not None}
         self.results = Results(self.runs, self.records, quick)
@@ -125,13 +127,16 @@ class _Conductor:
 
     def _measured(self, run: Run) -> Record:
         rate = self.results.rate(run)
-        with TemporaryDirectory(prefix="qkv-lab-") as folder:
-            try:
-                record = self.study.measure(run, Bench(Path(folder), self.data, rate, self.threads))
-            except TrainingError as error:
-                if run.rate is None:
-                    raise
-                return {"validation": None, "failed": str(error), "rate": rate}
+        rmtree(self.work, ignore_errors=True)  # of a run that was killed
+        self.work.mkdir(parents=True)
+        try:
+            record = self.study.measure(run, Bench(self.work, self.data, rate))
+        except TrainingError as error:
+            if run.rate is None:
+                raise
+            return {"validation": None, "failed": str(error), "rate": rate}
+        finally:
+            rmtree(self.work, ignore_errors=True)
         if run.parameters is not None and record.get("parameters") != run.parameters:
             raise ValueError(
                 f"{self.study.name}: {run.name} has {record.get('parameters')} parameters, not "

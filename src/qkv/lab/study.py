@@ -55,13 +55,12 @@ class Run:
 
 @dataclass(frozen=True)
 class Bench:
-    """What a run may use: an empty folder, the files of the study's data by their names, the
-    learning rate, and the threads that the command was given."""
+    """What a run may use: an empty folder, the files of the study's data by their names, and the
+    learning rate."""
 
     folder: Path
     data: Mapping[str, Path]
     rate: float | None
-    threads: int
 
 
 class Results:
