@@ -2,7 +2,7 @@ import json
 
 import pytest
 import torch
-from fake import FAKE, NEEDY
+from fake_study import FAKE, NEEDY
 
 from qkv.cli.run import run
 from qkv.lab.studies import STUDIES

@@ -1,7 +1,7 @@
 from dataclasses import replace
 
 import pytest
-from fake import runs
+from fake_study import runs
 from torch import nn
 
 from qkv.lab.encoders import MODELS, makers

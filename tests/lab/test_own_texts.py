@@ -3,7 +3,7 @@
 import gzip
 
 import pytest
-from test_texts import TEXTS
+from test_lab_texts import TEXTS
 
 from qkv.cli.run import run
 from qkv.lab.intervals import shares
@@ -174,4 +174,4 @@ def test_the_quicker_of_those_alike_is_recommended():
     alike = {"LSTM": shares(["1" * 90 + "0" * 10] * 3), "RNN": shares(["1" * 89 + "0" * 11] * 3)}
     told = recommendation(alike, {"LSTM": 20.0, "RNN": 5.0}, "%", "points")
     assert told.words.endswith("the RNN trains 4.0 times as fast as the LSTM: take that.")
-    assert told.finding("points").found == f"LSTM is by {told.gaps['RNN']} above RNN (points)."
+    assert told.finding("points").found == f"LSTM, in points: {told.gaps['RNN']} above RNN."

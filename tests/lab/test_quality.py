@@ -4,7 +4,7 @@ import gzip
 from types import SimpleNamespace
 
 import pytest
-from test_texts import TEXTS
+from test_lab_texts import TEXTS
 
 from qkv.lab.encoders import ATTENTION, HYBRID, LSTM
 from qkv.lab.linear import LINEAR

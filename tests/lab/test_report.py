@@ -3,7 +3,7 @@ import re
 import xml.etree.ElementTree as ElementTree
 
 import pytest
-from fake import FAKE, NEEDY
+from fake_study import FAKE, NEEDY
 
 from qkv.lab.report import write_report
 from qkv.lab.session import conduct

@@ -5,9 +5,9 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import fake
+import fake_study as fake
 import pytest
-from fake import FAKE, NEEDY
+from fake_study import FAKE, NEEDY
 
 from qkv.lab.forecast import Forecast, duration
 from qkv.lab.session import conduct, found

@@ -23,7 +23,7 @@ class Recommendation:
         told = ", ".join(f"{gap} above {name}" for name, gap in self.gaps.items())
         return Finding(
             "One architecture is better on these data than all others.",
-            f"{_first(self.best)} is by {told} ({points}).",
+            f"{_first(self.best)}, in {points}: {told}.",
             above_zero(*gaps),
             gaps,
         )
