@@ -83,8 +83,10 @@ def area(sign: Tensor, is_bad: Tensor) -> float:
     """The share of pairs of a bad sentence and another in which the bad one has more of the sign;
     where both have it alike, a pair is half of one. NaN where all are bad, or none."""
     others = sign[~is_bad].sort().values
-    below = sum(torch.searchsorted(others, sign[is_bad], right=right) for right in (False, True))
-    return float((below / 2).double().mean() / len(others)) if len(others) else float("nan")
+    if not len(others):
+        return float("nan")
+    below, up_to = (torch.searchsorted(others, sign[is_bad], right=r) for r in (False, True))
+    return float((below + up_to).double().mean() / 2 / len(others))
 
 
 def area_and_interval(sign: Tensor, is_bad: Tensor) -> list[float]:
