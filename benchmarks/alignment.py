@@ -189,6 +189,7 @@ class Rates(NamedTuple):
 def measure(translator: Translator, pairs: Sequence[Pair]) -> tuple[dict[Look, Rates], int]:
     """The error rates of each look, in the order of the table, and how many pairs are short."""
     rates: dict[Look, Rates] = {}
+    translator.carries = False  # words that a mark stands for have no tokens of their own
     glue = "" if translator.target.kind == "characters" else " "
     short = 0
     texts = [(" ".join(pair.source), glue.join(pair.target)) for pair in pairs]

@@ -102,7 +102,7 @@ def test_shipped_translators(name, beam) -> None:
     assert [one.score for one in seen] == [one.score for one in alone]
     assert not capture.missed
     names = [(call.module, call.kind) for call in capture.calls]
-    assert len(names) == (9 if name == "en-zh" else 1)
+    assert len(names) == (10 if name == "en-zh" else 1)
     assert len(names) == len(set(names))
     cross = [call for call in capture.calls if call.kind == "cross"]
     lengths = [len(one.tokens) for one in seen]

@@ -1,4 +1,4 @@
-"""What a translation takes over as it stands: addresses, codes, long numbers, unheard-of names.
+"""What a translation takes over as it stands: addresses, codes, numbers, unheard-of names.
 
 A mark stands for each such thing in what the model reads, and where the model writes the mark the
 thing comes back. Marks are characters of a private-use area, so a tokenizer learns them like any
@@ -34,7 +34,9 @@ _THINGS = (
     r"(?:(?![0-9]+(?:ST|ND|RD|TH|S|AM|PM)\b)(?=[A-Za-z0-9_-]*[0-9])(?=[A-Za-z0-9_-]*[A-Z])"
     r"[A-Za-z0-9]+(?:[_-][A-Za-z0-9]+)*"
     r"|[A-Za-z]+(?:_[A-Za-z0-9]+)+|[A-Za-z]*[a-z][A-Z][A-Za-z]*)(?:\.[a-z][a-z0-9]{0,3}\b)?",
-    r"[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]+)?|[0-9]{5,}(?:\.[0-9]+)?|[0-9]+(?:[.-][0-9]+){2,}",
+    # Times, numbers, versions.
+    r"[0-9]{1,2}:[0-9]{2}|[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]+)?|[0-9]+(?:[.-][0-9]+){2,}"
+    r"|[0-9]+(?:\.[0-9]+)?",
 )
 _KEPT = re.compile(rf"(?<![\w.@-])(?:{'|'.join(_THINGS)})(?![\w@])", re.ASCII)
 _ADDRESS = re.compile(rf"(?<![\w.@-])(?:{'|'.join(_ADDRESSES)})(?![\w@])", re.ASCII)
