@@ -8,19 +8,16 @@ the answers alone.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 import qkv
-from qkv.lab.drawn import DrawnBatches
-from qkv.tasks.classification.learning import Examples, classification_loss, validated
-from qkv.tasks.trainer.task import Loss
+from qkv.lab.drawn import TESTED, DrawnTask
+from qkv.tasks.classification.learning import Examples
 
 WORDS, ATTRIBUTES = 64, 8
-_HELD_OUT, _TESTED = 10**6, 2 * 10**6  # seeds of batches that are never trained on
 
 NORMALIZERS: dict[str, Callable[[], Any]] = {
     "softmax": qkv.Softmax,
@@ -98,40 +95,22 @@ class Lookup(nn.Module):
         return qkv.Dot({"none": 0.0, "dot": 1.0, "scaled dot": None}[self.score])
 
 
-class LookupTask:
-    """Learns to look up. `budget` has `steps`, `sequences` (of a batch) and `places`. What was best
-    on validation is kept as `weights`: only a study uses it."""
+class LookupTask(DrawnTask):
+    """Learns to look up. `budget` has `steps`, `sequences` (of a batch) and `places`."""
 
-    best = "accuracy"
-    unit = "sequences"
+    held_out = 5
 
     def __init__(self, make: Callable[[], Lookup], budget: Mapping[str, Any], seed: int) -> None:
-        self.make, self.budget, self.seed = make, budget, seed
-        self.weights: dict[str, Tensor] = {}
-
-    def identity(self) -> dict[str, Any]:
-        return dict(self.budget)
+        super().__init__(budget, seed)
+        self.make = make
 
     def model(self) -> Lookup:
         return self.make()
 
-    def batches(self, epoch: int) -> DrawnBatches:
-        first = (self.seed * 1_009 + epoch) * self.budget["steps"]
-        return DrawnBatches(self.budget["steps"], lambda number: self._examples(first + number))
-
-    def loss(self, model: Lookup, batch: Examples) -> Loss:
-        return classification_loss(model, batch, 0.0)
-
-    def validate(self, model: Lookup) -> dict[str, float]:
-        return validated(model, (self._examples(_HELD_OUT + number) for number in range(5)))
-
-    def save(self, model: Lookup, folder: Path) -> None:
-        self.weights = {name: weight.clone() for name, weight in model.state_dict().items()}
+    def examples(self, seed: int) -> Examples:
+        inputs, answers, _ = drawn(self.budget["sequences"], self.budget["places"], seed)
+        return Examples(inputs, answers, f"sequences of seed {seed}")
 
     def tested(self, count: int) -> tuple[tuple[Tensor, ...], Tensor, Tensor]:
         """The test, the same for every model."""
-        return drawn(count, self.budget["places"], _TESTED)
-
-    def _examples(self, seed: int) -> Examples:
-        inputs, answers, _ = drawn(self.budget["sequences"], self.budget["places"], seed)
-        return Examples(inputs, answers, f"sequences of seed {seed}")
+        return drawn(count, self.budget["places"], TESTED)

@@ -12,11 +12,9 @@ from torch import Tensor, nn
 from qkv.lab.fair import parameters
 from qkv.lab.intervals import Scores
 from qkv.lab.study import Record
-from qkv.lab.texts import validations
+from qkv.lab.training import trained
 from qkv.models import SequenceToSequence, SequenceToSequenceConfig
 from qkv.tasks.buckets import padded
-from qkv.tasks.trainer.run import train
-from qkv.tasks.trainer.settings import Settings
 from qkv.tasks.trainer.task import LOSS
 from qkv.tasks.translation import Translator
 from qkv.tasks.translation.bleu import score_of, sentence_counts
@@ -96,12 +94,7 @@ def learnt(
         batch_tokens=budget["batch_tokens"], validation_sentences=50,
     )  # fmt: skip
     task = TranslationTask(list(train_on), list(validate_on), options, dict(model_sizes), seed)
-    settings = Settings(
-        epochs=budget["epochs"], learning_rate=rate, seed=seed, cpu=True, precision="float32",
-        save_every=1_000_000,
-    )  # fmt: skip
-    train(task, folder, settings, quiet=True)
-    figures = validations(folder)
+    figures = trained(task, folder, epochs=budget["epochs"], seed=seed, rate=rate)
     translator = Translator.load(folder)
     return {
         "validation": -min(one[LOSS] for one in figures),

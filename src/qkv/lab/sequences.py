@@ -12,23 +12,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from qkv.lab.drawn import DrawnBatches
+from qkv.lab.drawn import TESTED, DrawnTask
 from qkv.nn import Encoder
-from qkv.tasks.classification.learning import Examples, classification_loss, validated
-from qkv.tasks.trainer.task import Loss
+from qkv.tasks.classification.learning import Examples
 
 QUERY, MARK, PREPOSITION = 1, 2, 3
 _VALUES, _NOUNS, _FILLERS = range(4, 12), range(12, 20), range(20, 52)
 TOKENS = _FILLERS.stop
 CLASSES = {"recall": len(_VALUES), "agreement": 2}
 _BEFORE = 8  # rows of filler at most before the answer
-_HELD_OUT, _TESTED = 10**6, 2 * 10**6  # seeds of batches that are never trained on
 
 
 def sequences(
@@ -79,46 +76,31 @@ class Reader(nn.Module):
         return self.output(self.encoder(rows)[:, -1])
 
 
-class DistanceTask:
+class DistanceTask(DrawnTask):
     """Learns to answer a kind of sequences. Distances are drawn evenly on a logarithmic scale.
 
-    `budget` has `steps`, `sequences` (of a batch), `farthest` and `distractors`. What was best on
-    validation is kept as `weights`: only a study uses it.
+    `budget` has `steps`, `sequences` (of a batch), `farthest` and `distractors`.
     """
 
-    best = "accuracy"
-    unit = "sequences"
+    held_out = 20
 
     def __init__(
         self, kind: str, make: Callable[[], Encoder], budget: Mapping[str, Any], seed: int
     ) -> None:
-        self.kind, self.make, self.budget, self.seed = kind, make, budget, seed
-        self.weights: dict[str, Tensor] = {}
+        super().__init__(budget, seed)
+        self.kind, self.make = kind, make
 
     def identity(self) -> dict[str, Any]:
-        return {"kind": self.kind, **self.budget}
+        return {"kind": self.kind, **super().identity()}
 
     def model(self) -> Reader:
         return Reader(self.make(), CLASSES[self.kind])
 
-    def batches(self, epoch: int) -> DrawnBatches:
-        first = (self.seed * 1_009 + epoch) * self.budget["steps"]
-        return DrawnBatches(self.budget["steps"], lambda number: self._drawn(first + number))
-
-    def loss(self, model: Reader, batch: Examples) -> Loss:
-        return classification_loss(model, batch, 0.0)
-
-    def validate(self, model: Reader) -> dict[str, float]:
-        return validated(model, (self._drawn(_HELD_OUT + number) for number in range(20)))
-
-    def save(self, model: Reader, folder: Path) -> None:
-        self.weights = {name: weight.clone() for name, weight in model.state_dict().items()}
-
     def tested(self, distance: int, distractors: int, count: int) -> tuple[Tensor, Tensor]:
         """The sequences of the test, the same for every model."""
-        return sequences(self.kind, count, distance, distractors, _TESTED + distance)
+        return sequences(self.kind, count, distance, distractors, TESTED + distance)
 
-    def _drawn(self, seed: int) -> Examples:
+    def examples(self, seed: int) -> Examples:
         generator = torch.Generator().manual_seed(seed)
         share = float(torch.rand((), generator=generator))
         distance = round(2 * math.exp(share * math.log(self.budget["farthest"] / 2)))

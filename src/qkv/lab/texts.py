@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,14 +12,13 @@ from torch import nn
 from qkv.lab.encoders import ATTENTION, HYBRID, LSTM, RNN
 from qkv.lab.fair import parameters
 from qkv.lab.study import Record
+from qkv.lab.training import trained
 from qkv.models import TextClassifier, TextClassifierConfig
 from qkv.tasks.classification import TextLabeller
 from qkv.tasks.classification.text.options import Options
 from qkv.tasks.classification.text.reading import LabelledText
 from qkv.tasks.classification.text.task import TextTask
 from qkv.tasks.shares import sentence_share
-from qkv.tasks.trainer.run import STATE, train
-from qkv.tasks.trainer.settings import Settings
 
 ENCODERS = {RNN: "rnn", LSTM: "lstm", ATTENTION: "attention", HYBRID: "hybrid"}
 EMBEDDING, HEADS = 64, 4
@@ -87,12 +85,7 @@ def learnt(
         pieces=budget["pieces"], longest=budget["longest"], batch_tokens=budget["batch_tokens"]
     )
     task = TextTask(split.train, split.validation, options, dict(model_sizes), seed)
-    settings = Settings(
-        epochs=budget["epochs"], learning_rate=rate, seed=seed, cpu=True, precision="float32",
-        save_every=1_000_000,
-    )  # fmt: skip
-    train(task, folder, settings, quiet=True)
-    figures = validations(folder)
+    figures = trained(task, folder, epochs=budget["epochs"], seed=seed, rate=rate)
     labeller = TextLabeller.load(folder)
     answers = labeller.classify([one.text for one in split.test])
     return {
@@ -107,9 +100,3 @@ def marks(answers: Sequence[str | None], test: Sequence[LabelledText]) -> str:
     """A `1` for each answer that is right, a `0` for each that is not."""
     pairs = zip(answers, test, strict=True)
     return "".join("1" if answer == one.label else "0" for answer, one in pairs)
-
-
-def validations(folder: Path) -> list[dict[str, Any]]:
-    """The figures of each validation of a run."""
-    lines = (folder / STATE / "log.jsonl").read_text(encoding="utf-8").splitlines()
-    return [record for record in map(json.loads, lines) if record["kind"] == "validation"]

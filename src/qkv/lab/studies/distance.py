@@ -14,10 +14,9 @@ from qkv.lab.grid import learning_runs
 from qkv.lab.intervals import Scores, difference, interval, means, shares
 from qkv.lab.sequences import CLASSES, DistanceTask, Reader, gradients
 from qkv.lab.study import Bench, Line, Outcome, Plot, Record, Results, Run, Study, Table
+from qkv.lab.training import trained
 from qkv.lab.verdicts import Finding, above_zero
 from qkv.nn import Encoder, HybridEncoder, RecurrentEncoder, SelfAttentionEncoder
-from qkv.tasks.trainer.run import train
-from qkv.tasks.trainer.settings import Settings
 
 HEADS = {f"{ATTENTION}, {heads} head{'s' * (heads > 1)}": heads for heads in (1, 2, 4, 8)}
 FEWEST, *_, MOST = HEADS
@@ -80,29 +79,25 @@ def measure(run: Run, bench: Bench) -> Record:
     assert bench.rate is not None
     make = partial(encoder, run.model, run.sizes["width"])
     task = DistanceTask(run.condition, make, run.budget, run.seed)
-    settings = Settings(
-        epochs=1, learning_rate=bench.rate, seed=run.seed, cpu=True, precision="float32",
-        save_every=1_000_000,
-    )  # fmt: skip
     torch.manual_seed(run.seed)
     untrained = task.model().eval()
-    figures = train(task, bench.folder, settings, quiet=True)
-    trained = task.model().eval()
-    trained.load_state_dict(task.weights)
+    figures = trained(task, bench.folder, epochs=1, seed=run.seed, rate=bench.rate)[-1]
+    reader = task.model().eval()
+    reader.load_state_dict(task.weights)
     far = run.budget["farthest"]
     back = [d for d in BACK if d < far]
     some = task.tested(far, run.budget["distractors"], _SEQUENCES_OF_GRADIENTS)
     return {
         "validation": figures["accuracy"],
-        "parameters": parameters(trained),
+        "parameters": parameters(reader),
         "right": {
-            str(d): _right(trained, task, d, run.budget["distractors"], run.budget["tested"])
+            str(d): _right(reader, task, d, run.budget["distractors"], run.budget["tested"])
             for d in DISTANCES
             if d <= far
         },
-        "alone": _right(trained, task, far, 0, run.budget["tested"]),
+        "alone": _right(reader, task, far, 0, run.budget["tested"]),
         "untrained gradients": gradients(untrained, *some, back),
-        "trained gradients": gradients(trained, *some, back),
+        "trained gradients": gradients(reader, *some, back),
     }
 
 

@@ -23,10 +23,8 @@ from qkv.lab.lookup import (
     LookupTask,
 )  # fmt: skip
 from qkv.lab.study import Bench, Line, Outcome, Plot, Record, Results, Run, Study, Table
-from qkv.lab.texts import validations
+from qkv.lab.training import trained
 from qkv.lab.verdicts import Finding, above_zero
-from qkv.tasks.trainer.run import train
-from qkv.tasks.trainer.settings import Settings
 
 STAGES, BELONGING = "stages", "keys and values"
 DOT, SCALED = "dot, d", "dot / √d, d"
@@ -93,11 +91,7 @@ def measure(run: Run, bench: Bench) -> Record:
         return flattened(run.model == SCALED, int(run.condition), run.seed)
     make = partial(Lookup, run.sizes["width"], *stages(run.model, run.condition))
     task = LookupTask(make, run.budget, run.seed)
-    settings = Settings(
-        epochs=1, learning_rate=bench.rate, seed=run.seed, cpu=True, precision="float32",
-        save_every=1_000_000,
-    )  # fmt: skip
-    figures = train(task, bench.folder, settings, quiet=True)
+    figures = trained(task, bench.folder, epochs=1, seed=run.seed, rate=bench.rate)[-1]
     model = make().eval()
     model.load_state_dict(task.weights)
     inputs, answers, places = task.tested(run.budget["tested"])
@@ -109,7 +103,7 @@ def measure(run: Run, bench: Bench) -> Record:
         "right": _marks(right),
         "aligned": _marks(aligned),
         "parameters": parameters(model),
-        "training": 60 * validations(bench.folder)[-1]["minutes"],
+        "training": 60 * figures["minutes"],
     }
 
 
