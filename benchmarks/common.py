@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 
 from qkv.ground.files import write_atomic
+from qkv.ground.processor import processor_info
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -47,10 +48,8 @@ def machine() -> dict[str, str | int]:
 
 def processor() -> str:
     """The processor's name, as far as the system tells."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
+    named = platform.processor() or platform.machine()
+    return processor_info().get("model name", named)
 
 
 def save(path: Path, content: str) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 import qkv
+from qkv.ground.processor import processor_info
 
 _TELLING = ("avx", "fma", "amx", "f16c", "sse4", "asimd", "bf16", "sve", "neon")
 _OTHERS = ("openvino", "onnxruntime", "entmax")
@@ -19,7 +20,7 @@ _OTHERS = ("openvino", "onnxruntime", "entmax")
 
 def machine() -> dict[str, Any]:
     """The machine and the software, as far as the system tells."""
-    described = _processor_info()
+    described = processor_info()
     return {
         "processor": described.get("model name", platform.processor() or platform.machine()),
         "processors": os.cpu_count(),
@@ -46,14 +47,6 @@ def free_memory() -> int | None:
         return None
     available = [line for line in info.read_text().splitlines() if line.startswith("MemAvailable:")]
     return 1024 * int(available[0].split()[1]) if available else None
-
-
-def _processor_info() -> dict[str, str]:
-    """What Linux says of its first processor."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().split("\n\n")[0].splitlines() if info.exists() else []
-    pairs = (line.partition(":") for line in lines)
-    return {name.strip(): value.strip() for name, _, value in pairs}
 
 
 def _version(package: str) -> str | None:

@@ -8,13 +8,13 @@ with AVX2 both are the same within a tenth).
 from __future__ import annotations
 
 import platform
-from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..ground.processor import processor_info
 from ..ground.tensors import are_ordinary, is_tracked, kernel_obstacle
 
 # Fewer rows or products than these are made sooner by MKL.
@@ -91,11 +91,7 @@ def _is_faster() -> bool:
 
 
 def _is_of_amd() -> bool:
-    info = Path("/proc/cpuinfo")
-    if not info.exists():
-        return "AuthenticAMD" in platform.processor()
-    with info.open() as lines:  # it goes on for pages, the same for every core
-        return "AuthenticAMD" in lines.read(1000)
+    return "AuthenticAMD" in processor_info().get("vendor_id", platform.processor())
 
 
 _IS_FASTER = _is_faster()

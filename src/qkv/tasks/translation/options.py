@@ -79,8 +79,8 @@ class Options(Checked):
         0.0,
         "Share of pairs whose numbers are others in each epoch, on both sides alike, of sources "
         "that lack the full stop or question mark at their end, and of what stands on both sides "
-        "that a mark stands for; the translator then takes over addresses, codes and unheard-of "
-        "names.",
+        "that a mark stands for; the translator then takes over numbers, addresses, codes and "
+        "unheard-of names.",
         at_least=0, below=1,
     )  # fmt: skip
     label_smoothing: float = option(0.1, "Label smoothing.", at_least=0, below=1)
