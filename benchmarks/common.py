@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import resource
 import statistics
@@ -50,6 +51,13 @@ def processor() -> str:
     """The processor's name, as far as the system tells."""
     named = platform.processor() or platform.machine()
     return processor_info().get("model name", named)
+
+
+def training_speeds(folder: Path) -> list[float]:
+    """The items a second of each line of the log of a training of qkv's."""
+    lines = (folder / "training" / "log.jsonl").read_text().splitlines()
+    told = map(json.loads, lines)
+    return [line["tokens_per_second"] for line in told if line["kind"] == "train"]
 
 
 def save(path: Path, content: str) -> None:

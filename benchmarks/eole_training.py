@@ -12,7 +12,6 @@ parameters of each, which must be alike, and the ratio.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import re
 import statistics
@@ -21,7 +20,7 @@ import sys
 from pathlib import Path
 
 import torch
-from common import machine, save
+from common import machine, save, training_speeds
 
 from qkv.tasks.translation.pairs import read_pairs
 from qkv.tasks.translation.translator import Translator
@@ -107,10 +106,8 @@ def qkv(given: argparse.Namespace, folder: Path) -> tuple[list[float], int]:
     command += ["--feedforward", "1024", "--validation-sentences", "1"]
     command += ["--precision", given.precision, "--out", str(folder)]
     subprocess.run(command, check=True)
-    lines = map(json.loads, (folder / "training" / "log.jsonl").read_text().splitlines())
-    speeds = [line["tokens_per_second"] for line in lines if line["kind"] == "train"]
     parameters = Translator.load(folder).model.parameters()
-    return speeds[1:], sum(one.numel() for one in parameters)
+    return training_speeds(folder)[1:], sum(one.numel() for one in parameters)
 
 
 def prepare(given: argparse.Namespace, trained: Path) -> None:

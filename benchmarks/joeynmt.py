@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from common import machine, save
+from common import machine, save, training_speeds
 
 from qkv.tasks.translation.bleu import bleu, by_source
 from qkv.tasks.translation.pairs import Pair, read_pairs, split_pairs
@@ -230,9 +230,7 @@ def qkv(given: argparse.Namespace, tests: dict[str, dict[str, list[str]]]) -> di
         command = [sys.executable, "-m", "qkv", "train", "translate", *paths, *shares]
         subprocess.run([*command, *limits, *sizes, "--out", str(folder)], check=True)
         save(folder / "done", "")
-    lines = (folder / "training" / "log.jsonl").read_text().splitlines()
-    speeds = [found["tokens_per_second"] for found in map(json.loads, lines)
-              if found["kind"] == "train"]  # fmt: skip
+    speeds = training_speeds(folder)
     figures: dict[str, Any] = {"tokens a second": statistics.median(speeds), "tests": {}}
     translator = Translator.load(folder)
     for stem, references in tests.items():

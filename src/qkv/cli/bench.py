@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from qkv.cli.inputs import check_picture
+from qkv.cli.named import named
+
 if TYPE_CHECKING:
     from qkv.bench.limits import Limit
     from qkv.bench.results import Result
@@ -44,8 +47,9 @@ def bench(
     import torch
 
     from qkv.bench.runner import Settings
+    from qkv.bench.works import WORKS
 
-    chosen = _works(works or [])
+    chosen = named("work", WORKS, works or [])
     if threads is not None:
         torch.set_num_threads(threads)
     settings = Settings(quick=quick)
@@ -68,24 +72,8 @@ def _check_paths(json: Path | None, picture: Path | None) -> None:
     """Before anything is measured, so that a slip costs no time."""
     if json is not None and (json.is_dir() or not json.parent.is_dir()):
         raise typer.BadParameter(f"--json: {json} is a folder, or its folder does not exist")
-    if picture is None:
-        return
-    from qkv.pictures import check_picture_path
-
-    try:
-        check_picture_path(picture)
-    except (ValueError, OSError) as error:
-        raise typer.BadParameter(str(error)) from error
-
-
-def _works(names: list[str]) -> list[Work]:
-    from qkv.bench.works import WORKS
-
-    known = {work.name: work for work in WORKS}
-    unknown = [name for name in names if name not in known]
-    if unknown:
-        raise typer.BadParameter(f"no work {unknown[0]!r}; these are: {', '.join(known)}")
-    return [work for work in WORKS if not names or work.name in names]
+    if picture is not None:
+        check_picture(picture)
 
 
 class _Report:

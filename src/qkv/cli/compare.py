@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from qkv.cli.named import named
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -39,7 +41,9 @@ def compare(
     """Check what is claimed of RNN, LSTM, self-attention and hybrid, and write a report; or find
     out which of them suits your own data."""
     _check_data(data, task, names)
-    studies = _chosen(names or [])
+    from qkv.lab.studies import STUDIES
+
+    studies = named("study", STUDIES, names or [])
     if listing:
         for study in studies:
             _tell(study)
@@ -86,16 +90,6 @@ def _check_data(data: Path | None, task: str | None, names: Sequence[str] | None
         raise typer.BadParameter(f"--task must be one of {', '.join(TASKS)}; got {task!r}")
     if not data.is_file():
         raise typer.BadParameter(f"--data: there is no file '{data}'")
-
-
-def _chosen(names: Sequence[str]) -> list[Study]:
-    from qkv.lab.studies import STUDIES
-
-    known = {study.name: study for study in STUDIES}
-    unknown = [name for name in names if name not in known]
-    if unknown:
-        raise typer.BadParameter(f"no study {unknown[0]!r}; these are: {', '.join(known)}")
-    return [study for study in STUDIES if not names or study.name in names]
 
 
 def _tell(study: Study) -> None:
