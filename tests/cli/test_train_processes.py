@@ -4,8 +4,6 @@ import subprocess
 import sys
 
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-# Now and then a process is aborted with this as it ends, when all is done and stored.
-ABORTED = "terminate called without an active exception"
 # What is registered first is called last.
 PROGRAM = """
 import atexit, os, sys, torch
@@ -19,13 +17,10 @@ def test_the_group_of_processes_is_left(tmp_path):
     lines = "".join(f"{label}\tThe {label} text {n}.\n" for n in range(20) for label in "ab")
     (tmp_path / "texts.tsv").write_text(lines)
     (tmp_path / "program.py").write_text(PROGRAM)
+    out = ["--out", str(tmp_path / "out"), "--width", "8", "--steps", "1", "--cpu"]
     command = [sys.executable, *TORCHRUN, str(tmp_path / "program.py"), "train", "classify"]
-    command += [str(tmp_path / "texts.tsv"), "--width", "8", "--steps", "1", "--cpu", "--out"]
-    for attempt in range(5):
-        done = subprocess.run(
-            [*command, str(tmp_path / f"out-{attempt}")],
-            check=False, capture_output=True, text=True, timeout=300,
-        )  # fmt: skip
-        if ABORTED not in done.stderr:
-            break
+    done = subprocess.run(
+        [*command, str(tmp_path / "texts.tsv"), *out],
+        check=False, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
@@ -20,6 +21,7 @@ Result = TypeVar("Result")
 
 # The others wait while the first one validates, which may take longer than torch's own limit.
 _PATIENCE = timedelta(hours=6)
+_DROPPED = 0.1  # seconds in which a thread drops a tensor
 _SHARED = ("FSDP", "DEEPSPEED", "MEGATRON_LM", "PARALLELISM_CONFIG")  # accelerate's words
 _PRECISIONS = {"no": "float32", "bf16": "bf16"}
 
@@ -110,6 +112,10 @@ def _left_at_the_end() -> Iterator[None]:
 def _leave() -> None:
     if _are_grouped():
         torch.distributed.destroy_process_group()
+        # Torch never frees the wrapper of a model and with it keeps the threads of the group. One
+        # of them may yet have to drop the tensor of the last exchange, for which it needs the
+        # interpreter: if that ends first, the process is aborted.
+        time.sleep(_DROPPED)
 
 
 def _are_grouped() -> bool:
