@@ -1,7 +1,8 @@
-"""What a translation takes over as it stands, and pairs that teach it."""
+"""What a translation takes over, and pairs that teach it."""
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from pathlib import Path
 from random import Random
@@ -14,15 +15,20 @@ from qkv.tasks.tokens import Tokens
 from qkv.tasks.trainer.run import train
 from qkv.tasks.trainer.settings import Settings
 from qkv.tasks.translation import Translator
-from qkv.tasks.translation.carried import MARKS, carried, spelled
+from qkv.tasks.translation.carried import FOR_NUMBERS, MARKS, Carried, carried, spelled
+from qkv.tasks.translation.figures import chinese_forms, in_chinese
 from qkv.tasks.translation.options import Data, Options
 from qkv.tasks.translation.pairs import Pair
 from qkv.tasks.translation.task import TranslationTask
-from qkv.tasks.translation.varied import Drawing, renumbered
+from qkv.tasks.translation.varied import Drawing
 
 
-def things(text: str) -> tuple[str, ...]:
-    return carried(text, lambda word: len(word) // 2).things
+def read_of(text: str, *, chinese: bool = True) -> Carried:
+    return carried(text, lambda word: len(word) // 2, chinese=chinese)
+
+
+def taken_of(read: Carried) -> set[str]:
+    return {thing.source for thing in read.things.values()}
 
 
 @pytest.mark.parametrize(
@@ -41,7 +47,9 @@ def things(text: str) -> tuple[str, ...]:
         ("Ms Kowalczyk and Mr Li met.", ["Kowalczyk"]),
         ("Kowalczyk and Kowalczyk met.", ["Kowalczyk"]),
         ("On 5 May, at 7:45, 12 men, 3.5 % and 1,5 came.", ["5", "7:45", "12", "3.5", "1"]),
-        ("The 2nd and 3rd of the 1990s, at 7pm or 18:00h.", ["18"]),
+        ("The 2nd and 3rd of the 1990s, at 7pm or 18:00h.", ["2nd", "3rd", "7", "18"]),
+        ("It is 5km or 80kg from 20°, 3x.", ["5", "80", "20"]),
+        ("2.7 million of 1,500 billion and 3 thousands", ["2.7 million", "1,500 billion", "3"]),
         ("I LOVE HIPPOPOTAMUSES AND BEES ON THE 2ND OF MAY AT 7PM.", []),
         ("FLIGHT AB204 IS LATE.", ["AB204"]),
         ("She did O’Shaughnessy and O'Shaughnessy in.", []),
@@ -49,53 +57,103 @@ def things(text: str) -> tuple[str, ...]:
     ],
 )
 def test_what_is_taken_over(text, taken) -> None:
-    read = carried(text, lambda word: len(word) // 2)
-    assert list(read.things) == taken
+    read = read_of(text)
+    assert taken_of(read) == set(taken)
     assert read.restored(read.text) == text
-    assert all(thing not in read.text for thing in taken)
+    assert all(thing not in read.text for thing in taken if thing.isascii() and len(thing) > 1)
+
+
+def test_languages_without_myriads_have_the_figures_alone() -> None:
+    read = read_of("On the 2nd 2.7 million came.", chinese=False)
+    assert taken_of(read) == {"2.7"}
+    assert read.written(read.text) == "On the 2nd 2.7 million came."
+
+
+def test_numbers_have_the_first_marks_and_words_the_last() -> None:
+    read = read_of("The A380 of GitHub carries 853 in 2 decks.")
+    marks = dict(zip(("A380", "GitHub", "853", "2"), (*MARKS[:-3:-1], *MARKS[:2]), strict=True))
+    text = "The A380 of GitHub carries 853 in 2 decks."
+    for thing, mark in marks.items():
+        text = text.replace(thing, mark)
+    assert read.text == text
 
 
 def test_a_mark_for_each_thing_and_no_more_than_there_are() -> None:
-    read = carried(" ".join(f"Q{n}" for n in range(11)) + " Q3", lambda word: 1)
-    assert read.things == tuple(f"Q{n}" for n in range(8))
-    assert read.text == " ".join([*MARKS, "Q8", "Q9", "Q10", "Q3"])
-    every = [f"Q{n}" for n in range(8)]
-    full = carried(" ".join([*every, "Q3"]), lambda word: 1)
-    assert full == (" ".join([*MARKS, MARKS[3]]), tuple(every))
-    assert carried(f"a {MARKS[0]} b", lambda word: 1) == ("a   b", ())
-    assert read.restored(f"{MARKS[1]}。{MARKS[1]}") == "Q1。Q1"
-    assert carried("Q1", lambda word: 1).restored(MARKS[5] + MARKS[0]) == "Q1"
-    assert carried("Q1 and Q12", lambda word: 1).marked("Q12和Q1") == f"{MARKS[1]}和{MARKS[0]}"
+    each = MARKS[::-1]
+    read = read_of(" ".join(f"Q{n}" for n in range(11)) + " Q3")
+    assert taken_of(read) == {f"Q{n}" for n in range(8)}
+    assert read.text == " ".join([*each, "Q8", "Q9", "Q10", "Q3"])
+    full = read_of(" ".join([*(f"Q{n}" for n in range(8)), "Q3"]))
+    assert full.text == " ".join([*each, each[3]])
+    assert read_of(f"a {MARKS[0]} b") == ("a   b", {})
+    assert read.written(f"{each[1]}。{each[1]}") == "Q1。Q1"
+    assert read_of("Q1").written(MARKS[5] + MARKS[7]) == "Q1"
+    assert read_of("Q1 and Q12").marked("Q12和Q1") == f"{each[1]}和{each[0]}"
+
+
+@pytest.mark.parametrize(
+    ("source", "chinese", "others"),
+    [
+        ("2.7 million", "270万", ["2700000", "2,700,000"]),
+        ("8 million", "800万", ["8,000,000"]),
+        ("417 million", "4.17亿", ["41700万"]),
+        ("1.4 billion", "14亿", ["1,400,000,000"]),
+        ("1,200-billion", "1.2万亿", ["12000亿"]),
+        ("3 hundred", "300", []),
+        ("12 thousand", "1.2万", ["12,000", "12000"]),
+        ("27th", "27", []),
+        ("1,447", "1,447", ["1447"]),
+        ("930,000", "930,000", ["93万", "930000"]),
+        ("12.50", "12.50", ["12.5"]),
+        ("9:50", "9:50", ["9点50分", "9点50", "9：50"]),
+        ("09:05", "09:05", ["9点05分", "9点05"]),
+        ("11:00", "11:00", ["11点", "11点整", "11点00分"]),
+        ("2024-03-05", "2024-03-05", []),
+        ("0", "0", []),
+    ],
+)
+def test_numbers_as_chinese_has_them(source, chinese, others) -> None:
+    assert in_chinese(source) == chinese
+    read = read_of(f"It is {source}.")
+    assert read.written(MARKS[0]) == chinese
+    for form in (chinese, *others):
+        assert read.marked(f"是{form}。") == f"是{MARKS[0]}。"
+        assert any(re.fullmatch(one, form) for one in chinese_forms(source))
+
+
+@pytest.mark.parametrize(
+    ("source", "target"),
+    [("3", "3.5和13、3,000、3:20"), ("3.5", "13.5和3.55"), ("11:00", "11点半、11点20、11点钟")],
+)
+def test_a_number_is_no_part_of_another(source, target) -> None:
+    assert read_of(f"It is {source}.").marked(target) == target
 
 
 def test_words_are_spelled_as_in_the_source() -> None:
     assert spelled("ibm 和 Nasa 的 gpu", "IBM and NASA met.") == "IBM 和 NASA 的 gpu"
 
 
-def test_numbers_are_others_on_both_sides_alike() -> None:
-    pair = Pair("On May 3 the 1 of 25 left 007 at 7:45.", "5月3日25人中的1人在7点45分离开了007。")
-    seen = {renumbered(pair, Random(seed)) for seed in range(20)}
-    assert len(seen) > 15
-    for source, target in seen:
-        [may, one, all_, code, hour, minute] = [
-            "".join(filter(str.isdigit, word)) for word in source.replace(":", " ").split()
-            if any(map(str.isdigit, word))
-        ]  # fmt: skip
-        assert target == f"5月{may}日{all_}人中的{one}人在{hour}点{minute}分离开了{code}。"
-        assert one == "1"
-        assert [len(n) for n in (may, all_, code, minute)] == [1, 2, 3, 2]
-        assert all_[0] != "0" == code[0]
-
-
 def test_marks_stand_for_what_is_alike_and_for_names() -> None:
     pair = Pair("Tom of IBM has 25 cats, 3 dogs.", "IBM的汤姆有25只猫，三只狗。")
-    drawing = Drawing(share=0.99, names={"Tom": "汤姆"})
+    drawing = Drawing(share=0.99, names={"Tom": "汤姆"}, chinese=True)
     source, target = drawing.varied(pair, Random(1))
     tom, ibm, cats = (word for word in source.split() if word in MARKS)
     assert source == f"{tom} of {ibm} has {cats} cats, 3 dogs"  # and without its full stop
     assert target == f"{ibm}的{tom}有{cats}只猫，三只狗。"
     assert len({tom, ibm, cats}) == 3
     assert Drawing(names={"Tom": "汤姆"}).varied(pair, Random(1)) == pair
+
+
+def test_numbers_always_have_marks_each_of_them_in_turn() -> None:
+    pair = Pair("On 3 May 1,200 saw 5 of Li's 12 at 7:45.", "5月3日7点45分1200人看见了李的5/12。")
+    seen = [Drawing(share=0.01, chinese=True).marked(pair, Random(n), 0.0) for n in range(40)]
+    for source, target in seen:
+        day, men, hour = (source.split()[n].rstrip(".") for n in (1, 3, -1))
+        assert {day, men, hour} < set(MARKS[:FOR_NUMBERS])
+        # 5 stands once in the source and twice in the target.
+        assert source == f"On {day} May {men} saw 5 of Li's {source.split()[8]} at {hour}."
+        assert target.startswith(f"5月{day}日{hour}{men}人看见了李的5/")
+    assert {source.split()[1] for source, _ in seen} == set(MARKS[:FOR_NUMBERS])
 
 
 def test_some_sources_have_no_mark_at_their_end() -> None:

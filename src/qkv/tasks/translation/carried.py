@@ -1,9 +1,10 @@
-"""What a translation takes over as it stands: addresses, codes, numbers, unheard-of names.
+"""What a translation takes over: addresses, codes, numbers, unheard-of names.
 
 A mark stands for each such thing in what the model reads, and where the model writes the mark the
-thing comes back. Marks are characters of a private-use area, so a tokenizer learns them like any
-others. In training a mark may stand for whatever is written alike on both sides: the decoder learns
-to look for marks and to write the one it finds.
+thing comes back, as the other language writes it (`qkv.tasks.translation.figures`). Marks are
+characters of a private-use area, so a tokenizer learns them like any others: those in front stand
+for numbers first, those at the end for words. The decoder learns to look for marks and to write the
+one it finds.
 
 Source: placeholders for what is copied: Luong et al., "Addressing the Rare Word Problem in Neural
 Machine Translation" (2015), section 3.1; Crego et al., "SYSTRAN's Pure Neural Machine Translation
@@ -13,79 +14,157 @@ Systems" (2016), section 4.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from qkv.tasks.translation.figures import LARGE, ORDINAL, TIME, chinese_forms, in_chinese
+
 MARKS = tuple(map(chr, range(0xE000, 0xE008)))
+FOR_NUMBERS = 5  # of them, in front
 UNHEARD, FIRST = 3, 4  # tokens, at least, of a name; of one that begins the sentence
 _MARK = re.compile(f"[{MARKS[0]}-{MARKS[-1]}]")
 _WORD = r"[A-Za-z0-9-]+"
 _ENDINGS = "com|org|net|edu|gov|info|io|cn|uk|de|fr|jp|eu"  # of addresses without www
 _ADDRESSES = (
-    r"(?:https?://|www\.)[!-~]*[A-Za-z0-9/#=_-]",  # a full stop behind ends the sentence
-    rf"[A-Za-z0-9._%+-]+@{_WORD}(?:\.{_WORD})+",
-    rf"{_WORD}(?:\.{_WORD})*\.(?:{_ENDINGS})\b(?:/[!-~]*[A-Za-z0-9/])?",
-    r"(?:~|\.{1,2})?(?:/[A-Za-z0-9_.-]*[A-Za-z0-9_-]){2,}|[A-Za-z]:(?:\\[A-Za-z0-9_.-]*[A-Za-z0-9_-])+",
+    r"(?:https?://|www\.)[!-~]*[A-Za-z0-9/#=_-]"  # a full stop behind ends the sentence
+    rf"|[A-Za-z0-9._%+-]+@{_WORD}(?:\.{_WORD})+"
+    rf"|{_WORD}(?:\.{_WORD})*\.(?:{_ENDINGS})\b(?:/[!-~]*[A-Za-z0-9/])?"
+    r"|(?:~|\.{1,2})?(?:/[A-Za-z0-9_.-]*[A-Za-z0-9_-]){2,}"
+    r"|[A-Za-z]:(?:\\[A-Za-z0-9_.-]*[A-Za-z0-9_-])+"
 )
-_THINGS = (
-    *_ADDRESSES,
-    # Codes: capitals and digits, but for 2ND and 7PM; words tied by _; capitals within a word.
-    # Files end as they do.
+# Capitals and digits, but for 2ND and 7PM; words tied by _; capitals within a word. Files end as
+# they do.
+_CODES = (
     r"(?:(?![0-9]+(?:ST|ND|RD|TH|S|AM|PM)\b)(?=[A-Za-z0-9_-]*[0-9])(?=[A-Za-z0-9_-]*[A-Z])"
     r"[A-Za-z0-9]+(?:[_-][A-Za-z0-9]+)*"
-    r"|[A-Za-z]+(?:_[A-Za-z0-9]+)+|[A-Za-z]*[a-z][A-Z][A-Za-z]*)(?:\.[a-z][a-z0-9]{0,3}\b)?",
-    # Times, numbers, versions.
-    r"[0-9]{1,2}:[0-9]{2}|[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]+)?|[0-9]+(?:[.-][0-9]+){2,}"
-    r"|[0-9]+(?:\.[0-9]+)?",
+    r"|[A-Za-z]+(?:_[A-Za-z0-9]+)+|[A-Za-z]*[a-z][A-Z][A-Za-z]*)(?:\.[a-z][a-z0-9]{0,3}\b)?"
 )
-_KEPT = re.compile(rf"(?<![\w.@-])(?:{'|'.join(_THINGS)})(?![\w@])", re.ASCII)
-_ADDRESS = re.compile(rf"(?<![\w.@-])(?:{'|'.join(_ADDRESSES)})(?![\w@])", re.ASCII)
+_FIGURES = (
+    rf"{TIME}|[0-9]{{1,3}}(?:,[0-9]{{3}})+(?:\.[0-9]+)?"
+    r"|[0-9]+(?:[.-][0-9]+){2,}|[0-9]+(?:\.[0-9]+)?"
+)
+_UNIT = r"(?=(?:[ap]m|[kcm]m|[km]g|ml|[gm]b)\b)"  # which stands close behind a number
+
+
+def _things(figures: str) -> re.Pattern[str]:
+    before, behind = r"(?<![\w.@-])", r"(?![\w@])"
+    words = rf"(?P<word>(?:{_ADDRESSES}|{_CODES}){behind})"
+    return re.compile(rf"{before}(?:{words}|(?:{figures})(?:{behind}|{_UNIT}))", re.ASCII)
+
+
+_KEPT = _things(_FIGURES)
+_KEPT_IN_CHINESE = _things(f"{LARGE}|{ORDINAL}|{_FIGURES}")
+_ADDRESS = re.compile(rf"(?<![\w.@-])(?:{_ADDRESSES})(?![\w@])", re.ASCII)
 _LATIN = re.compile(r"[A-Za-z]{2,}", re.ASCII)
 _NAME = re.compile(r"(?<![\w'’-])[A-Z][A-Za-z]*(?:[a-z]|[A-Z](?![a-z]))(?![\w'’-])", re.ASCII)
 
 
+class Thing(NamedTuple):
+    """What a translation takes over: how the source has it, how the target writes it, the pattern
+    of how a given target may have it."""
+
+    source: str
+    written: str
+    forms: re.Pattern[str]
+    is_number: bool = False
+
+
+class Found(NamedTuple):
+    """A thing, and where it stands in the source."""
+
+    start: int
+    stop: int
+    thing: Thing
+
+
 class Carried(NamedTuple):
-    """A text with marks, and what each of them stands for, in the order of `MARKS`."""
+    """A text with marks, and what each of them stands for."""
 
     text: str
-    things: tuple[str, ...]
+    things: dict[str, Thing]
 
     def restored(self, text: str) -> str:
-        """What the model read or wrote, with the things in the place of their marks; a mark of
-        nothing is left out."""
-        named = dict(zip(MARKS, self.things, strict=False))
-        return _MARK.sub(lambda mark: named.get(mark[0], ""), text)
+        """What the model read, with the things in the place of their marks; a mark of nothing is
+        left out."""
+        things = self.things
+        return _MARK.sub(lambda mark: things[mark[0]].source if mark[0] in things else "", text)
+
+    def written(self, text: str) -> str:
+        """What the model wrote, as the target writes the things."""
+        things = self.things
+        return _MARK.sub(lambda mark: things[mark[0]].written if mark[0] in things else "", text)
 
     def marked(self, text: str) -> str:
         """A translation that holds the things, with marks in their place."""
-        for mark, thing in zip(MARKS, self.things, strict=False):
-            text = alone(thing).sub(mark, text)
+        for mark, thing in self.things.items():
+            text = thing.forms.sub(mark, text)
         return text
 
 
-def carried(text: str, pieces: Callable[[str], int]) -> Carried:
-    """A sentence with marks for what its translation takes over, as far as they go. `pieces` tells
-    of how many tokens a word is: a name of many was never heard of."""
-    text = _MARK.sub(" ", text)
-    found = [match.span() for match in _KEPT.finditer(text)]
+def carried(text: str, pieces: Callable[[str], int], *, chinese: bool) -> Carried:
+    """A sentence with marks for what its translation takes over, as far as they go.
+
+    Args:
+        pieces: tells of how many tokens a word is: a name of many was never heard of.
+        chinese: whether the translation is, and has numbers as Chinese does.
+    """
+    text = without_marks(text)
+    found = kept(text, chinese=chinese)
     if not text.isupper():
         found += [
-            match.span()
+            Found(*match.span(), word(match[0]))
             for match in _NAME.finditer(text)
-            if not any(start < match.end() and match.start() < stop for start, stop in found)
+            if not any(one.start < match.end() and match.start() < one.stop for one in found)
             and pieces(match[0]) >= (UNHEARD if text[: match.start()].strip() else FIRST)
         ]
-    marks: dict[str, str] = {}
+    return with_marks(text, found, MARKS)
+
+
+def kept(text: str, *, chinese: bool) -> list[Found]:
+    """What a translation takes over whatever its tokens are: all but names."""
+    pattern = _KEPT_IN_CHINESE if chinese else _KEPT
+    return [
+        Found(
+            *match.span(), _number(match[0], chinese) if match["word"] is None else word(match[0])
+        )
+        for match in pattern.finditer(text)
+    ]
+
+
+def word(text: str, translation: str | None = None) -> Thing:
+    """A word that is taken over, or whose translation is known."""
+    forms = alone(text) if translation is None else re.compile(re.escape(translation))
+    return Thing(text, text if translation is None else translation, forms)
+
+
+def _number(text: str, chinese: bool) -> Thing:
+    """A number; 3 is no part of 3.5 and 3,000."""
+    forms = "|".join(chinese_forms(text)) if chinese else re.escape(text)
+    forms = rf"(?<![A-Za-z0-9])(?<![0-9][.,:])(?:{forms})(?![0-9])(?![.,:][0-9])"
+    return Thing(text, in_chinese(text) if chinese else text, re.compile(forms), is_number=True)
+
+
+def with_marks(text: str, found: list[Found], marks: Sequence[str]) -> Carried:
+    """The text with marks in the place of what was found: the first for numbers, the last for
+    words, until none is left; the same for the same."""
+    left, named = deque(marks), dict[str, str]()
+    things: dict[str, Thing] = {}
     parts, at = [], 0
-    for start, stop in sorted(found):
-        thing = text[start:stop]
-        if thing not in marks:
-            if len(marks) == len(MARKS):
+    for start, stop, thing in sorted(found, key=lambda one: one.start):
+        if thing.source not in named:
+            if not left:
                 break
-            marks[thing] = MARKS[len(marks)]
-        parts += [text[at:start], marks[thing]]
+            mark = left.popleft() if thing.is_number else left.pop()
+            named[thing.source], things[mark] = mark, thing
+        parts += [text[at:start], named[thing.source]]
         at = stop
-    return Carried("".join([*parts, text[at:]]), tuple(marks))
+    return Carried("".join([*parts, text[at:]]), things)
+
+
+def without_marks(text: str) -> str:
+    """The text without characters that are marks."""
+    return _MARK.sub(" ", text)
 
 
 def addresses(text: str) -> list[str]:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from qkv._extras import needed
 from qkv.tasks.tokens import Tokens, are_chinese
-from qkv.tasks.translation.carried import MARKS, Carried
+from qkv.tasks.translation.carried import MARKS
 from qkv.tasks.translation.layout import meant, unbroken, whole_characters
 
 Link = tuple[int, int]
@@ -55,18 +55,20 @@ class Places(NamedTuple):
     unspaced: bool
 
 
-def places_of(text: str, read: Carried, tokens: Tokens) -> Places:
-    """The places in a text of the tokens that are encoded of it, with marks for what `read`
-    carries."""
-    sums = list(accumulate((len(seen(read.restored(c))) for c in text), initial=0))
+def places_of(text: str, restored: Callable[[str], str], tokens: Tokens) -> Places:
+    """The places in a text of the tokens that are encoded of it; `restored` puts back what its
+    marks stand for."""
+    sums = list(accumulate((len(seen(restored(c))) for c in text), initial=0))
     spans = [(sums[start], sums[stop]) for start, stop in tokens.offsets(text)]
-    return Places(seen(read.restored(text)), spans, tokens.kind == "characters")
+    return Places(seen(restored(text)), spans, tokens.kind == "characters")
 
 
-def places_written(numbers: list[int], read: Carried, tokens: Tokens, text: str) -> Places:
+def places_written(
+    numbers: list[int], written: Callable[[str], str], tokens: Tokens, text: str
+) -> Places:
     """The places of tokens in the text that was made of them."""
     texts = (tokens.decode(numbers[:count]) for count in range(len(numbers)))
-    sums = [len(seen(read.restored(one))) for one in texts]
+    sums = [len(seen(written(one))) for one in texts]
     return Places(seen(text), list(pairwise(sums)), tokens.kind == "characters")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -67,7 +67,7 @@ class TranslationTask:
         drawing: Drawing | None = None,
     ) -> None:
         self.options, self.seed, self.trained = options, seed, trained
-        self.pairs, self.drawing = train, drawing
+        self.pairs = train
         self.carries = options.vary > 0 if trained is None else trained.carries
         if not train or not validation:
             missing = "validate on" if train else "train on"
@@ -83,6 +83,7 @@ class TranslationTask:
                 )
             self.sizes = sizes_of(trained.model.config, sizes)
             self.source, self.target = trained.source, trained.target
+        self.drawing = drawing and replace(drawing, chinese=self.target.kind == "characters")
         self.train, self.too_long = self._encode(train)
         if not self.train:
             raise ValueError(f"translation: no pair has at most {options.longest} tokens a side")
@@ -129,7 +130,7 @@ class TranslationTask:
 
     def validate(self, model: SequenceToSequence) -> dict[str, float]:
         figures = {}
-        encoded, _ = self._encode(self.validation)
+        encoded, _ = self._encode(self._as_read(self.validation))
         groups = bucketed(encoded, self.options.batch_tokens, None)
         losses = [self._loss(model, batch, 0.0) for batch in _Batches(encoded, groups)]
         total = sum(float(loss.total) for loss in losses)
@@ -141,6 +142,12 @@ class TranslationTask:
         if score.chrf is not None:
             figures["chrf"] = score.chrf.score
         return figures
+
+    def _as_read(self, pairs: list[Pair]) -> list[Pair]:
+        """Pairs with marks for what is taken over, as in training."""
+        if self.drawing is None or not self.carries:
+            return pairs
+        return [self.drawing.marked(pair, Random(0), share=0.0) for pair in pairs]
 
     def _measured(self) -> dict[str, list[str]]:
         """The validation sentences that are translated after each epoch, with their references."""

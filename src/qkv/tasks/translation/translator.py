@@ -278,8 +278,9 @@ class Translator:
     def _carried(self, text: str) -> Carried:
         """A sentence as the model reads it."""
         if not self.carries:
-            return Carried(text, ())
-        return carried(text, lambda word: len(self.source.offsets(word)))
+            return Carried(text, {})
+        chinese = self.target.kind == "characters"
+        return carried(text, lambda word: len(self.source.offsets(word)), chinese=chinese)
 
     def _one(
         self,
@@ -295,7 +296,7 @@ class Translator:
             source=read.restored(read.text),
             text=self._text(read, found.tokens),
             source_tokens=(*pieces, END_TEXT),
-            tokens=tuple(read.restored(self.target.readable(number)) for number in found.tokens),
+            tokens=tuple(read.written(self.target.readable(number)) for number in found.tokens),
             source_spans=(*spans, (len(offsets), len(offsets) + 1)),
             score=found.score,
             look=look,
@@ -307,16 +308,19 @@ class Translator:
     def _text(self, read: Carried, tokens: list[int]) -> str:
         """What was written. The model reads lower case, so Latin words within another script are
         spelled as the source spells them."""
-        text = read.restored(self.target.decode(tokens))
+        text = read.written(self.target.decode(tokens))
         return spelled(text, read.restored(read.text)) if self.target.kind == "characters" else text
 
     def _places(self, read: Carried, written: list[int]) -> tuple[Places, Places]:
         text = self._text(read, written)
-        source = places_of(read.text, read, self.source)
-        return source, places_written(written, read, self.target, text)
+        source = places_of(read.text, read.restored, self.source)
+        return source, places_written(written, read.written, self.target, text)
 
     def _places_given(self, read: Carried, target: str) -> tuple[Places, Places]:
-        return places_of(read.text, read, self.source), places_of(target, read, self.target)
+        return (
+            places_of(read.text, read.restored, self.source),
+            places_of(target, read.written, self.target),
+        )
 
     @property
     def heads(self) -> tuple[int, ...]:
