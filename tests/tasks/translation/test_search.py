@@ -108,6 +108,37 @@ def test_a_wide_beam_finds_the_best_of_all(model, monkeypatch):
             assert found.tokens == every[ranks.index(max(ranks))]
 
 
+def test_marks_of_the_source_are_written_once_and_missed_at_a_price(model, monkeypatch):
+    monkeypatch.setattr(search, "longest_target", lambda length: 4)
+    source, lengths = sources()
+    marks = [(9, 5), (8, 4)]  # both in the last sentence alone
+    allowed = [n for n in range(7) if n not in (PADDING, START, END, FIRST)]
+    chosen = set()
+    for lost in (0.0, 1.0, 100.0):
+        monkeypatch.setattr(search, "LOST", lost)
+        for row in range(3):
+            one = source[row : row + 1, : lengths[row]], lengths[row : row + 1]
+            asked = {target: row == 2 for _, target in marks}
+            every = [
+                [*written, END]
+                for count in range(4)
+                for written in itertools.product(allowed, repeat=count)
+                if all(written.count(target) <= times for target, times in asked.items())
+            ]
+            totals = [log_probability(model, *one, tokens) for tokens in every]
+            missing = [sum(t not in tokens for t in asked if asked[t]) for tokens in every]
+            compared = [
+                (total - lost * count) / len(tokens)
+                for total, count, tokens in zip(totals, missing, every, strict=True)
+            ]
+            best = compared.index(max(compared))
+            [found] = run(model, *one, beam=200, marks=marks)
+            assert found.tokens == every[best]
+            assert found.log_probability == pytest.approx(totals[best], abs=1e-9)
+            chosen.add((row, lost, missing[best]))
+    assert (2, 100.0, 0) in chosen
+
+
 def test_a_batch_finds_what_its_sentences_find_alone(model):
     assert_batch_equals_one_by_one(model)
 

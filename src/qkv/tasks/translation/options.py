@@ -40,7 +40,7 @@ class Data(Checked):
         "each file, in their order.",
     )
     names: Path | None = option(
-        None, "File of names and their translations, as pairs, for --vary to replace."
+        None, "File of names and their translations, as pairs, that --vary puts marks for."
     )
     validation_share: float = option(
         0.02, "Share of source sentences to validate on.", at_least=0, below=1
@@ -77,11 +77,11 @@ class Options(Checked):
     batch_tokens: int = option(4096, "Target tokens of a batch.", at_least=1)
     vary: float = option(
         0.0,
-        "Share of pairs whose numbers are others in each epoch, on both sides alike, of sources "
-        "that lack the full stop or question mark at their end, and of what stands on both sides "
-        "that a mark stands for; the translator then takes over numbers, addresses, codes and "
-        "unheard-of names.",
-        at_least=0, below=1,
+        "Share of pairs whose source lacks the full stop or question mark at its end, and of words "
+        "on both sides, and of --names, that marks stand for; marks then stand for every number, "
+        "address and code on both sides, and the translator takes over these and unheard-of names.",
+        at_least=0,
+        below=1,
     )  # fmt: skip
     label_smoothing: float = option(0.1, "Label smoothing.", at_least=0, below=1)
     length_penalty: float = option(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from functools import partial
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -30,6 +29,7 @@ class Hypothesis(NamedTuple):
 
 REWARDED = 10  # tokens more than the source has
 RUN = 5  # tokens in a row that count as a repetition
+LOST = 4.0  # nats that a mark of the source costs a hypothesis that ends without it
 
 
 def longest_target(length: int) -> int:
@@ -70,11 +70,14 @@ def beam_search(
     beam: int,
     length_penalty: float,
     unknown: int | None,
+    marks: Sequence[tuple[int, int]] = (),
 ) -> list[list[Hypothesis]]:
     """The translations of each source that beam search finds, at least one, the best first.
 
     A sentence is done when `beam` hypotheses have ended. A run of `RUN` tokens is not written a
     second time, unless the source repeats itself too: as often as its commonest pair of neighbours.
+    A mark is written no more often than the source has it, and a hypothesis that ends without one
+    that the source has is compared as if it were less likely, by `LOST`.
 
     Args:
         model: what translates.
@@ -83,6 +86,8 @@ def beam_search(
         beam: how many hypotheses are kept at each step; 1 is greedy search.
         length_penalty: for `rank`, which compares those that have ended.
         unknown: a token that is never written.
+        marks: the numbers of each mark (`qkv.tasks.translation.carried`) among the tokens of the
+            source and of the target.
 
     Raises:
         ValueError: the model's probabilities are not finite.
@@ -90,7 +95,7 @@ def beam_search(
     Source: Paulus et al., "A Deep Reinforced Model for Abstractive Summarization" (2017),
     section 2.5, which forbids every second run, of three.
     """
-    return _Search(model, source, lengths, beam, length_penalty, unknown).run()
+    return _Search(model, source, lengths, beam, length_penalty, unknown, marks).run()
 
 
 class _Search:
@@ -104,6 +109,7 @@ class _Search:
         beam: int,
         length_penalty: float,
         unknown: int | None,
+        marks: Sequence[tuple[int, int]],
     ) -> None:
         self.model, self.beam, self.length_penalty = model, beam, length_penalty
         count, device = len(lengths), lengths.device
@@ -113,7 +119,10 @@ class _Search:
         pairs = zip(source.tolist(), self.lengths, strict=True)
         repeats = [most_repeats(row[:length]) for row, length in pairs]
         self.repeats = torch.tensor(repeats, device=device)
-        self.finished: list[list[Hypothesis]] = [[] for _ in range(count)]
+        read, self.marks = torch.tensor(marks, device=device, dtype=torch.long).view(-1, 2).T
+        self.asked = (source.unsqueeze(-1) == read).sum(1)  # how often each mark is to be written
+        # Each with the total by which it is compared.
+        self.finished: list[list[tuple[float, Hypothesis]]] = [[] for _ in range(count)]
         self.live = list(range(count))
         self.state = model.start(source, lengths).spread(beam)
         self.tokens = torch.full((count * beam, 1), START, device=device)
@@ -129,12 +138,13 @@ class _Search:
         if not all(self.finished):
             raise ValueError("beam_search: the model's probabilities are not finite")
         pairs = zip(self.finished, self.lengths, strict=True)
-        return [
-            sorted(found, key=partial(self._rank, length), reverse=True) for found, length in pairs
-        ]
+        return [self._ranked(found, length) for found, length in pairs]
 
-    def _rank(self, length: int, found: Hypothesis) -> float:
-        return rank(found.log_probability, len(found.tokens), length, self.length_penalty)
+    def _ranked(self, found: list[tuple[float, Hypothesis]], length: int) -> list[Hypothesis]:
+        def key(one: tuple[float, Hypothesis]) -> float:
+            return rank(one[0], len(one[1].tokens), length, self.length_penalty)
+
+        return [hypothesis for _, hypothesis in sorted(found, key=key, reverse=True)]
 
     def _extend(self) -> tuple[Tensor, Tensor, Tensor]:
         """The 2 × beam best continuations of each sentence: totals, rows within it, tokens.
@@ -145,6 +155,9 @@ class _Search:
         steps = logits[:, -1].log_softmax(-1)
         steps[:, self.banned] = -torch.inf
         self._forbid_runs(steps)
+        left = self._marks_left()
+        steps[:, self.marks] = steps[:, self.marks].masked_fill(left <= 0, -torch.inf)
+        steps[:, END] -= LOST * left.clamp(min=0).sum(1)
         steps = steps.view(len(self.live), self.beam, -1)
         last = [self.limits[sentence] == self.tokens.shape[1] for sentence in self.live]
         if any(last):  # nothing but the end mark may come now
@@ -171,18 +184,26 @@ class _Search:
         allowed = self.repeats[self.live].repeat_interleave(self.beam)[rows].unsqueeze(1)
         steps[rows] = steps[rows].masked_fill_(times >= allowed, -torch.inf)
 
+    def _marks_left(self) -> Tensor:
+        """How often each hypothesis has still to write each mark, `[rows, marks]`."""
+        asked = self.asked[self.live].repeat_interleave(self.beam, 0)
+        return asked - (self.tokens.unsqueeze(-1) == self.marks).sum(1)
+
     def _finish(self, ranked: Tensor, parents: Tensor, tokens: Tensor) -> list[int]:
         """Collect the hypotheses that ended; the places of the sentences that go on."""
         ended = (tokens == END) & ranked.isfinite()
         ended[:, self.beam :] = False
         places, ranks = ended.nonzero(as_tuple=True)
         rows = places * self.beam + parents[places, ranks]
+        totals = ranked[places, ranks]
+        likely = totals + LOST * self._marks_left()[rows].clamp(min=0).sum(1)
         found = zip(
-            places.tolist(), self.tokens[rows, 1:].tolist(), ranked[places, ranks].tolist(),
+            places.tolist(), self.tokens[rows, 1:].tolist(), totals.tolist(), likely.tolist(),
             strict=True,
         )  # fmt: skip
-        for place, written, total in found:
-            self.finished[self.live[place]].append(Hypothesis([*written, END], total))
+        for place, written, total, log_probability in found:
+            hypothesis = Hypothesis([*written, END], log_probability)
+            self.finished[self.live[place]].append((total, hypothesis))
         length = self.tokens.shape[1]
         return [
             place for place, sentence in enumerate(self.live)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 import torch
@@ -17,7 +17,7 @@ from qkv.tasks.filled import filled
 from qkv.tasks.model_folders import MODELS, loading, model_folder, read_model, write_model
 from qkv.tasks.texts import listed
 from qkv.tasks.tokens import END_TEXT, Tokens, words
-from qkv.tasks.translation.carried import Carried, carried, spelled
+from qkv.tasks.translation.carried import MARKS, Carried, carried, spelled
 from qkv.tasks.translation.doubt import doubts
 from qkv.tasks.translation.forced import TextPair, checked_pairs, groups, hypotheses
 from qkv.tasks.translation.kind import KIND
@@ -244,6 +244,7 @@ class Translator:
             beam=beam,
             length_penalty=length_penalty,
             unknown=self.target.unknown,
+            marks=self._marks,
         )
         best = [self._different(*pair, n_best) for pair in zip(marked, found, strict=True)]
         each: list[list[Translation]] = [[] for _ in texts]
@@ -274,6 +275,14 @@ class Translator:
         looks = BatchLooks(self.model, sources, [one.tokens for one in found], self._device)
         each = zip(marked, sources, found, strict=True)
         return [self._one(*one, partial(looks.of, place)) for place, one in enumerate(each)]
+
+    @cached_property
+    def _marks(self) -> list[tuple[int, int]]:
+        """The numbers of the marks among the tokens of source and target."""
+        if not self.carries:
+            return []
+        sources, targets = (one.encode(list(MARKS)) for one in (self.source, self.target))
+        return [(read[0], written[0]) for read, written in zip(sources, targets, strict=True)]
 
     def _carried(self, text: str) -> Carried:
         """A sentence as the model reads it."""
