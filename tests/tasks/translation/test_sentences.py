@@ -9,6 +9,12 @@ from qkv.tasks.tokens import Tokens
 from qkv.tasks.translation.sentences import LINE_BREAKS, sentences
 
 
+@pytest.fixture(autouse=True)
+def long(monkeypatch):
+    """These tokens are mostly letters."""
+    monkeypatch.setattr("qkv.tasks.translation.sentences.LONG", 100)
+
+
 @pytest.fixture(scope="module")
 def tokens():
     return Tokens.train("pieces", ["a b c d e f. " * 9], 300, lowercase=True)
@@ -118,6 +124,26 @@ def test_a_sentence_that_is_too_long_is_cut_between_words(tokens):
 
 def test_it_is_cut_after_a_clause_where_there_is_one(tokens):
     assert cut("a b c d e, f a b c d e f.", tokens, 11) == ["a b c d e,", "f a b c d e f."]
+
+
+@pytest.mark.parametrize(
+    ("clauses", "parts"),
+    [
+        ((29,), (29,)),  # short enough
+        ((15, 15), (15, 15)),
+        ((7, 8, 15), (15, 15)),  # the most even
+        ((6, 24), (30,)),  # too uneven
+        ((10, 12, 10, 12, 10, 12), (22, 22, 22)),
+        ((40, 10), (50,)),
+        ((75,), (75,)),  # only clauses end what is not too long
+    ],
+)
+def test_a_long_sentence_is_cut_after_clauses_into_even_parts(tokens, clauses, parts, monkeypatch):
+    monkeypatch.setattr("qkv.tasks.translation.sentences.LONG", 30)
+    words = [["a"] * (count - 1) + [","] for count in clauses]  # a comma is a token too
+    text = " ".join(" ".join(clause).replace(" ,", ",") for clause in words)
+    assert [len(tokens.offsets(part)) for part in cut(text, tokens, 100)] == list(parts)
+    assert " ".join(cut(text, tokens, 100)) == text
 
 
 @pytest.mark.parametrize("text", ["x" * 500, "ж" * 200, "漢" * 200])

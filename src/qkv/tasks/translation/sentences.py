@@ -21,6 +21,7 @@ _QUOTED = re.compile(r"""(\s*["“«])(.*[^\s])(["”»])\s*""", re.DOTALL)
 # Ends of sentences without a space behind that sentencex does not see.
 _CLOSE_END = re.compile(r"(?<=[0-9]\.)(?=[A-Z][a-z])|(?<=[A-Z]{2}\.)(?=(?:[A-Z][a-z]+|I)\s)")
 _CLAUSE_ENDS = ",;:—，；：、"
+LONG = 30  # tokens of a sentence that is cut after a clause
 
 
 class Sentence(NamedTuple):
@@ -35,8 +36,9 @@ def sentences(text: str, tokens: Tokens, longest: int) -> tuple[list[Sentence], 
     """The sentences of a text, and what stands behind the last.
 
     A line break always ends a sentence. What needs no translation (`layout.framed`) stands between
-    sentences. A sentence that has `longest` tokens or more is cut after a clause, otherwise between
-    words, and a word that is too long anywhere. White space within a sentence becomes one space.
+    sentences. A sentence that has `LONG` tokens or more is cut after clauses, one that has
+    `longest` otherwise between words, and a word that is too long anywhere. White space within
+    a sentence becomes one space.
     """
     sentence_list, before, begins_line = [], "", True
     for piece in _pieces(text):
@@ -114,18 +116,23 @@ def _cut(sentence: str, tokens: Tokens, longest: int) -> list[str]:
     if not starts:
         return []
     cuts, first = [0], 0
-    while len(starts) - first >= longest:
-        first = _last_cut(sentence, starts, first, first + longest - 1)  # the end mark's place
+    while (cut := _next_cut(sentence, starts, first, longest)) is not None:
+        first = cut
         cuts.append(max(starts[first], cuts[-1] + 1))
     return [sentence[start:stop] for start, stop in pairwise([*cuts, len(sentence)])]
 
 
-def _last_cut(sentence: str, starts: list[int], first: int, last: int) -> int:
-    """The token after `first`, up to `last`, that the next part begins with: behind a clause in
-    the later half, else behind a space, else the last."""
-    words = [n for n in range(last, first, -1) if sentence[starts[n] - 1].isspace()]
-    clauses = (
-        n for n in words
-        if 2 * n > first + last and sentence[starts[n] - 2] in _CLAUSE_ENDS
-    )  # fmt: skip
-    return next(clauses, words[0] if words else last)
+def _next_cut(sentence: str, starts: list[int], first: int, longest: int) -> int | None:
+    """The token that the next part begins with: in what has `LONG` tokens or more the one behind a
+    clause that makes the parts most even; else, where `longest` is reached, the last behind a
+    space, or the last. None: what is left stays whole."""
+    left, last = len(starts) - first, first + longest - 1  # the end mark has a place too
+    even = first + left / (left // min(LONG, longest) + 1)
+    words = [n for n in range(first + 1, len(starts)) if sentence[starts[n] - 1].isspace()]
+    ends = (n for n in words if n <= last and sentence[starts[n] - 2] in _CLAUSE_ENDS)
+    clauses = [n for n in ends if abs(n - even) < (even - first) / 2]
+    if left >= min(LONG, longest) and clauses:
+        return min(clauses, key=lambda n: abs(n - even))
+    if left < longest:
+        return None
+    return max((n for n in words if n <= last), default=last)
