@@ -121,6 +121,9 @@ class _Search:
         self.repeats = torch.tensor(repeats, device=device)
         read, self.marks = torch.tensor(marks, device=device, dtype=torch.long).view(-1, 2).T
         self.asked = (source.unsqueeze(-1) == read).sum(1)  # how often each mark is to be written
+        self.reads_marks = bool(self.asked.any())
+        if not self.reads_marks:
+            self.banned += self.marks.tolist()
         # Each with the total by which it is compared.
         self.finished: list[list[tuple[float, Hypothesis]]] = [[] for _ in range(count)]
         self.live = list(range(count))
@@ -155,9 +158,10 @@ class _Search:
         steps = logits[:, -1].log_softmax(-1)
         steps[:, self.banned] = -torch.inf
         self._forbid_runs(steps)
-        left = self._marks_left()
-        steps[:, self.marks] = steps[:, self.marks].masked_fill(left <= 0, -torch.inf)
-        steps[:, END] -= LOST * left.clamp(min=0).sum(1)
+        if self.reads_marks:
+            left = self._marks_left()
+            steps[:, self.marks] = steps[:, self.marks].masked_fill(left <= 0, -torch.inf)
+            steps[:, END] -= self._price(left)
         steps = steps.view(len(self.live), self.beam, -1)
         last = [self.limits[sentence] == self.tokens.shape[1] for sentence in self.live]
         if any(last):  # nothing but the end mark may come now
@@ -189,6 +193,10 @@ class _Search:
         asked = self.asked[self.live].repeat_interleave(self.beam, 0)
         return asked - (self.tokens.unsqueeze(-1) == self.marks).sum(1)
 
+    def _price(self, left: Tensor) -> Tensor:
+        """What ending costs hypotheses with so many marks left, in nats."""
+        return LOST * left.clamp(min=0).sum(1)
+
     def _finish(self, ranked: Tensor, parents: Tensor, tokens: Tensor) -> list[int]:
         """Collect the hypotheses that ended; the places of the sentences that go on."""
         ended = (tokens == END) & ranked.isfinite()
@@ -196,7 +204,7 @@ class _Search:
         places, ranks = ended.nonzero(as_tuple=True)
         rows = places * self.beam + parents[places, ranks]
         totals = ranked[places, ranks]
-        likely = totals + LOST * self._marks_left()[rows].clamp(min=0).sum(1)
+        likely = totals + self._price(self._marks_left()[rows]) if self.reads_marks else totals
         found = zip(
             places.tolist(), self.tokens[rows, 1:].tolist(), totals.tolist(), likely.tolist(),
             strict=True,
