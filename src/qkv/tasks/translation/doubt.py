@@ -29,7 +29,7 @@ HALVES = 0.5  # ... or, where there are fewer than `WORDS`, in words of at most 
 WORDS = 3
 RUN = 4
 LOOKED = 0.15  # of a look, at least, is taken at each word
-SURE = -0.8  # nats a token, at least
+SURE = -0.6  # nats a token, at least
 
 
 def doubts(
