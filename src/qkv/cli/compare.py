@@ -101,8 +101,8 @@ def _tell(study: Study) -> None:
              for runs in (whole, quick)]  # fmt: skip
     typer.echo(f"{study.name}: {study.title}\n  {study.claim}\n  {study.source}")
     typer.echo(f"  {costs[0]} on two cores; with --quick {costs[1]}")
-    if study.data:
-        typer.echo(f"  needs {', '.join(study.data)}")
+    if study.data or study.packages:
+        typer.echo(f"  needs {', '.join((*study.data, *study.packages))}")
 
 
 def _command() -> str:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from qkv.tasks.classification.learning import Examples, classification_loss, validated
 from qkv.tasks.trainer.task import Loss
 
-HELD_OUT, TESTED = 10**6, 2 * 10**6  # seeds of batches that are never trained on
+HELD_OUT, TESTED = 10**12, 2 * 10**12  # seeds from which on batches are never trained on
 
 
 class DrawnBatches:

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from qkv.lab.logistic import fitted
 from qkv.lab.study import Record
 from qkv.lab.texts import Split, marks
 from qkv.tasks.classification.text.classifier import first_words
@@ -39,11 +39,14 @@ class LinearText:
         )
         places = {label: place for place, label in enumerate(self.labels)}
         classes = torch.tensor([places[label] for label in labels])
-        self.weights, self.offsets = self._fitted(self._features(texts), classes, strength)
+        self.weights, self.offsets = fitted(
+            self._features(texts), classes, len(self.labels),
+            strength=strength, iterations=_ITERATIONS,
+        )  # fmt: skip
 
     def classify(self, texts: Sequence[str]) -> list[str]:
         """The label of each text."""
-        scores = torch.sparse.mm(self._features(texts), self.weights) + self.offsets
+        scores = self._features(texts) @ self.weights + self.offsets
         return [self.labels[place] for place in scores.argmax(1).tolist()]
 
     def _features(self, texts: Sequence[str]) -> Tensor:
@@ -62,25 +65,6 @@ class LinearText:
         return torch.sparse_coo_tensor(
             places, weighted, (len(texts), len(self.columns)), check_invariants=False
         ).coalesce()
-
-    def _fitted(self, features: Tensor, classes: Tensor, strength: float) -> tuple[Tensor, Tensor]:
-        """The weights `[terms, labels]` and offsets `[labels]` of least loss."""
-        weights = torch.zeros(len(self.columns), len(self.labels), requires_grad=True)
-        offsets = torch.zeros(len(self.labels), requires_grad=True)
-        optimizer = torch.optim.LBFGS(
-            [weights, offsets], max_iter=_ITERATIONS, line_search_fn="strong_wolfe"
-        )
-
-        def loss() -> Tensor:
-            optimizer.zero_grad()
-            scores = torch.sparse.mm(features, weights) + offsets
-            error = F.cross_entropy(scores, classes, reduction="sum")
-            total = error + weights.square().sum() / (2 * strength)
-            total.backward()
-            return total
-
-        optimizer.step(loss)  # pyright: ignore[reportArgumentType]
-        return weights.detach(), offsets.detach()
 
 
 def linear_record(split: Split, longest: int | None) -> Record:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from shutil import rmtree
 
@@ -33,7 +34,10 @@ class Conducted:
 def missing(study: Study, data: Mapping[str, Path]) -> str:
     """Why a study cannot be conducted; empty if it can."""
     absent = [name for name in study.data if name not in data]
-    return f"needs {', '.join(absent)} (--shared DIR or QKV_SHARED)" if absent else ""
+    if absent:
+        return f"needs {', '.join(absent)} (--shared DIR or QKV_SHARED)"
+    packages = [name for name in study.packages if find_spec(name) is None]
+    return f"needs the Python packages {', '.join(packages)}" if packages else ""
 
 
 def found(folder: Path | None, studies: Sequence[Study]) -> dict[str, Path]:

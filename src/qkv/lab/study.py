@@ -165,7 +165,8 @@ class Outcome:
 @dataclass(frozen=True)
 class Study:
     """A claim and how it is checked. `data` names the files that it needs, below the folder of
-    shared data. `rule` says in words when a verdict falls, `limits` what it does not show."""
+    shared data, `packages` the modules that it needs beside those of qkv. `rule` says in words
+    when a verdict falls, `limits` what it does not show."""
 
     name: str
     title: str
@@ -178,3 +179,4 @@ class Study:
     measure: Callable[[Run, Bench], Record]
     outcome: Callable[[Results], Outcome]
     data: tuple[str, ...] = ()
+    packages: tuple[str, ...] = ()
