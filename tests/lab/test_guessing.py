@@ -4,7 +4,7 @@ import torch
 
 from qkv.lab.drawn import HELD_OUT
 from qkv.lab.encoders import ATTENTION, encoder_maker
-from qkv.lab.guessing import HIDDEN, GuessingTask
+from qkv.lab.guessing import HIDDEN, HiddenTask
 from qkv.lab.training import trained
 from qkv.tasks.tokens import PADDING, Tokens
 
@@ -16,7 +16,7 @@ def task(**changes):
     budget = {"steps": 150, "sequences": 16, "row": 8} | changes
     tokens = Tokens.train("pieces", TEXTS + HELD, 300, lowercase=True)
     make = encoder_maker(ATTENTION, 16, layers=1, heads=2)
-    return GuessingTask(tokens, TEXTS, HELD, lambda: make(16), budget, 0)
+    return HiddenTask(tokens, TEXTS, HELD, lambda: make(16), budget, 0)
 
 
 def test_what_is_asked_is_hidden_changed_or_left():

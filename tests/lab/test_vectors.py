@@ -12,6 +12,7 @@ from qkv.lab.fair import parameters
 from qkv.lab.probes import DISTANCE, PART, TASKS
 from qkv.lab.studies.vectors import (
     LABELS,
+    LAYERS,
     LEARN,
     REVIEWS,
     TEST,
@@ -59,7 +60,7 @@ def test_a_run_is_measured(condition, data, tmp_path, one_thread):
 @pytest.mark.parametrize("model", [LSTM, ATTENTION, HYBRID])
 def test_all_that_a_model_learns_has_one_encoder(model):
     run = next(run for run in runs(False) if run.model == model)
-    alone = encoder_maker(model, 64, layers=1, heads=4)(run.sizes["width"])
+    alone = encoder_maker(model, 64, layers=LAYERS, heads=4)(run.sizes["width"])
     within = TextClassifier(TextClassifierConfig(9, 2, **run.sizes)).encoder
     assert run.sizes == sizes(model, run.sizes["width"])
     assert [(n, p.shape) for n, p in alone.named_parameters()] == [

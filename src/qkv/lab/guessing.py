@@ -1,13 +1,14 @@
-"""Learning to guess hidden words from what stands around them: what an encoder learns of a language
-without labels.
+"""Learning to guess words, hidden ones from what stands around them or the next one from what
+stands before: what an encoder learns of a language without labels.
 
-Source: Devlin et al., "BERT: Pre-training of Deep Bidirectional Transformers for Language
-Understanding" (2019), section 3.1: of the tokens that are asked for eight in ten are hidden, one in
-ten is another, one in ten stays.
+Source: for hidden words: Devlin et al., "BERT: Pre-training of Deep Bidirectional Transformers for
+Language Understanding" (2019), section 3.1: of the tokens that are asked for eight in ten are
+hidden, one in ten is another, one in ten stays.
 """
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -45,7 +46,7 @@ class Guesser(nn.Module):
 
 
 class GuessingTask(DrawnTask):
-    """Learns to guess hidden tokens of texts.
+    """Learns to guess tokens of texts.
 
     `budget` has `steps`, `sequences` (of a batch) and `row`, the tokens that a sequence has at
     most. Texts are cut into such sequences.
@@ -64,15 +65,9 @@ class GuessingTask(DrawnTask):
     ) -> None:
         super().__init__(budget, seed)
         self.tokens, self.make = tokens, make
-        self.train, self.held = (self._cut(tokens, texts) for texts in (train, validation))
-
-    def _cut(self, tokens: Tokens, texts: Sequence[str]) -> list[list[int]]:
-        row = self.budget["row"]
-        return [
-            numbers[first : first + row]
-            for numbers in tokens.encode(list(texts))
-            for first in range(0, len(numbers), row)
-        ]
+        self.train, self.held = (
+            rows(tokens, texts, budget["row"]) for texts in (train, validation)
+        )
 
     def model(self) -> Guesser:
         return Guesser(self.tokens.size, self.make())
@@ -82,10 +77,46 @@ class GuessingTask(DrawnTask):
         some = self.held if seed >= HELD_OUT else self.train
         drawn = torch.randint(len(some), (self.budget["sequences"],), generator=generator)
         tokens, lengths = padded([some[number] for number in drawn.tolist()])
+        inputs, answers = self.asked(tokens, lengths, generator)
+        return Examples(inputs, answers, f"sequences of seed {seed}")
+
+    @abstractmethod
+    def asked(
+        self, tokens: Tensor, lengths: Tensor, generator: torch.Generator
+    ) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor]:
+        """What a `Guesser` is called with, and the tokens `[N]` that it should find."""
+
+
+class HiddenTask(GuessingTask):
+    """Learns to guess hidden tokens."""
+
+    def asked(
+        self, tokens: Tensor, lengths: Tensor, generator: torch.Generator
+    ) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor]:
         chances = torch.rand(2, *tokens.shape, generator=generator)
         asked = (chances[0] < _ASKED) & (tokens != PADDING)
         asked[0, 0] = True  # there is always something to guess
         others = torch.randint(FIRST, self.tokens.size, tokens.shape, generator=generator)
         shown = torch.where(asked & (chances[1] < _HIDDEN + _OTHER), others, tokens)
         shown = shown.masked_fill(asked & (chances[1] < _HIDDEN), HIDDEN)
-        return Examples((shown, lengths, asked), tokens[asked], f"sequences of seed {seed}")
+        return (shown, lengths, asked), tokens[asked]
+
+
+class NextTask(GuessingTask):
+    """Learns to guess the next token; the encoder must not see it."""
+
+    def asked(
+        self, tokens: Tensor, lengths: Tensor, generator: torch.Generator
+    ) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor]:
+        following = tokens[:, 1:] != PADDING
+        return (tokens[:, :-1], lengths - 1, following), tokens[:, 1:][following]
+
+
+def rows(tokens: Tokens, texts: Sequence[str], longest: int) -> list[list[int]]:
+    """The token numbers of texts, cut into rows of at most so many, and of at least two."""
+    cut = (
+        numbers[first : first + longest]
+        for numbers in tokens.encode(list(texts))
+        for first in range(0, len(numbers), longest)
+    )
+    return [row for row in cut if len(row) > 1]

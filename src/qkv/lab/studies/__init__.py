@@ -5,6 +5,7 @@ from __future__ import annotations
 from qkv.lab.studies.cost import COST
 from qkv.lab.studies.distance import DISTANCE
 from qkv.lab.studies.governing import GOVERNING
+from qkv.lab.studies.past import PAST
 from qkv.lab.studies.quality import QUALITY
 from qkv.lab.studies.stages import STUDY_OF_STAGES
 from qkv.lab.studies.translation import TRANSLATION
@@ -12,5 +13,5 @@ from qkv.lab.studies.vectors import VECTORS
 from qkv.lab.study import Study
 
 STUDIES: tuple[Study, ...] = (
-    COST, QUALITY, DISTANCE, TRANSLATION, STUDY_OF_STAGES, VECTORS, GOVERNING,
+    COST, QUALITY, DISTANCE, PAST, TRANSLATION, STUDY_OF_STAGES, VECTORS, GOVERNING,
 )  # fmt: skip

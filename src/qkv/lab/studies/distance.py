@@ -219,7 +219,8 @@ DISTANCE = Study(
     rule="Each claim holds if the interval of its difference is above 0, and does not if it is "
     "below.",
     limits="Made sequences, two layers, 60,000 parameters, 600 steps of training: what models "
-    "learn soon, not what they could in the end. How much of a real text they use is not measured.",
+    "learn soon, not what they could in the end. How much of a real text they use is a study "
+    "of its own, of the past.",
     runs=runs,
     measure=measure,
     outcome=outcome,

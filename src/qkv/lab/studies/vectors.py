@@ -6,20 +6,22 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from qkv.lab.encoders import ATTENTION, LSTM, encoder_maker, makers
+from qkv.lab.encoders import ATTENTION, HYBRID, LSTM, encoder_maker, makers
 from qkv.lab.encoders import MODELS as ENCODERS
 from qkv.lab.fair import SEEDS, matched, parameters
 from qkv.lab.grid import examples, learning_runs
-from qkv.lab.guessing import Guesser, GuessingTask
+from qkv.lab.guessing import Guesser, HiddenTask
 from qkv.lab.intervals import Interval, Scores, difference, interval
 from qkv.lab.probes import DISTANCE, PART, RELATION, TASKS, Read, accuracy, probed, selectivity
 from qkv.lab.study import Bench, Outcome, Record, Results, Run, Study, Table
 from qkv.lab.syntax import Sentence, read_conllu
-from qkv.lab.texts import EMBEDDING, HEADS, Split, learnt, sizes, some
+from qkv.lab.texts import EMBEDDING, HEADS, Split, learnt, some
+from qkv.lab.texts import sizes as classifier_sizes
 from qkv.lab.training import trained
 from qkv.lab.verdicts import Finding, above_zero, level
 from qkv.lab.word_states import word_states
@@ -31,13 +33,13 @@ REVIEWS = "text/imdb.train.tsv.gz"
 LEARN, TEST = "syntax/en_ewt-ud-dev.conllu", "syntax/en_ewt-ud-test.conllu"
 UNTRAINED, LABELS, WORDS = "untrained", "learnt labels of reviews", "learnt to guess words"
 RATES = (1e-3, 3e-3, 1e-2)
-PARAMETERS = 100_000
-WHOLE = {"sentences": 2500, "reviews": 5000, "validation": 500, "pieces": 6000, "longest": 200}
+PARAMETERS, LAYERS = 100_000, 2
+WHOLE = {"sentences": 2500, "reviews": 5000, "validation": 500, "pieces": 6000, "longest": 100}
 QUICK = {"sentences": 80, "reviews": 300, "validation": 50, "pieces": 1000, "longest": 50}
 _GUESSING = {"sequences": 32, "row": 64}
 _STEPS = {False: 1500, True: 30}
 _EPOCHS = {False: 3, True: 1}
-_BATCH_TOKENS = 7000
+_BATCH_TOKENS = 4000
 _SECONDS = {
     False: {UNTRAINED: 20, LABELS: 80, WORDS: 80},
     True: {UNTRAINED: 3, LABELS: 3, WORDS: 3},
@@ -49,7 +51,13 @@ Reading = Callable[[Tensor, Tensor], Tensor]
 @cache
 def widths() -> dict[str, tuple[int, int]]:
     """Width and parameters of each encoder."""
-    return matched(makers(EMBEDDING, layers=1, heads=HEADS), range(16, 480, 2), PARAMETERS)
+    return matched(makers(EMBEDDING, layers=LAYERS, heads=HEADS), range(16, 480, 2), PARAMETERS)
+
+
+def sizes(model: str, width: int) -> dict[str, Any]:
+    """The sizes of a classifier with the encoder of a width; the hybrid has a recurrent layer more
+    below."""
+    return {**classifier_sizes(model, width), "layers": LAYERS - (model == HYBRID)}
 
 
 def runs(quick: bool) -> list[Run]:
@@ -97,14 +105,12 @@ def _learnt(run: Run, bench: Bench) -> tuple[Reading, Tokens, Record]:
         for part in (chosen[held:], chosen[:held])
     )
     tokens = Tokens.train("pieces", train, budget["pieces"], lowercase=True)
-    make = encoder_maker(run.model, EMBEDDING, layers=1, heads=HEADS)
+    make = encoder_maker(run.model, EMBEDDING, layers=LAYERS, heads=HEADS)
     if bench.rate is None:
         torch.manual_seed(run.seed)
         guesser = Guesser(tokens.size, make(run.sizes["width"])).eval()
         return guesser.read, tokens, {"parameters": parameters(guesser.encoder)}
-    task = GuessingTask(
-        tokens, train, validation, lambda: make(run.sizes["width"]), budget, run.seed
-    )
+    task = HiddenTask(tokens, train, validation, lambda: make(run.sizes["width"]), budget, run.seed)
     figures = trained(task, bench.folder, epochs=1, seed=run.seed, rate=bench.rate)[-1]
     guesser = task.model().eval()
     guesser.load_state_dict(task.weights)
@@ -214,8 +220,8 @@ VECTORS = Study(
     rule="Self-attention tells more than an LSTM if the intervals of both differences, of accuracy "
     "and of selectivity, are above 0, and does not if one of them is below. Training adds syntax "
     "if the intervals of the differences of all three tasks are above 0.",
-    limits="Encoders of one layer and 100,000 parameters that learnt from 5,000 reviews; states of "
-    "different widths give probes of different sizes, which is why selectivity counts as well. "
+    limits="Encoders of two layers and 100,000 parameters that learnt from 5,000 reviews; states "
+    "of different widths give probes of different sizes, which is why selectivity counts as well. "
     "Linear probes find what is easy to read, not what a model uses. Punctuation is left out. "
     "Of meaning nothing is measured: no set of word pairs with judged similarity is at hand.",
     runs=runs,
