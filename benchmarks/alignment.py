@@ -20,83 +20,42 @@ of the pairs, every other one, is aligned by what is best on the other half. Wha
 the model's `config.json`, for `Translation.word_alignment` to take:
 `"aligner": {"layer": 0, "head": 1, "when": "read"}`.
 
-Source: Och and Ney, "A Systematic Comparison of Various Statistical Alignment Models" (2003),
-section 4.1; Chen et al., "Accurate Word Alignment Induction from Neural Machine Translation"
+Source: Chen et al., "Accurate Word Alignment Induction from Neural Machine Translation"
 (2020), section 3, for the two times of looking.
 """
 
 from __future__ import annotations
 
 import argparse
-import re
-from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import accumulate
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from qkv.tasks.tokens import Tokens, are_chinese
+from qkv.lab.gold import (
+    ErrorRate,
+    Link,
+    LinkedPair,
+    glue,
+    read_links,
+    strongest,
+    word_of_tokens,
+)
+from qkv.tasks.tokens import are_chinese
 from qkv.tasks.translation import Translation, Translator
 from qkv.tasks.translation.looks import READ, WRITE, Look
 
 THRESHOLDS = (0.1, 0.2, 0.3)
-Link = tuple[int, int]
 
 
-@dataclass(frozen=True)
-class Pair:
-    """Words of both sides and the links between them, source first, counted from 0. Every sure
-    link is a possible one."""
-
-    source: list[str]
-    target: list[str]
-    sure: frozenset[Link]
-    possible: frozenset[Link]
-
-    def reversed(self) -> Pair:
-        """The same pair, to be translated the other way."""
-        sure, possible = (
-            frozenset((j, i) for i, j in links) for links in (self.sure, self.possible)
-        )
-        return Pair(self.target, self.source, sure, possible)
-
-
-@dataclass
-class ErrorRate:
-    """Counts of links over a corpus: found, sure, and found ones that are sure, or possible."""
-
-    found: int = 0
-    sure: int = 0
-    both_sure: int = 0
-    both_possible: int = 0
-
-    def add(self, found: set[Link], pair: Pair) -> None:
-        """Counts what was found in one pair."""
-        self.found += len(found)
-        self.sure += len(pair.sure)
-        self.both_sure += len(found & pair.sure)
-        self.both_possible += len(found & pair.possible)
-
-    def join(self, other: ErrorRate) -> None:
-        """Counts what another has counted."""
-        for name in vars(other):
-            setattr(self, name, getattr(self, name) + getattr(other, name))
-
-    @property
-    def rate(self) -> float:
-        """1 - (|A ∩ S| + |A ∩ P|) / (|A| + |S|)."""
-        return 1 - (self.both_sure + self.both_possible) / max(1, self.found + self.sure)
-
-
-def read_pairs(folder: Path) -> list[Pair]:
+def read_pairs(folder: Path) -> list[LinkedPair]:
     """The pairs of a folder, as they stand in it."""
-    texts, golds = (_only(folder, ending) for ending in ("src-tgt", "gold"))
-    lines = zip(_lines(texts), _lines(golds), strict=True)
-    return [_pair(*line, f"{golds}, line {number}") for number, line in enumerate(lines, 1)]
+    try:
+        return read_links(*(_only(folder, ending) for ending in ("src-tgt", "gold")))
+    except ValueError as error:
+        raise SystemExit(str(error)) from error
 
 
 def _only(folder: Path, ending: str) -> Path:
@@ -104,31 +63,6 @@ def _only(folder: Path, ending: str) -> Path:
     if len(found) != 1:
         raise SystemExit(f"{folder}: one file *.{ending} is needed; got {len(found)}")
     return found[0]
-
-
-def _lines(path: Path) -> list[str]:
-    return path.read_text(encoding="utf-8").rstrip("\n").split("\n")
-
-
-def _pair(text: str, gold: str, where: str) -> Pair:
-    source, target = (side.split() for side in text.split("|||"))
-    sure, possible = set(), set()
-    for link in gold.split():
-        match = re.fullmatch(r"(\d+)([-p])(\d+)", link)
-        ends = (int(match[1]) - 1, int(match[3]) - 1) if match else (-1, -1)
-        if match is None or not (0 <= ends[0] < len(source) and 0 <= ends[1] < len(target)):
-            raise SystemExit(f"{where}: a link must be i-j or ipj between its words; got {link!r}")
-        possible.add(ends)
-        if match[2] == "-":
-            sure.add(ends)
-    return Pair(source, target, frozenset(sure), frozenset(possible))
-
-
-def word_of_tokens(tokens: Tokens, words: list[str], glue: str) -> Tensor:
-    """To which of these words, written one behind the other, each token belongs."""
-    begins = [0, *accumulate(len(word) + len(glue) for word in words)][:-1]
-    starts = [start for start, _ in tokens.offsets(glue.join(words))]
-    return torch.tensor([bisect_right(begins, start) - 1 for start in starts])
 
 
 def looks(translation: Translation) -> Iterator[tuple[Look, Tensor]]:
@@ -158,11 +92,6 @@ def name_of(look: Look) -> str:
     return f"{layer}{head}, {look.when}"
 
 
-def strongest(weights: Tensor, sources: Tensor, targets: Tensor) -> set[Link]:
-    """The words that are linked by the strongest weight of each target token."""
-    return set(zip(sources[weights.argmax(1)].tolist(), targets.tolist(), strict=True))
-
-
 def over(threshold: float, weights: Tensor, sources: Tensor, targets: Tensor) -> set[Link]:
     """The words that are linked by at least this weight."""
     of_words = weights.new_zeros(len(weights), int(sources.max()) + 1)
@@ -186,19 +115,19 @@ class Rates(NamedTuple):
         return [100 * rate.rate for rate in (*self.found, self.short)]
 
 
-def measure(translator: Translator, pairs: Sequence[Pair]) -> tuple[dict[Look, Rates], int]:
+def measure(translator: Translator, pairs: Sequence[LinkedPair]) -> tuple[dict[Look, Rates], int]:
     """The error rates of each look, in the order of the table, and how many pairs are short."""
     rates: dict[Look, Rates] = {}
     translator.carries = False  # words that a mark stands for have no tokens of their own
-    glue = "" if translator.target.kind == "characters" else " "
+    between = glue(translator.target)
     short = 0
-    texts = [(" ".join(pair.source), glue.join(pair.target)) for pair in pairs]
+    texts = [(" ".join(pair.source), between.join(pair.target)) for pair in pairs]
     for number, translation in enumerate(translator.align_pairs(texts)):
         if not translation.matrices:
             raise SystemExit("this model has no attention")
         pair = pairs[number]
         sources = word_of_tokens(translator.source, pair.source, " ")
-        targets = word_of_tokens(translator.target, pair.target, glue)
+        targets = word_of_tokens(translator.target, pair.target, between)
         longest = max(len(translation.source_tokens), len(translation.tokens))
         short += longest <= translator.longest
         for look, weights in looks(translation):

@@ -31,7 +31,7 @@ PART, RELATION, DISTANCE = TASKS = (
 FARTHEST = 5
 """Words; heads that are farther count as that far."""
 
-_STRENGTH, _ITERATIONS = 1.0, 100
+_STRENGTH, _ITERATIONS = 1.0, 50
 _UNIT = 1e-6  # what varies less is left as it is
 
 

@@ -29,7 +29,7 @@ RELATIONS = (
 HEAD_NAMES = [f"{1 + layer}.{1 + head}" for layer in range(LAYERS) for head in range(HEADS)]
 WHOLE = {"sentences": 2500}
 QUICK = {"sentences": 60}
-_SECONDS = {False: {PROBES: 30, FOLLOWING: 40}, True: {PROBES: 3, FOLLOWING: 3}}
+_SECONDS = {False: {PROBES: 30, FOLLOWING: 40}, True: {PROBES: 4, FOLLOWING: 4}}
 
 
 def runs(quick: bool) -> list[Run]:
