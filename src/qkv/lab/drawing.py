@@ -6,7 +6,7 @@ from itertools import cycle
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
+from matplotlib.ticker import NullLocator
 
 from qkv.lab.study import Line, Plot
 from qkv.pictures import picture_svg
@@ -39,9 +39,9 @@ def _figure(plot: Plot) -> Figure:
         _draw_interval(axes, line, colour)
     if plot.log_x:
         axes.set_xscale("log")
-        ticks = sorted({x for line in plot.lines for x in line.x})
-        axes.set_xticks(ticks, [f"{tick:,g}" for tick in ticks])
-        axes.xaxis.set_minor_formatter(NullFormatter())
+    places = sorted({x for line in plot.lines for x in line.x})
+    axes.set_xticks(places, [f"{place:,g}" for place in places])
+    axes.xaxis.set_minor_locator(NullLocator())
     if plot.log_y:
         axes.set_yscale("log")
     axes.set_title(plot.title, fontsize=11)
@@ -55,5 +55,7 @@ def _figure(plot: Plot) -> Figure:
 
 
 def _draw_interval(axes: Axes, line: Line, colour: str) -> None:
+    """An area, and at each point a bar, which tells without colour to which line it belongs."""
     if line.low:
-        axes.fill_between(line.x, line.low, line.high, color=colour, alpha=0.15, linewidth=0)
+        axes.fill_between(line.x, line.low, line.high, color=colour, alpha=0.1, linewidth=0)
+        axes.vlines(line.x, line.low, line.high, color=colour, linewidth=1)

@@ -11,12 +11,15 @@ from qkv.lab.session import Conducted
 from qkv.lab.study import Table
 
 _STYLE = """
+:root { color-scheme: light dark; --line: #bbb; --head: #eee; }
+@media (prefers-color-scheme: dark) { :root { --line: #666; --head: #333; } }
 body { font: 16px/1.5 sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
-h1, h2 { line-height: 1.2; } h2 { border-top: 1px solid #bbb; padding-top: 1rem; }
+h1, h2 { line-height: 1.2; } h2 { border-top: 1px solid var(--line); padding-top: 1rem; }
 .table { overflow-x: auto; } table { border-collapse: collapse; margin: 1rem 0; }
 caption { font-weight: bold; text-align: left; }
-th, td { border: 1px solid #bbb; padding: 0.25rem 0.5rem; text-align: left; vertical-align: top; }
-th { background: #eee; } figure { margin: 1rem 0; } svg { max-width: 100%; height: auto; }
+th, td { border: 1px solid var(--line); padding: 0.25rem 0.5rem; }
+th, td { text-align: left; vertical-align: top; } th { background: var(--head); }
+figure { margin: 1rem 0; } svg { max-width: 100%; height: auto; background: white; }
 .advice { border-left: 0.3rem solid #0072b2; padding-left: 1rem; }
 """
 

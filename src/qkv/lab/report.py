@@ -77,9 +77,13 @@ def _study(one: Conducted) -> dict[str, Any]:
 
 def _told(where: dict[str, Any], command: str, quick: bool) -> list[str]:
     """The lines that say where the figures come from."""
+    processors, threads = (
+        f"{where[name]} {name if where[name] != 1 else name.removesuffix('s')}"
+        for name in ("processors", "threads")
+    )
     return [
         f"Made by `{command}`",
-        f"{where['processor']}, {where['processors']} processors, {where['threads']} threads of "
-        f"torch {where['torch']}, Python {where['python']}, qkv {where['qkv']}",
+        f"{where['processor']}, {processors}, {threads} of torch {where['torch']}, Python "
+        f"{where['python']}, qkv {where['qkv']}",
         *(["A quick look: few runs, from which nothing is concluded."] if quick else []),
     ]

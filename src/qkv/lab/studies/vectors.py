@@ -152,7 +152,7 @@ def outcome(results: Results) -> Outcome:
     tables = [
         Table(
             title,
-            ["encoder", "it has", *TASKS],
+            ["encoder", "training", *TASKS],
             [[*row, *(str(interval(scores(*row, task, score))) for task in TASKS)] for row in rows],
         )
         for title, score in (
