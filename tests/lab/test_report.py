@@ -5,8 +5,10 @@ import xml.etree.ElementTree as ElementTree
 import pytest
 from fake_study import FAKE, NEEDY
 
+from qkv.lab.drawing import _figure
 from qkv.lab.report import write_report
 from qkv.lab.session import conduct
+from qkv.lab.study import Line, Plot
 
 
 @pytest.fixture(scope="module")
@@ -62,3 +64,18 @@ def test_markdown_tables_are_tables(folder):
     assert "| 4\\|2 |" in lines
     assert "![Quality](plots/fake-1.svg)" in lines
     assert (folder / "plots" / "fake-1.svg").read_text().startswith("<svg")
+
+
+def test_intervals_of_lines_stand_side_by_side():
+    lines = [Line(name, [1, 10], [y, y], [y - 1, y - 1], [y + 1, y + 1])
+             for y, name in ((3.0, "a"), (3.5, "b"))]  # fmt: skip
+    figure = _figure(Plot("Quality", "words", "per cent", lines, log_x=True))
+    figure.draw_without_rendering()
+    (axes,) = figure.axes
+    bars = [collection.get_transform().transform((1, 3.0))[0] for collection in axes.collections]
+    points = [line.get_transform().transform((1, 3.0))[0] for line in axes.lines]
+    assert bars == points
+    assert bars[1] - bars[0] == pytest.approx(2 / 72 * figure.dpi)
+    assert axes.get_ylim()[0] < 2
+    assert axes.get_ylim()[1] > 4.5
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["1", "10"]

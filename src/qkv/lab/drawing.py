@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from itertools import cycle
 
-from matplotlib.axes import Axes
+from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
+from matplotlib.transforms import ScaledTranslation
 
-from qkv.lab.study import Line, Plot
+from qkv.lab.study import Plot
 from qkv.pictures import picture_svg
 
 _WIDTH, _HEIGHT = 7.5, 4.2  # inches
 _COLOURS = "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#444444", "#e69f00", "#56b4e9"
 _MARKS = "os^DvPX"
+_ASIDE = 2.0  # points between the intervals of two lines, so that none covers another
 _STYLES = "-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 2)), (0, (8, 3))
 
 
@@ -26,17 +28,26 @@ def _figure(plot: Plot) -> Figure:
     figure = Figure(figsize=(_WIDTH, _HEIGHT), layout="constrained")
     axes = figure.add_subplot()
     looks = zip(_COLOURS, _MARKS, _STYLES, strict=True)
-    for line, (colour, mark, style) in zip(plot.lines, cycle(looks), strict=False):
-        axes.plot(
-            line.x,
-            line.y,
-            color=colour,
-            marker=mark,
-            linestyle=style,
-            markersize=5,
-            label=line.name,
-        )
-        _draw_interval(axes, line, colour)
+    for number, (line, (colour, mark, style)) in enumerate(
+        zip(plot.lines, cycle(looks), strict=False)
+    ):
+        aside = _ASIDE * (number - (len(plot.lines) - 1) / 2) if line.low else 0.0
+        place = axes.transData + ScaledTranslation(aside / 72, 0, figure.dpi_scale_trans)
+        drawn: list[Artist] = [
+            *axes.plot(
+                line.x,
+                line.y,
+                color=colour,
+                marker=mark,
+                linestyle=style,
+                markersize=5,
+                label=line.name,
+            )
+        ]
+        if line.low:
+            drawn.append(axes.vlines(line.x, line.low, line.high, color=colour, linewidth=1))
+        for artist in drawn:
+            artist.set_transform(place)
     if plot.log_x:
         axes.set_xscale("log")
     places = sorted({x for line in plot.lines for x in line.x})
@@ -50,12 +61,7 @@ def _figure(plot: Plot) -> Figure:
     axes.grid(color="#dddddd")
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(fontsize=9, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    axes.legend(
+        fontsize=9, frameon=False, handlelength=4, loc="center left", bbox_to_anchor=(1.0, 0.5)
+    )
     return figure
-
-
-def _draw_interval(axes: Axes, line: Line, colour: str) -> None:
-    """An area, and at each point a bar, which tells without colour to which line it belongs."""
-    if line.low:
-        axes.fill_between(line.x, line.low, line.high, color=colour, alpha=0.1, linewidth=0)
-        axes.vlines(line.x, line.low, line.high, color=colour, linewidth=1)
