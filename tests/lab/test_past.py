@@ -69,7 +69,9 @@ def test_losses_are_of_the_last_tokens_from_what_is_kept(one_thread):
                 one_by_one.append(
                     torch.nn.functional.cross_entropy(logits, texts[row, last : last + 1])
                 )
-            torch.testing.assert_close(found[row], torch.stack(one_by_one).mean().detach())
+            torch.testing.assert_close(
+                found[row], torch.stack(one_by_one).mean().detach(), atol=2e-5, rtol=0
+            )
 
 
 def test_a_run_is_measured(tmp_path, monkeypatch, one_thread):

@@ -42,6 +42,7 @@ QUICK = {
 }  # fmt: skip
 _SECONDS = {False: 100.0, True: 4.0}
 _BATCH_TOKENS = 20_000
+_DIGITS = 5  # of a loss that is kept
 
 
 def encoder(model: str, width: int) -> Encoder:
@@ -107,7 +108,8 @@ def losses(guesser: Guesser, texts: torch.Tensor, kept: int, guesses: int) -> li
         asked[:, -1] = True
         logits = guesser(part[:, :-1], torch.full((len(part),), kept), asked)
         found.append(F.cross_entropy(logits, part[:, -1], reduction="none"))
-    return torch.cat(found).unflatten(0, (-1, guesses)).mean(1).tolist()
+    each = torch.cat(found).unflatten(0, (-1, guesses)).mean(1)
+    return [round(loss, _DIGITS) for loss in each.tolist()]
 
 
 @cache
