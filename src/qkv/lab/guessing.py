@@ -26,7 +26,13 @@ _ASKED, _HIDDEN, _OTHER = 0.15, 0.8, 0.1  # shares
 
 
 class Guesser(nn.Module):
-    """Guesses tokens from the states of an encoder, by comparing these with the embeddings."""
+    """Guesses tokens from the states of an encoder, by comparing these with the embeddings.
+
+    What the encoder reads are the embeddings times √inputs, so that they are as large as positions
+    are.
+
+    Source: Vaswani et al., "Attention Is All You Need" (2017), section 3.4.
+    """
 
     def __init__(self, tokens: int, encoder: Encoder) -> None:
         super().__init__()
@@ -37,7 +43,8 @@ class Guesser(nn.Module):
 
     def read(self, tokens: Tensor, lengths: Tensor) -> Tensor:
         """The states `[B, L, width]` of tokens `[B, L]` of which `lengths` `[B]` are real."""
-        return self.encoder(self.embedding(tokens), lengths)
+        rows = self.embedding(tokens) * self.encoder.inputs**0.5
+        return self.encoder(rows, lengths)
 
     def forward(self, tokens: Tensor, lengths: Tensor, asked: Tensor) -> Tensor:
         """Logits `[N, tokens]` of the N places where `asked` `[B, L]` is true."""
