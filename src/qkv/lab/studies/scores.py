@@ -29,12 +29,12 @@ TEXTS, GOLD = "align/zh-en.src-tgt", "align/zh-en.gold"
 DOT, BILINEAR, ADDITIVE = "inner product", "bilinear", "additive"
 SCORES = {DOT: "dot", BILINEAR: "general", ADDITIVE: "additive"}
 CONDITION, TESTED = "translation", "held out"
-RATES = (1e-3, 2e-3, 4e-3)
+RATES = (2e-3, 4e-3, 8e-3)
 PARAMETERS = 800_000
-WHOLE = {"train": 40_000, "validation": 300, "tested": 400, "aligned": 225, "epochs": 6}
+WHOLE = {"train": 40_000, "validation": 300, "tested": 400, "aligned": 225, "epochs": 12}
 QUICK = {"train": 500, "validation": 30, "tested": 10, "aligned": 10, "epochs": 1}
 _READING = {"batch_tokens": 2048, "pieces": 4000, "longest": 80}
-_SECONDS = {False: 200.0, True: 2.0}
+_SECONDS = {False: 350.0, True: 2.0}
 
 
 def sizes(model: str, width: int) -> dict[str, Any]:
@@ -153,7 +153,8 @@ STUDY_OF_SCORES = Study(
     "below.",
     limits="English to Chinese, some 34,000 short pairs, recurrent translators of two layers and "
     "800,000 parameters outside of embeddings. The sentences that are aligned are news, longer "
-    "than those that are learnt from, and their translations are read, not made.",
+    "than those that are learnt from, and their translations are read, not made. Such translators "
+    "align poorly: the sign of a difference says more than its size.",
     runs=runs,
     measure=measure,
     outcome=outcome,
