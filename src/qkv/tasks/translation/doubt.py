@@ -2,7 +2,7 @@
 
 * "not English" (or what else the translator reads; "unknown words" where that is not told): too
   few of the words are known, so that most fall into pieces, or into bytes.
-* "repeated": four tokens in a row stand more often than the source repeats itself.
+* "repeated": three tokens in a row stand more often than the source repeats itself.
 * "uncovered": the decoder hardly looked at a word of the source.
 * "unsure": the mean log-probability of a token is low: no other sign tells as well.
 * "numbers lost": a number that stands in the source in digits, or an address, is not in the
@@ -27,7 +27,7 @@ NUMBERS_LOST = "numbers lost"
 WHOLE = 0.25  # of the letters, at least, stand in words of one piece ...
 HALVES = 0.5  # ... or, where there are fewer than `WORDS`, in words of at most two
 WORDS = 3
-RUN = 4
+RUN = 3
 LOOKED = 0.15  # of a look, at least, is taken at each word
 SURE = -0.6  # nats a token, at least
 

@@ -28,7 +28,7 @@ class Hypothesis(NamedTuple):
 
 
 REWARDED = 10  # tokens more than the source has
-RUN = 5  # tokens in a row that count as a repetition
+RUN = 4  # tokens in a row that count as a repetition
 LOST = 8.0  # nats that a mark of the source costs a hypothesis that ends without it
 
 
