@@ -48,6 +48,7 @@ def taken_of(read: Carried) -> set[str]:
         ("Kowalczyk and Kowalczyk met.", ["Kowalczyk"]),
         ("On 5 May, at 7:45, 12 men, 3.5 % and 1,5 came.", ["5", "7:45", "12", "3.5", "1"]),
         ("The 2nd and 3rd of the 1990s, at 7pm or 18:00h.", ["2nd", "3rd", "7", "18"]),
+        ("From -5 to 8-10 degrees, 1990–1995", ["-5", "8-10", "1990–1995"]),
         ("It is 5km or 80kg from 20°, 3x.", ["5", "80", "20"]),
         ("2.7 million of 1,500 billion and 3 thousands", ["2.7 million", "1,500 billion", "3"]),
         ("I LOVE HIPPOPOTAMUSES AND BEES ON THE 2ND OF MAY AT 7PM.", []),
@@ -110,6 +111,9 @@ def test_a_mark_for_each_thing_and_no_more_than_there_are() -> None:
         ("11:00", "11:00", ["11点", "11点整", "11点00分"]),
         ("2024-03-05", "2024-03-05", []),
         ("0", "0", []),
+        ("8-10", "8-10", ["8至10", "8～10"]),
+        ("-5", "-5", ["零下5", "负5"]),
+        ("-1,200.5", "-1,200.5", ["零下1200.5"]),
     ],
 )
 def test_numbers_as_chinese_has_them(source, chinese, others) -> None:

@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from qkv.tasks.translation.figures import LARGE, ORDINAL, TIME, chinese_forms, in_chinese
+from qkv.tasks.translation.figures import LARGE, ORDINAL, RANGE, TIME, chinese_forms, in_chinese
 
 MARKS = tuple(map(chr, range(0xE000, 0xE008)))
 FOR_NUMBERS = 5  # of them, in front
@@ -41,8 +41,8 @@ _CODES = (
     r"|[A-Za-z]+(?:_[A-Za-z0-9]+)+|[A-Za-z]*[a-z][A-Z][A-Za-z]*)(?:\.[a-z][a-z0-9]{0,3}\b)?"
 )
 _FIGURES = (
-    rf"{TIME}|[0-9]{{1,3}}(?:,[0-9]{{3}})+(?:\.[0-9]+)?"
-    r"|[0-9]+(?:[.-][0-9]+){2,}|[0-9]+(?:\.[0-9]+)?"
+    rf"{TIME}|-?[0-9]{{1,3}}(?:,[0-9]{{3}})+(?:\.[0-9]+)?"
+    rf"|[0-9]+(?:[.-][0-9]+){{2,}}|{RANGE}|-?[0-9]+(?:\.[0-9]+)?"
 )
 _UNIT = r"(?=(?:[ap]m|[kcm]m|[km]g|ml|[gm]b)\b)"  # which stands close behind a number
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 
 TIME = r"[0-9]{1,2}:[0-9]{2}"
+RANGE = r"[0-9]+[-–][0-9]+"
 ORDINAL = r"[0-9]+(?:st|nd|rd|th)"
 _FACTORS = {
     "hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12,
@@ -30,7 +31,13 @@ def in_chinese(number: str) -> str:
 def chinese_forms(number: str) -> Iterator[str]:
     """Patterns of the ways in which a Chinese text may have a number in digits."""
     yield re.escape(number)
-    if re.fullmatch(TIME, number):
+    if number.startswith("-"):
+        for positive in chinese_forms(number[1:]):
+            yield f"(?:-|零下|负){positive}"
+    elif re.fullmatch(RANGE, number):
+        first, last = re.split("[-–]", number)
+        yield f"{first}[-–—~～至到]{last}"
+    elif re.fullmatch(TIME, number):
         hour, minute = number.split(":")
         minutes = r"(?:整|0?0分)?(?![0-9半一二三四五钟])" if minute == "00" else f"{minute}分?"
         yield f"{hour.lstrip('0') or '0'}点{minutes}"
