@@ -1,0 +1,120 @@
+"""What a page asks and is answered, whoever carries the questions.
+
+Numbers travel as bytes, little-endian: `QKV1`, how many queries one stands for (1: exact), rows,
+columns, all of 32 bits, then numbers of float32.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..pictures.colours import PAPER_RAMP, SCREEN_RAMP
+from .asked import Asked
+from .kept import Overviews
+from .levels import TILE, Levels
+from .overview import HOW, chosen_rows
+from .subject import At, Subject
+from .tiles import Place, fine_tile, kept_tile
+
+_HEADER = struct.Struct("<4sIII")
+_HEAD = ("source", "layer", "head", "entry")
+_SMALL = 48  # cells along a side of a small map
+_PER_CELL = 4  # queries that a row of a small map is taken of
+_EXACTNESS = ("any", "exact")
+
+
+class Answers:
+    """Answers questions about a subject; they may come from several threads.
+
+    Args:
+        subject: what is looked at.
+    """
+
+    def __init__(self, subject: Subject) -> None:
+        self.subject, self.overviews = subject, Overviews(subject)
+        self._asked: dict[str, tuple[tuple[str, ...], Callable[[Asked], bytes]]] = {
+            "about": ((), self._about),
+            "labels": (("source", "layer", "entry"), self._labels),
+            "small": (("source", "layer", "entry"), self._small),
+            "edges": ((*_HEAD, "now"), self._edges),
+            "tile": ((*_HEAD, "how", "level", "row", "column"), self._tile),
+        }
+
+    @property
+    def names(self) -> list[str]:
+        """What can be asked."""
+        return list(self._asked)
+
+    def answer(self, name: str, values: Mapping[str, str]) -> bytes:
+        """JSON, or numbers in their form.
+
+        Raises:
+            RefusedError: the question is none.
+            IndexError: it asks for what is not there.
+        """
+        names, answer = self._asked[name]
+        return answer(Asked(values, names))
+
+    def _about(self, asked: Asked) -> bytes:
+        ramps = {"light": PAPER_RAMP, "dark": SCREEN_RAMP}
+        sources = [source.told() for source in self.subject.sources]
+        return _json({"sources": sources, "ramps": ramps, "tile": TILE})
+
+    def _labels(self, asked: Asked) -> bytes:
+        layer = self.subject.layer(asked.number("source"), asked.number("layer"))
+        entry = asked.number("entry")
+        layer.entry(entry)  # is there
+        return _json(dict(zip(("queries", "keys"), layer.shown(entry), strict=True)))
+
+    @torch.no_grad()
+    def _small(self, asked: Asked) -> bytes:
+        layer = self.subject.layer(asked.number("source"), asked.number("layer"))
+        matrix = layer.entry(asked.number("entry")).detach()
+        queries, keys = matrix.shape[-2:]
+        rows, columns = min(_SMALL, queries), min(_SMALL, keys)
+        every = max(1, queries // (rows * _PER_CELL))
+        if every > 1:
+            places = torch.arange(rows * _PER_CELL, device="cpu")
+            matrix = chosen_rows(matrix, places * queries // places.numel())
+        maps = matrix.pool(rows, columns).reshape(-1, columns)
+        return numbers(maps, every)
+
+    def _edges(self, asked: Asked) -> bytes:
+        wait = asked.word("now", _EXACTNESS) == "exact"
+        found = (self.overviews.exact if wait else self.overviews.any)(_head(asked))
+        nothing = torch.zeros(0)
+        entropy, mass = (nothing if one is None else one for one in (found.entropy, found.mass))
+        sizes = entropy.numel(), mass.numel()
+        return numbers(torch.cat((entropy, mass)), found.every, sizes)
+
+    def _tile(self, asked: Asked) -> bytes:
+        at, how = _head(asked), asked.word("how", HOW)
+        place = Place(*map(asked.number, ("level", "row", "column")))
+        matrix = self.subject.matrix(at)
+        levels = Levels(*matrix.shape)
+        place.cells(levels)  # are there
+        if place.level < levels.kept:
+            return numbers(fine_tile(matrix, how, place))
+        found = self.overviews.any(at)
+        return numbers(kept_tile(found, how, place, levels), found.every)
+
+
+def numbers(cells: Tensor, every: int = 1, sizes: tuple[int, int] | None = None) -> bytes:
+    """Numbers `[rows, columns]`, or as many as two sizes say, as they travel."""
+    rows, columns = cells.shape if sizes is None else sizes
+    data = cells.float().cpu().contiguous().numpy().astype("<f4", copy=False)
+    return _HEADER.pack(b"QKV1", every, rows, columns) + data.tobytes()
+
+
+def _head(asked: Asked) -> At:
+    return At(*map(asked.number, _HEAD))
+
+
+def _json(thing: Any) -> bytes:
+    return json.dumps(thing, separators=(",", ":")).encode()

@@ -1,0 +1,68 @@
+// The tiles of one head: asked for when they are in view, let go when they are not.
+
+import { numbers } from "./ask.js";
+import { paint } from "./colours.js";
+
+const AT_ONCE = 3, KEPT = 300;
+
+export class Tiles {
+  #tiles = new Map(); // by place; a new one last
+  #under = new Map(); // what is being asked for
+  #waiting = [];
+
+  constructor(head, arrived, failed) {
+    Object.assign(this, { head, arrived, failed });
+  }
+
+  get(place) {
+    return this.#tiles.get(written(place));
+  }
+
+  // Asks for these, the first ones first, and for nothing else any longer.
+  want(places) {
+    const names = new Set(places.map(written));
+    for (const [name, control] of this.#under) if (!names.has(name)) control.abort();
+    this.#waiting = places.filter((place) => !this.#tiles.has(written(place)) && !this.#under.has(written(place)));
+    this.#next();
+  }
+
+  // Forgets the tiles that were sampled, once all queries have been looked at.
+  forgetSampled() {
+    for (const [name, tile] of this.#tiles) if (tile.every > 1) this.#tiles.delete(name);
+  }
+
+  painted(tile, table) {
+    if (tile.table !== table) {
+      tile.canvas ??= document.createElement("canvas");
+      paint(tile.canvas, tile.cells, tile.rows, tile.columns, table);
+      tile.table = table;
+    }
+    return tile.canvas;
+  }
+
+  #next() {
+    while (this.#under.size < AT_ONCE && this.#waiting.length) {
+      const place = this.#waiting.shift(), name = written(place), control = new AbortController();
+      this.#under.set(name, control);
+      numbers("tile", { ...this.head, ...place }, control.signal)
+        .then((tile) => {
+          this.#tiles.set(name, tile);
+          for (const old of this.#tiles.keys()) {
+            if (this.#tiles.size <= KEPT) break;
+            this.#tiles.delete(old);
+          }
+          this.#under.delete(name);
+          this.arrived();
+        })
+        .catch((error) => {
+          this.#under.delete(name);
+          if (error.name !== "AbortError") this.failed(error);
+        })
+        .finally(() => this.#next());
+    }
+  }
+}
+
+function written({ how, level, row, column }) {
+  return `${how} ${level} ${row} ${column}`;
+}

@@ -1,0 +1,82 @@
+"""What is looked at: captures, their layers, and single heads of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..capture.capture import Capture
+from ..capture.layers import Layer, layers_of
+from ..matrix.matrix import AttentionMatrix
+from .levels import Levels
+
+
+@dataclass(frozen=True)
+class At:
+    """Which head: of a source, a layer, an entry of the batch."""
+
+    source: int
+    layer: int
+    head: int
+    entry: int
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """A capture with a title."""
+
+    title: str
+    capture: Capture
+    layers: Sequence[Layer] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "layers", layers_of("look", self.capture))
+
+    def told(self) -> dict[str, Any]:
+        """What the page is told of it."""
+        return {"title": self.title, "layers": [_told(layer) for layer in self.layers]}
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """All that one page shows."""
+
+    sources: Sequence[Source]
+
+    def layer(self, source: int, layer: int) -> Layer:
+        """A layer of a source.
+
+        Raises:
+            IndexError: there is none.
+        """
+        return _one("layer", _one("source", self.sources, source).layers, layer)
+
+    def matrix(self, at: At) -> AttentionMatrix:
+        """A head, `[Lq, Lk]`.
+
+        Raises:
+            IndexError: there is none.
+        """
+        return self.layer(at.source, at.layer).head(at.head, at.entry)
+
+
+def _one(what: str, things: Sequence[Any], at: int) -> Any:
+    if not 0 <= at < len(things):
+        raise IndexError(f"{what} must be one of 0 to {len(things) - 1}; got {at}")
+    return things[at]
+
+
+def _told(layer: Layer) -> dict[str, Any]:
+    queries, keys = layer.matrix.shape[-2:]
+    levels = Levels(queries, keys)
+    return {
+        "name": layer.name,
+        "kind": layer.kind,
+        "heads": layer.heads,
+        "entries": layer.matrix.shape[:-3].numel(),
+        "levels": levels.shapes,
+        "kept": levels.kept,
+        "residual": layer.call.residual,
+        "matrix": repr(layer.matrix),
+    }
