@@ -10,11 +10,12 @@ export function spreadOf(cells) {
 }
 
 // The share of the ramp that a weight has: linear up to the largest; or, equalised, half by its place
-// between the smallest and the largest logarithm, half by how many of the weights are smaller.
+// between a small logarithm, of which a twentieth is smaller, and the largest, half by how many of the
+// weights are smaller.
 export function shareOf(weight, { logs, top }, way) {
   if (!(weight > 0) || !(top > 0)) return 0;
   if (way === "linear") return Math.min(1, weight / top);
-  const log = Math.log2(weight), low = logs[0], high = Math.log2(top);
+  const log = Math.log2(weight), low = lowest(logs), high = Math.log2(top);
   let from = 0, to = logs.length;
   while (from < to) {
     const middle = (from + to) >> 1;
@@ -22,6 +23,10 @@ export function shareOf(weight, { logs, top }, way) {
   }
   const place = high > low ? Math.min(1, Math.max(0, (log - low) / (high - low))) : 1;
   return 0.04 + 0.96 * (place + from / Math.max(1, logs.length)) / 2;
+}
+
+export function lowest(logs) {
+  return logs[Math.floor(logs.length / 20)];
 }
 
 export function tableOf(ramp, spread, way) {

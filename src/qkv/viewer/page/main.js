@@ -1,7 +1,7 @@
 // The page: what is chosen, the maps that show it, and what is said of them.
 
 import { json } from "./ask.js";
-import { colourOf, shareOf, tableOf } from "./colours.js";
+import { colourOf, lowest, shareOf, tableOf } from "./colours.js";
 import { Grid } from "./grid.js";
 import { listen } from "./hands.js";
 import { HeadMap, spreadOfHead } from "./map.js";
@@ -151,7 +151,7 @@ class Page {
 
   #bar(spread) {
     const { colour } = this.state.values, { logs, top } = spread;
-    const low = colour === "log" && logs.length ? 2 ** logs[0] : 0;
+    const low = colour === "log" && logs.length ? 2 ** lowest(logs) : 0;
     const text = `${weight(low)} to ${weight(top)}, ${colour === "log" ? "equalised logarithm" : "linear"}`;
     const name = `${text} ${this.look}`;
     if (this.bar === name) return;

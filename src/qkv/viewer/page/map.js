@@ -146,8 +146,8 @@ export class HeadMap {
       start: view.left, size: view.wide, room: view.width, selected: key });
     context.fillStyle = ink;
     context.font = "11px system-ui, sans-serif";
-    context.fillText("rows: queries, bars: entropy", 4, HIGH - 22);
-    context.fillText("columns: keys, bars: mass", 4, HIGH - 8);
+    context.fillText("rows: queries, entropy", 4, HIGH - 22);
+    context.fillText("columns: keys, mass", 4, HIGH - 8);
   }
 
   // What the page says of the map.
