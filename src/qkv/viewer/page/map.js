@@ -67,7 +67,10 @@ export class HeadMap {
     context.setTransform(density, 0, 0, density, 0, 0);
     context.imageSmoothingEnabled = false;
     const table = this.page.table(this.head);
-    if (!table) return;
+    if (!table) {
+      canvas.dataset.state = "waiting";
+      return;
+    }
     context.save();
     context.translate(WIDE, HIGH);
     context.beginPath();
