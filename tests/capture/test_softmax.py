@@ -228,11 +228,12 @@ def test_scores_on_the_disk_take_no_memory(tmp_path) -> None:
     model = ByHand(WAYS["F.softmax"])
     large = torch.randn(1, 4, 1024, 1024)
     with qkv.observe(model, spill=tmp_path) as capture:
-        model(large)
+        for _ in range(8):  # after them the allocator holds what it will hold of the calls' own
+            model(large)
         before = own_bytes()
         for _ in range(20):
             model(large)
         grown = own_bytes() - before
-    assert len(capture.calls) == 21
+    assert len(capture.calls) == 28
     assert grown < 80 * 2**20  # the scores of twenty are 320 MiB
     assert_close(capture.calls[7].matrix.dense(), large.softmax(-1))
