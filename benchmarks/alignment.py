@@ -34,15 +34,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from qkv.lab.gold import (
-    ErrorRate,
-    Link,
-    LinkedPair,
-    glue,
-    read_links,
-    strongest,
-    word_of_tokens,
-)
+from qkv.lab.gold import ErrorRate, Link, LinkedPair, aligned, read_links, strongest
 from qkv.tasks.tokens import are_chinese
 from qkv.tasks.translation import Translation, Translator
 from qkv.tasks.translation.looks import READ, WRITE, Look
@@ -118,16 +110,10 @@ class Rates(NamedTuple):
 def measure(translator: Translator, pairs: Sequence[LinkedPair]) -> tuple[dict[Look, Rates], int]:
     """The error rates of each look, in the order of the table, and how many pairs are short."""
     rates: dict[Look, Rates] = {}
-    translator.carries = False  # words that a mark stands for have no tokens of their own
-    between = glue(translator.target)
     short = 0
-    texts = [(" ".join(pair.source), between.join(pair.target)) for pair in pairs]
-    for number, translation in enumerate(translator.align_pairs(texts)):
+    for number, (pair, translation, sources, targets) in enumerate(aligned(translator, pairs)):
         if not translation.matrices:
             raise SystemExit("this model has no attention")
-        pair = pairs[number]
-        sources = word_of_tokens(translator.source, pair.source, " ")
-        targets = word_of_tokens(translator.target, pair.target, between)
         longest = max(len(translation.source_tokens), len(translation.tokens))
         short += longest <= translator.longest
         for look, weights in looks(translation):

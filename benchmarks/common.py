@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import platform
 import resource
 import statistics
@@ -16,6 +15,8 @@ import torch
 
 from qkv.ground.files import write_atomic
 from qkv.ground.processor import processor_info
+from qkv.tasks.trainer.logs import logged
+from qkv.tasks.trainer.run import STATE
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -55,9 +56,7 @@ def processor() -> str:
 
 def training_speeds(folder: Path) -> list[float]:
     """The items a second of each line of the log of a training of qkv's."""
-    lines = (folder / "training" / "log.jsonl").read_text().splitlines()
-    told = map(json.loads, lines)
-    return [line["tokens_per_second"] for line in told if line["kind"] == "train"]
+    return [record["tokens_per_second"] for record in logged(folder / STATE, "train")]
 
 
 def save(path: Path, content: str) -> None:

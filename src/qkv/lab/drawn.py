@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from torch import Tensor, nn
 
@@ -13,6 +13,9 @@ from qkv.tasks.classification.learning import Examples, classification_loss, val
 from qkv.tasks.trainer.task import Loss
 
 HELD_OUT, TESTED = 10**12, 2 * 10**12  # seeds from which on batches are never trained on
+
+
+Model = TypeVar("Model", bound=nn.Module)
 
 
 class DrawnBatches:
@@ -28,7 +31,7 @@ class DrawnBatches:
         return self.make(number)
 
 
-class DrawnTask(ABC):
+class DrawnTask(ABC, Generic[Model]):
     """Learns to answer made sequences: `budget["steps"]` batches an epoch. What was best on
     validation is kept as `weights`: only a study uses it."""
 
@@ -42,11 +45,17 @@ class DrawnTask(ABC):
         self.weights: dict[str, Tensor] = {}
 
     @abstractmethod
-    def model(self) -> nn.Module: ...
+    def model(self) -> Model: ...
 
     @abstractmethod
     def examples(self, seed: int) -> Examples:
         """The batch that is drawn from a seed."""
+
+    def best_model(self) -> Model:
+        """The model with the weights that are kept, to be asked."""
+        model = self.model().eval()
+        model.load_state_dict(self.weights)
+        return model
 
     def identity(self) -> dict[str, Any]:
         return dict(self.budget)

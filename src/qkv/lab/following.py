@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from qkv.lab.intervals import Scores
+from qkv.lab.intervals import Scores, of_counts
 from qkv.lab.study import Record
 from qkv.lab.syntax import Sentence
 
@@ -90,13 +90,9 @@ def chosen(known: Hits, asked: Hits, names: Sequence[str], seed: int) -> Record:
 
 def of_heads(records: Sequence[Record]) -> Scores:
     """How often heads are right, in per cent."""
-    return Scores(_counts(records), lambda sums: 100 * sums[..., 0] / sums[..., 2])
+    return of_counts([record["counts"] for record in records])
 
 
 def of_offsets(records: Sequence[Record]) -> Scores:
     """How often offsets are right, in per cent."""
-    return Scores(_counts(records), lambda sums: 100 * sums[..., 1] / sums[..., 2])
-
-
-def _counts(records: Sequence[Record]) -> Tensor:
-    return torch.tensor([record["counts"] for record in records], dtype=torch.float64)
+    return of_counts([record["counts"] for record in records], right=1)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from qkv.tasks.tokens import Tokens
+from qkv.tasks.translation import Translation, Translator
 
 Link = tuple[int, int]
 
@@ -102,9 +104,28 @@ def _pair(text: str, gold: str, where: str) -> LinkedPair:
     return LinkedPair(source, target, frozenset(sure), frozenset(possible))
 
 
-def glue(tokens: Tokens) -> str:
-    """What stands between words of a side."""
-    return "" if tokens.kind == "characters" else " "
+class Aligned(NamedTuple):
+    """A pair that a translator has read, and to which word each token of either side belongs."""
+
+    pair: LinkedPair
+    translation: Translation
+    sources: Tensor
+    targets: Tensor
+
+
+def aligned(translator: Translator, pairs: Sequence[LinkedPair]) -> Iterator[Aligned]:
+    """Each pair as the translator aligns it. From then on it takes nothing over: words that a mark
+    stands for have no tokens of their own."""
+    translator.carries = False
+    between = "" if translator.target.kind == "characters" else " "
+    texts = [(" ".join(pair.source), between.join(pair.target)) for pair in pairs]
+    for pair, translation in zip(pairs, translator.align_pairs(texts), strict=True):
+        yield Aligned(
+            pair,
+            translation,
+            word_of_tokens(translator.source, pair.source, " "),
+            word_of_tokens(translator.target, pair.target, between),
+        )
 
 
 def word_of_tokens(tokens: Tokens, words: Sequence[str], between: str) -> Tensor:

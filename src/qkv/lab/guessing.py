@@ -52,7 +52,7 @@ class Guesser(nn.Module):
         return states @ self.embedding.weight.T
 
 
-class GuessingTask(DrawnTask):
+class GuessingTask(DrawnTask[Guesser]):
     """Learns to guess tokens of texts.
 
     `budget` has `steps`, `sequences` (of a batch) and `row`, the tokens that a sequence has at

@@ -13,6 +13,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -59,7 +60,14 @@ def shares(right: Sequence[str], clusters: Sequence[int] | None = None) -> Score
     if clusters is not None:
         rows = torch.zeros(len(hits), max(clusters) + 1, 2, dtype=torch.float64)
         sums = rows.index_add(1, torch.tensor(clusters), sums)
-    return Scores(sums, lambda sums: 100 * sums[..., 0] / sums[..., 1])
+    return of_counts(sums)
+
+
+def of_counts(counts: Sequence[Any] | Tensor, right: int = 0) -> Scores:
+    """Shares in per cent. `counts` `[seeds, clusters, K]` are how many items of each cluster were
+    right, by the way `right` of K - 1, and, last, how many there are."""
+    sums = torch.as_tensor(counts, dtype=torch.float64)
+    return Scores(sums, lambda sums: 100 * sums[..., right] / sums[..., -1])
 
 
 def means(values: Sequence[Sequence[float]] | Tensor) -> Scores:

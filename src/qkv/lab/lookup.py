@@ -95,7 +95,7 @@ class Lookup(nn.Module):
         return qkv.Dot({"none": 0.0, "dot": 1.0, "scaled dot": None}[self.score])
 
 
-class LookupTask(DrawnTask):
+class LookupTask(DrawnTask[Lookup]):
     """Learns to look up. `budget` has `steps`, `sequences` (of a batch) and `places`."""
 
     held_out = 5

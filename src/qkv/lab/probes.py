@@ -25,7 +25,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from qkv.lab.intervals import Scores
+from qkv.lab.intervals import Scores, of_counts
 from qkv.lab.logistic import fitted
 from qkv.lab.study import Record
 from qkv.lab.syntax import PUNCTUATION, Sentence
@@ -64,18 +64,13 @@ def probed(learn: Read, test: Read, seed: int) -> Record:
 
 def accuracy(records: Sequence[Record], task: str) -> Scores:
     """The words that probes have right, in per cent."""
-    return Scores(_counts(records, task), lambda sums: 100 * sums[..., 0] / sums[..., 2])
+    return of_counts([record[task] for record in records])
 
 
 def selectivity(records: Sequence[Record], task: str) -> Scores:
     """The words that they have right less those of the control task, in per cent."""
-    return Scores(
-        _counts(records, task), lambda sums: 100 * (sums[..., 0] - sums[..., 1]) / sums[..., 2]
-    )
-
-
-def _counts(records: Sequence[Record], task: str) -> Tensor:
-    return torch.tensor([record[task] for record in records], dtype=torch.float64)
+    counts = torch.tensor([record[task] for record in records], dtype=torch.float64)
+    return Scores(counts, lambda sums: 100 * (sums[..., 0] - sums[..., 1]) / sums[..., 2])
 
 
 @dataclass(frozen=True)

@@ -76,7 +76,7 @@ class Reader(nn.Module):
         return self.output(self.encoder(rows)[:, -1])
 
 
-class DistanceTask(DrawnTask):
+class DistanceTask(DrawnTask[Reader]):
     """Learns to answer a kind of sequences. Distances are drawn evenly on a logarithmic scale.
 
     `budget` has `steps`, `sequences` (of a batch), `farthest` and `distractors`.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from qkv.lab.training import trained
 from qkv.models import TextClassifier, TextClassifierConfig
 from qkv.tasks.classification import TextLabeller
 from qkv.tasks.classification.text.options import Options
-from qkv.tasks.classification.text.reading import LabelledText
+from qkv.tasks.classification.text.reading import LabelledText, read_texts
 from qkv.tasks.classification.text.task import TextTask
 from qkv.tasks.shares import sentence_share
 
@@ -33,6 +34,12 @@ class Split:
     train: list[LabelledText]
     validation: list[LabelledText]
     test: list[LabelledText]
+
+
+@cache
+def reviews(path: Path) -> list[LabelledText]:
+    """The texts of a file, which is read once."""
+    return read_texts(path).texts
 
 
 def some(texts: Sequence[LabelledText], count: int) -> list[LabelledText]:

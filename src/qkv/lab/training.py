@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
+from qkv.tasks.trainer.logs import logged
 from qkv.tasks.trainer.run import STATE, train
 from qkv.tasks.trainer.settings import Settings
 from qkv.tasks.trainer.task import Task
@@ -21,5 +21,4 @@ def trained(
         save_every=1_000_000,
     )  # fmt: skip
     train(task, folder, settings, quiet=True)
-    lines = (folder / STATE / "log.jsonl").read_text(encoding="utf-8").splitlines()
-    return [record for record in map(json.loads, lines) if record["kind"] == "validation"]
+    return logged(folder / STATE, "validation")

@@ -11,7 +11,7 @@ from ..ground.errors import UnsupportedError
 from ..matrix.matrix import AttentionMatrix
 from ..measures.pool import Pool
 from ..measures.statistics import Entropy, Mass
-from .levels import Levels, first, folded
+from .levels import Levels, first, folded, starts_of
 
 HOW = ("max", "mean")
 Maps = dict[str, list[Tensor]]
@@ -91,8 +91,7 @@ def _upwards(finest: Tensor, how: str, levels: Levels) -> list[Tensor]:
     for above in shapes[1:]:
         below = maps[-1]
         for count in above:  # rows, then columns, which the transposition makes rows
-            starts = torch.tensor([first(i, count, below.shape[0]) for i in range(count + 1)])
-            below = folded(below, how, starts).mT
+            below = folded(below, how, starts_of(range(count), count, below.shape[0])).mT
         maps.append(below.contiguous())
     return maps if how == "max" else [finest, *map(torch.div, maps[1:], sizes[1:])]
 
@@ -100,7 +99,7 @@ def _upwards(finest: Tensor, how: str, levels: Levels) -> list[Tensor]:
 def _cells(shape: tuple[int, int], levels: Levels) -> Tensor:
     """How many weights each cell of a level stands for, `[rows, columns]`."""
     rows, columns = (
-        torch.tensor([first(i, count, length) for i in range(count + 1)], device="cpu").diff()
+        starts_of(range(count), count, length).diff()
         for count, length in zip(shape, (levels.queries, levels.keys), strict=True)
     )
     return (rows[:, None] * columns).float()

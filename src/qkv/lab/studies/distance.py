@@ -82,8 +82,7 @@ def measure(run: Run, bench: Bench) -> Record:
     torch.manual_seed(run.seed)
     untrained = task.model().eval()
     figures = trained(task, bench.folder, epochs=1, seed=run.seed, rate=bench.rate)[-1]
-    reader = task.model().eval()
-    reader.load_state_dict(task.weights)
+    reader = task.best_model()
     far = run.budget["farthest"]
     back = [d for d in BACK if d < far]
     some = task.tested(far, run.budget["distractors"], _SEQUENCES_OF_GRADIENTS)

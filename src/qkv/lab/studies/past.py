@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cache, partial
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -16,11 +15,10 @@ from qkv.lab.guessing import Guesser, NextTask, rows
 from qkv.lab.intervals import Scores, difference, interval, means
 from qkv.lab.readers import forward_encoder
 from qkv.lab.study import Bench, Line, Outcome, Plot, Record, Results, Run, Study, Table
-from qkv.lab.texts import EMBEDDING, HEADS, some
+from qkv.lab.texts import EMBEDDING, HEADS, reviews, some
 from qkv.lab.training import trained
 from qkv.lab.verdicts import Finding, above_zero
 from qkv.nn import Encoder
-from qkv.tasks.classification.text.reading import LabelledText, read_texts
 from qkv.tasks.tokens import Tokens
 
 TRAIN, TEST = "text/imdb.train.tsv.gz", "text/imdb.test.tsv.gz"
@@ -70,7 +68,7 @@ def runs(quick: bool) -> list[Run]:
 def measure(run: Run, bench: Bench) -> Record:
     assert bench.rate is not None
     budget, held = run.budget, run.budget["validation"]
-    chosen = some(_read(bench.data[TRAIN]), budget["reviews"] + held)
+    chosen = some(reviews(bench.data[TRAIN]), budget["reviews"] + held)
     texts = [" ".join(one.text.split()) for one in chosen]
     tokens = Tokens.train("pieces", texts[held:], budget["pieces"], lowercase=True)
     task = NextTask(
@@ -78,9 +76,8 @@ def measure(run: Run, bench: Bench) -> Record:
         budget, run.seed,
     )  # fmt: skip
     figures = trained(task, bench.folder, epochs=1, seed=run.seed, rate=bench.rate)[-1]
-    guesser = task.model().eval()
-    guesser.load_state_dict(task.weights)
-    tested = rows(tokens, [one.text for one in _read(bench.data[TEST])[::10]], budget["row"])
+    guesser = task.best_model()
+    tested = rows(tokens, [one.text for one in reviews(bench.data[TEST])[::10]], budget["row"])
     whole = [row for row in tested if len(row) == budget["row"]][: budget["tested"]]
     longest = budget["row"] - budget["guesses"]
     return {
@@ -110,11 +107,6 @@ def losses(guesser: Guesser, texts: torch.Tensor, kept: int, guesses: int) -> li
         found.append(F.cross_entropy(logits, part[:, -1], reduction="none"))
     each = torch.cat(found).unflatten(0, (-1, guesses)).mean(1)
     return [round(loss, _DIGITS) for loss in each.tolist()]
-
-
-@cache
-def _read(path: Path) -> list[LabelledText]:
-    return read_texts(path).texts
 
 
 def outcome(results: Results) -> Outcome:

@@ -13,9 +13,8 @@ from qkv.lab.grid import examples, learning_runs
 from qkv.lab.intervals import Interval, Scores, difference, interval, shares
 from qkv.lab.linear import LINEAR, linear_record
 from qkv.lab.study import Bench, Line, Outcome, Plot, Record, Results, Run, Study, Table
-from qkv.lab.texts import Split, learnt, makers, sizes, some
+from qkv.lab.texts import Split, learnt, makers, reviews, sizes, some
 from qkv.lab.verdicts import Finding, above_zero, level
-from qkv.tasks.classification.text.reading import LabelledText, read_texts
 
 TRAIN, TEST = "text/imdb.train.tsv.gz", "text/imdb.test.tsv.gz"
 LENGTHS = {25: 25, 50: 50, 100: 100, 200: 170, 400: 218, 800: 231}
@@ -168,13 +167,8 @@ def _seconds(words: int, amounts: dict[str, int]) -> float:
 
 def _split(train: Path, test: Path, amounts: Mapping[str, Any]) -> Split:
     count, held = amounts["train"], amounts["validation"]
-    chosen = some(_read(train), count + held)
-    return Split(chosen[held:], chosen[:held], some(_read(test), amounts["test"]))
-
-
-@cache
-def _read(path: Path) -> list[LabelledText]:
-    return read_texts(path).texts
+    chosen = some(reviews(train), count + held)
+    return Split(chosen[held:], chosen[:held], some(reviews(test), amounts["test"]))
 
 
 QUALITY = Study(

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from qkv.lab.fair import SEEDS, matched
-from qkv.lab.gold import ErrorRate, LinkedPair, glue, read_links, strongest, word_of_tokens
+from qkv.lab.gold import ErrorRate, LinkedPair, aligned, read_links, strongest
 from qkv.lab.grid import examples, learning_runs
 from qkv.lab.intervals import Scores, difference, interval
 from qkv.lab.pairs import RECURRENT, bleu_scores, learnt, network_parameters
@@ -73,7 +73,7 @@ def measure(run: Run, bench: Bench) -> Record:
     )  # fmt: skip
     gold = [one.reversed() for one in read_links(bench.data[TEXTS], bench.data[GOLD])]
     translator = Translator.load(bench.folder)
-    return record | {"links": aligned(translator, gold[: budget["aligned"]])}
+    return record | {"links": links(translator, gold[: budget["aligned"]])}
 
 
 @cache
@@ -84,22 +84,14 @@ def _pairs(paths: tuple[Path, ...]) -> list[Pair]:
     return sorted(unique.values(), key=lambda pair: (sentence_share(pair.source), pair))
 
 
-def aligned(translator: Translator, gold: Sequence[LinkedPair]) -> list[list[int]]:
+def links(translator: Translator, gold: Sequence[LinkedPair]) -> list[list[int]]:
     """What the error rate of each pair is computed of, by the strongest weight as each token of
     the translation is written."""
-    translator.carries = False  # words that a mark stands for have no tokens of their own
-    between = glue(translator.target)
-    texts = [(" ".join(pair.source), between.join(pair.target)) for pair in gold]
     counts = []
-    for pair, translation in zip(gold, translator.align_pairs(texts), strict=True):
+    for pair, translation, sources, targets in aligned(translator, gold):
         assert translation.alignment is not None
-        links = strongest(
-            translation.alignment.dense()[:-1, :-1],
-            word_of_tokens(translator.source, pair.source, " "),
-            word_of_tokens(translator.target, pair.target, between),
-        )
         rate = ErrorRate()
-        rate.add(links, pair)
+        rate.add(strongest(translation.alignment.dense()[:-1, :-1], sources, targets), pair)
         counts.append([rate.found, rate.sure, rate.both_sure, rate.both_possible])
     return counts
 

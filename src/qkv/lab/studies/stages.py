@@ -92,8 +92,7 @@ def measure(run: Run, bench: Bench) -> Record:
     make = partial(Lookup, run.sizes["width"], *stages(run.model, run.condition))
     task = LookupTask(make, run.budget, run.seed)
     figures = trained(task, bench.folder, epochs=1, seed=run.seed, rate=bench.rate)[-1]
-    model = make().eval()
-    model.load_state_dict(task.weights)
+    model = task.best_model()
     inputs, answers, places = task.tested(run.budget["tested"])
     with torch.no_grad():
         right = model(*inputs).argmax(-1) == answers

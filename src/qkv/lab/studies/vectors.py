@@ -20,13 +20,12 @@ from qkv.lab.intervals import Interval, Scores, difference, interval
 from qkv.lab.probes import DISTANCE, PART, RELATION, TASKS, Read, accuracy, probed, selectivity
 from qkv.lab.study import Bench, Outcome, Record, Results, Run, Study, Table
 from qkv.lab.syntax import Sentence, read_conllu
-from qkv.lab.texts import EMBEDDING, HEADS, Split, learnt, some
+from qkv.lab.texts import EMBEDDING, HEADS, Split, learnt, reviews, some
 from qkv.lab.texts import sizes as classifier_sizes
 from qkv.lab.training import trained
 from qkv.lab.verdicts import Finding, above_zero, level
 from qkv.lab.word_states import word_states
 from qkv.tasks.classification import TextLabeller
-from qkv.tasks.classification.text.reading import LabelledText, read_texts
 from qkv.tasks.tokens import Tokens
 
 REVIEWS = "text/imdb.train.tsv.gz"
@@ -97,7 +96,7 @@ def _learnt(run: Run, bench: Bench) -> tuple[Reading, Tokens, Record]:
     """What reads texts, its tokens, and what is known of it."""
     budget = run.budget
     held = budget["validation"]
-    chosen = some(_reviews(bench.data[REVIEWS]), budget["reviews"] + held)
+    chosen = some(reviews(bench.data[REVIEWS]), budget["reviews"] + held)
     if run.condition == LABELS:
         return _labelling(Split(chosen[held:], chosen[:held], []), run, bench)
     train, validation = (
@@ -112,8 +111,7 @@ def _learnt(run: Run, bench: Bench) -> tuple[Reading, Tokens, Record]:
         return guesser.read, tokens, {"parameters": parameters(guesser.encoder)}
     task = HiddenTask(tokens, train, validation, lambda: make(run.sizes["width"]), budget, run.seed)
     figures = trained(task, bench.folder, epochs=1, seed=run.seed, rate=bench.rate)[-1]
-    guesser = task.model().eval()
-    guesser.load_state_dict(task.weights)
+    guesser = task.best_model()
     return guesser.read, tokens, {
         "validation": figures["accuracy"],
         "parameters": parameters(guesser.encoder),
@@ -131,11 +129,6 @@ def _labelling(split: Split, run: Run, bench: Bench) -> tuple[Reading, Tokens, R
     return labeller.model.read, labeller.tokens, {
         "validation": record["validation"], "parameters": count, "training": record["training"],
     }  # fmt: skip
-
-
-@cache
-def _reviews(path: Path) -> list[LabelledText]:
-    return read_texts(path).texts
 
 
 @cache

@@ -7,9 +7,18 @@ import os
 import sys
 import warnings
 from pathlib import Path
+from typing import Any
 
 from qkv._extras import needed
 from qkv.ground.files import naming, write_atomic
+
+LOG = "log.jsonl"
+
+
+def logged(folder: Path, kind: str) -> list[dict[str, Any]]:
+    """The records of a kind that `Logs` has written to a folder."""
+    lines = (folder / LOG).read_text(encoding="utf-8").splitlines()
+    return [record for record in map(json.loads, lines) if record["kind"] == kind]
 
 
 class Logs:
@@ -20,7 +29,7 @@ class Logs:
     """
 
     def __init__(self, folder: Path, step: int = 0, size: int = 0) -> None:
-        self.path = folder / "log.jsonl"
+        self.path = folder / LOG
         write_atomic(self.path, self.path.read_bytes()[:size] if size else b"")
         self.file = self.path.open("a", encoding="utf-8")
         with warnings.catch_warnings():

@@ -15,10 +15,18 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from qkv.tasks.translation.figures import LARGE, ORDINAL, RANGE, TIME, chinese_forms, in_chinese
+from qkv.tasks.translation.figures import (
+    CODE,
+    LARGE,
+    ORDINAL,
+    RANGE,
+    TIME,
+    chinese_forms,
+    in_chinese,
+)
 
 MARKS = tuple(map(chr, range(0xE000, 0xE008)))
 FOR_NUMBERS = 5  # of them, in front
@@ -42,7 +50,7 @@ _CODES = (
 )
 _FIGURES = (
     rf"{TIME}|-?[0-9]{{1,3}}(?:,[0-9]{{3}})+(?:\.[0-9]+)?"
-    rf"|[0-9]+(?:[.-][0-9]+){{2,}}|{RANGE}|-?[0-9]+(?:\.[0-9]+)?"
+    rf"|{CODE}|{RANGE}|-?[0-9]+(?:\.[0-9]+)?"
 )
 _UNIT = r"(?=(?:[ap]m|[kcm]m|[km]g|ml|[gm]b)\b)"  # which stands close behind a number
 
@@ -87,13 +95,11 @@ class Carried(NamedTuple):
     def restored(self, text: str) -> str:
         """What the model read, with the things in the place of their marks; a mark of nothing is
         left out."""
-        things = self.things
-        return _MARK.sub(lambda mark: things[mark[0]].source if mark[0] in things else "", text)
+        return _filled(text, {mark: thing.source for mark, thing in self.things.items()})
 
     def written(self, text: str) -> str:
         """What the model wrote, as the target writes the things."""
-        things = self.things
-        return _MARK.sub(lambda mark: things[mark[0]].written if mark[0] in things else "", text)
+        return _filled(text, {mark: thing.written for mark, thing in self.things.items()})
 
     def marked(self, text: str) -> str:
         """A translation that holds the things, with marks in their place."""
@@ -114,9 +120,8 @@ def carried(text: str, pieces: Callable[[str], int], *, chinese: bool) -> Carrie
     if not text.isupper():
         found += [
             Found(*match.span(), word(match[0]))
-            for match in _NAME.finditer(text)
-            if not any(one.start < match.end() and match.start() < one.stop for one in found)
-            and pieces(match[0]) >= (UNHEARD if text[: match.start()].strip() else FIRST)
+            for match in beside(_NAME, text, found)
+            if pieces(match[0]) >= (UNHEARD if text[: match.start()].strip() else FIRST)
         ]
     return with_marks(text, found, MARKS)
 
@@ -130,6 +135,13 @@ def kept(text: str, *, chinese: bool) -> list[Found]:
         )
         for match in pattern.finditer(text)
     ]
+
+
+def beside(pattern: re.Pattern[str], text: str, found: Sequence[Found]) -> Iterator[re.Match[str]]:
+    """The matches of a pattern in a text that share nothing with what was found."""
+    for match in pattern.finditer(text):
+        if not any(one.start < match.end() and match.start() < one.stop for one in found):
+            yield match
 
 
 def word(text: str, translation: str | None = None) -> Thing:
@@ -160,6 +172,10 @@ def with_marks(text: str, found: list[Found], marks: Sequence[str]) -> Carried:
         parts += [text[at:start], named[thing.source]]
         at = stop
     return Carried("".join([*parts, text[at:]]), things)
+
+
+def _filled(text: str, named: Mapping[str, str]) -> str:
+    return _MARK.sub(lambda mark: named.get(mark[0], ""), text)
 
 
 def without_marks(text: str) -> str:

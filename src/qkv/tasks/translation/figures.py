@@ -8,12 +8,13 @@ from collections.abc import Iterator
 from decimal import Decimal
 
 TIME = r"[0-9]{1,2}:[0-9]{2}"
+CODE = r"[0-9]+(?:[.-][0-9]+){2,}"  # and dates
 RANGE = r"[0-9]+[-–][0-9]+"
 ORDINAL = r"[0-9]+(?:st|nd|rd|th)"
-_FACTORS = {
+WORDS = {
     "hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12,
 }  # fmt: skip
-LARGE = rf"(?:[0-9]{{1,3}}(?:,[0-9]{{3}})+|[0-9]+(?:\.[0-9]+)?)[ -](?:{'|'.join(_FACTORS)})"
+LARGE = rf"(?:[0-9]{{1,3}}(?:,[0-9]{{3}})+|[0-9]+(?:\.[0-9]+)?)[ -](?:{'|'.join(WORDS)})"
 _MYRIADS = {"": 1, "万": 10**4, "亿": 10**8, "万亿": 10**12}
 _VALUE = re.compile(r"(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]+)?")
 
@@ -44,7 +45,7 @@ def chinese_forms(number: str) -> Iterator[str]:
         yield f"{hour}：{minute}"
     elif re.fullmatch(ORDINAL, number):
         yield number[:-2]
-    elif _VALUE.match(number) and not re.fullmatch(r"[0-9]+(?:[.-][0-9]+){2,}", number):
+    elif _VALUE.match(number) and not re.fullmatch(CODE, number):
         value = _value(number)
         yield f"{value:,f}".rstrip("0").rstrip(".") if "." in f"{value:f}" else f"{value:,f}"
         for myriad in _MYRIADS:
@@ -55,7 +56,7 @@ def _value(number: str) -> Decimal:
     digits = _VALUE.match(number)
     assert digits is not None
     word = number[digits.end() + 1 :]
-    return Decimal(digits[0].replace(",", "")) * _FACTORS.get(word, 1)
+    return Decimal(digits[0].replace(",", "")) * WORDS.get(word, 1)
 
 
 def _in(value: Decimal, myriad: str) -> str:

@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from qkv.tasks.translation.carried import addresses
+from qkv.tasks.translation.figures import CODE, WORDS
 from qkv.tasks.translation.layout import meant
 
 _DIGITS = {digit: value for value, digit in enumerate("零一二三四五六七八九")}
@@ -19,7 +20,6 @@ _FACTORS = _TENS | _MYRIADS
 _UNITS = {"百", "千", *_MYRIADS}  # which no numeral consists of
 _NUMERAL = f"[{''.join(_DIGITS | _FACTORS)}]+"
 _GROUPED = r"[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+"
-_CODE = r"[0-9]+(?:[.-][0-9]+){2,}"  # and dates
 _FIGURES = re.compile(rf"({_GROUPED})(\.[0-9]+)?[多余]?((?:[十百万萬亿億]|千(?![瓦克米卡赫帕]))*)")
 _LARGE = re.compile(r"((?:[0-9]+(?:\.[0-9]+)?[亿億])?)([0-9]+(?:\.[0-9]+)?[万萬])([0-9]*)")
 _PARTS = re.compile(rf"([0-9]+(?:\.[0-9]+)?|{_NUMERAL})([折成])")
@@ -30,12 +30,11 @@ _SAID = {
     "一刻": 15, "三刻": 45, "[首头]": 1,
 }  # fmt: skip
 
-_WORDS = {"hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "dozen": 12}
-_WORDS |= {"trillion": 10**12, "k": 10**3, "m": 10**6, "bn": 10**9}
+_WORDS = WORDS | {"dozen": 12, "k": 10**3, "m": 10**6, "bn": 10**9}
 _PM = r"(?P<half>[ap])\.?m\b"
 _FIGURE = re.compile(
     rf"""(?P<sign>[$€£])? (?<![0-9]) (?-i:(?<![a-z])) (?# not of km2)
-    (?: (?P<code>{_CODE})
+    (?: (?P<code>{CODE})
     | (?P<hour>[0-9]{{1,2}}) (?: :(?P<minute>[0-9]{{2}}) (?![0-9:]) (?:\ ?{_PM})?
                                 | \.(?P<point>[0-9]{{2}})\ ?{_PM.replace("half", "point_half")}
                                 | \ ?{_PM.replace("half", "hour_half")})
@@ -77,7 +76,7 @@ def numbers(text: str) -> set[Decimal]:
             values.add(_value(numeral))
         if len(numeral) == 2 and _DIGITS.keys() >= set(numeral):  # 两三年
             values |= {Decimal(_DIGITS[digit]) for digit in numeral}
-    for code in re.findall(_CODE, text):
+    for code in re.findall(CODE, text):
         values |= _parts(code)
     for part, word in _PARTS.findall(text):
         tenths = Decimal(part) if part[0].isascii() else _value(part)

@@ -121,9 +121,9 @@ class _Search:
         self.repeats = torch.tensor(repeats, device=device)
         read, self.marks = torch.tensor(marks, device=device, dtype=torch.long).view(-1, 2).T
         self.asked = (source.unsqueeze(-1) == read).sum(1)  # how often each mark is to be written
-        self.reads_marks = bool(self.asked.any())
-        if not self.reads_marks:
+        if not self.asked.any():  # all are forbidden, and none has to be counted
             self.banned += self.marks.tolist()
+            self.marks, self.asked = self.marks[:0], self.asked[:, :0]
         # Each with the total by which it is compared.
         self.finished: list[list[tuple[float, Hypothesis]]] = [[] for _ in range(count)]
         self.live = list(range(count))
@@ -135,8 +135,9 @@ class _Search:
 
     def run(self) -> list[list[Hypothesis]]:
         while self.live:
-            ranked, parents, tokens = self._extend()
-            kept = self._finish(ranked, parents, tokens)
+            left = self._marks_left()
+            ranked, parents, tokens = self._extend(left)
+            kept = self._finish(ranked, parents, tokens, left)
             self._keep(ranked, parents, tokens, kept)
         if not all(self.finished):
             raise ValueError("beam_search: the model's probabilities are not finite")
@@ -149,7 +150,7 @@ class _Search:
 
         return [hypothesis for _, hypothesis in sorted(found, key=key, reverse=True)]
 
-    def _extend(self) -> tuple[Tensor, Tensor, Tensor]:
+    def _extend(self, left: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The 2 × beam best continuations of each sentence: totals, rows within it, tokens.
 
         Twice the beam, so that `beam` of them go on even if as many end.
@@ -158,10 +159,8 @@ class _Search:
         steps = logits[:, -1].log_softmax(-1)
         steps[:, self.banned] = -torch.inf
         self._forbid_runs(steps)
-        if self.reads_marks:
-            left = self._marks_left()
-            steps[:, self.marks] = steps[:, self.marks].masked_fill(left <= 0, -torch.inf)
-            steps[:, END] -= self._price(left)
+        steps[:, self.marks] = steps[:, self.marks].masked_fill(left <= 0, -torch.inf)
+        steps[:, END] -= _price(left)
         steps = steps.view(len(self.live), self.beam, -1)
         last = [self.limits[sentence] == self.tokens.shape[1] for sentence in self.live]
         if any(last):  # nothing but the end mark may come now
@@ -193,18 +192,14 @@ class _Search:
         asked = self.asked[self.live].repeat_interleave(self.beam, 0)
         return asked - (self.tokens.unsqueeze(-1) == self.marks).sum(1)
 
-    def _price(self, left: Tensor) -> Tensor:
-        """What ending costs hypotheses with so many marks left, in nats."""
-        return LOST * left.clamp(min=0).sum(1)
-
-    def _finish(self, ranked: Tensor, parents: Tensor, tokens: Tensor) -> list[int]:
+    def _finish(self, ranked: Tensor, parents: Tensor, tokens: Tensor, left: Tensor) -> list[int]:
         """Collect the hypotheses that ended; the places of the sentences that go on."""
         ended = (tokens == END) & ranked.isfinite()
         ended[:, self.beam :] = False
         places, ranks = ended.nonzero(as_tuple=True)
         rows = places * self.beam + parents[places, ranks]
         totals = ranked[places, ranks]
-        likely = totals + self._price(self._marks_left()[rows]) if self.reads_marks else totals
+        likely = totals + _price(left[rows])
         found = zip(
             places.tolist(), self.tokens[rows, 1:].tolist(), totals.tolist(), likely.tolist(),
             strict=True,
@@ -229,3 +224,8 @@ class _Search:
         self.state = self.state.reorder(rows)
         written = tokens.gather(1, chosen).view(-1, 1)
         self.tokens = torch.cat([self.tokens[rows], written], dim=1)
+
+
+def _price(left: Tensor) -> Tensor:
+    """What ending costs hypotheses with so many marks left `[rows, marks]`, in nats."""
+    return LOST * left.clamp(min=0).sum(1)

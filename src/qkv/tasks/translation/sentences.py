@@ -126,13 +126,14 @@ def _next_cut(sentence: str, starts: list[int], first: int, longest: int) -> int
     """The token that the next part begins with: in what has `LONG` tokens or more the one behind a
     clause that makes the parts most even; else, where `longest` is reached, the last behind a
     space, or the last. None: what is left stays whole."""
-    left, last = len(starts) - first, first + longest - 1  # the end mark has a place too
-    even = first + left / (left // min(LONG, longest) + 1)
-    words = [n for n in range(first + 1, len(starts)) if sentence[starts[n] - 1].isspace()]
-    ends = (n for n in words if n <= last and sentence[starts[n] - 2] in _CLAUSE_ENDS)
-    clauses = [n for n in ends if abs(n - even) < (even - first) / 2]
-    if left >= min(LONG, longest) and clauses:
-        return min(clauses, key=lambda n: abs(n - even))
-    if left < longest:
+    left, long = len(starts) - first, min(LONG, longest)
+    if left < long:
         return None
-    return max((n for n in words if n <= last), default=last)
+    last = min(first + longest, len(starts)) - 1  # the end mark has a place too
+    words = [n for n in range(first + 1, last + 1) if sentence[starts[n] - 1].isspace()]
+    even = first + left / (left // long + 1)
+    ends = (n for n in words if sentence[starts[n] - 2] in _CLAUSE_ENDS)
+    clauses = [n for n in ends if abs(n - even) < (even - first) / 2]
+    if clauses:
+        return min(clauses, key=lambda n: abs(n - even))
+    return (words[-1] if words else last) if left >= longest else None

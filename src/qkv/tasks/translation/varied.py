@@ -8,6 +8,7 @@ look for marks and to write the one that it finds.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
@@ -16,6 +17,7 @@ from qkv.tasks.translation.carried import (
     FOR_NUMBERS,
     MARKS,
     Found,
+    beside,
     kept,
     with_marks,
     without_marks,
@@ -69,9 +71,7 @@ class Drawing:
         source, target = map(without_marks, pair)
         found = kept(source, chinese=self.chinese)
         found += self._words(source, found, random, share)
-        counts: dict[str, int] = {}
-        for one in found:
-            counts[one.thing.source] = counts.get(one.thing.source, 0) + 1
+        counts = Counter(one.thing.source for one in found)
         agreed = [
             one for one in found if len(one.thing.forms.findall(target)) == counts[one.thing.source]
         ]
@@ -81,11 +81,7 @@ class Drawing:
         return Pair(read.text, read.marked(target))
 
     def _words(self, source: str, found: list[Found], random: Random, share: float) -> list[Found]:
-        matches = [
-            match
-            for match in _ALIKE.finditer(source)
-            if not any(one.start < match.end() and match.start() < one.stop for one in found)
-        ]
+        matches = [*beside(_ALIKE, source, found)]
         chosen = {
             text: random.random() < share for text in dict.fromkeys(match[0] for match in matches)
         }

@@ -101,7 +101,7 @@ export class HeadMap {
   }
 
   #coarsest() {
-    return this.layer.levels.findIndex((shape) => Math.max(...shape) <= this.page.about.tile);
+    return coarsest(this.layer, this.page.about.tile);
   }
 
   #wholePlace(how) {
@@ -183,9 +183,14 @@ export class HeadMap {
   }
 }
 
+// The finest level that is one tile.
+function coarsest(layer, side) {
+  return layer.levels.findIndex((shape) => Math.max(...shape) <= side);
+}
+
 // What a scale of a head is made of: its coarse maps by both ways.
 export async function spreadOfHead(head, layer, side) {
-  const level = layer.levels.findIndex((shape) => Math.max(...shape) <= side);
+  const level = coarsest(layer, side);
   const maps = await Promise.all(["max", "mean"].map((how) => numbers("tile", { ...head, how, level, row: 0, column: 0 })));
   return spreadOf([...maps[0].cells, ...maps[1].cells]);
 }

@@ -6,7 +6,7 @@ export class View {
     this.stretch = Math.min(16, Math.max(1 / 16, keys / queries)); // short sides are drawn wider
     if (keys / queries < 4 && queries / keys < 4) this.stretch = 1;
     this.whole = Math.min(width / keys, height / (queries * this.stretch));
-    this.zoom = Math.min(160, Math.max(this.whole / 2, zoom ?? this.whole));
+    this.zoom = this.#bounded(zoom ?? this.whole);
     this.x = Math.min(keys, Math.max(0, x ?? keys / 2));
     this.y = Math.min(queries, Math.max(0, y ?? queries / 2));
   }
@@ -22,13 +22,17 @@ export class View {
     return key >= 0 && key < this.keys && query >= 0 && query < this.queries ? { query, key } : null;
   }
 
+  #bounded(zoom) {
+    return Math.min(160, Math.max(this.whole / 2, zoom));
+  }
+
   moved(dx, dy) {
     return { x: this.x + dx / this.wide, y: this.y + dy / this.high, zoom: this.zoom };
   }
 
   // Zoomed by a factor, such that what is under a pixel stays there.
   zoomed(factor, px = this.width / 2, py = this.height / 2) {
-    const zoom = Math.min(160, Math.max(this.whole / 2, this.zoom * factor));
+    const zoom = this.#bounded(this.zoom * factor);
     const key = this.left + px / this.wide, query = this.top + py / this.high;
     return { x: key - (px - this.width / 2) / zoom, y: query - (py - this.height / 2) / (zoom * this.stretch), zoom };
   }
