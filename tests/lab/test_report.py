@@ -79,3 +79,13 @@ def test_intervals_of_lines_stand_side_by_side():
     assert axes.get_ylim()[0] < 2
     assert axes.get_ylim()[1] > 4.5
     assert [text.get_text() for text in axes.get_xticklabels()] == ["1", "10"]
+
+
+def test_runs_of_another_processor_are_said_to_be(tmp_path):
+    conducted = conduct([FAKE], tmp_path, {}, quick=False, say=lambda _: None)
+    write_report(tmp_path, conducted, command="qkv compare", quick=False)
+    assert "Runs made on" not in (tmp_path / "report.md").read_text()
+    for record in conducted[0].results.records.values():
+        record["processor"] = "Abacus (beads)"
+    write_report(tmp_path, conducted, command="qkv compare", quick=False)
+    assert "Runs made on Abacus (beads): fake" in (tmp_path / "report.md").read_text()

@@ -7,6 +7,8 @@ import pytest
 from test_lab_texts import TEXTS
 from trees import LINES
 
+from qkv.lab import similarity
+from qkv.lab.drawing import svg
 from qkv.lab.encoders import ATTENTION, HYBRID, LSTM, encoder_maker
 from qkv.lab.fair import parameters
 from qkv.lab.probes import DISTANCE, PART, TASKS
@@ -43,7 +45,9 @@ def data(tmp_path):
 
 
 @pytest.mark.parametrize("condition", [UNTRAINED, LABELS, WORDS])
-def test_a_run_is_measured(condition, data, tmp_path, one_thread):
+def test_a_run_is_measured(condition, data, tmp_path, one_thread, monkeypatch):
+    monkeypatch.setattr(similarity, "pairs", lambda: {"made": [("film", "story", 7.0)]})
+    similarity._places.cache_clear()
     run = next(r for r in runs(True) if (r.model, r.condition) == (ATTENTION, condition))
     small = {**run.budget, "reviews": 40, "validation": 12, "pieces": 300}
     if condition == WORDS:
@@ -55,6 +59,10 @@ def test_a_run_is_measured(condition, data, tmp_path, one_thread):
     assert words[PART] == words[DISTANCE] == [8, 5]
     assert words["relation to the head"] == [6, 4]
     assert all(right <= count for right, _, count in record[PART])
+    similarity._places.cache_clear()
+    ((judged, cosine),) = record["similarity"]["made"]
+    assert judged == 7.0
+    assert -1 <= cosine <= 1
 
 
 @pytest.mark.parametrize("model", [LSTM, ATTENTION, HYBRID])
@@ -69,11 +77,15 @@ def test_all_that_a_model_learns_has_one_encoder(model):
     assert parameters(alone) == run.parameters
 
 
-def made(right, control=lambda *_: 100):
-    """Results where probes have so many of 1,000 words right, in ten documents."""
+def made(right, control=lambda *_: 100, cosines=None):
+    """Results where probes have so many of 1,000 words right, in ten documents, and pairs of words
+    have these cosines, if any."""
     records = {}
     for run in runs(False):
         records[run.name] = {"validation": run.rate}
+        if cosines:
+            told = list(enumerate(cosines(run.model, run.condition)))
+            records[run.name]["similarity"] = dict.fromkeys(similarity.SETS, told)
         for task in TASKS:
             asked = run.model, run.condition, task
             counts = [right(*asked) + run.seed, control(*asked), 1000]
@@ -106,3 +118,18 @@ def test_more_without_selectivity_does_not_hold_and_the_same_tells_nothing():
         return 100 + 200 * (model == ATTENTION and task == PART)
 
     assert verdicts(right, control) == [FAILS] + [UNKNOWN] * 4
+
+
+def test_more_meaning_holds_where_pairs_are_at_hand():
+    def cosines(model, condition):
+        order = range(40) if model == ATTENTION else [(7 * place) % 40 for place in range(40)]
+        return [one / 40 for one in order]
+
+    found = outcome(made(lambda *_: 500, cosines=cosines))
+    assert [one.verdict for one in found.findings[-2:]] == [HOLDS] * 2
+    assert "of 1.0 [1.0, 1.0], those of the LSTM" in found.findings[-1].found
+    assert [row[2] for row in found.tables[-1].rows if row[0] == ATTENTION] == [
+        "1.0 [1.0, 1.0]"
+    ] * 3
+    assert found.plots[-1].names == [UNTRAINED, LABELS, WORDS]
+    assert svg(found.plots[-1]).startswith("<svg")

@@ -22,7 +22,7 @@ def machine() -> dict[str, Any]:
     """The machine and the software, as far as the system tells."""
     described = processor_info()
     return {
-        "processor": described.get("model name", platform.processor() or platform.machine()),
+        "processor": _model_name(),
         "processors": os.cpu_count(),
         "instruction sets": [
             flag
@@ -38,6 +38,15 @@ def machine() -> dict[str, Any]:
         "implementations": qkv.implementations(),
         "packages": {name: _version(name) for name in _OTHERS},
     }
+
+
+def processor() -> str:
+    """The processor with the widest instructions that torch uses on it."""
+    return f"{_model_name()} ({torch.backends.cpu.get_cpu_capability()})"
+
+
+def _model_name() -> str:
+    return processor_info().get("model name", platform.processor() or platform.machine())
 
 
 def free_memory() -> int | None:

@@ -51,7 +51,8 @@ def _figure(plot: Plot) -> Figure:
     if plot.log_x:
         axes.set_xscale("log")
     places = sorted({x for line in plot.lines for x in line.x})
-    axes.set_xticks(places, [f"{place:,g}" for place in places])
+    names = plot.names or [f"{place:,g}" for place in places]
+    axes.set_xticks(range(len(names)) if plot.names else places, names)
     axes.xaxis.set_minor_locator(NullLocator())
     if plot.log_y:
         axes.set_yscale("log")

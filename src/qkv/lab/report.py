@@ -7,13 +7,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from qkv.bench.machine import machine
+from qkv.bench.machine import machine, processor
 from qkv.ground.files import json_bytes, write_together
 from qkv.lab.drawing import svg
 from qkv.lab.html import page
 from qkv.lab.kept import SCHEMA
 from qkv.lab.markdown import text
-from qkv.lab.session import Conducted
+from qkv.lab.session import PROCESSOR, Conducted
 
 PLOTS = "plots"
 
@@ -30,7 +30,7 @@ def write_report(
     }
     if drawn:
         write_together(folder / PLOTS, {name: picture.encode() for name, picture in drawn.items()})
-    head = _told(where, command, quick)
+    head = _told(where, command, quick, _elsewhere(conducted))
     write_together(
         folder,
         {
@@ -75,7 +75,17 @@ def _study(one: Conducted) -> dict[str, Any]:
     }
 
 
-def _told(where: dict[str, Any], command: str, quick: bool) -> list[str]:
+def _elsewhere(conducted: Sequence[Conducted]) -> list[str]:
+    """The other processors that runs were made on, with the studies that have such runs."""
+    here, found = processor(), dict[str, list[str]]()
+    for one in conducted:
+        records = one.results.records.values() if one.results else ()
+        for name in sorted({record.get(PROCESSOR, here) for record in records} - {here}):
+            found.setdefault(name, []).append(one.study.name)
+    return [f"Runs made on {name}: {', '.join(studies)}" for name, studies in found.items()]
+
+
+def _told(where: dict[str, Any], command: str, quick: bool, elsewhere: Sequence[str]) -> list[str]:
     """The lines that say where the figures come from."""
     processors, threads = (
         f"{where[name]} {name if where[name] != 1 else name.removesuffix('s')}"
@@ -85,5 +95,6 @@ def _told(where: dict[str, Any], command: str, quick: bool) -> list[str]:
         f"Made by `{command}`",
         f"{where['processor']}, {processors}, {threads} of torch {where['torch']}, Python "
         f"{where['python']}, qkv {where['qkv']}",
+        *elsewhere,
         *(["A quick look: few runs, from which nothing is concluded."] if quick else []),
     ]

@@ -11,6 +11,7 @@ from shutil import rmtree
 
 import torch
 
+from qkv.bench.machine import processor
 from qkv.lab.fair import check
 from qkv.lab.forecast import Forecast, duration
 from qkv.lab.kept import Circumstances, Kept, digest
@@ -19,6 +20,7 @@ from qkv.tasks.trainer.errors import TrainingError
 
 Say = Callable[[str], None]
 RUNS, WORK = "runs", "work"
+PROCESSOR = "processor"  # of a record: where its figures come from
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,7 @@ class _Conductor:
             start = time.perf_counter()
             record = self._measured(run)
             seconds = time.perf_counter() - start
-            self.records[run.name] = record | {"seconds": seconds}
+            self.records[run.name] = record | {"seconds": seconds, PROCESSOR: processor()}
             self.kept.write(run, self.records[run.name])
             forecast.done(run.seconds, seconds)
             self.say(

@@ -128,7 +128,8 @@ class Line:
 
 @dataclass(frozen=True)
 class Plot:
-    """A plot; its axes are named with their units."""
+    """A plot; its axes are named with their units. With `names` the places along x are 0, 1, ...,
+    and called so."""
 
     title: str
     x: str
@@ -136,6 +137,7 @@ class Plot:
     lines: Sequence[Line]
     log_x: bool = False
     log_y: bool = False
+    names: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

@@ -31,10 +31,11 @@ class Columns:
 def read_columns(path: Path, task: str) -> Columns:
     """Reads label and text (`classify`), or source and target (`translate`).
 
-    The columns of a CSV file are found by the names in its header; of two columns whose names say
-    nothing the label is the one with fewer different values, and the source the first. Any other
-    file has lines of `label<TAB>text`, `label<TAB>id<TAB>text` or `source<TAB>target`, with a
-    header or without. Gzipped files are read too (`.gz`).
+    The columns of a CSV file are found by the names in its header; those without a name are left
+    out. Of two columns whose names say nothing the label is the one with fewer different values,
+    and the source the first. Any other file has lines of `label<TAB>text`,
+    `label<TAB>id<TAB>text` or `source<TAB>target`, with a header or without. Gzipped files are read
+    too (`.gz`).
 
     Raises:
         FormError: (a ValueError) the columns cannot be found; the text names the file.
@@ -87,7 +88,8 @@ def _guessed(
     width = len(header)
     if width == 3 and task == "classify" and not comma:
         return [0, 2]
-    if width != 2:
+    named = [place for place, name in enumerate(header) if name.strip() or not comma]
+    if len(named) != 2:
         one, two = (" or ".join(some[:3]) for some in NAMES[task])
         listed = ", ".join(name.strip()[:30] for name in header[:_LISTED])
         raise FormError(
@@ -95,6 +97,7 @@ def _guessed(
             f"the first row is: {listed}"
         )
     if task == "translate":
-        return [0, 1]
-    different = [len({row[place].strip() for row in body if len(row) == 2}) for place in (0, 1)]
-    return [0, 1] if different[0] <= different[1] else [1, 0]
+        return [*named]
+    whole = [row for row in body if len(row) > named[1]]
+    different = [len({row[place].strip() for row in whole}) for place in named]
+    return [*named] if different[0] <= different[1] else [*reversed(named)]

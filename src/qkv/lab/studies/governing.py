@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 from qkv.lab.fair import SEEDS
@@ -11,12 +11,15 @@ from qkv.lab.following import Hits, chosen, hits, of_heads, of_offsets
 from qkv.lab.intervals import Interval, Scores, difference, interval
 from qkv.lab.pretrained import HEADS, LAYERS, PACKAGES, layer_states, maps
 from qkv.lab.probes import TASKS, Read, accuracy, probed, selectivity
+from qkv.lab.similarity import SETS, SIMILARITY, agreement, similarities
 from qkv.lab.study import Bench, Line, Outcome, Plot, Record, Results, Run, Study, Table
 from qkv.lab.syntax import Sentence, read_conllu
+from qkv.lab.texts import reviews, some
 from qkv.lab.verdicts import Finding, above_zero, level
 
+REVIEWS = "text/imdb.train.tsv.gz"
 LEARN, TEST = "syntax/en_ewt-ud-dev.conllu", "syntax/en_ewt-ud-test.conllu"
-PROBES, FOLLOWING = "probes", "heads"
+PROBES, FOLLOWING, MEANING = "probes", "heads", "similarity of words"
 STATES = {f"layer {layer}": layer for layer in range(LAYERS + 1)}
 EMBEDDINGS, MIDDLE = "layer 0", "layer 3"
 CLARK = {"det": 94.3, "obj": 86.8, "aux:pass": 94.1}
@@ -27,22 +30,30 @@ RELATIONS = (
     "conj", "xcomp",
 )  # fmt: skip
 HEAD_NAMES = [f"{1 + layer}.{1 + head}" for layer in range(LAYERS) for head in range(HEADS)]
-WHOLE = {"sentences": 2500}
-QUICK = {"sentences": 60}
-_SECONDS = {False: {PROBES: 30, FOLLOWING: 40}, True: {PROBES: 4, FOLLOWING: 4}}
+WHOLE = {PROBES: {"sentences": 2500}, FOLLOWING: {"sentences": 2500}, MEANING: {"places": 10}}
+QUICK = {PROBES: {"sentences": 60}, FOLLOWING: {"sentences": 60}, MEANING: {"places": 1}}
+_SECONDS = {
+    False: {PROBES: 30, FOLLOWING: 40, MEANING: 20}, True: {PROBES: 4, FOLLOWING: 4, MEANING: 3},
+}  # fmt: skip
+
+
+Score = Callable[[Sequence[Record], str], Scores]
 
 
 def runs(quick: bool) -> list[Run]:
-    budget, seconds = QUICK if quick else WHOLE, _SECONDS[quick]
-    models = dict.fromkeys((EMBEDDINGS, MIDDLE) if quick else STATES, PROBES)
+    budgets, seconds = QUICK if quick else WHOLE, _SECONDS[quick]
+    states = (EMBEDDINGS, MIDDLE) if quick else STATES
+    of_states = [(state, kind) for kind in (PROBES, MEANING) for state in states]
     return [
-        Run(model, condition, seed, seconds[condition], budget=budget)
-        for model, condition in {**models, "all heads": FOLLOWING}.items()
+        Run(model, condition, seed, seconds[condition], budget=budgets[condition])
+        for model, condition in [*of_states, ("all heads", FOLLOWING)]
         for seed in range(1 if quick else SEEDS)
     ]
 
 
 def measure(run: Run, bench: Bench) -> Record:
+    if run.condition == MEANING:
+        return _similar(bench.data[REVIEWS], run.budget["places"], STATES[run.model])
     files, count = (bench.data[LEARN], bench.data[TEST]), run.budget["sentences"]
     if run.condition == PROBES:
         learn, test = (_read(file, count, STATES[run.model]) for file in files)
@@ -59,6 +70,13 @@ def measure(run: Run, bench: Bench) -> Record:
 def _read(path: Path, count: int, layer: int) -> Read:
     sentences = _sentences(path, count)
     return Read(sentences, layer_states(sentences, layer))
+
+
+@lru_cache(maxsize=1)
+def _similar(path: Path, places: int, layer: int) -> Record:
+    every = reviews(path)
+    texts = [one.text for one in some(every, len(every))]
+    return similarities(partial(layer_states, layer=layer), texts, places)
 
 
 @lru_cache(maxsize=2)
@@ -79,15 +97,17 @@ def outcome(results: Results) -> Outcome:
         return [record[relation] for record in results.of("all heads", FOLLOWING)]
 
     told = [name for name in RELATIONS if name in results.of("all heads", FOLLOWING)[0]]
-    states = [model for model in STATES if model in results.models]
+    drawn: list[tuple[Sequence[str], str, Score, str, str]] = [
+        (TASKS, PROBES, accuracy, "Accuracy of probes", "accuracy, per cent"),
+        (TASKS, PROBES, selectivity, "Selectivity of probes", "points above the control task"),
+    ]
+    if SIMILARITY in results.of(EMBEDDINGS, MEANING)[0]:
+        drawn.append((SETS, MEANING, agreement, "Similarity of words", "rank correlation"))
     return Outcome(
         [_beyond_words(scores), *(_follows(name, of(name)) for name in CLARK if name in told)],
-        [_by_layer(results, states, *of) for of in (
-            (accuracy, "Accuracy of probes", "accuracy, per cent"),
-            (selectivity, "Selectivity of probes", "points above the control task"),
-        )],
+        [_by_layer(results, *one) for one in drawn],
         [_relations({name: of(name) for name in told})],
-    )  # fmt: skip
+    )
 
 
 def _beyond_words(scores: Callable[[str, str], Scores]) -> Finding:
@@ -119,14 +139,16 @@ def _follows(relation: str, records: Sequence[Record]) -> Finding:
 
 def _by_layer(
     results: Results,
-    states: Sequence[str],
-    score: Callable[[Sequence[Record], str], Scores],
+    tasks: Sequence[str],
+    condition: str,
+    score: Score,
     title: str,
     unit: str,
 ) -> Plot:
+    states = [model for model in STATES if model in results.models]
     lines = []
-    for task in TASKS:
-        own: list[Interval] = [interval(score(results.of(model, PROBES), task)) for model in states]
+    for task in tasks:
+        own: list[Interval] = [interval(score(results.of(m, condition), task)) for m in states]
         low, high = [i.low for i in own], [i.high for i in own]
         lines.append(Line(task, [STATES[m] for m in states], [i.value for i in own], low, high))
     return Plot(f"{title} of states of all-MiniLM-L6-v2", "layers below", unit, lines)
@@ -166,10 +188,11 @@ GOVERNING = Study(
     "are tested on.",
     limits="One model, all-MiniLM-L6-v2, which was distilled and then trained to compare "
     "sentences; BERT is eight times as large outside of its embeddings, and read other texts, "
-    "with relations by other rules. A head that looks there need not use it.",
+    "with relations by other rules. A head that looks there need not use it. The similarity of "
+    "words is measured where gensim is installed, whose package carries the pairs.",
     runs=runs,
     measure=measure,
     outcome=outcome,
-    data=(LEARN, TEST),
+    data=(REVIEWS, LEARN, TEST),
     packages=PACKAGES,
 )

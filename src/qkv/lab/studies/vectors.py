@@ -4,7 +4,7 @@ head."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,8 @@ from qkv.lab.grid import examples, learning_runs
 from qkv.lab.guessing import Guesser, HiddenTask
 from qkv.lab.intervals import Interval, Scores, difference, interval
 from qkv.lab.probes import DISTANCE, PART, RELATION, TASKS, Read, accuracy, probed, selectivity
-from qkv.lab.study import Bench, Outcome, Record, Results, Run, Study, Table
+from qkv.lab.similarity import RELATED, SETS, SIMILARITY, agreement, similarities
+from qkv.lab.study import Bench, Line, Outcome, Plot, Record, Results, Run, Study, Table
 from qkv.lab.syntax import Sentence, read_conllu
 from qkv.lab.texts import EMBEDDING, HEADS, Split, learnt, reviews, some
 from qkv.lab.texts import sizes as classifier_sizes
@@ -33,8 +34,13 @@ LEARN, TEST = "syntax/en_ewt-ud-dev.conllu", "syntax/en_ewt-ud-test.conllu"
 UNTRAINED, LABELS, WORDS = "untrained", "learnt labels of reviews", "learnt to guess words"
 RATES = (1e-3, 3e-3, 1e-2)
 PARAMETERS, LAYERS = 100_000, 2
-WHOLE = {"sentences": 2500, "reviews": 5000, "validation": 500, "pieces": 6000, "longest": 100}
-QUICK = {"sentences": 80, "reviews": 300, "validation": 50, "pieces": 1000, "longest": 50}
+WHOLE = {
+    "sentences": 2500, "reviews": 5000, "validation": 500, "pieces": 6000, "longest": 100,
+    "places": 10,
+}  # fmt: skip
+QUICK = {
+    "sentences": 80, "reviews": 300, "validation": 50, "pieces": 1000, "longest": 50, "places": 1,
+}  # fmt: skip
 _GUESSING = {"sequences": 32, "row": 64}
 _STEPS = {False: 2500, True: 30}
 _EPOCHS = {False: 3, True: 1}
@@ -88,8 +94,12 @@ def measure(run: Run, bench: Bench) -> Record:
     read, tokens, record = _learnt(run, bench)
     count = run.budget["sentences"]
     learn, test = (_sentences(bench.data[name])[:count] for name in (LEARN, TEST))
-    states = [Read(some, word_states(read, tokens, some)) for some in (learn, test)]
-    return record | probed(*states, seed=run.seed)
+    of_words = partial(word_states, read, tokens)
+    states = [Read(sentences, of_words(sentences)) for sentences in (learn, test)]
+    every = reviews(bench.data[REVIEWS])
+    texts = [one.text for one in some(every, len(every))]
+    similar = similarities(of_words, texts, run.budget["places"])
+    return record | probed(*states, seed=run.seed) | similar
 
 
 def _learnt(run: Run, bench: Bench) -> tuple[Reading, Tokens, Record]:
@@ -140,6 +150,9 @@ def outcome(results: Results) -> Outcome:
     def scores(model: str, condition: str, task: str, score: Score = accuracy) -> Scores:
         return score(results.of(model, condition), task)
 
+    def meaning(model: str, condition: str, name: str) -> Scores:
+        return agreement(results.of(model, condition), name)
+
     conditions = list(dict.fromkeys(run.condition for run in results.runs))
     rows = [(model, condition) for model in results.models for condition in conditions]
     tables = [
@@ -153,13 +166,43 @@ def outcome(results: Results) -> Outcome:
             ("Selectivity: accuracy less that of the control task", selectivity),
         )
     ]
-    return Outcome(
-        [
-            *(_more(scores, task) for task in TASKS),
-            *(_taught(scores, condition) for condition in (WORDS, LABELS)),
-        ],
-        tables=tables,
-    )
+    findings = [
+        *(_more(scores, task) for task in TASKS),
+        *(_taught(scores, condition) for condition in (WORDS, LABELS)),
+    ]
+    plots = [
+        _by_training(results, conditions, "Probes of the relation to the head",
+                     "accuracy, per cent", partial(scores, task=RELATION)),
+    ]  # fmt: skip
+    if all(SIMILARITY in record for row in rows for record in results.of(*row)):
+        findings += [_more_meaning(meaning, name) for name in SETS]
+        tables.append(
+            Table(
+                "Similarity of words: rank correlation with what people judge",
+                ["encoder", "training", *SETS],
+                [[*row, *(str(interval(meaning(*row, name))) for name in SETS)] for row in rows],
+            )
+        )
+        plots.append(
+            _by_training(results, conditions, f"Similarity of words: {RELATED}",
+                         "rank correlation", partial(meaning, name=RELATED))
+        )  # fmt: skip
+    return Outcome(findings, plots, tables)
+
+
+def _by_training(
+    results: Results,
+    conditions: Sequence[str],
+    title: str,
+    unit: str,
+    scores: Callable[[str, str], Scores],
+) -> Plot:
+    lines = []
+    for model in results.models:
+        own = [interval(scores(model, condition)) for condition in conditions]
+        low, high = [i.low for i in own], [i.high for i in own]
+        lines.append(Line(model, range(len(own)), [i.value for i in own], low, high))
+    return Plot(title, "what the encoder learnt", unit, lines, names=conditions)
 
 
 Score = Callable[[Sequence[Record], str], Scores]
@@ -182,6 +225,18 @@ def _more(scores: Callable[..., Scores], task: str) -> Finding:
         f"{gaps[1]} of selectivity.",
         above_zero(*gaps),
         gaps,
+    )
+
+
+def _more_meaning(meaning: Callable[[str, str, str], Scores], name: str) -> Finding:
+    gap = difference(meaning(ATTENTION, WORDS, name), meaning(LSTM, WORDS, name))
+    one, other = (interval(meaning(model, WORDS, name)) for model in (ATTENTION, LSTM))
+    return Finding(
+        f"What self-attention learns tells more than what an LSTM learns which are {name}.",
+        "Having learnt to guess words, its cosines have a rank correlation with what people judge "
+        f"of {one}, those of the LSTM of {other}: {gap} more.",
+        above_zero(gap),
+        [gap],
     )
 
 
@@ -212,11 +267,13 @@ VECTORS = Study(
     "trees: Universal Dependencies, English EWT",
     rule="Self-attention tells more than an LSTM if the intervals of both differences, of accuracy "
     "and of selectivity, are above 0, and does not if one of them is below. Training adds syntax "
-    "if the intervals of the differences of all three tasks are above 0.",
+    "if the intervals of the differences of all three tasks are above 0. Self-attention "
+    "tells more of meaning if the interval of the difference of the rank correlations is above 0.",
     limits="Encoders of two layers and 100,000 parameters that learnt from 5,000 reviews; states "
     "of different widths give probes of different sizes, which is why selectivity counts as well. "
     "Linear probes find what is easy to read, not what a model uses. Punctuation is left out. "
-    "Of meaning nothing is measured: no set of word pairs with judged similarity is at hand.",
+    "Of meaning there is the similarity of words, measured where gensim is installed, whose "
+    "package carries the pairs that people judged.",
     runs=runs,
     measure=measure,
     outcome=outcome,
