@@ -51,6 +51,12 @@ def test_pairs_are_two_columns_in_their_order(tmp_path):
     ]
 
 
+@pytest.mark.parametrize("line", ["tea\t茶\tby somebody\n", "7\ttea\t8\t茶\n"])
+def test_lists_of_sentences_have_more_than_their_pairs(line, tmp_path):
+    path = written(tmp_path, "a.tsv", 3 * line)
+    assert read_columns(path, "translate").rows == 3 * [("tea", "茶")]
+
+
 def test_empty_rows_and_cells_are_counted(tmp_path):
     content = "label,text\na,b\n,\n , \na,\n,b\na\nb,c\n"
     columns = read_columns(written(tmp_path, "a.csv", content), "classify")

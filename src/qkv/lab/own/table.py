@@ -34,8 +34,8 @@ def read_columns(path: Path, task: str) -> Columns:
     The columns of a CSV file are found by the names in its header; those without a name are left
     out. Of two columns whose names say nothing the label is the one with fewer different values,
     and the source the first. Any other file has lines of `label<TAB>text`,
-    `label<TAB>id<TAB>text` or `source<TAB>target`, with a header or without. Gzipped files are read
-    too (`.gz`).
+    `label<TAB>id<TAB>text` or `source<TAB>target`, with a header or without; of more columns the
+    first two that are no numbers are source and target. Gzipped files are read too (`.gz`).
 
     Raises:
         FormError: (a ValueError) the columns cannot be found; the text names the file.
@@ -89,6 +89,8 @@ def _guessed(
     if width == 3 and task == "classify" and not comma:
         return [0, 2]
     named = [place for place, name in enumerate(header) if name.strip() or not comma]
+    if task == "translate" and not comma:  # lists of sentences have numbers and sources as well
+        named = [place for place in named if not _are_numbers(body, place)][:2]
     if len(named) != 2:
         one, two = (" or ".join(some[:3]) for some in NAMES[task])
         listed = ", ".join(name.strip()[:30] for name in header[:_LISTED])
@@ -101,3 +103,8 @@ def _guessed(
     whole = [row for row in body if len(row) > named[1]]
     different = [len({row[place].strip() for row in whole}) for place in named]
     return [*named] if different[0] <= different[1] else [*reversed(named)]
+
+
+def _are_numbers(body: Sequence[Sequence[str]], place: int) -> bool:
+    """Whether all cells of a column are whole numbers."""
+    return all(row[place].strip().isdecimal() for row in body if place < len(row))
