@@ -23,9 +23,11 @@ HOSTILE = [
 ]  # fmt: skip
 
 
-def capture_of(length: int, layers: int = 2, tokens: list[str] | None = None) -> Capture:
+def capture_of(
+    length: int, layers: int = 2, tokens: list[str] | None = None, seed: int = 7
+) -> Capture:
     """Self-attention of made numbers, causal."""
-    torch.manual_seed(7)
+    torch.manual_seed(seed)
     capture = Capture()
     for layer in range(layers):
         query, key = (2 * torch.randn(1, 3, length, 16) for _ in range(2))

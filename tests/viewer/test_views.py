@@ -18,12 +18,12 @@ import qkv
 
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="there is no chromium")
 
-TEXT, PAIR, PICTURE, HOSTILES, LONGER = range(5)  # the sources
+TEXT, PAIR, PICTURE, HOSTILES, LONGER, OTHER = range(6)  # the sources
 WORDS = ["[CLS]", *(f"w{place}" for place in range(1, 59)), "[SEP]"]
 SOURCE, TARGET = ["ein", "sehr", "kleiner", "Hund", "</s>"], ["</s>", "a", "tiny", "dog"]
 CAPTURES = [
     capture_of(60, tokens=WORDS), pair_of(SOURCE, TARGET), patches_of(4, 6),
-    capture_of(8, tokens=HOSTILE), capture_of(3000, layers=1),
+    capture_of(8, tokens=HOSTILE), capture_of(3000, layers=1), capture_of(60, seed=5),
 ]  # fmt: skip
 READY = (
     "[...document.querySelectorAll('.view[data-state], .pane div canvas')]"
@@ -35,6 +35,26 @@ SHADED = (
     ".filter((one) => one.style.background)"
     ".map((one) => Number(one.dataset.place))"
 )
+
+
+# Pairs of texts that lie over each other, where what scrolls shows them.
+OVERLAPPING = """(() => {
+  const boxOf = (one) => {
+    const box = one.getBoundingClientRect();
+    const room = (one.closest('.scroller, #grid') ?? one).getBoundingClientRect();
+    const [top, bottom] = [Math.max(box.top, room.top), Math.min(box.bottom, room.bottom)];
+    return { one, left: box.left + 1, right: box.right, top: top + 1, bottom };
+  };
+  const where = 'header label, header button, #grid h2, .sentence, .pane h1, .legend, .flow span,'
+    + ' footer > *';
+  const boxes = [...document.querySelectorAll(where)]
+    .filter((one) => one.textContent && one.getClientRects().length)
+    .map(boxOf).filter((box) => box.bottom > box.top);
+  const isOver = (a, b) => a.left < b.right && b.left < a.right && a.top < b.bottom
+    && b.top < a.bottom && !a.one.contains(b.one);
+  return boxes.flatMap((a, i) => boxes.slice(i + 1).filter((b) => isOver(a, b))
+    .map((b) => [a.one.textContent, b.one.textContent]));
+})()"""
 
 
 @pytest.fixture(scope="module")
@@ -325,13 +345,18 @@ def test_the_ratio_of_two_heads(browser, address):
     assert browser.run(panes) == [both]
     wanted = float(dense_of(TEXT)[30, 20] / dense_of(TEXT, 1, 2)[30, 20])
     said = browser.run("document.getElementById('readout').textContent")
-    found = float(said.partition(" has ")[2].partition(" times")[0])
+    found = float(said.removeprefix("ratio ").partition(":")[0])
     assert found == pytest.approx(wanted, rel=1e-3)
     assert "layers.1 head 2" in browser.run("document.querySelector('.legend').textContent")
     show(browser, f"{address}#beside=0.0.0.0&ratio=alone&query=30&key=20")
-    assert " has 1.000 times what " in browser.run("document.getElementById('readout').textContent")
+    assert "ratio 1.000: query" in browser.run("document.getElementById('readout').textContent")
     show(browser, f"{address}#beside=0.0.0.0&ratio=alone&query=20&key=30")
     assert "neither has weight" in browser.run("document.getElementById('readout').textContent")
+    show(browser, f"{address}#beside={OTHER}.1.0.0&ratio=alone&query=50&key=40")
+    assert browser.run(panes) == ["0.qkv"]  # titles of two captures begin with their names
+    wanted = float(dense_of(TEXT)[50, 40] / dense_of(OTHER, 1)[50, 40])
+    said = browser.run("document.getElementById('readout').textContent")
+    assert float(said.removeprefix("ratio ").partition(":")[0]) == pytest.approx(wanted, rel=1e-3)
     show(browser, f"{address}#beside={HOSTILES}.0.0.0&ratio=beside")
     assert browser.run("document.querySelector('.why').textContent") == (
         "no ratio: matrices of 60 × 60 and 8 × 8 weights have no cells in common"
@@ -356,3 +381,19 @@ def test_views_are_shown_and_put_away(browser, address):
     assert browser.run(shown) == ["text"]
     click(browser, "#views [data-view=text]")
     assert browser.run(shown) == ["text"]  # one stays
+
+
+@pytest.mark.parametrize(("width", "height"), [(1100, 760), (390, 844)])
+def test_nothing_is_wider_than_the_page_and_no_texts_overlap(browser, address, width, height):
+    size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+    browser.send("Emulation.setDeviceMetricsOverride", **size)
+    at = {
+        TEXT: "show=map.text.heads&query=40&apart=left&beside=0.1.0.0&ratio=beside",
+        PAIR: "show=text.alignment&layer=2&query=1",
+        PICTURE: "show=map.image&query=4",
+    }
+    for source, state in at.items():
+        show(browser, f"{address}#source={source}&{state}")
+        assert browser.run("document.documentElement.scrollWidth") <= width
+        assert browser.run(OVERLAPPING) == []
+    browser.send("Emulation.setDeviceMetricsOverride", **{**size, "width": 1100, "height": 760})

@@ -46,7 +46,7 @@ class Lines:
         Raises:
             IndexError: there is no such key.
         """
-        matrix = self._subject.matrix(at).detach()
+        matrix = self._subject.alone(at).detach()
         region = Region.of(slice(None), key, matrix.shape, matrix.device)
         sums = self._of(at, matrix)
         if sums is None:

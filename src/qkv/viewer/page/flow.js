@@ -9,8 +9,7 @@ const widths = new Map();
 
 export class Flow {
   #ends = []; // of each line: the first place behind it
-  #drawn = "";
-  #spans = new Map(); // of what is drawn, by place
+  #lines = new Map(); // those that are drawn, by number: [the line, its tokens by place]
 
   // `host` lies in `scroller`; `act` has choose(place) and over(place or null).
   constructor(scroller, host, { stacked = false }, act) {
@@ -29,15 +28,17 @@ export class Flow {
     if (texts === this.texts && width === this.width) return;
     Object.assign(this, { texts, width, joined });
     this.#ends = [];
-    this.#drawn = "";
-    let used = 0;
+    for (const [line] of this.#lines.values()) line.remove();
+    this.#lines.clear();
+    let start = 0, used = 0, word = 0; // the first place of the line, its width, where its last word begins
     for (let place = 0; place < texts.length; place++) {
-      const wide = this.#wide(place) + (this.#isJoined(place) ? 0 : GAP);
-      if (place && (this.stacked || used + wide > width)) {
-        this.#ends.push(place);
-        used = 0;
-      }
-      used += wide;
+      if (!this.#isJoined(place)) word = place;
+      used += this.#wide(place) + this.#gap(place, start);
+      if (place === start || !(this.stacked || used > width)) continue;
+      start = word > start && !this.stacked ? word : place; // a word goes to the next line as a whole
+      this.#ends.push(start);
+      used = 0;
+      for (let moved = start; moved <= place; moved++) used += this.#wide(moved) + this.#gap(moved, start);
     }
     this.#ends.push(texts.length);
     this.host.style.height = `${this.#ends.length * LINE}px`;
@@ -46,19 +47,19 @@ export class Flow {
   // Draws what is in view; `look(place)` gives ground, ink and whether a token is marked.
   paint(look) {
     const [first, last] = this.inView();
-    const drawn = `${first} ${last}`;
-    if (drawn !== this.#drawn) {
-      this.#drawn = drawn;
-      this.#spans.clear();
-      const lines = [];
-      for (let line = first; line < last; line++) lines.push(this.#line(line));
-      this.host.replaceChildren(...lines);
+    for (const [number, [line]] of this.#lines) {
+      if (number >= first && number < last) continue;
+      line.remove();
+      this.#lines.delete(number);
     }
-    for (const [place, span] of this.#spans) {
-      const { ground = "", ink = "", marked = "", faint = false } = look(place) ?? {};
-      span.style.background = ground;
-      span.style.color = ink;
-      span.className = `${marked} ${faint ? "faint" : ""}`;
+    for (let number = first; number < last; number++) {
+      if (!this.#lines.has(number)) this.#lines.set(number, this.#line(number));
+      for (const [place, span] of this.#lines.get(number)[1]) {
+        const { ground = "", ink = "", marked = "", faint = false } = look(place);
+        span.style.background = ground;
+        span.style.color = ink;
+        span.className = `${marked} ${faint ? "faint" : ""}`;
+      }
     }
   }
 
@@ -104,10 +105,11 @@ export class Flow {
 
   #lefts(line) {
     const found = new Map();
+    const start = this.#start(line);
     let left = 0;
-    for (let place = this.#start(line); place < this.#ends[line]; place++) {
+    for (let place = start; place < this.#ends[line]; place++) {
       found.set(place, left);
-      left += this.#wide(place) + (this.#isJoined(place) ? 0 : GAP);
+      left += this.#wide(place) + this.#gap(place, start);
     }
     return found;
   }
@@ -117,18 +119,24 @@ export class Flow {
   }
 
   #line(number) {
-    const line = document.createElement("div");
+    const line = document.createElement("div"), spans = new Map();
     line.style.top = `${number * LINE}px`;
-    for (let place = this.#start(number); place < this.#ends[number]; place++) {
+    const start = this.#start(number);
+    for (let place = start; place < this.#ends[number]; place++) {
       const span = document.createElement("span");
       span.textContent = token(this.texts[place]) || "\u00a0";
       span.dataset.place = place;
       if (!this.stacked) span.style.width = `${this.#wide(place)}px`;
-      if (!this.#isJoined(place)) span.style.marginInlineStart = `${GAP}px`;
-      this.#spans.set(place, span);
+      span.style.marginInlineStart = `${this.#gap(place, start)}px`;
+      spans.set(place, span);
       line.append(span);
     }
-    return line;
+    this.host.append(line);
+    return [line, spans];
+  }
+
+  #gap(place, start) {
+    return place === start || this.#isJoined(place) ? 0 : GAP;
   }
 
   #isJoined(place) {

@@ -114,7 +114,9 @@ export class ImageView {
       const share = most > 0 ? Math.max(0, weights[i]) / most : 0;
       context.globalAlpha = 0.15 + (HEAT - 0.15) * share;
       context.fillStyle = this.page.palette.shade(share).ground;
-      context.fillRect((i % columns) * wide, Math.floor(i / columns) * high, wide + 0.5, high + 0.5);
+      const [left, right] = [0, 1].map((by) => Math.round(((i % columns) + by) * wide));
+      const [top, bottom] = [0, 1].map((by) => Math.round((Math.floor(i / columns) + by) * high));
+      context.fillRect(left, top, right - left, bottom - top);
     }
     context.globalAlpha = 1;
   }

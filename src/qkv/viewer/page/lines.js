@@ -8,7 +8,8 @@ const KEPT = 400;
 export class Lines {
   #kept = new Map();
   #tiles = new Map();
-  #under = null;
+  #under = false;
+  #failed = new Set();
 
   constructor(head, shape, side, arrived, failed) {
     Object.assign(this, { head, shape, side, arrived, failed });
@@ -31,19 +32,17 @@ export class Lines {
     if (this.#kept.size > KEPT) this.#kept.delete(this.#kept.keys().next().value);
   }
 
-  // Asks for this line and for no other any longer.
+  // Asks for this line, unless another is under way: one that is still wanted then is asked for by
+  // the drawing that follows.
   #ask(way, place, name) {
-    if (this.#under?.name === name) return;
-    this.#under?.control.abort();
-    const control = new AbortController();
-    this.#under = { name, control };
-    numbers(way === "out" ? "row" : "column", { ...this.head, place }, control.signal).then(({ cells }) => {
-      this.#under = null;
-      this.#keep(name, cells);
+    if (this.#under || this.#failed.has(name)) return;
+    this.#under = true;
+    numbers(way === "out" ? "row" : "column", { ...this.head, place }).then(({ cells }) => this.#keep(name, cells), (error) => {
+      this.#failed.add(name);
+      this.failed(error);
+    }).finally(() => {
+      this.#under = false;
       this.arrived();
-    }).catch((error) => {
-      if (error.name === "AbortError") return;
-      this.failed(error); // and is not asked for again and again
     });
   }
 

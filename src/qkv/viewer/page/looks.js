@@ -25,7 +25,7 @@ export function sentenceOf({ way, place, there, weights, links }, labels) {
   const what = way === "out" ? `${own} looks at ${count} keys with ${part(held, rest)} of its weight`
     : `${own} is looked at by ${count} queries, from which it has ${part(held, rest)} of the ${weight(all)} that it receives`;
   const first = places.slice(0, NAMED).map((one) => `${named(labels[there], one)} ${weight(weights[one])}`);
-  const more = places.length > NAMED ? ", …" : "";
+  const end = places.length > NAMED ? ", …" : ".";
   const left = links.apart ? ` First and separator tokens are left out: shares are of the other ${part(rest, all)} of the weight, and weights are as they were, not renormalised.` : "";
-  return `${what}${first.length ? ": " : ""}${first.join(", ")}${more}.${left}`;
+  return `${what}${first.length ? ": " : ""}${first.join(", ")}${end}${left}`;
 }

@@ -52,10 +52,9 @@ export class Ratio {
   }
 
   said(doublings) {
-    const [own, other] = this.#names();
-    if (Number.isNaN(doublings)) return "neither has weight";
-    if (!Number.isFinite(doublings)) return `only ${doublings > 0 ? own : other} has weight`;
-    return `${own} has ${(2 ** doublings).toPrecision(4)} times what ${other} has`;
+    if (Number.isNaN(doublings)) return "no ratio, neither has weight";
+    if (!Number.isFinite(doublings)) return `no ratio, only the ${doublings > 0 ? "first" : "second"} has weight`;
+    return `ratio ${(2 ** doublings).toPrecision(4)}`;
   }
 
   #names() {
@@ -65,13 +64,22 @@ export class Ratio {
   }
 
   #tell(legend, said, ramp, limit) {
-    const [own, other] = this.#names(), canvas = document.createElement("canvas");
-    const part = (text) => Object.assign(document.createElement("span"), { textContent: text });
-    Object.assign(canvas, { width: 120, height: 10 });
+    const line = (...parts) => {
+      const made = document.createElement("span");
+      made.append(...parts);
+      return made;
+    };
+    const square = (end) => {
+      const made = document.createElement("i");
+      made.style.background = `rgb(${end})`;
+      return made;
+    };
+    const canvas = Object.assign(document.createElement("canvas"), { width: 120, height: 10 });
     drawRamp(canvas, (at) => colourOf(ramp, at));
+    const [own, other] = this.#names();
     legend.dataset.said = said;
-    const times = `${2 ** limit} times or more`;
-    legend.replaceChildren(part(`${other} ${times}`), canvas, part(`${own} ${times}`), part("; in the middle both alike, empty where neither has weight"));
+    legend.replaceChildren(line(canvas, `up to ${2 ** limit} times; grey: alike; empty: neither has weight`),
+      line(square(ramp.at(-1)), `${own} has more`), line(square(ramp[0]), `${other} has more`));
   }
 }
 
