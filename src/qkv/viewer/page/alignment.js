@@ -3,7 +3,7 @@
 import { lookOf } from "./looks.js";
 import { TokensView } from "./tokens.js";
 
-const FAINT = 0.12; // of lines that are not of the token that is pointed at or selected
+const FAINT = 0.25; // of lines that are not of the token that is pointed at or selected
 
 export class AlignmentView extends TokensView {
   build() {

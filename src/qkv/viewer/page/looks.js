@@ -26,6 +26,6 @@ export function sentenceOf({ way, place, there, weights, links }, labels) {
     : `${own} is looked at by ${count} queries, from which it has ${part(held, rest)} of the ${weight(all)} that it receives`;
   const first = places.slice(0, NAMED).map((one) => `${named(labels[there], one)} ${weight(weights[one])}`);
   const end = places.length > NAMED ? ", …" : ".";
-  const left = links.apart ? ` First and separator tokens are left out: shares are of the other ${part(rest, all)} of the weight, and weights are as they were, not renormalised.` : "";
+  const left = links.apart ? ` Left out: first and separator tokens. Shares are of the other ${part(rest, all)} of the weight, not renormalised.` : "";
   return `${what}${first.length ? ": " : ""}${first.join(", ")}${end}${left}`;
 }

@@ -78,8 +78,8 @@ export class Ratio {
     drawRamp(canvas, (at) => colourOf(ramp, at));
     const [own, other] = this.#names();
     legend.dataset.said = said;
-    legend.replaceChildren(line(canvas, `up to ${2 ** limit} times; grey: alike; empty: neither has weight`),
-      line(square(ramp.at(-1)), `${own} has more`), line(square(ramp[0]), `${other} has more`));
+    legend.replaceChildren(line(canvas, `up to ${2 ** limit} times as much; grey: alike; empty: neither has weight`),
+      line(square(ramp.at(-1)), own), line(square(ramp[0]), other));
   }
 }
 
