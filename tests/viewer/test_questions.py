@@ -129,6 +129,17 @@ def test_padding_in_front_is_not_the_first_token():
     assert named(capture)["queries"] is None
 
 
+def test_each_entry_of_a_batch_has_its_own_first_token():
+    capture = Capture()
+    places, empty = torch.arange(7), torch.tensor([0, 3])
+    shown = (places >= empty[:, None, None, None]) & (places <= places[:, None])
+    query, key = torch.randn(2, 2, 2, 7, 4)
+    matrix = qkv.attention(query, key, mask=qkv.Dense(shown))
+    capture.calls.append(Call("layer", "self", 0, matrix, None, "made"))
+    assert named(capture, entry=0)["apart"] == {"queries": [0], "keys": [0]}
+    assert named(capture, entry=1)["apart"] == {"queries": [3], "keys": [3]}
+
+
 def test_pieces_of_a_word_are_joined():
     capture, text = capture_of(7), "unheard of  是的"
     spans = ((0, 0), (0, 2), (2, 7), (7, 10), (12, 13), (13, 14), (14, 14))
@@ -143,13 +154,12 @@ def test_a_picture_travels_as_png():
     capture = patches_of(3, 5)
     told = named(capture)
     assert told["pictures"]["keys"] == {"rows": 3, "columns": 5, "before": 1}
-    found = Answers(subject_of(capture)).answer("picture", {"side": "keys"})
+    found = Answers(subject_of(capture)).answer("picture", {})
     opened = image.open(BytesIO(found))
     assert (opened.format, opened.size) == ("PNG", (40, 24))
     pixels = torch.frombuffer(bytearray(opened.tobytes()), dtype=torch.uint8).view(24, 40, 3)
     torch.testing.assert_close(pixels, capture.labelling.given[""][0].image)
-    with pytest.raises(IndexError, match="no patches"):
-        Answers(subject_of(capture_of(4))).answer("picture", {})
+    assert Answers(subject_of(capture_of(4))).answer("picture", {}) == b""
 
 
 def test_the_heads_are_those_of_the_capture():

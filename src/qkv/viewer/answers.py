@@ -22,7 +22,7 @@ from .kept import Overviews
 from .levels import TILE, Levels
 from .lines import Lines
 from .measured import measured
-from .naming import SIDES, named, picture
+from .naming import named, picture
 from .overview import HOW, chosen_rows
 from .subject import At, Subject
 from .tiles import Place, fine_tile, kept_tile
@@ -49,7 +49,7 @@ class Answers:
         self._asked: dict[str, tuple[tuple[str, ...], Callable[[Asked], bytes]]] = {
             "about": ((), self._about),
             "labels": ((*_LAYER, "entry"), self._labels),
-            "picture": ((*_LAYER, "entry", "side"), self._picture),
+            "picture": ((*_LAYER, "entry"), self._picture),
             "small": ((*_LAYER, "entry"), self._small),
             "heads": (_LAYER, self._heads),
             "edges": ((*_HEAD, "now"), self._edges),
@@ -64,7 +64,7 @@ class Answers:
         return list(self._asked)
 
     def answer(self, name: str, values: Mapping[str, str]) -> bytes:
-        """JSON, numbers in their form, or a PNG file.
+        """JSON, numbers in their form, or a PNG file, empty where there is no picture.
 
         Raises:
             RefusedError: the question is none.
@@ -83,7 +83,7 @@ class Answers:
         return _json(named(layer, entry))
 
     def _picture(self, asked: Asked) -> bytes:
-        return picture(*self._entry(asked), asked.word("side", SIDES))
+        return picture(*self._entry(asked))
 
     def _heads(self, asked: Asked) -> bytes:
         at = asked.number("source"), asked.number("layer")

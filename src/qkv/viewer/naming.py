@@ -36,17 +36,14 @@ def named(layer: Layer, entry: int) -> dict[str, Any]:
     }
 
 
-def picture(layer: Layer, entry: int, side: str) -> bytes:
-    """The picture whose patches the queries or the keys are, as a PNG file.
-
-    Raises:
-        IndexError: they are no patches.
-    """
-    labels = layer.labels(entry)[SIDES.index(side)]
-    if not isinstance(labels, ImageLabels):
-        raise IndexError(f"{layer.name}: its {side} are no patches of a picture")
-    height, width, _ = labels.image.shape
-    data, file = labels.image.contiguous().numpy().tobytes(), BytesIO()
+def picture(layer: Layer, entry: int) -> bytes:
+    """The picture whose patches the keys are, or else the queries, as a PNG file; empty where both
+    are something else."""
+    pictures = [one.image for one in layer.labels(entry) if isinstance(one, ImageLabels)]
+    if not pictures:
+        return b""
+    height, width, _ = pictures[-1].shape
+    data, file = pictures[-1].contiguous().numpy().tobytes(), BytesIO()
     needed("PIL.Image").frombytes("RGB", (width, height), data).save(file, format="PNG")
     return file.getvalue()
 

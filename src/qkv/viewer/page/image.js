@@ -8,7 +8,7 @@ import { headOf, headWritten } from "./state.js";
 const HEAT = 0.72; // how much of the picture the strongest heat covers
 
 export class ImageView {
-  #pictures = new Map(); // by source, layer, entry and side
+  #pictures = new Map(); // by source, layer and entry
   #received = new Map(); // by head: what each key receives from all queries
 
   constructor(element, page) {
@@ -65,7 +65,7 @@ export class ImageView {
       return;
     }
     canvas.hidden = false;
-    const image = this.#picture(shown);
+    const image = this.#picture();
     const { weights, text } = this.#heat(heat, labels);
     this.sentence.textContent = text;
     if (!image) return;
@@ -184,11 +184,11 @@ export class ImageView {
     event.preventDefault();
   }
 
-  #picture(side) {
-    const { source, layer, entry } = this.head, name = `${source}.${layer}.${entry}.${side}`;
+  #picture() {
+    const { source, layer, entry } = this.head, name = `${source}.${layer}.${entry}`;
     if (!this.#pictures.has(name)) {
       this.#pictures.set(name, null);
-      file("picture", { source, layer, entry, side }, "image/png").then(createImageBitmap).then((found) => {
+      file("picture", { source, layer, entry }, "image/png").then(createImageBitmap).then((found) => {
         this.#pictures.set(name, found);
         this.redraw();
       }, (error) => this.page.say(error.message));

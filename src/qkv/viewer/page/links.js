@@ -3,7 +3,7 @@
 const known = new WeakMap(); // of weights: the last links that were asked for
 
 // `share` in per cent; `apart`: places that are left out, the rest is not renormalised. Gives the
-// places in order, the weight they hold, that of all that was not left out, and that of all.
+// places in order and as a set, the weight they hold, that of all that was not left out, and that of all.
 export function linksUntil(weights, share, apart) {
   const before = known.get(weights);
   if (before && before.share === share && before.apart === apart) return before;
@@ -21,7 +21,8 @@ export function linksUntil(weights, share, apart) {
   let held = 0, count = 0;
   const wanted = share >= 100 ? Infinity : (rest * share) / 100;
   while (count < order.length && held < wanted) held += weights[order[count++]];
-  const found = { share, apart, places: order.slice(0, count), held, rest, all };
+  const places = order.slice(0, count);
+  const found = { share, apart, places, isLink: new Set(places), held, rest, all };
   known.set(weights, found);
   return found;
 }

@@ -56,20 +56,24 @@ export class HeadsView {
 
   #fill(values) {
     const { layers } = this.page.about.sources[values.source], known = this.#known.get(values.source);
-    const heads = known.flatMap(({ heads }, at) => heads.map((head) => ({ ...head, at })));
-    this.#tell(layers, known);
     const said = `${values.source} ${known.length} ${values.sort} ${this.page.palette.theme}`;
     if (said !== this.#said) {
       this.#said = said;
-      const by = values.sort?.replace("-", ""), column = COLUMNS.find(({ name }) => name === by);
-      const sign = values.sort?.startsWith("-") ? -1 : 1;
-      if (column) heads.sort((a, b) => sorted(column.of(a), column.of(b), sign));
-      for (const [i, { name }] of COLUMNS.entries()) {
-        this.head.firstChild.children[i].setAttribute("aria-sort", name !== by ? "none" : sign > 0 ? "ascending" : "descending");
-      }
-      this.body.replaceChildren(...heads.map((head) => this.#row(head, layers[head.at], values)));
+      this.#tell(layers, known);
+      this.#sort(known.flatMap(({ heads }, at) => heads.map((head) => ({ ...head, at }))), layers, values.sort);
     }
-    for (const row of this.body.children) row.setAttribute("aria-selected", row.dataset.head === `${values.layer}.${values.head}`);
+    const name = `${values.layer}.${values.head}`;
+    for (const row of this.body.querySelectorAll("[aria-selected]")) if (row.dataset.head !== name) row.removeAttribute("aria-selected");
+    this.body.querySelector(`[data-head="${name}"]`)?.setAttribute("aria-selected", true);
+  }
+
+  #sort(heads, layers, sort) {
+    const by = sort?.replace("-", ""), column = COLUMNS.find(({ name }) => name === by), sign = sort?.startsWith("-") ? -1 : 1;
+    if (column) heads.sort((a, b) => sorted(column.of(a), column.of(b), sign));
+    for (const [i, { name }] of COLUMNS.entries()) {
+      this.head.firstChild.children[i].setAttribute("aria-sort", name !== by ? "none" : sign > 0 ? "ascending" : "descending");
+    }
+    this.body.replaceChildren(...heads.map((head) => this.#row(head, layers[head.at])));
   }
 
   #tell(layers, known) {

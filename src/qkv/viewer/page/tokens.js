@@ -94,13 +94,12 @@ export class TokensView {
     this.#reveal(values);
     const anchor = this.anchor(), look = anchor && lookOf(page, head, anchor.way, anchor.place);
     this.sentence.textContent = look ? sentenceOf(look, labels) : anchor ? "…" : "Point at a token or select one to see its links.";
-    const places = look && new Set(look.links.places);
     const apart = values.apart === "left" ? labels.apart : null;
     for (const [side, flow] of Object.entries(this.flows)) {
       const isThere = look && (side === "both" || side === look.there);
       const isHere = anchor && (side === "both" || side !== otherSide(anchor.way));
       flow.paint((place) => {
-        const found = isThere && places.has(place) ? page.palette.shade(WEAKEST + ((1 - WEAKEST) * look.weights[place]) / look.most) : {};
+        const found = isThere && look.links.isLink.has(place) ? page.palette.shade(WEAKEST + ((1 - WEAKEST) * look.weights[place]) / look.most) : {};
         const marked = isHere && place === anchor.place ? "anchor" : this.#isSelected(side, place, values) ? "selected" : "";
         const faint = Boolean(apart && isThere && apart[look.there].has(place));
         return { ...found, marked, faint };
