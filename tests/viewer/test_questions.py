@@ -48,6 +48,13 @@ def matrices() -> dict[str, qkv.AttentionMatrix]:
         "sparsemax": qkv.attention(query, key, normalizer=qkv.Sparsemax()),
         "sigmoid": qkv.attention(query, key, normalizer=qkv.Sigmoid(-2.0)),
         "dropped": qkv.attention(query, key).dropout(0.4, seed=5),
+        "callables": qkv.attention(
+            query,
+            key,
+            bias=[lambda scores, cells: scores + 0.1 * cells.col, qkv.SoftCap(5.0)],
+            mask=lambda cells: (cells.row + cells.col + cells.head) % 3 > 0,
+        ),
+        "additive": qkv.attention(query, key, score=qkv.Additive(torch.randn(16))),
         "sharp": qkv.attention(6 * query, 6 * key),
     }
 

@@ -266,6 +266,18 @@ def test_an_alignment_has_a_line_for_each_link(browser, address):
     assert shaded(browser, ".columns .flow:first-child") == until(weights[:, 3], 0.9)
 
 
+def test_of_two_sides_each_leaves_out_its_own_tokens(browser, address):
+    weights = dense_of(PAIR, 2)
+    at = f"{address}#show=text&source={PAIR}&layer=2&share=100&apart=left"
+    above, below = (f".view[data-view=text] .beside:nth-of-type({i})" for i in (1, 2))
+    show(browser, f"{at}&query=3")
+    assert shaded(browser, below) == until(weights[3], 1, (0, 4))
+    assert shaded(browser, above) == set()
+    show(browser, f"{at}&key=2&way=in")
+    assert shaded(browser, above) == until(weights[:, 2], 1, (0,))
+    assert shaded(browser, below) == set()
+
+
 def test_the_heads_are_sorted_and_selected(browser, address):
     show(browser, f"{address}#show=heads.map")
     heads = list(qkv.heads(CAPTURES[TEXT]))
@@ -362,6 +374,22 @@ def test_the_ratio_of_two_heads(browser, address):
         "no ratio: matrices of 60 × 60 and 8 × 8 weights have no cells in common"
     )
     assert len(browser.run(panes)) == 2
+
+
+def test_which_head_has_more_is_told_by_the_colour(browser, address):
+    ratio = (dense_of(TEXT) / dense_of(TEXT, 1, 2)).log2()
+    ratio[ratio.isnan()] = 0  # neither has weight
+    middle = (
+        "(() => { const c = document.querySelector('.pane div canvas'); const x = 150 + (c.width"
+        " - 150) / 2, y = 110 + (c.height - 110) / 2;"
+        " return [...c.getContext('2d').getImageData(x, y, 1, 1).data]; })()"
+    )
+    at = f"{address}#beside=0.1.2.0&ratio=alone&zoom=60&theme=light"
+    colours = {int(ratio.argmax()): [140, 62, 0], int(ratio.argmin()): [8, 64, 129]}
+    for place, colour in {**colours, 59: [255, 255, 255]}.items():
+        query, key = divmod(place, 60)
+        show(browser, f"{at}&x={key + 0.5}&y={query + 0.5}")
+        assert browser.run(middle) == [*colour, 255]
 
 
 def test_views_are_shown_and_put_away(browser, address):
