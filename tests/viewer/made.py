@@ -23,9 +23,11 @@ HOSTILE = [
 ]  # fmt: skip
 
 
-def capture_of(length: int, layers: int = 2, tokens: list[str] | None = None) -> Capture:
+def capture_of(
+    length: int, layers: int = 2, tokens: list[str] | None = None, seed: int = 7
+) -> Capture:
     """Self-attention of made numbers, causal."""
-    torch.manual_seed(7)
+    torch.manual_seed(seed)
     capture = Capture()
     for layer in range(layers):
         query, key = (2 * torch.randn(1, 3, length, 16) for _ in range(2))
@@ -35,15 +37,53 @@ def capture_of(length: int, layers: int = 2, tokens: list[str] | None = None) ->
     return capture
 
 
+def pair_of(source: list[str], target: list[str]) -> Capture:
+    """One layer each of an encoder, a decoder and what is between them."""
+    torch.manual_seed(8)
+    capture = Capture()
+    tokens = {"encoder": source, "decoder": target}
+    for module, kind, queries, keys in (
+        ("encoder.layers.0", "self", source, source),
+        ("decoder.layers.0", "self", target, target),
+        ("decoder.layers.0.cross", "cross", target, source),
+    ):
+        mask = qkv.Causal() if module == "decoder.layers.0" else None
+        query, key = (2 * torch.randn(1, 2, len(side), 16) for side in (queries, keys))
+        matrix = qkv.attention(query, key, mask=mask)
+        capture.calls.append(Call(module, kind, 0, matrix, None, "made"))
+    for side, own in tokens.items():
+        capture.label(own, side=side)
+    return capture
+
+
+def patches_of(rows: int, columns: int) -> Capture:
+    """Self-attention of the patches of a picture, behind one token."""
+    torch.manual_seed(9)
+    capture = Capture()
+    query, key = (2 * torch.randn(1, 2, 1 + rows * columns, 16) for _ in range(2))
+    capture.calls.append(Call("layers.0", "self", 0, qkv.attention(query, key), None, "made"))
+    picture = torch.arange(rows * columns * 3 * 64, dtype=torch.int64) % 251
+    capture.label_image(picture.view(8 * rows, 8 * columns, 3).to(torch.uint8), (rows, columns))
+    return capture
+
+
 @contextmanager
 def looking(*files: Path) -> Iterator[str]:
-    """The address of `qkv look` on these files. It must end cleanly when it is interrupted."""
+    """The address of `qkv look` on these files."""
+    with served(*files) as (address, _):
+        yield address
+
+
+@contextmanager
+def served(*files: Path) -> Iterator[tuple[str, int]]:
+    """The address of `qkv look` on these files, and the number of its process. It must end cleanly
+    when it is interrupted."""
     command = [sys.executable, "-m", "qkv", "look", "--no-open", *map(str, files)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None
     address = process.stdout.readline().strip()
     try:
-        yield address
+        yield address, process.pid
     finally:
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=30)

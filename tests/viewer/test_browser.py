@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("uvicorn")
 pytest.importorskip("websockets")
 
-from chromium import PROGRAM, Chromium, chromium
+from chromium import PROGRAM, Chromium
 from made import HOSTILE, capture_of, looking
 
 from qkv import AttentionMatrix
@@ -38,25 +38,6 @@ def address(tmp_path_factory) -> Iterator[str]:
         capture.save(file)
     with looking(*files) as found:
         yield found
-
-
-@pytest.fixture(scope="module")
-def started(tmp_path_factory) -> Iterator[Chromium]:
-    with chromium(tmp_path_factory.mktemp("profile")) as found:
-        yield found
-
-
-@pytest.fixture
-def browser(started, address) -> Iterator[Chromium]:
-    """It asks nobody else, and its page complains of nothing."""
-    started.requested.clear()
-    started.complaints.clear()
-    yield started
-    started.run("0")  # what was told meanwhile is noted
-    ours = ("about:blank", "data:,", address)
-    assert [url for url in started.requested if not url.startswith(ours)] == []
-    assert any(url.startswith(address) for url in started.requested)
-    assert started.complaints == []
 
 
 def settle(browser: Chromium) -> None:
@@ -197,7 +178,7 @@ def test_an_address_of_what_is_not_there_shows_what_is(browser, address):
 def test_keys_alone(browser, address):
     browser.open(address)
     settle(browser)
-    for _ in range(20):
+    for _ in range(40):
         browser.press("Tab")
         if browser.run("document.activeElement.tagName") == "CANVAS":
             break

@@ -93,20 +93,22 @@ def json_text(heads: Iterable[Row]) -> str:
             "partly": roles.PARTLY,
             "broad": roles.BROAD,
         },
-        "heads": [
-            {
-                "layer": head.layer,
-                "head": head.number,
-                "kind": head.kind,
-                "role": head.role,
-                "because": head.because,
-                "figures": _finite(asdict(head.figures)),
-                "link": _finite(asdict(head.link)),
-            }
-            for head in heads
-        ],
+        "heads": [told(head) for head in heads],
     }
     return json.dumps(found, ensure_ascii=False, allow_nan=False, indent=1)
+
+
+def told(head: Row) -> dict[str, Any]:
+    """A head as JSON has it."""
+    return {
+        "layer": head.layer,
+        "head": head.number,
+        "kind": head.kind,
+        "role": head.role,
+        "because": head.because,
+        "figures": _finite(asdict(head.figures)),
+        "link": _finite(asdict(head.link)),
+    }
 
 
 def _row(head: Row) -> tuple[str, ...]:

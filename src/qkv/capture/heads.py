@@ -149,13 +149,28 @@ def heads(source: Any, labels: Any = None, separators: Collection[str] = SEPARAT
         _check_fit(tokens, layers)
     rows, found = [], []
     for layer in layers:
-        own = layer.tokens()[1] if tokens is None else tokens if _fits(tokens, layer) else None
-        marks = None if own is None else _separators(own, separators, layer)
-        statistics = statistics_of(layer.matrix, layer.kind == "self", marks)
+        if tokens is None:
+            ends = layer.tokens()
+        else:
+            own = tokens if _fits(tokens, layer) else None
+            ends = own if layer.kind == "self" else None, own
+        statistics, own_rows = heads_of_layer(layer, ends, separators)
         found.append(statistics)
-        ends = layer.tokens() if tokens is None else (own if layer.kind == "self" else None, own)
-        rows += [_head(layer, number, statistics, ends) for number in range(layer.heads)]
+        rows += own_rows
     return Heads(layers, rows, found)
+
+
+def heads_of_layer(
+    layer: Layer, ends: tuple[Tokens, Tokens], separators: Collection[str] = SEPARATORS
+) -> tuple[Statistics, list[Head]]:
+    """The statistics of one layer and its heads, given the tokens of its queries and its keys.
+
+    Raises:
+        UnsupportedError: weights that may be negative.
+    """
+    marks = None if ends[1] is None else _separators(ends[1], separators, layer)
+    statistics = statistics_of(layer.matrix, layer.kind == "self", marks)
+    return statistics, [_head(layer, number, statistics, ends) for number in range(layer.heads)]
 
 
 def key_mass(source: Any) -> dict[str, Tensor]:

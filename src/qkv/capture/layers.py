@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..matrix.matrix import AttentionMatrix
-from .labelling import Labelling
+from .labelling import Labelled, Labelling
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +30,7 @@ class Layer:
         """The tokens of the queries and of the keys for each entry of the batch, where the capture
         was given some."""
         entries = range(max(1, self.matrix.shape[:-3].numel()))
-        sides = zip(*map(self._labels, entries), strict=True)
+        sides = zip(*map(self.labels, entries), strict=True)
         queries, keys = (
             None if None in side else [list(labels.tokens) for labels in side] for side in sides
         )
@@ -38,10 +38,11 @@ class Layer:
 
     def shown(self, entry: int) -> tuple[list[str] | None, list[str] | None]:
         """What the queries and the keys of one entry are called, where that is known."""
-        queries, keys = (labels and labels.shown for labels in self._labels(entry))
+        queries, keys = (None if labels is None else labels.shown for labels in self.labels(entry))
         return queries, keys
 
-    def _labels(self, entry: int) -> tuple[Any, Any]:
+    def labels(self, entry: int) -> tuple[Labelled | None, Labelled | None]:
+        """The labels of the queries and of the keys of one entry, where there are some."""
         return (None, None) if self.labelling is None else self.labelling.of(self.call, entry)
 
     def entry(self, entry: int) -> AttentionMatrix:

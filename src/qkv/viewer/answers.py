@@ -9,21 +9,27 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Callable, Mapping
+from threading import Lock
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from ..capture.layers import Layer
 from ..pictures.colours import PAPER_RAMP, SCREEN_RAMP
 from .asked import Asked
 from .kept import Overviews
 from .levels import TILE, Levels
+from .lines import Lines
+from .measured import measured
+from .naming import named, picture
 from .overview import HOW, chosen_rows
 from .subject import At, Subject
 from .tiles import Place, fine_tile, kept_tile
 
 _HEADER = struct.Struct("<4sIII")
-_HEAD = ("source", "layer", "head", "entry")
+_LAYER = ("source", "layer")
+_HEAD = (*_LAYER, "head", "entry")
 _SMALL = 48  # cells along a side of a small map
 _PER_CELL = 4  # queries that a row of a small map is taken of
 _EXACTNESS = ("any", "exact")
@@ -37,13 +43,19 @@ class Answers:
     """
 
     def __init__(self, subject: Subject) -> None:
-        self.subject, self.overviews = subject, Overviews(subject)
+        self.subject, self.overviews, self.lines = subject, Overviews(subject), Lines(subject)
+        self._measured: dict[tuple[int, int], bytes] = {}
+        self._measuring = Lock()
         self._asked: dict[str, tuple[tuple[str, ...], Callable[[Asked], bytes]]] = {
             "about": ((), self._about),
-            "labels": (("source", "layer", "entry"), self._labels),
-            "small": (("source", "layer", "entry"), self._small),
+            "labels": ((*_LAYER, "entry"), self._labels),
+            "picture": ((*_LAYER, "entry"), self._picture),
+            "small": ((*_LAYER, "entry"), self._small),
+            "heads": (_LAYER, self._heads),
             "edges": ((*_HEAD, "now"), self._edges),
             "tile": ((*_HEAD, "how", "level", "row", "column"), self._tile),
+            "row": ((*_HEAD, "place"), self._row),
+            "column": ((*_HEAD, "place"), self._column),
         }
 
     @property
@@ -52,7 +64,7 @@ class Answers:
         return list(self._asked)
 
     def answer(self, name: str, values: Mapping[str, str]) -> bytes:
-        """JSON, or numbers in their form.
+        """JSON, numbers in their form, or a PNG file, empty where there is no picture.
 
         Raises:
             RefusedError: the question is none.
@@ -67,15 +79,24 @@ class Answers:
         return _json({"sources": sources, "ramps": ramps, "tile": TILE})
 
     def _labels(self, asked: Asked) -> bytes:
-        layer = self.subject.layer(asked.number("source"), asked.number("layer"))
-        entry = asked.number("entry")
-        layer.entry(entry)  # is there
-        return _json(dict(zip(("queries", "keys"), layer.shown(entry), strict=True)))
+        layer, entry = self._entry(asked)
+        return _json(named(layer, entry))
+
+    def _picture(self, asked: Asked) -> bytes:
+        return picture(*self._entry(asked))
+
+    def _heads(self, asked: Asked) -> bytes:
+        at = asked.number("source"), asked.number("layer")
+        layer = self.subject.layer(*at)
+        with self._measuring:  # one at a time, for it takes all cores
+            if at not in self._measured:
+                self._measured[at] = _json(measured(layer))
+            return self._measured[at]
 
     @torch.no_grad()
     def _small(self, asked: Asked) -> bytes:
-        layer = self.subject.layer(asked.number("source"), asked.number("layer"))
-        matrix = layer.entry(asked.number("entry")).detach()
+        layer, entry = self._entry(asked)
+        matrix = layer.entry(entry).detach()
         queries, keys = matrix.shape[-2:]
         rows, columns = min(_SMALL, queries), min(_SMALL, keys)
         every = max(1, queries // (rows * _PER_CELL))
@@ -103,6 +124,18 @@ class Answers:
             return numbers(fine_tile(matrix, how, place))
         found = self.overviews.any(at)
         return numbers(kept_tile(found, how, place, levels), found.every)
+
+    def _row(self, asked: Asked) -> bytes:
+        return numbers(self.lines.row(_head(asked), asked.number("place"))[None])
+
+    def _column(self, asked: Asked) -> bytes:
+        return numbers(self.lines.column(_head(asked), asked.number("place"))[:, None])
+
+    def _entry(self, asked: Asked) -> tuple[Layer, int]:
+        layer = self.subject.layer(asked.number("source"), asked.number("layer"))
+        entry = asked.number("entry")
+        layer.entry(entry)  # is there
+        return layer, entry
 
 
 def numbers(cells: Tensor, every: int = 1, sizes: tuple[int, int] | None = None) -> bytes:

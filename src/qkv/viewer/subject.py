@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..capture.capture import Capture
 from ..capture.layers import Layer, layers_of
+from ..capture.some_heads import of_heads
 from ..matrix.matrix import AttentionMatrix
 from .levels import Levels
 
@@ -59,6 +60,18 @@ class Subject:
             IndexError: there is none.
         """
         return self.layer(at.source, at.layer).head(at.head, at.entry)
+
+    def alone(self, at: At) -> AttentionMatrix:
+        """A head, `[Lq, Lk]`, without what other heads have, where that can be told apart.
+
+        Raises:
+            IndexError: there is none.
+        """
+        layer = self.layer(at.source, at.layer)
+        matrix = layer.head(at.head, at.entry)
+        if layer.matrix.ndim == 2:
+            return matrix
+        return replace(layer, matrix=of_heads(layer.matrix, [at.head])).head(0, at.entry)
 
 
 def _one(what: str, things: Sequence[Any], at: int) -> Any:

@@ -11,6 +11,11 @@ export async function numbers(name, values, signal) {
   return { every, rows, columns, cells: new Float32Array(data, 16) };
 }
 
+// A file, such as a picture.
+export async function file(name, values, type) {
+  return new Blob([await (await got(name, values)).arrayBuffer()], { type });
+}
+
 async function got(name, values, signal) {
   const response = await fetch(`${name}?${new URLSearchParams(values)}`, { signal });
   if (!response.ok) throw new Error(await response.text() || `${name}: ${response.status}`);

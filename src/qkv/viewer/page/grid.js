@@ -62,6 +62,6 @@ export class Grid {
   #paint({ canvas, cells, rows, columns }) {
     if (!cells) return;
     const { colour } = this.page.state.values;
-    paint(canvas, cells, rows, columns, tableOf(this.page.ramp(), spreadOf(cells), colour));
+    paint(canvas, cells, rows, columns, tableOf(this.page.palette.ramp, spreadOf(cells), colour));
   }
 }

@@ -46,7 +46,7 @@ export function listen(canvas, current, state, turn) {
   canvas.addEventListener("pointercancel", (event) => pointers.delete(event.pointerId));
   canvas.addEventListener("pointerleave", () => {
     current().pointer = null;
-    current().redraw();
+    current().page.redraw();
   });
 
   canvas.addEventListener("wheel", (event) => {

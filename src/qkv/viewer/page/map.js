@@ -1,23 +1,24 @@
 // The map of a head on a canvas, with its edges and a small map of the whole.
 
-import { json, numbers } from "./ask.js";
-import { spreadOf } from "./colours.js";
+import { numbers } from "./ask.js";
 import { drawEdge, HIGH, WIDE } from "./edges.js";
-import { quoted, weight } from "./shown.js";
-import { Tiles } from "./tiles.js";
+import { named } from "./shown.js";
 import { View } from "./view.js";
 
 const SMALL = 120; // pixels of the map of the whole
 const PAUSE = 300; // milliseconds that a head is looked at before all of it is computed
 
-export class HeadMap {
-  // `page` has about, state, spread(head), say(text), colours().
-  constructor(pane, head, page) {
-    Object.assign(this, { head, page, pointer: null, edges: null, labels: null });
-    this.layer = page.about.sources[head.source].layers[head.layer];
-    this.canvas = pane.querySelector("canvas");
+export class MatrixMap {
+  // `subject(redraw)` makes what is drawn: its heads, tiles, colours, and what is said of it.
+  // `reads()` tells whether the selected cell is read out from here.
+  constructor(pane, subject, page, reads) {
+    Object.assign(this, { page, reads, pointer: null, edges: null });
+    this.canvas = pane.querySelector("div canvas");
     this.title = pane.querySelector("h1");
-    this.tiles = new Tiles(head, () => this.redraw(), (error) => page.say(error.message));
+    this.legend = pane.querySelector(".legend");
+    this.subject = subject(() => this.redraw());
+    this.tiles = this.subject.tiles;
+    this.layer = page.layer(this.subject.heads[0]);
     this.canvas.dataset.state = "waiting";
     this.closed = new AbortController();
     this.#begin().catch((error) => { if (error.name !== "AbortError") page.say(error.message); });
@@ -29,19 +30,22 @@ export class HeadMap {
   }
 
   async #begin() {
-    const { source, layer, entry } = this.head;
-    const [labels, edges] = await Promise.all([
-      json("labels", { source, layer, entry }), numbers("edges", this.head, this.closed.signal)]);
-    this.labels = labels;
+    const edges = await this.#edges({});
     this.edges = edges;
     this.redraw();
     if (edges.every === 1) return;
     await new Promise((go) => setTimeout(go, PAUSE));
     if (this.closed.signal.aborted) return;
-    this.edges = await numbers("edges", { ...this.head, now: "exact" }, this.closed.signal);
+    this.edges = await this.#edges({ now: "exact" });
     this.tiles.forgetSampled();
-    this.page.forget(this.head);
+    for (const head of this.subject.heads) this.page.palette.forget(head);
     this.redraw();
+  }
+
+  // Those of the first head; one of several is sampled where any is.
+  async #edges(when) {
+    const all = await Promise.all(this.subject.heads.map((head) => numbers("edges", { ...head, ...when }, this.closed.signal)));
+    return { ...all[0], every: Math.max(...all.map((one) => one.every)) };
   }
 
   view() {
@@ -60,13 +64,13 @@ export class HeadMap {
 
   #draw() {
     const density = devicePixelRatio, { canvas } = this, view = this.view();
-    const { how } = this.page.state.values, colours = this.page.colours();
+    const { how } = this.page.state.values, colours = this.page.palette.plain;
     canvas.width = canvas.clientWidth * density;
     canvas.height = canvas.clientHeight * density;
     const context = canvas.getContext("2d");
     context.setTransform(density, 0, 0, density, 0, 0);
     context.imageSmoothingEnabled = false;
-    const table = this.page.table(this.head);
+    const table = this.subject.table(this.legend);
     if (!table) {
       canvas.dataset.state = "waiting";
       return;
@@ -140,12 +144,12 @@ export class HeadMap {
   }
 
   #drawEdges(context, view, { ink, mark }) {
-    const { query, key } = this.page.state.values;
+    const { query, key } = this.page.state.values, labels = this.page.labels(this.subject.heads[0]);
     const edges = this.edges ? this.edges.cells : new Float32Array(0), many = this.edges ? this.edges.rows : 0;
     const common = { ink, mark };
-    drawEdge(context, { ...common, labels: this.labels?.queries, numbers: edges.subarray(0, many), length: view.queries,
+    drawEdge(context, { ...common, labels: labels?.queries, numbers: edges.subarray(0, many), length: view.queries,
       start: view.top, size: view.high, room: view.height, selected: query });
-    drawEdge(context, { ...common, above: true, labels: this.labels?.keys, numbers: edges.subarray(many), length: view.keys,
+    drawEdge(context, { ...common, above: true, labels: labels?.keys, numbers: edges.subarray(many), length: view.keys,
       start: view.left, size: view.wide, room: view.width, selected: key });
     context.fillStyle = ink;
     context.font = "11px system-ui, sans-serif";
@@ -157,40 +161,34 @@ export class HeadMap {
   #tell(view, level) {
     const { layer } = this, { how } = this.page.state.values;
     const [rows, columns] = layer.levels[level];
-    const cell = level === 0 ? "each cell one weight"
-      : `each cell the ${how === "max" ? "largest" : "mean"} of about ${+(view.queries / rows).toFixed(1)} × ${+(view.keys / columns).toFixed(1)} weights`;
+    const many = (all, cells) => +(all / cells).toFixed(1);
+    const cell = this.subject.cell(level === 0 ? null : `about ${many(view.queries, rows)} × ${many(view.keys, columns)}`, how);
     const sampled = this.edges?.every > 1 ? `; overview sampled: one of ${this.edges.every} queries, the exact one follows` : "";
     const residual = layer.residual === null ? "" : `; residual ${layer.residual.toExponential(1)}`;
-    this.title.textContent = `${layer.name} head ${this.head.head}: ${cell}${sampled}${residual}`;
+    this.title.textContent = this.subject.titled(`each cell ${cell}${sampled}${residual}`);
+    this.title.title = this.title.textContent; // where there is no room for all of it
     this.canvas.setAttribute("aria-label", `${this.title.textContent}, ${view.queries} queries by ${view.keys} keys`);
     this.canvas.dataset.level = level;
     this.canvas.dataset.state = !this.complete || !this.edges ? "waiting" : this.edges.every > 1 ? "sampled" : "exact";
-    this.page.read(this.reading(view, level));
+    if (this.pointer || this.reads()) this.page.read(this.#reading(view, level));
   }
 
-  // The weight under the pointer, or of the selection, with both tokens.
-  reading(view = this.view(), level = view.level(this.layer.levels, devicePixelRatio)) {
+  // The cell under the pointer, or the selected one, with both tokens.
+  #reading(view, level) {
     const { query, key, how } = this.page.state.values;
     const cell = this.pointer ? view.cell(...this.pointer) : query !== null && key !== null ? { query, key } : null;
     if (!cell || cell.query >= view.queries || cell.key >= view.keys) return "";
     const [rows, columns] = this.layer.levels[level], side = this.page.about.tile;
     const row = Math.floor((cell.query * rows) / view.queries), column = Math.floor((cell.key * columns) / view.keys);
     const tile = this.tiles.get({ how, level, row: Math.floor(row / side), column: Math.floor(column / side) });
-    const found = tile ? weight(tile.cells[(row % side) * tile.columns + (column % side)]) : "…";
-    const named = (labels, place) => (labels ? `${quoted(labels[place])} ${place}` : String(place));
-    const what = level === 0 ? "weight" : how === "max" ? "largest weight" : "mean weight";
-    return `${what} ${found}: query ${named(this.labels?.queries, cell.query)} looks at key ${named(this.labels?.keys, cell.key)}`;
+    if (!tile) return "…";
+    const labels = this.page.labels(this.subject.heads[0]);
+    const found = this.subject.said(tile.cells[(row % side) * tile.columns + (column % side)], level, how);
+    return `${found}: query ${named(labels?.queries, cell.query)} looks at key ${named(labels?.keys, cell.key)}`;
   }
 }
 
 // The finest level that is one tile.
-function coarsest(layer, side) {
+export function coarsest(layer, side) {
   return layer.levels.findIndex((shape) => Math.max(...shape) <= side);
-}
-
-// What a scale of a head is made of: its coarse maps by both ways.
-export async function spreadOfHead(head, layer, side) {
-  const level = coarsest(layer, side);
-  const maps = await Promise.all(["max", "mean"].map((how) => numbers("tile", { ...head, how, level, row: 0, column: 0 })));
-  return spreadOf([...maps[0].cells, ...maps[1].cells]);
 }

@@ -10,8 +10,13 @@ export function token(text, most = 32) {
 }
 
 // A token beside other text, which it does not turn about where it is written from right to left.
-export function quoted(text) {
+function quoted(text) {
   return `“\u2068${token(text)}\u2069”`;
+}
+
+// A place by its token and its number.
+export function named(labels, place) {
+  return labels ? `${quoted(labels[place])} ${place}` : String(place);
 }
 
 export function weight(number) {
