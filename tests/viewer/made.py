@@ -36,9 +36,9 @@ def capture_of(length: int, layers: int = 2, tokens: list[str] | None = None) ->
 
 
 @contextmanager
-def looking(*files: Path) -> Iterator[str]:
-    """The address of `qkv look` on these files. It must end cleanly when it is interrupted."""
-    command = [sys.executable, "-m", "qkv", "look", "--no-open", *map(str, files)]
+def looking(*arguments: Path | str) -> Iterator[str]:
+    """The address of `qkv look` on these arguments. It must end cleanly when it is interrupted."""
+    command = [sys.executable, "-m", "qkv", "look", "--no-open", *map(str, arguments)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None
     address = process.stdout.readline().strip()

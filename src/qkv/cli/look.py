@@ -1,4 +1,4 @@
-"""`qkv look`: the attention of a capture in a page."""
+"""`qkv look`: the attention of captures, texts and pictures in a page."""
 
 from __future__ import annotations
 
@@ -9,15 +9,28 @@ from typing import Annotated
 
 import typer
 
-_CAPTURES = "Files that `capture.save` wrote; of several each is a source that the page can show."
+from qkv.cli.inputs import Literal
+from qkv.cli.sources.arguments import sources_of
+
+_INPUT = (
+    "A text, a picture, or a file that `capture.save` wrote; of several each is a source that the "
+    "page can show. The name of a file stands for the file: a picture if it ends as pictures do, a "
+    "text if it ends in .txt, otherwise a capture."
+)
+_MODEL = (
+    "What reads texts or pictures: a folder of qkv or of Hugging Face transformers, or a name that "
+    "`qkv doctor` lists; default: the translator and the classifier of pictures that ship."
+)
 _PORT = "Port on this machine; default: one that is free."
 _NO_OPEN = "Print the address and open no browser."
 
 
 def look(
-    captures: Annotated[list[Path], typer.Argument(metavar="CAPTURE...", help=_CAPTURES)],
+    inputs: Annotated[list[str], typer.Argument(metavar="INPUT...", help=_INPUT)],
+    model: Annotated[Path | None, typer.Option(metavar="DIR", help=_MODEL)] = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help=_PORT)] = 0,
     no_open: Annotated[bool, typer.Option("--no-open", help=_NO_OPEN)] = False,
+    text: Literal = False,
 ) -> None:
     """Show attention in a page that is served on this machine alone: every layer and head as a map
     that is zoomed down to single weights. Ctrl-C ends it."""
@@ -25,11 +38,9 @@ def look(
 
     for package in ("starlette", "uvicorn"):
         needed(package)
-    from qkv.capture.loading import load_capture
+    sources = sources_of(inputs, model, literal=text)
     from qkv.viewer.server import serve
-    from qkv.viewer.subject import Source, Subject
-
-    subject = Subject([Source(path.name, load_capture(path)) for path in captures])
+    from qkv.viewer.subject import Subject
 
     def ready(address: str) -> None:
         print(address, flush=True)
@@ -37,4 +48,4 @@ def look(
             webbrowser.open(address)
 
     with suppress(KeyboardInterrupt):
-        serve(subject, port, ready)
+        serve(Subject(sources), port, ready)
