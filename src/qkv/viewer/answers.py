@@ -16,14 +16,17 @@ from torch import Tensor
 
 from ..pictures.colours import PAPER_RAMP, SCREEN_RAMP
 from .asked import Asked
+from .figure import KINDS, View, picture
 from .kept import Overviews
 from .levels import TILE, Levels
 from .overview import HOW, chosen_rows
+from .state import COLOURS
 from .subject import At, Subject
 from .tiles import Place, fine_tile, kept_tile
 
 _HEADER = struct.Struct("<4sIII")
 _HEAD = ("source", "layer", "head", "entry")
+_SIDES = ("top", "bottom", "left", "right")
 _SMALL = 48  # cells along a side of a small map
 _PER_CELL = 4  # queries that a row of a small map is taken of
 _EXACTNESS = ("any", "exact")
@@ -43,16 +46,17 @@ class Answers:
             "labels": (("source", "layer", "entry"), self._labels),
             "small": (("source", "layer", "entry"), self._small),
             "edges": ((*_HEAD, "now"), self._edges),
+            "figure": ((*_HEAD, "how", "colour", "scale", *_SIDES, "kind"), self._figure),
             "tile": ((*_HEAD, "how", "level", "row", "column"), self._tile),
         }
 
     @property
-    def names(self) -> list[str]:
-        """What can be asked."""
-        return list(self._asked)
+    def questions(self) -> dict[str, tuple[str, ...]]:
+        """What can be asked, and the names of what each question may say."""
+        return {name: names for name, (names, _) in self._asked.items()}
 
     def answer(self, name: str, values: Mapping[str, str]) -> bytes:
-        """JSON, or numbers in their form.
+        """JSON, numbers in their form, or the file of a picture.
 
         Raises:
             RefusedError: the question is none.
@@ -96,13 +100,38 @@ class Answers:
     def _tile(self, asked: Asked) -> bytes:
         at, how = _head(asked), asked.word("how", HOW)
         place = Place(*map(asked.number, ("level", "row", "column")))
+        return numbers(*self.cells(at, how, place))
+
+    def _figure(self, asked: Asked) -> bytes:
+        top, bottom, left, right = map(asked.number, _SIDES)
+        at, scale = _head(asked), asked.numbers("scale", len(_HEAD))
+        how, colour = asked.word("how", HOW), asked.word("colour", COLOURS)
+        sides = range(top, bottom), range(left, right)
+        view = View(at, At(*scale) if scale else at, *sides, how, colour)
+        return self.figure(view, asked.word("kind", KINDS))
+
+    def figure(self, view: View, kind: str) -> bytes:
+        """The file of a picture; see `figure.picture`."""
+        return picture(self.subject, self._exact_cells, view, kind)
+
+    def _exact_cells(self, at: At, how: str, place: Place) -> Tensor:
+        if place.level >= Levels(*self.subject.matrix(at).shape).kept:
+            self.overviews.exact(at)
+        return self.cells(at, how, place)[0]
+
+    def cells(self, at: At, how: str, place: Place) -> tuple[Tensor, int]:
+        """The cells of a tile, and how many queries one stands for.
+
+        Raises:
+            IndexError: there is no such head or tile.
+        """
         matrix = self.subject.matrix(at)
         levels = Levels(*matrix.shape)
         place.cells(levels)  # are there
         if place.level < levels.kept:
-            return numbers(fine_tile(matrix, how, place))
+            return fine_tile(matrix, how, place), 1
         found = self.overviews.any(at)
-        return numbers(kept_tile(found, how, place, levels), found.every)
+        return kept_tile(found, how, place, levels), found.every
 
 
 def numbers(cells: Tensor, every: int = 1, sizes: tuple[int, int] | None = None) -> bytes:

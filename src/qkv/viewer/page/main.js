@@ -1,10 +1,11 @@
 // The page: what is chosen, the maps that show it, and what is said of them.
 
-import { json } from "./ask.js";
+import { hasAll, json } from "./ask.js";
 import { colourOf, lowest, shareOf, tableOf } from "./colours.js";
 import { Grid } from "./grid.js";
 import { listen } from "./hands.js";
 import { HeadMap, spreadOfHead } from "./map.js";
+import { save } from "./save.js";
 import { weight } from "./shown.js";
 import { headOf, headRead, headWritten, State } from "./state.js";
 
@@ -173,6 +174,11 @@ class Page {
     for (const id of ["how", "colour", "theme"]) chosen(id, ({ value }) => this.state.set({ [id]: value }));
     chosen("lock", ({ checked }) => this.state.set({ lock: checked ? headWritten(headOf(this.state.values)) : null }));
     chosen("beside", ({ value }) => this.state.set({ beside: value || null }, true));
+    chosen("save", (select) => {
+      save(this.#panes[0].map, this.state.values, select.value).catch((error) => this.say(error.message));
+      select.value = "";
+    });
+    element("save").parentElement.hidden = !hasAll();
     element("fit").addEventListener("click", () => this.state.set({ x: null, y: null, zoom: null }));
   }
 

@@ -1,6 +1,6 @@
 // The map of a head on a canvas, with its edges and a small map of the whole.
 
-import { json, numbers } from "./ask.js";
+import { has, json, numbers } from "./ask.js";
 import { spreadOf } from "./colours.js";
 import { drawEdge, HIGH, WIDE } from "./edges.js";
 import { quoted, weight } from "./shown.js";
@@ -76,7 +76,9 @@ export class HeadMap {
     context.beginPath();
     context.rect(0, 0, view.width, view.height);
     context.clip();
-    const level = view.level(this.layer.levels, density);
+    const wanted = view.level(this.layer.levels, density);
+    const level = this.tiles.finest(view, wanted, this.layer.levels, this.page.about.tile, how);
+    this.isCoarser = level > wanted;
     this.#drawLevels(context, view, level, how, table);
     this.#drawSelection(context, view, colours);
     this.#drawWhole(context, view, how, table, colours);
@@ -101,7 +103,7 @@ export class HeadMap {
   }
 
   #coarsest() {
-    return coarsest(this.layer, this.page.about.tile);
+    return coarsest(this.head, this.layer, this.page.about.tile);
   }
 
   #wholePlace(how) {
@@ -160,8 +162,9 @@ export class HeadMap {
     const cell = level === 0 ? "each cell one weight"
       : `each cell the ${how === "max" ? "largest" : "mean"} of about ${+(view.queries / rows).toFixed(1)} × ${+(view.keys / columns).toFixed(1)} weights`;
     const sampled = this.edges?.every > 1 ? `; overview sampled: one of ${this.edges.every} queries, the exact one follows` : "";
+    const left = this.isCoarser ? "; finer ones were left out of this file" : "";
     const residual = layer.residual === null ? "" : `; residual ${layer.residual.toExponential(1)}`;
-    this.title.textContent = `${layer.name} head ${this.head.head}: ${cell}${sampled}${residual}`;
+    this.title.textContent = `${layer.name} head ${this.head.head}: ${cell}${left}${sampled}${residual}`;
     this.canvas.setAttribute("aria-label", `${this.title.textContent}, ${view.queries} queries by ${view.keys} keys`);
     this.canvas.dataset.level = level;
     this.canvas.dataset.state = !this.complete || !this.edges ? "waiting" : this.edges.every > 1 ? "sampled" : "exact";
@@ -169,7 +172,7 @@ export class HeadMap {
   }
 
   // The weight under the pointer, or of the selection, with both tokens.
-  reading(view = this.view(), level = view.level(this.layer.levels, devicePixelRatio)) {
+  reading(view, level) {
     const { query, key, how } = this.page.state.values;
     const cell = this.pointer ? view.cell(...this.pointer) : query !== null && key !== null ? { query, key } : null;
     if (!cell || cell.query >= view.queries || cell.key >= view.keys) return "";
@@ -183,14 +186,16 @@ export class HeadMap {
   }
 }
 
-// The finest level that is one tile.
-function coarsest(layer, side) {
-  return layer.levels.findIndex((shape) => Math.max(...shape) <= side);
+// The finest level that is one tile and can be asked for.
+function coarsest(head, layer, side) {
+  const isThere = (level) => has("tile", { ...head, how: "max", level, row: 0, column: 0 });
+  const found = layer.levels.findIndex((shape, level) => Math.max(...shape) <= side && isThere(level));
+  return found < 0 ? layer.levels.length - 1 : found;
 }
 
 // What a scale of a head is made of: its coarse maps by both ways.
 export async function spreadOfHead(head, layer, side) {
-  const level = coarsest(layer, side);
+  const level = coarsest(head, layer, side);
   const maps = await Promise.all(["max", "mean"].map((how) => numbers("tile", { ...head, how, level, row: 0, column: 0 })));
   return spreadOf([...maps[0].cells, ...maps[1].cells]);
 }

@@ -1,6 +1,6 @@
 // The tiles of one head: asked for when they are in view, let go when they are not.
 
-import { numbers } from "./ask.js";
+import { has, numbers } from "./ask.js";
 import { paint } from "./colours.js";
 
 const AT_ONCE = 3, KEPT = 300;
@@ -16,6 +16,13 @@ export class Tiles {
 
   get(place) {
     return this.#tiles.get(written(place));
+  }
+
+  // The finest level, from this one on, of which all that is in view can be asked for.
+  finest(view, level, shapes, side, how) {
+    const isThere = (place) => has("tile", { ...this.head, ...place });
+    while (level < shapes.length - 1 && !view.places(level, shapes[level], side, how).every(isThere)) level++;
+    return level;
   }
 
   // Asks for these, the first ones first, and for nothing else any longer.
