@@ -6,6 +6,7 @@ import base64
 import json
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -113,6 +114,26 @@ class Chromium:
         found = self.run(polled)
         assert found, f"not within {seconds} s: {script}; the page complains: {self.complaints}"
         return found
+
+    @contextmanager
+    def inside(self) -> Iterator[None]:
+        """What is run meanwhile is run in the frame within the page, once there is one."""
+        whole, end = self._session, time.monotonic() + 20
+        while True:
+            targets = self.send("Target.getTargets")["targetInfos"]
+            frames = [one["targetId"] for one in targets if one["type"] == "iframe"]
+            if frames or time.monotonic() > end:
+                break
+            time.sleep(0.05)
+        [frame] = frames
+        attached = self.send("Target.attachToTarget", targetId=frame, flatten=True)
+        self._session = attached["sessionId"]
+        try:
+            for domain in ("Runtime", "Log"):
+                self.send(f"{domain}.enable")
+            yield
+        finally:
+            self._session = whole
 
     def press(self, key: str, times: int = 1, shift: bool = False) -> None:
         """A key, by the name that pages know it by."""
