@@ -217,6 +217,58 @@ def test_a_model_that_cannot_read_what_it_is_given_is_told(picture, minilm, tmp_
     assert error.count("\n") == 1
 
 
+def test_a_tower_of_two_reads_what_is_its_own(picture, minilm, tmp_path):
+    tower = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    common = {**tower, "intermediate_size": 32, "projection_dim": 16}
+    words = {**common, "vocab_size": 30522, "bos_token_id": 101, "eos_token_id": 102}
+    patches = {**common, "image_size": 48, "patch_size": 16}
+    folder = small("CLIP", tmp_path, minilm, text_config=words, vision_config=patches)
+    told = {"image_processor_type": "CLIPImageProcessor", "size": {"shortest_edge": 48}}
+    told["crop_size"] = {"height": 48, "width": 48}
+    (folder / "preprocessor_config.json").write_text(json.dumps(told))
+    [text], [image] = opened("Tea.", model=folder), opened(picture, model=folder)
+    assert text.layers[0].matrix.shape == (1, 2, 4, 4)
+    assert labels(image, 0)[1] == ["[CLS]", *(f"{r},{c}" for r in range(3) for c in range(3))]
+
+
+BERT = {
+    "vocab_size": 30522, "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2,
+    "intermediate_size": 32, "max_position_embeddings": 20,
+}  # fmt: skip
+
+
+def test_a_model_without_some_of_its_weights_is_refused(minilm, tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    file = small("Bert", tmp_path, minilm, **BERT) / "model.safetensors"
+    weights = load_file(file)
+    kept = {name: one for name, one in weights.items() if "query.bias" not in name}
+    save_file(kept, file, {"format": "pt"})
+    missing = r"weights are missing: encoder\.layer\.0\.attention\.self\.query\.bias$"
+    with pytest.raises(ValueError, match=missing):
+        opened(TEXT, model=tmp_path)
+
+
+def test_a_folder_without_a_tokenizer_is_refused(minilm, tmp_path):
+    """Transformers makes one all the same, to which every word is unknown."""
+    small("Bert", tmp_path, minilm, **BERT)
+    (tmp_path / "tokenizer.json").unlink()
+    with pytest.raises(ValueError, match=r"there is no tokenizer: tokenizer\.json, vocab\.txt"):
+        opened(TEXT, model=tmp_path)
+
+
+def test_a_model_has_so_many_places_whatever_its_tokenizer_allows(minilm, tmp_path, capsys):
+    [source] = opened("tea " * 30, model=small("Bert", tmp_path, minilm, **BERT))
+    assert source.layers[0].matrix.shape[-1] == 20
+    assert capsys.readouterr().err == "qkv: the first 20 of 32 tokens are read\n"
+
+
+def test_a_model_without_attention_is_told(minilm, tmp_path):
+    sizes = {"vocab_size": 30522, "hidden_size": 32, "num_hidden_layers": 1, "state_size": 4}
+    with pytest.raises(ValueError, match=r"no attention was seen$"):
+        opened(TEXT, model=small("Mamba", tmp_path, minilm, **sizes))
+
+
 # --- arguments
 
 

@@ -43,11 +43,12 @@ def chromium(folder: Path) -> Iterator[Chromium]:
 
 
 class Chromium:
-    """A browser with one page. `requested` are the addresses of all that the page asked for, and
-    `complaints` what it said of errors."""
+    """A browser with one page. `requested` are the addresses of all that the page asked for,
+    `complaints` what it said of errors, `patience` the seconds that it has for an answer."""
 
     def __init__(self, socket: ClientConnection) -> None:
         self._socket, self._number, self._session = socket, 0, None
+        self.patience = 60.0
         self.requested: list[str] = []
         self.complaints: list[str] = []
         target = self.send("Target.createTarget", url="about:blank")["targetId"]
@@ -67,7 +68,7 @@ class Chromium:
             message["sessionId"] = self._session
         self._socket.send(json.dumps(message))
         while True:
-            told = json.loads(self._socket.recv(timeout=60))
+            told = json.loads(self._socket.recv(timeout=self.patience))
             if told.get("id") == self._number:
                 if "error" in told:
                     raise RuntimeError(f"{method}: {told['error']['message']}")

@@ -34,47 +34,54 @@ class TransformersFolder:
     def __init__(self, path: Path) -> None:
         self.path, self._transformers = path, needed("transformers")
         self._transformers.utils.logging.disable_progress_bar()
+        self._transformers.utils.logging.set_verbosity_error()
         self.config = self._loaded("AutoConfig")
 
     def read_text(self, text: str) -> list[Source]:
         """The attention of a text; an encoder-decoder writes what it has to say of it, and reads
         both."""
-        encoded = self._encoded(text)
+        encoded, model = self._encoded(text), self._model
+        ids, written = encoded["input_ids"][0], None
         with torch.no_grad(), self._reading("text"):
             if self.config.is_encoder_decoder:
-                capture = self._both_sides(encoded, text)
-            else:
-                tower = getattr(self._model, "text_model", self._model)
-                with qkv.observe(self._model) as capture:
-                    tower(**encoded)
-                self._label(capture, encoded["input_ids"][0], text)
+                written = self._written(encoded)
+                encoded = {**encoded, "decoder_input_ids": written[None]}
+            with qkv.observe(model) as capture:
+                getattr(model, "text_model", model)(**encoded)
+        self._check(capture)
+        self._label(capture, ids, text, None if written is None else "encoder")
+        if written is not None:
+            self._label(capture, written, None, "decoder")
         return [Source(titled(text), capture)]
 
     def read_picture(self, file: str) -> list[Source]:
         """The attention of a picture, labelled with its patches where there is a place for each."""
         pixels = read_picture(Path(file), file).permute(1, 2, 0).numpy()
         processor = self._loaded("AutoImageProcessor")
-        tower = getattr(self._model, "vision_model", self._model)
+        model = self._model
         with torch.no_grad(), self._reading("picture"):
             seen = processor(images=pixels, return_tensors="pt").pixel_values
-            with qkv.observe(self._model) as capture:
-                tower(pixel_values=seen)
+            with qkv.observe(model) as capture:
+                getattr(model, "vision_model", model)(pixel_values=seen)
+        self._check(capture)
         shown = processor(images=pixels, return_tensors="pt", do_rescale=False, do_normalize=False)
         self._label_image(capture, shown.pixel_values[0])
         return [Source(named(file), capture)]
 
-    def _both_sides(self, encoded: dict[str, torch.Tensor], text: str) -> Capture:
+    def _written(self, encoded: dict[str, torch.Tensor]) -> torch.Tensor:
+        """What an encoder-decoder writes, but for the last token, which it does not read."""
         written = self._model.generate(
             **encoded, do_sample=False, num_beams=1, max_new_tokens=_WRITTEN
         )
-        with qkv.observe(self._model) as capture:
-            self._model(**encoded, decoder_input_ids=written[:, :-1])
-        self._label(capture, encoded["input_ids"][0], text, "encoder")
-        self._label(capture, written[0, :-1], None, "decoder")
-        return capture
+        return written[0, :-1]
+
+    def _check(self, capture: Capture) -> None:
+        if not capture.calls:
+            reasons = "; ".join(dict.fromkeys(missed.reason for missed in capture.missed))
+            raise ValueError(f"{self.path}: no attention was seen{reasons and f': {reasons}'}")
 
     def _label(
-        self, capture: Capture, ids: torch.Tensor, text: str | None, side: str | None = None
+        self, capture: Capture, ids: torch.Tensor, text: str | None, side: str | None
     ) -> None:
         """By the tokenizer, which knows where in the text its tokens stand, or by tokens alone."""
         if getattr(self._tokenizer, "is_fast", False):
@@ -97,6 +104,8 @@ class TransformersFolder:
     def _encoded(self, text: str) -> dict[str, torch.Tensor]:
         """The text as the model reads it: what is too long is cut, and told."""
         longest = self._tokenizer.model_max_length
+        if places := getattr(self.config.get_text_config(), "max_position_embeddings", None):
+            longest = min(longest, places)
         count = len(self._tokenizer(text, verbose=False)["input_ids"])
         if not count:
             raise ValueError(f"{self.path}: its tokenizer finds no token in {titled(text)!r}")
@@ -109,17 +118,27 @@ class TransformersFolder:
 
     @cached_property
     def _tokenizer(self) -> Any:
-        return self._loaded("AutoTokenizer")
+        found = self._loaded("AutoTokenizer")
+        names = sorted({*found.vocab_files_names.values()})
+        # Without its files one is made all the same, which knows no word.
+        if names and not any((self.path / name).exists() for name in names):
+            raise ValueError(f"{self.path}: there is no tokenizer: {', '.join(names)} are missing")
+        return found
 
     @cached_property
     def _model(self) -> Any:
         name = "AutoModelForSeq2SeqLM" if self.config.is_encoder_decoder else "AutoModel"
-        return self._loaded(name).eval()
+        model, told = self._loaded(name, output_loading_info=True)
+        missing = sorted(key for key in told["missing_keys"] if "pooler" not in key)
+        if missing:  # they would be drawn at random
+            raise ValueError(f"{self.path}: weights are missing: {', '.join(missing[:3])}")
+        return model.eval()
 
-    def _loaded(self, name: str) -> Any:
+    def _loaded(self, name: str, **options: Any) -> Any:
         """What a class of transformers makes of the folder."""
+        own = getattr(self._transformers, name)
         try:
-            return getattr(self._transformers, name).from_pretrained(str(self.path), **_SAFE)
+            return own.from_pretrained(str(self.path), **_SAFE, **options)
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             raise ValueError(
                 f"{self.path}: not a folder that {name} of transformers can load: {error}"
