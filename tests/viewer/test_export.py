@@ -197,12 +197,16 @@ def test_what_is_left_out_is_told(tmp_path, capsys):
         (["--export", "nowhere/page.html"], "--export: there is no folder 'nowhere'"),
         (["--export", "page.html", "--at", "#head=7"], "'#head=7' shows nothing: layers.0 has 3"),
         (["--export", "page.html", "--at", "zoom=0"], "zoom must be a number; got '0'"),
+        (["--export", "page.html", "--no-open"], "--port and --no-open are of a page that is ser"),
+        (["--export", "page.html", "--port", "81"], "--port and --no-open are of a page that is"),
+        (["--export", "page.svg", "--megabytes", "3"], "--megabytes needs --export to a .html"),
+        (["--megabytes", "3"], "--megabytes needs --export to a .html file"),
         (["--at", "#how=min"], "how must be one of max, mean; got 'min'"),
         (["--at", "#beside=1.2"], "beside must be source.layer.head.entry; got '1.2'"),
     ],
 )
 def test_mistakes_are_told(file, options, said, capsys, monkeypatch):
     monkeypatch.chdir(file.parent)
-    assert run(["look", str(file), "--no-open", *options]) != 0
+    assert run(["look", str(file), *options]) != 0
     assert said in capsys.readouterr().err
     assert not Path("page.html").exists()

@@ -35,7 +35,11 @@ _EXPORT = (
 )
 _PAGE, _FIGURES = ".html", (".svg", ".png", ".pdf")
 _AT = "What is shown first: what stands behind the # of the page's address."
-_MEGABYTES = "What the maps in an exported page may take: the finest are left out first."
+_MEGABYTES_HELD = 30
+_MEGABYTES = (
+    "What the maps in an exported page may take: the finest are left out first. Default: "
+    f"{_MEGABYTES_HELD}."
+)
 
 
 def look(
@@ -43,7 +47,7 @@ def look(
     model: Annotated[Path | None, typer.Option(metavar="DIR", help=_MODEL)] = None,
     at: Annotated[str, typer.Option(metavar="'#...'", help=_AT)] = "",
     export: Annotated[Path | None, typer.Option(metavar="FILE", help=_EXPORT)] = None,
-    megabytes: Annotated[int, typer.Option(min=1, max=1000, help=_MEGABYTES)] = 30,
+    megabytes: Annotated[int | None, typer.Option(min=1, max=1000, help=_MEGABYTES)] = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help=_PORT)] = 0,
     no_open: Annotated[bool, typer.Option("--no-open", help=_NO_OPEN)] = False,
     text: Literal = False,
@@ -56,7 +60,9 @@ def look(
         for package in ("starlette", "uvicorn"):
             needed(package)
     else:
-        _check_export(export, inputs)
+        _check_export(export, inputs, served=no_open or port > 0)
+    if megabytes is not None and (export is None or export.suffix.lower() != _PAGE):
+        raise typer.BadParameter(f"--megabytes needs --export to a {_PAGE} file")
     sources = sources_of(inputs, model, literal=text)
     from qkv.viewer.state import State
     from qkv.viewer.subject import Subject
@@ -66,12 +72,14 @@ def look(
     if export is None:
         _serve(subject, at, port, no_open)
     elif export.suffix.lower() == _PAGE:
-        _write_page(subject, at, export, 1_000_000 * megabytes)
+        _write_page(subject, at, export, 1_000_000 * (megabytes or _MEGABYTES_HELD))
     else:
         _write_figure(subject, state, export)
 
 
-def _check_export(path: Path, inputs: list[str]) -> None:
+def _check_export(path: Path, inputs: list[str], *, served: bool) -> None:
+    if served:
+        raise typer.BadParameter("--port and --no-open are of a page that is served; --export ends")
     if path.suffix.lower() not in (_PAGE, *_FIGURES):
         endings = ", ".join((_PAGE, *_FIGURES))
         raise typer.BadParameter(f"--export: the file's name must end in {endings}; got {path}")
