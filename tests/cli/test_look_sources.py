@@ -258,9 +258,34 @@ def test_a_folder_without_a_tokenizer_is_refused(minilm, tmp_path):
 
 
 def test_a_model_has_so_many_places_whatever_its_tokenizer_allows(minilm, tmp_path, capsys):
-    [source] = opened("tea " * 30, model=small("Bert", tmp_path, minilm, **BERT))
+    folder = small("Bert", tmp_path, minilm, **BERT)
+    capsys.readouterr()  # what transformers says of saving
+    [source] = opened("tea " * 30, model=folder)
     assert source.layers[0].matrix.shape[-1] == 20
     assert capsys.readouterr().err == "qkv: the first 20 of 32 tokens are read\n"
+
+
+def test_a_model_that_looks_at_other_places_than_patches_has_no_labels(picture, tmp_path, capsys):
+    """Swin looks at windows, each for itself."""
+    transformers = pytest.importorskip("transformers")
+    sizes = {"image_size": 64, "patch_size": 4, "embed_dim": 16, "window_size": 4}
+    config = transformers.SwinConfig(**sizes, depths=[1, 1], num_heads=[2, 2])
+    transformers.SwinModel(config).save_pretrained(tmp_path)
+    told = {"image_processor_type": "ViTImageProcessor", "size": {"height": 64, "width": 64}}
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(told))
+    capsys.readouterr()  # what transformers says of saving
+    [source] = opened(picture, model=tmp_path)
+    assert source.layers[0].matrix.shape == (16, 2, 16, 16)
+    assert labels(source, 0) == (None, None)
+    assert capsys.readouterr().err == (
+        f"qkv: {tmp_path}: without labels: label: 256 labels were given; the calls have 16 places\n"
+    )
+
+
+def test_attention_that_cannot_be_seen_is_told(minilm, tmp_path):
+    sizes = {**BERT, "max_position_embeddings": 40, "attention_window": 16}
+    with pytest.raises(ValueError, match=r"no attention was seen: a softmax over"):
+        opened(TEXT, model=small("Longformer", tmp_path, minilm, **sizes))
 
 
 def test_a_model_without_attention_is_told(minilm, tmp_path):

@@ -84,20 +84,29 @@ class TransformersFolder:
         self, capture: Capture, ids: torch.Tensor, text: str | None, side: str | None
     ) -> None:
         """By the tokenizer, which knows where in the text its tokens stand, or by tokens alone."""
-        if getattr(self._tokenizer, "is_fast", False):
-            options = {} if text is None else {"truncation": True, "max_length": len(ids)}
-            capture.label(self._tokenizer, ids if text is None else text, side=side, **options)
-        else:
-            capture.label(self._tokenizer.convert_ids_to_tokens(ids.tolist()), side=side)
+        tokenizer = self._tokenizer
+        with self._labelling():
+            if not getattr(tokenizer, "is_fast", False):
+                capture.label(tokenizer.convert_ids_to_tokens(ids.tolist()), side=side)
+            elif text is None:
+                capture.label(tokenizer, ids, side=side)
+            else:
+                capture.label(tokenizer, text, side=side, truncation=True, max_length=len(ids))
 
     def _label_image(self, capture: Capture, pixels: torch.Tensor) -> None:
         patch = getattr(getattr(self.config, "vision_config", self.config), "patch_size", None)
         high, wide = patch if isinstance(patch, list | tuple) else (patch, patch)
-        try:
+        with self._labelling():
             if not (high and wide):
                 raise ValueError("the model tells of no patches")
             grid = pixels.shape[1] // high, pixels.shape[2] // wide
             capture.label_image(pixels.round().clamp(0, 255).to(torch.uint8), grid)
+
+    @contextmanager
+    def _labelling(self) -> Iterator[None]:
+        """Models that put several places together, or parts of them apart, are shown without."""
+        try:
+            yield
         except ValueError as error:
             print(f"qkv: {self.path}: without labels: {error}", file=sys.stderr)
 
