@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .capture.loading import load_capture
     from .tasks.kinds import load
     from .tasks.translation import Translator
+    from .viewer.notebook import show
 
 __version__ = "0.1.0"
 
@@ -26,6 +27,7 @@ _LATER = {
     "heads": "qkv.capture.heads",
     "load_capture": "qkv.capture.loading",
     "observe": "qkv.capture.asking",
+    "show": "qkv.viewer.notebook",
 }
 _MODULES = ("nn",)
 
@@ -94,4 +96,5 @@ __all__ = [
     "observe",
     "prepare",
     "rollout",
+    "show",
 ]

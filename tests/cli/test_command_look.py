@@ -25,7 +25,10 @@ def capture(tmp_path):
 
 def test_a_file_that_is_not_there_is_a_mistake(capsys, tmp_path):
     assert run(["look", str(tmp_path / "none.qkv"), "--no-open"]) == 2
-    assert capsys.readouterr().err == f"qkv: {tmp_path / 'none.qkv'}: No such file or directory\n"
+    error = capsys.readouterr().err
+    assert error.startswith(
+        f"qkv: Invalid value: there is no file {tmp_path / 'none.qkv'}; with --text it is a text"
+    )
 
 
 def test_a_file_that_is_no_capture_is_told(capsys, tmp_path):

@@ -6,6 +6,7 @@ import base64
 import json
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -42,11 +43,12 @@ def chromium(folder: Path) -> Iterator[Chromium]:
 
 
 class Chromium:
-    """A browser with one page. `requested` are the addresses of all that the page asked for, and
-    `complaints` what it said of errors."""
+    """A browser with one page. `requested` are the addresses of all that the page asked for,
+    `complaints` what it said of errors, `patience` the seconds that it has for an answer."""
 
     def __init__(self, socket: ClientConnection) -> None:
         self._socket, self._number, self._session = socket, 0, None
+        self.patience = 60.0
         self.requested: list[str] = []
         self.complaints: list[str] = []
         target = self.send("Target.createTarget", url="about:blank")["targetId"]
@@ -66,7 +68,7 @@ class Chromium:
             message["sessionId"] = self._session
         self._socket.send(json.dumps(message))
         while True:
-            told = json.loads(self._socket.recv(timeout=60))
+            told = json.loads(self._socket.recv(timeout=self.patience))
             if told.get("id") == self._number:
                 if "error" in told:
                     raise RuntimeError(f"{method}: {told['error']['message']}")
@@ -113,6 +115,26 @@ class Chromium:
         found = self.run(polled)
         assert found, f"not within {seconds} s: {script}; the page complains: {self.complaints}"
         return found
+
+    @contextmanager
+    def inside(self) -> Iterator[None]:
+        """What is run meanwhile is run in the frame within the page, once there is one."""
+        whole, end = self._session, time.monotonic() + 20
+        while True:
+            targets = self.send("Target.getTargets")["targetInfos"]
+            frames = [one["targetId"] for one in targets if one["type"] == "iframe"]
+            if frames or time.monotonic() > end:
+                break
+            time.sleep(0.05)
+        [frame] = frames
+        attached = self.send("Target.attachToTarget", targetId=frame, flatten=True)
+        self._session = attached["sessionId"]
+        try:
+            for domain in ("Runtime", "Log"):
+                self.send(f"{domain}.enable")
+            yield
+        finally:
+            self._session = whole
 
     def press(self, key: str, times: int = 1, shift: bool = False) -> None:
         """A key, by the name that pages know it by."""

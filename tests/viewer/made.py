@@ -68,17 +68,17 @@ def patches_of(rows: int, columns: int) -> Capture:
 
 
 @contextmanager
-def looking(*files: Path) -> Iterator[str]:
-    """The address of `qkv look` on these files."""
-    with served(*files) as (address, _):
+def looking(*arguments: Path | str) -> Iterator[str]:
+    """The address of `qkv look` on these arguments."""
+    with served(*arguments) as (address, _):
         yield address
 
 
 @contextmanager
-def served(*files: Path) -> Iterator[tuple[str, int]]:
-    """The address of `qkv look` on these files, and the number of its process. It must end cleanly
-    when it is interrupted."""
-    command = [sys.executable, "-m", "qkv", "look", "--no-open", *map(str, files)]
+def served(*arguments: Path | str) -> Iterator[tuple[str, int]]:
+    """The address of `qkv look` on these arguments, and the number of its process. It must end
+    cleanly when it is interrupted."""
+    command = [sys.executable, "-m", "qkv", "look", "--no-open", *map(str, arguments)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None
     address = process.stdout.readline().strip()

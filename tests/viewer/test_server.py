@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import struct
+import sys
 from typing import NamedTuple
 
 import pytest
@@ -146,6 +147,54 @@ def test_a_request_that_says_something_else_is_refused(get, query, said):
 )  # fmt: skip
 def test_what_is_not_there_is_refused(get, query):
     assert get("/secret/tile", query).status == 404
+
+
+WHOLE = "top=0&bottom=20&left=0&right=20"
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "said"),
+    [
+        ("", 404, "queries must lie in 0 to 20; got 0 to 0"),
+        ("top=0&bottom=21&left=0&right=1", 404, "queries must lie in 0 to 20; got 0 to 21"),
+        ("top=0&bottom=1&left=5&right=5", 404, "keys must lie in 0 to 20; got 5 to 5"),
+        (f"{WHOLE}&layer=9", 404, "layer must be one of 0 to 1; got 9"),
+        (f"{WHOLE}&scale=0.0.9.0", 404, "layers.0 has 3 heads; got 9"),
+        (f"{WHOLE}&scale=0.0.9", 400, "scale must be 4 whole numbers with points between them"),
+        (f"{WHOLE}&scale=0.0.9.x", 400, "scale must be 4 whole numbers"),
+        (f"{WHOLE}&kind=exe", 400, "kind must be one of svg, png, pdf"),
+        (f"{WHOLE}&path=/etc/passwd", 400, "only source, layer, head"),
+    ],
+)
+def test_no_figure_of_what_is_not_there(get, query, status, said):
+    refused = get("/secret/figure", query)
+    assert refused.status == status
+    assert refused.body.decode().startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("kind", "named", "begins"),
+    [
+        ("svg", "image/svg+xml", b"<?xml"),
+        ("png", "image/png", b"\x89PNG"),
+        ("pdf", "application/pdf", b"%PDF"),
+    ],
+)
+def test_a_figure_is_named_as_what_it_is(get, kind, named, begins):
+    answer = get("/secret/figure", f"{WHOLE}&kind={kind}")
+    assert answer.status == 200
+    assert answer.headers["content-type"].partition(";")[0] == named
+    assert answer.body.startswith(begins)
+
+
+def test_what_is_not_installed_is_told(get, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    for name in [*sys.modules]:
+        if name.startswith("qkv.pictures."):
+            monkeypatch.delitem(sys.modules, name)
+    answer = get("/secret/figure", WHOLE)
+    assert answer.status == 501
+    assert "matplotlib" in answer.body.decode()
 
 
 def test_numbers_are_those_of_the_matrix(get, subject):

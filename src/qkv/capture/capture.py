@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from html import escape
 from typing import Any
 
+import qkv
+
 from .call import Answer, Call, Missed
 from .columns import table
 from .groups import GroupedMap, Groups, grouped
@@ -203,6 +205,10 @@ class Capture(Views):
         )
         weights = grouped(matrix, queries, keys, max_bytes)
         return GroupedMap(weights, queries.labels, keys.labels)
+
+    def show(self, at: str = "", height: int = 700, megabytes: float = 4) -> None:
+        """Shows all of it in a notebook; see `qkv.show`, whose arguments and errors these are."""
+        qkv.show(self, at=at, height=height, megabytes=megabytes)
 
     def _call(self, call: int | Call) -> Call:
         return call if isinstance(call, Call) else self.calls[call]

@@ -108,13 +108,24 @@ def _source(
         return partial(_standard_input, command)
     if instead := others(argument):
         return instead
+    if names_a_file(argument):
+        return partial(_file, Path(argument), command)
+    return [argument]
+
+
+def names_a_file(argument: str, looks_like_one: Callable[[str], bool] = lambda _: False) -> bool:
+    """Whether an argument is the name of a file rather than a text.
+
+    A folder, and what looks like the name of a file and is none, is a mistake. `looks_like_one`
+    tells of more than is known here.
+    """
     if is_folder(argument):
         raise typer.BadParameter(f"{argument} is a folder; {_LITERAL}")
     if is_there(argument):  # not is_file: a shell's <(...) is a pipe
-        return partial(_file, Path(argument), command)
-    if _looks_like_a_file(argument):
+        return True
+    if _looks_like_a_file(argument) or looks_like_one(argument):
         raise typer.BadParameter(f"there is no file {argument}; {_LITERAL}")
-    return [argument]
+    return False
 
 
 def _looks_like_a_file(text: str) -> bool:

@@ -13,16 +13,16 @@ import typer
 from qkv.cli.inputs import is_same_file
 
 
-def check_output(path: Path, inputs: Iterable[str]) -> None:
+def check_output(path: Path, inputs: Iterable[str], option: str = "--out") -> None:
     """Before a model is loaded, so that a slip costs no time. No file that is read is replaced."""
     if path.is_dir():
-        raise typer.BadParameter(f"--out must be a file; {path} is a folder")
+        raise typer.BadParameter(f"{option} must be a file; {path} is a folder")
     if not path.parent.is_dir():
-        raise typer.BadParameter(f"--out: there is no folder '{path.parent}'")
+        raise typer.BadParameter(f"{option}: there is no folder '{path.parent}'")
     if not os.access(path.parent, os.W_OK):
-        raise typer.BadParameter(f"--out: the folder '{path.parent}' cannot be written to")
+        raise typer.BadParameter(f"{option}: the folder '{path.parent}' cannot be written to")
     if any(is_same_file(one, path) for one in inputs):
-        raise typer.BadParameter(f"--out: {path} is read too; give another file")
+        raise typer.BadParameter(f"{option}: {path} is read too; give another file")
 
 
 @contextmanager

@@ -42,7 +42,7 @@ class LabelledWeights:
             raise ValueError(f"{caller}: there is nothing to draw; got weights {list(dense.shape)}")
         if not bool((torch.isfinite(dense) & (dense >= 0)).all()):
             raise ValueError(f"{caller}: weights must be finite and not negative")
-        return cls(dense, tuple(map(_shown, rows)), tuple(map(_shown, columns)))
+        return cls(dense, tuple(map(displayed, rows)), tuple(map(displayed, columns)))
 
     def cut(
         self, rows: int, columns: int, nouns: tuple[str, str] = ("rows", "columns")
@@ -128,7 +128,8 @@ def shortened(label: str, characters: int) -> str:
     return label if len(label) <= characters else label[: characters - 1] + "…"
 
 
-def _shown(label: str) -> str:
+def displayed(label: str) -> str:
+    """The label in one line: white space as `␣`, what cannot be shown as `�`."""
     return "".join(
         "␣" if character.isspace() else character if character.isprintable() else "�"
         for character in label

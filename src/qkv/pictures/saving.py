@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
+from typing import BinaryIO
 
 from matplotlib import rc_context
 from matplotlib.figure import Figure
@@ -63,18 +64,25 @@ def save_picture(figure: Figure, path: str | os.PathLike[str]) -> None:
     the file cannot be written.
     """
     path = check_picture_path(path)
-    suffix = path.suffix.lower()
-    dpi = min(_DPI, _MOST_PIXELS / max(figure.get_size_inches()))
     try:
-        with (
-            writing(path) as file,
-            naming(path),
-            rc_context({"svg.hashsalt": "qkv", "pdf.fonttype": 42}),
-        ):
-            figure.savefig(file, format=suffix[1:], dpi=dpi, metadata=_METADATA[suffix])
+        with writing(path) as file, naming(path):
+            _write(figure, file, path.suffix.lower())
     except OSError as named:  # the path is told apart from the reason
         error = named.__cause__ if isinstance(named.__cause__, OSError) else named
         raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+
+
+def picture_file(figure: Figure, kind: str) -> bytes:
+    """What `save_picture` writes, for a file that ends in `.kind`."""
+    written = io.BytesIO()
+    _write(figure, written, f".{kind}")
+    return written.getvalue()
+
+
+def _write(figure: Figure, file: BinaryIO, suffix: str) -> None:
+    dpi = min(_DPI, _MOST_PIXELS / max(figure.get_size_inches()))
+    with rc_context({"svg.hashsalt": "qkv", "pdf.fonttype": 42}):
+        figure.savefig(file, format=suffix[1:], dpi=dpi, metadata=_METADATA[suffix])
 
 
 def picture_svg(figure: Figure) -> str:

@@ -14,7 +14,7 @@ from qkv._extras import needed
 
 PADDING, START, END = 0, 1, 2
 FIRST = 3
-END_TEXT = "</s>"
+START_TEXT, END_TEXT = "<s>", "</s>"
 KINDS = ("characters", "pieces")
 # Rows of so many floats begin where a cache line does: logits are made a third faster (AMD, AVX2).
 _TOGETHER = 16

@@ -18,18 +18,21 @@ from torch import Tensor
 from ..capture.layers import Layer
 from ..pictures.colours import PAPER_RAMP, SCREEN_RAMP
 from .asked import Asked
+from .figure import KINDS, View, drawn
 from .kept import Overviews
 from .levels import TILE, Levels
 from .lines import Lines
 from .measured import measured
 from .naming import named, picture
 from .overview import HOW, chosen_rows
+from .state import COLOURS
 from .subject import At, Subject
 from .tiles import Place, fine_tile, kept_tile
 
 _HEADER = struct.Struct("<4sIII")
 _LAYER = ("source", "layer")
 _HEAD = (*_LAYER, "head", "entry")
+_SIDES = ("top", "bottom", "left", "right")
 _SMALL = 48  # cells along a side of a small map
 _PER_CELL = 4  # queries that a row of a small map is taken of
 _EXACTNESS = ("any", "exact")
@@ -53,18 +56,19 @@ class Answers:
             "small": ((*_LAYER, "entry"), self._small),
             "heads": (_LAYER, self._heads),
             "edges": ((*_HEAD, "now"), self._edges),
+            "figure": ((*_HEAD, "how", "colour", "scale", *_SIDES, "kind"), self._figure),
             "tile": ((*_HEAD, "how", "level", "row", "column"), self._tile),
             "row": ((*_HEAD, "place"), self._row),
             "column": ((*_HEAD, "place"), self._column),
         }
 
     @property
-    def names(self) -> list[str]:
-        """What can be asked."""
-        return list(self._asked)
+    def questions(self) -> dict[str, tuple[str, ...]]:
+        """What can be asked, and the names of what each question may say."""
+        return {name: names for name, (names, _) in self._asked.items()}
 
     def answer(self, name: str, values: Mapping[str, str]) -> bytes:
-        """JSON, numbers in their form, or a PNG file, empty where there is no picture.
+        """JSON, numbers in their form, or the file of a picture, empty where there is none.
 
         Raises:
             RefusedError: the question is none.
@@ -117,13 +121,38 @@ class Answers:
     def _tile(self, asked: Asked) -> bytes:
         at, how = _head(asked), asked.word("how", HOW)
         place = Place(*map(asked.number, ("level", "row", "column")))
+        return numbers(*self.cells(at, how, place))
+
+    def _figure(self, asked: Asked) -> bytes:
+        top, bottom, left, right = map(asked.number, _SIDES)
+        at, scale = _head(asked), asked.numbers("scale", len(_HEAD))
+        how, colour = asked.word("how", HOW), asked.word("colour", COLOURS)
+        sides = range(top, bottom), range(left, right)
+        view = View(at, At(*scale) if scale else at, *sides, how, colour)
+        return self.figure(view, asked.word("kind", KINDS))
+
+    def figure(self, view: View, kind: str) -> bytes:
+        """The file of a picture; see `figure.drawn`."""
+        return drawn(self.subject, self._exact_cells, view, kind)
+
+    def _exact_cells(self, at: At, how: str, place: Place) -> Tensor:
+        if place.level >= Levels(*self.subject.matrix(at).shape).kept:
+            self.overviews.exact(at)
+        return self.cells(at, how, place)[0]
+
+    def cells(self, at: At, how: str, place: Place) -> tuple[Tensor, int]:
+        """The cells of a tile, and how many queries one stands for.
+
+        Raises:
+            IndexError: there is no such head or tile.
+        """
         matrix = self.subject.matrix(at)
         levels = Levels(*matrix.shape)
         place.cells(levels)  # are there
         if place.level < levels.kept:
-            return numbers(fine_tile(matrix, how, place))
+            return fine_tile(matrix, how, place), 1
         found = self.overviews.any(at)
-        return numbers(kept_tile(found, how, place, levels), found.every)
+        return kept_tile(found, how, place, levels), found.every
 
     def _row(self, asked: Asked) -> bytes:
         return numbers(self.lines.row(_head(asked), asked.number("place"))[None])

@@ -31,6 +31,15 @@ class Asked:
             raise RefusedError(f"{name} must be a whole number of at most nine digits")
         return int(text)
 
+    def numbers(self, name: str, count: int) -> list[int] | None:
+        """So many whole numbers with points between them, None where they are left out."""
+        if name not in self._values:
+            return None
+        texts = self._values[name].split(".")
+        if len(texts) != count or not all(map(_NUMBER.fullmatch, texts)):
+            raise RefusedError(f"{name} must be {count} whole numbers with points between them")
+        return [*map(int, texts)]
+
     def word(self, name: str, words: Collection[str]) -> str:
         """One of some words, the first where it is left out."""
         text = self._values.get(name, next(iter(words)))

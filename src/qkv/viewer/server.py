@@ -6,7 +6,6 @@ import asyncio
 import secrets
 import socket
 from collections.abc import Callable
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from qkv._extras import needed
@@ -14,6 +13,7 @@ from qkv._extras import needed
 from .answers import Answers
 from .asked import RefusedError
 from .guard import Guard
+from .page_files import page_files
 from .subject import Subject
 
 if TYPE_CHECKING:
@@ -23,6 +23,13 @@ if TYPE_CHECKING:
 
 HOST = "127.0.0.1"
 _TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
+_ANSWERS = {
+    b"QKV1": "application/octet-stream",
+    b"\x89PNG": "image/png",
+    b"%PDF": "application/pdf",
+    b"<?xm": "image/svg+xml",
+}
+_REFUSALS = {RefusedError: 400, IndexError: 404, ImportError: 501}
 _CLOSING = 2  # seconds that answers have which are under way when it ends
 
 
@@ -46,22 +53,16 @@ def application(answers: Answers) -> Starlette:
                 raise RefusedError("a name stands twice")
             name = request.url.path[1:]
             found = await threads.run_in_threadpool(answers.answer, name, dict(pairs))
-        except (RefusedError, IndexError) as error:
-            status = 400 if isinstance(error, RefusedError) else 404
+        except (RefusedError, IndexError, ImportError) as error:
+            status = next(code for kind, code in _REFUSALS.items() if isinstance(error, kind))
             return responses.PlainTextResponse(str(error), status)
-        kind = "application/octet-stream" if found[:4] == b"QKV1" else "application/json"
+        kind = _ANSWERS.get(found[:4], "application/json")
         return responses.Response(found, media_type=kind)
 
     route = needed("starlette.routing").Route
     routes = [route(path, of_page) for path in page]
-    routes += [route(f"/{name}", answer) for name in answers.names]
+    routes += [route(f"/{name}", answer) for name in answers.questions]
     return needed("starlette.applications").Starlette(routes=routes)
-
-
-def page_files() -> dict[str, bytes]:
-    """The files of the page by their names."""
-    folder = files("qkv.viewer").joinpath("page")
-    return {file.name: file.read_bytes() for file in folder.iterdir() if file.is_file()}
 
 
 def serve(subject: Subject, port: int, ready: Callable[[str], object]) -> None:

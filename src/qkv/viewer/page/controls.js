@@ -1,5 +1,6 @@
 // What is chosen at the top of the page.
 
+import { hasAll } from "./ask.js";
 import { headOf, headWritten, VIEWS } from "./state.js";
 
 const element = (id) => document.getElementById(id);
@@ -15,6 +16,10 @@ export class Controls {
     chosen("apart", ({ checked }) => state.set({ apart: checked ? "left" : "kept" }));
     chosen("beside", ({ value }) => state.set({ beside: value || null }, true));
     element("share").addEventListener("input", ({ target }) => state.set({ share: Number(target.value) }));
+    chosen("save", (select) => {
+      page.save(select.value);
+      select.value = "";
+    });
     element("fit").addEventListener("click", () => state.set({ x: null, y: null, zoom: null }));
     for (const view of VIEWS) element("views").append(this.#button(view));
   }
@@ -37,6 +42,7 @@ export class Controls {
     for (const button of element("views").children) button.setAttribute("aria-pressed", shown.includes(button.dataset.view));
     for (const part of document.querySelectorAll("[data-for]")) part.hidden = !part.dataset.for.split(" ").some((view) => shown.includes(view));
     element("ratio").parentElement.hidden ||= values.beside === null;
+    element("save").parentElement.hidden ||= !hasAll();
   }
 
   // Shows a view or puts it away; one stays.

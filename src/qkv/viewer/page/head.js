@@ -2,9 +2,8 @@
 
 import { numbers } from "./ask.js";
 import { spreadOf } from "./colours.js";
-import { coarsest } from "./map.js";
 import { weight } from "./shown.js";
-import { Tiles } from "./tiles.js";
+import { coarsest, Tiles } from "./tiles.js";
 
 export class OneHead {
   constructor(head, page, redraw) {
@@ -34,7 +33,7 @@ export class OneHead {
 
 // What a scale of a head is made of: its coarse maps by both ways.
 export async function spreadOfHead(head, layer, side) {
-  const level = coarsest(layer, side);
+  const level = coarsest(head, layer, side);
   const maps = await Promise.all(["max", "mean"].map((how) => numbers("tile", { ...head, how, level, row: 0, column: 0 })));
   return spreadOf([...maps[0].cells, ...maps[1].cells]);
 }

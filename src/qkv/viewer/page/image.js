@@ -102,7 +102,8 @@ export class ImageView {
     const anchor = this.hovered ?? (way === "out" ? query : key);
     if (anchor === null) return { weights: new Float32Array(0), text: "Point at a patch or select one to see its links." };
     const look = lookOf(page, head, way, anchor);
-    if (!look) return { weights: null, text: "…" };
+    const { lack } = page.lines(head);
+    if (!look) return { weights: lack ? new Float32Array(0) : null, text: lack || "…" };
     const linked = new Float32Array(heat ? look.weights.length : 0);
     if (heat) for (const place of look.links.places) linked[place] = look.weights[place];
     return { weights: linked, text: sentenceOf(look, labels) };

@@ -1,6 +1,6 @@
 // Rows and columns of a head: the weights of one query, or those of one key.
 
-import { numbers } from "./ask.js";
+import { has, numbers } from "./ask.js";
 
 const FEW = 4; // tiles: so many hold all weights of a short head, of which lines are cut
 const KEPT = 400;
@@ -12,7 +12,7 @@ export class Lines {
   #failed = new Set();
 
   constructor(head, shape, side, arrived, failed) {
-    Object.assign(this, { head, shape, side, arrived, failed });
+    Object.assign(this, { head, shape, side, arrived, failed, lack: "" }); // why there may be none
     this.isShort = shape.every((length) => length > 0) && shape.map((length) => Math.ceil(length / side)).reduce((a, b) => a * b) <= FEW;
   }
 
@@ -36,14 +36,20 @@ export class Lines {
   // the drawing that follows.
   #ask(way, place, name) {
     if (this.#under || this.#failed.has(name)) return;
+    const question = [way === "out" ? "row" : "column", { ...this.head, place }];
+    if (!has(...question)) return this.#lacks();
     this.#under = true;
-    numbers(way === "out" ? "row" : "column", { ...this.head, place }).then(({ cells }) => this.#keep(name, cells), (error) => {
+    numbers(...question).then(({ cells }) => this.#keep(name, cells), (error) => {
       this.#failed.add(name);
       this.failed(error);
     }).finally(() => {
       this.#under = false;
       this.arrived();
     });
+  }
+
+  #lacks() {
+    this.lack ||= "The weights of single tokens of this head were left out of this file.";
   }
 
   #cut(way, place) {
@@ -64,8 +70,10 @@ export class Lines {
   #tile(row, column) {
     const name = `${row} ${column}`;
     if (!this.#tiles.has(name)) {
+      const values = { ...this.head, how: "max", level: 0, row, column };
       this.#tiles.set(name, null);
-      numbers("tile", { ...this.head, how: "max", level: 0, row, column }).then((tile) => {
+      if (!has("tile", values)) return this.#lacks();
+      numbers("tile", values).then((tile) => {
         this.#tiles.set(name, tile);
         this.arrived();
       }, this.failed);

@@ -64,6 +64,10 @@ class Page {
     for (const view of this.#views.values()) view.redraw();
   }
 
+  save(kind) {
+    this.#view("map").save(kind).catch((error) => this.say(error.message));
+  }
+
   #view(name) {
     if (!this.#views.has(name)) {
       const room = document.createElement("section"), others = element("views-shown");

@@ -80,7 +80,9 @@ export class MatrixMap {
     context.beginPath();
     context.rect(0, 0, view.width, view.height);
     context.clip();
-    const level = view.level(this.layer.levels, density);
+    const wanted = view.level(this.layer.levels, density);
+    const level = this.tiles.finest(view, wanted, this.layer.levels, this.page.about.tile, how);
+    this.isCoarser = level > wanted;
     this.#drawLevels(context, view, level, how, table);
     this.#drawSelection(context, view, colours);
     this.#drawWhole(context, view, how, table, colours);
@@ -105,7 +107,7 @@ export class MatrixMap {
   }
 
   #coarsest() {
-    return coarsest(this.layer, this.page.about.tile);
+    return this.tiles.coarsest(this.layer, this.page.about.tile);
   }
 
   #wholePlace(how) {
@@ -164,8 +166,9 @@ export class MatrixMap {
     const many = (all, cells) => +(all / cells).toFixed(1);
     const cell = this.subject.cell(level === 0 ? null : `about ${many(view.queries, rows)} × ${many(view.keys, columns)}`, how);
     const sampled = this.edges?.every > 1 ? `; overview sampled: one of ${this.edges.every} queries, the exact one follows` : "";
+    const left = this.isCoarser ? "; finer ones were left out of this file" : "";
     const residual = layer.residual === null ? "" : `; residual ${layer.residual.toExponential(1)}`;
-    this.title.textContent = this.subject.titled(`each cell ${cell}${sampled}${residual}`);
+    this.title.textContent = this.subject.titled(`each cell ${cell}${left}${sampled}${residual}`);
     this.title.title = this.title.textContent; // where there is no room for all of it
     this.canvas.setAttribute("aria-label", `${this.title.textContent}, ${view.queries} queries by ${view.keys} keys`);
     this.canvas.dataset.level = level;
@@ -186,9 +189,4 @@ export class MatrixMap {
     const found = this.subject.said(tile.cells[(row % side) * tile.columns + (column % side)], level, how);
     return `${found}: query ${named(labels?.queries, cell.query)} looks at key ${named(labels?.keys, cell.key)}`;
   }
-}
-
-// The finest level that is one tile.
-export function coarsest(layer, side) {
-  return layer.levels.findIndex((shape) => Math.max(...shape) <= side);
 }

@@ -4,6 +4,7 @@ import { listen } from "./hands.js";
 import { OneHead } from "./head.js";
 import { MatrixMap } from "./map.js";
 import { Ratio } from "./ratio.js";
+import { save } from "./save.js";
 import { headOf, headRead, headWritten } from "./state.js";
 
 export class MapView {
@@ -29,6 +30,11 @@ export class MapView {
 
   redraw() {
     for (const pane of this.#panes) pane.map.redraw();
+  }
+
+  // The first map as a picture file.
+  save(kind) {
+    return save(this.#panes[0].map, this.page.state.values, kind);
   }
 
   close() {

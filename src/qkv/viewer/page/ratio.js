@@ -2,7 +2,6 @@
 // pooled by itself.
 
 import { colourOf } from "./colours.js";
-import { coarsest } from "./map.js";
 import { drawRamp } from "./palette.js";
 import { Tiles } from "./tiles.js";
 
@@ -30,7 +29,7 @@ export class Ratio {
 
   table(legend) {
     const { how } = this.page.state.values, { theme } = this.page.palette;
-    const place = { how, level: coarsest(this.page.layer(this.heads[0]), this.page.about.tile), row: 0, column: 0 };
+    const place = { how, level: this.tiles.coarsest(this.page.layer(this.heads[0]), this.page.about.tile), row: 0, column: 0 };
     const whole = this.tiles.get(place);
     if (!whole) {
       this.tiles.want([place]);
@@ -104,6 +103,16 @@ class RatioTiles {
 
   want(places) {
     for (const tiles of this.both) tiles.want(places);
+  }
+
+  // The finest level, from this one on, of which both have all that is in view.
+  finest(view, level, shapes, side, how) {
+    return Math.max(...this.both.map((tiles) => tiles.finest(view, level, shapes, side, how)));
+  }
+
+  // The finest level that is one tile of both.
+  coarsest(layer, side) {
+    return Math.max(...this.both.map((tiles) => tiles.coarsest(layer, side)));
   }
 
   forgetSampled() {

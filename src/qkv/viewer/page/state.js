@@ -13,12 +13,14 @@ const WHOLE = { source: 0, layer: 0, head: 0, entry: 0, query: null, key: null, 
 const REAL = { x: null, y: null, zoom: null }; // the middle of the view in cells, pixels a cell
 const HEADS = { lock: null, beside: null }; // source.layer.head.entry
 const SORT = /^-?[a-z]+$/; // a column of the table of heads; with - the largest first
+const AT = document.documentElement.dataset.at ?? ""; // where a page begins that was written as a file
+const HAS_ADDRESS = location.protocol !== "about:"; // a page in a frame may have none
 
 export class State {
   #watching = [];
 
   constructor() {
-    this.values = read(location.hash);
+    this.values = read(location.hash || AT);
     addEventListener("hashchange", () => {
       this.values = read(location.hash);
       this.#tell();
@@ -28,7 +30,7 @@ export class State {
   // Changes some values; with `step` the browser's way back leads to what was shown before.
   set(changes, step = false) {
     this.values = { ...this.values, ...changes };
-    history[step ? "pushState" : "replaceState"](null, "", written(this.values));
+    if (HAS_ADDRESS) history[step ? "pushState" : "replaceState"](null, "", written(this.values));
     this.#tell();
   }
 

@@ -1,6 +1,6 @@
 // The tiles of one head: asked for when they are in view, let go when they are not.
 
-import { numbers } from "./ask.js";
+import { has, numbers } from "./ask.js";
 import { paint } from "./colours.js";
 
 const AT_ONCE = 3, KEPT = 300;
@@ -16,6 +16,17 @@ export class Tiles {
 
   get(place) {
     return this.#tiles.get(written(place));
+  }
+
+  // The finest level, from this one on, of which all that is in view can be asked for.
+  finest(view, level, shapes, side, how) {
+    const isThere = (place) => has("tile", { ...this.head, ...place });
+    while (level < shapes.length - 1 && !view.places(level, shapes[level], side, how).every(isThere)) level++;
+    return level;
+  }
+
+  coarsest(layer, side) {
+    return coarsest(this.head, layer, side);
   }
 
   // Asks for these, the first ones first, and for nothing else any longer.
@@ -65,4 +76,11 @@ export class Tiles {
 
 function written({ how, level, row, column }) {
   return `${how} ${level} ${row} ${column}`;
+}
+
+// The finest level that is one tile and can be asked for.
+export function coarsest(head, layer, side) {
+  const isThere = (level) => has("tile", { ...head, how: "max", level, row: 0, column: 0 });
+  const found = layer.levels.findIndex((shape, level) => Math.max(...shape) <= side && isThere(level));
+  return found < 0 ? layer.levels.length - 1 : found;
 }

@@ -93,7 +93,8 @@ export class TokensView {
     }
     this.#reveal(values);
     const anchor = this.anchor(), look = anchor && lookOf(page, head, anchor.way, anchor.place);
-    this.sentence.textContent = look ? sentenceOf(look, labels) : anchor ? "…" : "Point at a token or select one to see its links.";
+    const { lack } = page.lines(head);
+    this.sentence.textContent = look ? sentenceOf(look, labels) : anchor ? lack || "…" : "Point at a token or select one to see its links.";
     const apart = values.apart === "left" ? labels.apart : null;
     for (const [side, flow] of Object.entries(this.flows)) {
       const isThere = look && (side === "both" || side === look.there);
@@ -106,7 +107,7 @@ export class TokensView {
       });
     }
     const isWhole = this.drawn(look);
-    if (isWhole && (look || !anchor)) this.element.dataset.state = "exact";
+    if (lack || (isWhole && (look || !anchor))) this.element.dataset.state = "exact";
   }
 
   #isSelected(side, place, values) {
