@@ -172,7 +172,7 @@ export class MatrixMap {
     this.title.title = this.title.textContent; // where there is no room for all of it
     this.canvas.setAttribute("aria-label", `${this.title.textContent}, ${view.queries} queries by ${view.keys} keys`);
     this.canvas.dataset.level = level;
-    this.canvas.dataset.state = !this.complete || !this.edges ? "waiting" : this.edges.every > 1 ? "sampled" : "exact";
+    this.canvas.dataset.state = !this.complete || !this.edges || !this.page.labels(this.subject.heads[0]) ? "waiting" : this.edges.every > 1 ? "sampled" : "exact";
     if (this.pointer || this.reads()) this.page.read(this.#reading(view, level));
   }
 
