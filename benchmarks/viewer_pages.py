@@ -13,19 +13,25 @@ A line for each page, of a process and a browser of its own:
 * browser: what the peak of the page's process grew by from a blank page, in MiB.
 * made, painted: seconds until there was something to open, from the text on, and from there until
   the first attention was drawn.
+
+A page is given up after four minutes, or when it leaves the machine less than 4 GiB; its figures
+are then those at that time.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -40,6 +46,7 @@ import qkv
 LENGTHS = (128, 256, 512)
 PAGES = ("qkv look", "qkv look --export", "head_view", "model_view")
 PATIENCE = 240  # seconds for a page
+SPARE = 2**32  # bytes that are left to the machine
 _SCRIPTS = {
     "require.js/2.3.6/require.min.js": "requirejs/require.js",
     "d3/5.7.0/d3.min": "d3/dist/d3.min",
@@ -81,7 +88,7 @@ def main() -> None:
             print(
                 f"{page:18} {tokens:6} {found['page'] / 1e6:8.2f} {found['process'] / 2**20:12.0f} "
                 f"{found['browser'] / 2**20:12.0f} {found['made']:7.2f} "
-                + (f"{painted:10.2f}" if painted else f" not in {PATIENCE} s"),
+                + (f"{painted:10.2f}" if painted else "  given up"),
                 flush=True,
             )
 
@@ -99,27 +106,70 @@ def measured(page: str, tokens: int, scripts: Path | None) -> dict[str, float | 
     with torch.no_grad():
         model(**read("A word."))
     with tempfile.TemporaryDirectory() as place, driver.chromium(Path(place)) as browser:
-        browser.patience = 2 * PATIENCE
-        blank, bare = _peak_of_page(browser), _resident()
+        browser.patience = PATIENCE + 30
+        watch, bare = _Watch(), _status("self", "VmRSS")
+        blank = watch.peak()
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # forgets the peak so far
         start = time.perf_counter()
         make = _qkv if page.startswith("qkv") else _bertviz
         address, size = make(page, model, tokenizer, text, read, Path(place), scripts)
         made = time.perf_counter() - start
-        start = time.perf_counter()
-        painted = None
-        try:
+        start, painted = time.perf_counter(), None
+        watch.start()
+        with suppress(AssertionError, RuntimeError, TimeoutError):
             browser.open(address)
-            kind = "qkv" if page.startswith("qkv") else "bertviz"
-            browser.wait(_PAINTED[kind], PATIENCE)
+            browser.wait(_PAINTED["qkv" if page.startswith("qkv") else "bertviz"], PATIENCE)
             painted = time.perf_counter() - start
             size = size or browser.run(_FETCHED)
-        except (AssertionError, RuntimeError, TimeoutError):
-            painted = None
-        process, shown = _peak() - bare, _peak_of_page(browser) - blank
+        process, shown = _status("self", "VmHWM") - bare, watch.peak() - blank
     return {
         "page": size, "process": process, "browser": shown, "made": made, "painted": painted
     }  # fmt: skip
+
+
+class _Watch(threading.Thread):
+    """Follows the memory of what this process's browser draws pages with, and ends it before the
+    machine has none left."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self._peak = 0
+
+    def run(self) -> None:
+        while True:
+            self.peak()
+            if _told("/proc/meminfo", "MemAvailable") < SPARE:
+                for process in _drawing():
+                    os.kill(process, signal.SIGKILL)
+            time.sleep(0.1)
+
+    def peak(self) -> int:
+        """The largest peak of one of them until now."""
+        for process in _drawing():
+            with suppress(OSError, AssertionError):  # it may have ended
+                self._peak = max(self._peak, _status(str(process), "VmHWM"))
+        return self._peak
+
+
+def _drawing() -> list[int]:
+    """The processes below this one that draw pages."""
+    parents, drawing = {}, []
+    for folder in Path("/proc").iterdir():
+        with suppress(OSError, AssertionError):
+            if folder.name.isdigit():
+                told = (folder / "status").read_text(encoding="utf-8", errors="replace")
+                parents[int(folder.name)] = int(_field(told, "PPid"))
+                if b"--type=renderer" in (folder / "cmdline").read_bytes():
+                    drawing.append(int(folder.name))
+
+    def is_below(process: int) -> bool:
+        while process in parents:
+            process = parents[process]
+            if process == os.getpid():
+                return True
+        return False
+
+    return [process for process in drawing if is_below(process)]
 
 
 def import_driver() -> Any:
@@ -174,31 +224,19 @@ def _bertviz(
     return (place / "page.html").as_uri(), (place / "page.html").stat().st_size
 
 
-def _resident() -> int:
-    return _status("self", "VmRSS")
-
-
-def _peak() -> int:
-    return _status("self", "VmHWM")
-
-
-def _peak_of_page(browser: Any) -> int:
-    """The largest peak of a process of the browser that draws pages."""
-    session, browser._session = browser._session, None
-    try:
-        processes = browser.send("SystemInfo.getProcessInfo")["processInfo"]
-    finally:
-        browser._session = session
-    drawing = [process["id"] for process in processes if process["type"] == "renderer"]
-    return max(_status(str(process), "VmHWM") for process in drawing)
-
-
 def _status(process: str, name: str) -> int:
     """Bytes that the system tells of a process."""
-    told = Path(f"/proc/{process}/status").read_text(encoding="ascii")
-    found = re.search(rf"^{name}:\s+(\d+) kB$", told, re.MULTILINE)
+    return _told(f"/proc/{process}/status", name)
+
+
+def _told(file: str, name: str) -> int:
+    return 1024 * int(_field(Path(file).read_text(encoding="utf-8"), name))
+
+
+def _field(text: str, name: str) -> str:
+    found = re.search(rf"^{name}:\s+(\d+)", text, re.MULTILINE)
     assert found is not None
-    return 1024 * int(found[1])
+    return found[1]
 
 
 if __name__ == "__main__":
