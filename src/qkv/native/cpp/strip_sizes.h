@@ -107,6 +107,12 @@ struct StripSizes {
         }
     }
 
+    // The queries of one part.
+    Range queries_of_part(const Request& request, std::int64_t part) const {
+        const std::int64_t start = starts_.data()[part] * rows, stop = starts_.data()[part + 1] * rows;
+        return {smaller(start, request.queries), smaller(stop, request.queries)};
+    }
+
     // The keys that the strips of one part see, in whole panels.
     Ranges keys_of(const Request& request, Lead lead, std::int64_t part) const {
         Ranges found;

@@ -38,6 +38,12 @@ class Pool {
     // The share that a query belongs to: a row of the map.
     std::int64_t share(std::int64_t query) const { return query * rows_ / queries_; }
 
+    // The rows of the map that have something of these queries.
+    Range shares(Range queries) const {
+        if (queries.size() == 0) return {0, 0};
+        return {share(queries.start), share(queries.stop - 1) + 1};
+    }
+
     void begin(const Strip& strip) {
         for (std::int64_t j = 0; j < strip.columns(); ++j) folded_[j] = fold_.start();
         added_ = 0;

@@ -28,6 +28,7 @@ class Sweep {
           wanted_(request.wanted),
           sizes_(sizes),
           collected_width_(rounded_up(wanted_.collected_width, lanes<Number>)),
+          map_rows_(most_map_rows()),
           copy_(Copy(*this, nullptr, nullptr)),
           copies_(copy_.collected_size * copies()),
           wide_copies_(copy_.wide_size * copies()),
@@ -67,7 +68,7 @@ class Sweep {
         take_queries(rows, scratch);
         const Copy copy = copy_of(index(strip.lead, part));
         if (wanted_.mass.data) take_mass(rows, copy, scratch);
-        if (wanted_.pool.data) take_pool(rows, copy, scratch);
+        if (wanted_.pool.data) take_pool(rows, copy, map_rows_of(part).start, scratch);
         if (wanted_.collected.data) take_collected(rows, copy, scratch);
     }
 
@@ -102,7 +103,7 @@ class Sweep {
             Pieces<Number> pieces(begin);
             Pieces<double> wide(wide_begin);
             mass = wide.take(wanted.mass.data ? of.sizes_.keys : 0);
-            const std::int64_t map = wanted.pool.data ? wanted.pool_rows * wanted.pool_columns : 0;
+            const std::int64_t map = of.map_rows_ * wanted.pool_columns;
             pool = wide.take(map);
             pool_counts = wide.template take_for<std::int64_t>(map);
             collected = pieces.take(wanted.collected.data ? of.sizes_.keys * of.collected_width_ : 0);
@@ -116,6 +117,20 @@ class Sweep {
 
     // Whether numbers of each key are summed over queries.
     bool sums_keys() const { return wanted_.mass.data || wanted_.collected.data; }
+
+    // The rows of the map that one part adds to, and the most that one does. A copy has no others.
+    Range map_rows_of(std::int64_t part) const {
+        const Pool<Number> pool(wanted_, request_.queries, request_.keys, nullptr);
+        return pool.shares(sizes_.queries_of_part(request_, part));
+    }
+
+    std::int64_t most_map_rows() const {
+        std::int64_t most = 0;
+        if (!wanted_.pool.data) return most;
+        for (std::int64_t part = 0; part < sizes_.parts; ++part)
+            most = larger(most, map_rows_of(part).size());
+        return most;
+    }
 
     std::int64_t copies() const { return sizes_.parts * query_heads(request_); }
 
@@ -216,7 +231,8 @@ class Sweep {
         });
     }
 
-    void take_pool(const Finished& rows, Copy copy, Scratch& scratch) const {
+    // `first_row`: the first row of the map that the copy has.
+    void take_pool(const Finished& rows, Copy copy, std::int64_t first_row, Scratch& scratch) const {
         Pool<Number> pool(wanted_, request_.queries, request_.keys, scratch.folded);
         const Range queries = rows.strip.queries;
         for (std::int64_t query = queries.start; query < queries.stop;) {
@@ -224,7 +240,7 @@ class Sweep {
             pool.begin(rows.strip);
             for (; query < queries.stop && pool.share(query) == share; ++query)
                 pool.add(rows.at(query - queries.start));
-            const std::int64_t first = share * wanted_.pool_columns;
+            const std::int64_t first = (share - first_row) * wanted_.pool_columns;
             pool.end(rows.strip, copy.pool + first, copy.pool_counts + first);
         }
     }
@@ -265,13 +281,17 @@ class Sweep {
     void finish_pool(Lead lead) const {
         const PoolFold<double> fold = {wanted_.pool_maximum};
         const Pool<Number> pool(wanted_, request_.queries, request_.keys, nullptr);
+        Numbers<Range> rows(sizes_.parts);
+        for (std::int64_t part = 0; part < sizes_.parts; ++part) rows.data()[part] = map_rows_of(part);
         for (std::int64_t row = 0; row < wanted_.pool_rows; ++row)
             for (std::int64_t column = 0; column < wanted_.pool_columns; ++column) {
                 double found = fold.start();
                 std::int64_t count = 0;
                 for (std::int64_t part = 0; part < sizes_.parts; ++part) {
+                    const Range own = rows.data()[part];
+                    if (row < own.start || row >= own.stop) continue;
                     const Copy copy = copy_of(index(lead, 0) + part);
-                    const std::int64_t place = row * wanted_.pool_columns + column;
+                    const std::int64_t place = (row - own.start) * wanted_.pool_columns + column;
                     found = fold.joined(found, copy.pool[place]);
                     count += copy.pool_counts[place];
                 }
@@ -284,7 +304,7 @@ class Sweep {
         if (wanted_.mass.data) clear_keys(copy.mass, keys, 1);
         if (wanted_.collected.data) clear_keys(copy.collected, keys, collected_width_);
         if (!wanted_.pool.data) return;
-        const std::int64_t map = wanted_.pool_rows * wanted_.pool_columns;
+        const std::int64_t map = map_rows_ * wanted_.pool_columns;
         const PoolFold<double> fold = {wanted_.pool_maximum};
         for (std::int64_t i = 0; i < map; ++i) copy.pool[i] = fold.start();
         clear(copy.pool_counts, map);
@@ -294,6 +314,7 @@ class Sweep {
     const Wanted& wanted_;
     const StripSizes<Number>& sizes_;
     std::int64_t collected_width_;  // padded to whole vectors
+    std::int64_t map_rows_;         // of a copy
     Copy copy_;                     // only its sizes
     Numbers<Number> copies_;
     Numbers<double> wide_copies_;
