@@ -84,3 +84,10 @@ def test_of_several_comparisons_each_is_held_to_more():
 
 def test_a_quick_look_concludes_nothing():
     assert Finding("a", "b", HOLDS).unconcluded() == Finding("a", "b", QUICK)
+
+
+def test_a_difference_may_be_too_small_to_count():
+    few, many = Interval(0.5, -1, 1.5), Interval(3, -1, 7)
+    assert above_zero(few) == above_zero(many, alike=2.0) == UNKNOWN
+    assert above_zero(few, alike=2.0) == FAILS
+    assert above_zero(Interval(3, 1, 5), alike=2.0) == HOLDS

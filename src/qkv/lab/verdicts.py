@@ -25,15 +25,16 @@ class Finding:
         return replace(self, verdict=QUICK)
 
 
-def above_zero(*differences: Interval) -> str:
+def above_zero(*differences: Interval, alike: float = 0.0) -> str:
     """The verdict on the claim that all of these differences are above 0.
 
-    It holds if every interval is above 0. It does not if one of them is below. Otherwise nothing
-    can be told; nor where there is no difference.
+    It holds if every interval is above 0. It does not if one of them is below; or below `alike`,
+    the size from which on a difference counts. Otherwise nothing can be told; nor where there is no
+    difference.
     """
     if differences and all(one.low > 0 for one in differences):
         return HOLDS
-    return FAILS if any(one.high < 0 for one in differences) else UNKNOWN
+    return FAILS if any(one.high < alike for one in differences) else UNKNOWN
 
 
 def level(comparisons: int) -> float:
