@@ -32,6 +32,7 @@ def written(tmp_path, name, content):
         ("a.csv", 'id,Text,Sentiment\n1,"dull, long",neg\n2,"a ""gem""",pos\n'),
         ("a.csv", '\ufefflabel;text\r\nneg;dull, long\r\npos;"a ""gem"""\r\n'),
         ("a.csv.gz", 'what,is it\n"dull,\n long",neg\n"a ""gem""",pos\n"a",pos\n"b",pos\n'),
+        ("a.csv", 'shop_rating,shop,full text\nneg,x,"dull, long"\npos,y,"a ""gem"""\n'),
         ("a.csv", 'v1,v2,,,\nneg,"dull, long",,,\npos,"a ""gem""",,,\npos,"b",,," more"\n'),
         ("a.tsv", 'neg\tdull, long\n\npos\ta "gem"\n'),
         ("a.txt", 'text\tlabel\ndull, long\tneg\na "gem"\tpos\n'),

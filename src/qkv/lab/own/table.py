@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ NAMES = {"classify": (LABELS, TEXTS), "translate": (SOURCES, TARGETS)}
 _MOST = 10**8  # characters of a cell
 _DELIMITERS = ",;\t|"
 _LISTED = 8  # columns that a message lists
+_LAST_WORD = re.compile(r"[\W_]+")
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ def read_columns(path: Path, task: str) -> Columns:
     if not table:
         raise FormError(f"{path}: there is nothing in it")
     names = [cell.strip().casefold() for cell in table[0]]
-    places = [_place(names, known) for known in NAMES[task]]
+    places = [_place(names, known, comma) for known in NAMES[task]]
     headed = comma or None not in places
     body = table[1:] if headed else table
     if None in places:
@@ -76,9 +78,14 @@ def _csv(path: Path, text: str) -> list[list[str]]:
         raise FormError(f"{path}: not a CSV file: {error}") from error
 
 
-def _place(names: Sequence[str], known: Sequence[str]) -> int | None:
-    """The place of the first known name."""
-    return next((names.index(name) for name in known if name in names), None)
+def _place(names: Sequence[str], known: Sequence[str], comma: bool) -> int | None:
+    """The place of the first known name; else, in a CSV file, of the only name whose last word is
+    known, as in `airline_sentiment`."""
+    for name in known:
+        if name in names:
+            return names.index(name)
+    ends = [place for place, name in enumerate(names) if _LAST_WORD.split(name)[-1] in known]
+    return ends[0] if comma and len(ends) == 1 else None
 
 
 def _guessed(
