@@ -179,4 +179,4 @@ def _head(asked: Asked) -> At:
 
 
 def _json(thing: Any) -> bytes:
-    return json.dumps(thing, separators=(",", ":")).encode()
+    return json.dumps(thing, separators=(",", ":"), allow_nan=False).encode()

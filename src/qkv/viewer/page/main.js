@@ -27,6 +27,8 @@ class Page {
     this.palette = new Palette(this);
     this.grid = new Grid(element("grid"), this, (layer, head) => this.state.set({ layer, head }, true));
     this.controls = new Controls(this);
+    const empty = this.about.sources.flatMap(({ title, empty }) => empty.map((name) => `${name} of ${title}`));
+    if (empty.length) this.say(`Left out, without a weight: ${empty.join(", ")}.`);
     this.state.watch(() => this.show());
     addEventListener("resize", () => this.redraw());
     this.show();
@@ -38,6 +40,7 @@ class Page {
 
   read(text) {
     element("readout").textContent = text;
+    element("readout").title = text; // where there is no room for all of it
   }
 
   // --- what is shown

@@ -167,7 +167,8 @@ export class MatrixMap {
     const cell = this.subject.cell(level === 0 ? null : `about ${many(view.queries, rows)} × ${many(view.keys, columns)}`, how);
     const sampled = this.edges?.every > 1 ? `; overview sampled: one of ${this.edges.every} queries, the exact one follows` : "";
     const left = this.isCoarser ? "; finer ones were left out of this file" : "";
-    const residual = layer.residual === null ? "" : `; residual ${layer.residual.toExponential(1)}`;
+    const residuals = this.subject.heads.map((head) => this.page.layer(head).residual).filter((one) => one !== null);
+    const residual = residuals.length ? `; residual ${residuals.map((one) => one.toExponential?.(1) ?? one).join(" and ")}` : "";
     this.title.textContent = this.subject.titled(`each cell ${cell}${left}${sampled}${residual}`);
     this.title.title = this.title.textContent; // where there is no room for all of it
     this.canvas.setAttribute("aria-label", `${this.title.textContent}, ${view.queries} queries by ${view.keys} keys`);
