@@ -32,12 +32,13 @@ export class MatrixMap {
   async #begin() {
     const edges = await this.#edges({});
     this.edges = edges;
+    if (edges.every === 1) this.tiles.beExact();
     this.redraw();
     if (edges.every === 1) return;
     await new Promise((go) => setTimeout(go, PAUSE));
     if (this.closed.signal.aborted) return;
     this.edges = await this.#edges({ now: "exact" });
-    this.tiles.forgetSampled();
+    this.tiles.beExact();
     for (const head of this.subject.heads) this.page.palette.forget(head);
     this.redraw();
   }

@@ -115,8 +115,8 @@ class RatioTiles {
     return Math.max(...this.both.map((tiles) => tiles.coarsest(layer, side)));
   }
 
-  forgetSampled() {
-    for (const tiles of this.both) tiles.forgetSampled();
+  beExact() {
+    for (const tiles of this.both) tiles.beExact();
   }
 
   painted(tile, table) {
