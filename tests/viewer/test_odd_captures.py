@@ -11,7 +11,7 @@ pytest.importorskip("websockets")
 
 import torch
 from chromium import PROGRAM, Chromium, chromium
-from made import capture_of, served
+from made import capture_of, patches_of, served
 
 import qkv
 from qkv.capture.call import Call
@@ -19,7 +19,7 @@ from qkv.capture.capture import Capture
 
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="there is no chromium")
 
-ODD, SINGLE, LONG_NAMES, DEEP = range(4)  # the sources
+ODD, SINGLE, LONG_NAMES, DEEP, UNKNOWN = range(5)  # the sources
 WEIGHTS = [8.0, 4.0, 2.0, -1.0, torch.nan, 0.0]
 MAPS = "[...document.querySelectorAll('.pane div canvas')]"
 EXACT = (
@@ -39,6 +39,15 @@ def odd() -> Capture:
     return capture
 
 
+def unknown() -> Capture:
+    """The patches of a picture, of which one looks nobody knows where."""
+    capture = patches_of(2, 2)
+    query, key = torch.randn(2, 1, 2, 5, 16)
+    query[:, :, 3] = torch.nan
+    capture.calls[0] = Call("layers.0", "self", 0, qkv.attention(query, key), None, "made")
+    return capture
+
+
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory) -> Iterator[Chromium]:
     with chromium(tmp_path_factory.mktemp("profile")) as found:
@@ -49,8 +58,8 @@ def browser(tmp_path_factory) -> Iterator[Chromium]:
 def address(tmp_path_factory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("captures")
     named = capture_of(2, tokens=["a" + "w" * 40, "il" * 20])
-    captures = odd(), capture_of(1), named, capture_of(4, layers=60)
-    files = [folder / f"{name}.qkv" for name in ("odd", "single", "long", "deep")]
+    captures = odd(), capture_of(1), named, capture_of(4, layers=30), unknown()
+    files = [folder / f"{name}.qkv" for name in ("odd\u202e", "single", "long", "deep", "unknown")]
     for capture, file in zip(captures, files, strict=True):
         capture.save(file)
     with served(*files) as (found, _):
@@ -69,7 +78,7 @@ def size(browser: Chromium, width: int, height: int) -> None:
 
 def test_what_has_no_weight_is_left_out_and_said(browser, address):
     show(browser, address)
-    assert browser.run("said.textContent") == "Left out, without a weight: none of odd.qkv."
+    assert browser.run("said.textContent") == "Left out, without a weight: none of odd\\u202e.qkv."
     title = browser.run("document.querySelector('h1').textContent")
     assert title == "odd head 0: each cell one weight; residual nan"
 
@@ -82,6 +91,12 @@ def test_weights_that_are_no_links_are_counted(browser, address):
         "0 8.000000, 1 4.000000, 2 2.000000. "
         "1 of the weights is negative. 1 of the weights is no number."
     )
+
+
+def test_a_mean_that_is_no_number_is_told(browser, address):
+    show(browser, f"{address}#source={UNKNOWN}&show=image&over=all")
+    sentence = browser.run("document.querySelector('.sentence').textContent")
+    assert sentence == "The mean of all 5 queries is no number."
 
 
 def test_lines_are_as_strong_as_weights_that_are_no_shares(browser, address):
@@ -146,6 +161,14 @@ def test_maps_beside_all_other_views_keep_their_room(browser, address):
     assert browser.run("document.documentElement.scrollWidth") == 1100
 
 
+def test_heads_of_two_captures_are_told_apart(browser, address):
+    titles = "[...document.querySelectorAll('h1')].map((one) => one.textContent.split(' head')[0])"
+    show(browser, f"{address}#source={SINGLE}&beside={DEEP}.0.0.0")
+    assert browser.run(titles) == ["single.qkv: layers.0", "deep.qkv: layers.0"]
+    show(browser, f"{address}#source={DEEP}&beside={DEEP}.1.0.0")
+    assert browser.run(titles) == ["layers.0", "layers.1"]
+
+
 def test_the_table_of_many_layers_is_not_made_anew_for_each(browser, address):
     show(browser, f"{address}#source={DEEP}")
     browser.run(
@@ -154,8 +177,8 @@ def test_the_table_of_many_layers_is_not_made_anew_for_each(browser, address):
         " if (this.tagName === 'TBODY') made++; return before.apply(this, rest); }"
     )
     browser.run("location.hash += '&show=heads'")
-    browser.wait("document.querySelectorAll('tbody tr').length === 180")
-    assert browser.run("made") < 30
+    browser.wait("document.querySelectorAll('tbody tr').length === 90")
+    assert browser.run("made") < 15
 
 
 def test_a_page_whose_server_ended_says_so(browser, tmp_path):

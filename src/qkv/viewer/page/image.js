@@ -96,8 +96,9 @@ export class ImageView {
       const received = this.#allOf(head), [queries] = page.layer(head).levels[0];
       if (!received) return { weights: null, text: "…" };
       if (!received.length) return { weights: received, text: "Weights may be negative: there is no mean to show." };
-      const most = largest(received);
-      const strongest = `${weight(most)}: ${named(labels.keys, received.indexOf(most))}`;
+      const most = largest(received), place = received.indexOf(most);
+      if (place < 0) return { weights: received, text: `The mean of all ${queries} queries is no number.` };
+      const strongest = `${weight(most)}: ${named(labels.keys, place)}`;
       return { weights: received, text: `The mean of all ${queries} queries. The strongest key has ${strongest}.` };
     }
     const anchor = this.hovered ?? (way === "out" ? query : key);
@@ -218,5 +219,5 @@ function allOf(head) {
 }
 
 function largest(weights) {
-  return weights.reduce((a, b) => Math.max(a, b), 0);
+  return weights.reduce((a, b) => (b > a ? b : a), 0);
 }

@@ -85,7 +85,7 @@ export class HeadsView {
     const missing = known.flatMap(({ missing }, at) => (missing ? [`${layers[at].name} is left out: ${missing}`] : []));
     const sampled = Math.max(1, ...known.map(({ every }) => every));
     const isWhole = known.length === layers.length;
-    const parts = [`${isWhole ? "All" : `${known.length} of`} ${layers.length} layers are measured.`];
+    const parts = [layers.length > 1 ? `${isWhole ? "All" : `${known.length} of`} ${layers.length} layers are measured.` : `The only layer is ${isWhole ? "" : "being "}measured.`];
     if (sampled > 1) parts.push(`Sampled: one of about ${sampled} queries.`);
     if (layers.some(({ entries }) => entries > 1)) parts.push("Means are over all entries of the batch.");
     this.progress.textContent = [...parts, ...missing].join(" ");
