@@ -1,6 +1,12 @@
 """`qkv look` where it cannot show anything; what it shows is tested in `tests/viewer`."""
 
+import signal
 import socket
+import subprocess
+import sys
+import time
+from subprocess import PIPE
+from urllib.parse import urlsplit
 
 import pytest
 import torch
@@ -51,6 +57,45 @@ def test_a_port_that_is_taken_is_told(capsys, capture):
         port = taken.getsockname()[1]
         assert run(["look", capture, "--no-open", "--port", str(port)]) == 1
     assert capsys.readouterr().err == f"qkv: 127.0.0.1:{port}: Address already in use\n"
+
+
+@pytest.mark.parametrize(
+    ("at", "error"),
+    [
+        ("#haed=2", "there is no 'haed'; there are source, layer, head, entry, x, "),
+        ("nonsense", "there is no 'nonsense'; "),
+        ("#show=map.txet", "show cannot be 'map.txet'"),
+        ("#theme=drak", "theme cannot be 'drak'"),
+        ("#query=-1", "query cannot be '-1'"),
+    ],
+)
+def test_what_is_shown_first_may_not_be_misspelt(capsys, capture, at, error):
+    assert run(["look", capture, "--no-open", "--at", at]) == 1
+    assert capsys.readouterr().err.startswith(f"qkv: look: {at!r} shows nothing: {error}")
+
+
+_SLOW = """
+import sys, time
+from qkv.cli.run import run
+from qkv.viewer.answers import Answers
+Answers.answer = lambda *_: time.sleep(60)
+sys.exit(run(["look", sys.argv[1], "--no-open"]))
+"""
+
+
+def test_answers_that_are_under_way_do_not_hold_up_the_end(capture):
+    command = [sys.executable, "-c", _SLOW, capture]
+    process = subprocess.Popen(command, stdout=PIPE, stderr=PIPE, text=True)
+    assert process.stdout is not None
+    address = urlsplit(process.stdout.readline().strip())
+    with socket.create_connection((address.hostname, address.port)) as asking:
+        asking.sendall(
+            f"GET {address.path}about HTTP/1.1\r\nHost: {address.netloc}\r\n\r\n".encode()
+        )
+        time.sleep(0.5)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=20)
+    assert (process.returncode, errors) == (0, "")
 
 
 def test_the_browser_is_opened_at_the_address(capsys, capture, monkeypatch):

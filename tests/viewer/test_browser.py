@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
@@ -274,3 +275,19 @@ def test_the_folder_of_the_page_names_nothing_elsewhere():
     folder = Path(__file__).parents[2] / "src" / "qkv" / "viewer" / "page"
     for file in folder.iterdir():
         assert "//" not in re.sub(r"(^|\s)// .*", "", file.read_text(encoding="utf-8")), file.name
+
+
+def test_a_map_stays_exact_where_the_server_let_go_of_it(browser, address):
+    browser.open(f"{address}#source={LONG}&query=3001&key=1201")
+    settle(browser)
+    for head in (1, 2):  # no room for the first one any longer
+        asked = f"{address}edges?source={LONG}&head={head}&now=exact"
+        with urlopen(asked) as answer:
+            answer.read()
+    browser.run("how.value = 'mean'; how.dispatchEvent(new Event('change'))")
+    settle(browser)
+    said = browser.wait("readout.textContent.startsWith('mean weight') && readout.textContent")
+    level = browser.run("document.querySelector('.pane canvas').dataset.level")
+    side = 4096 >> int(level)
+    expected = matrix_of(LONG).pool(side, side, "mean")[3001 * side // 4096, 1201 * side // 4096]
+    assert float(said.split()[2][:-1]) == pytest.approx(float(expected), rel=1e-3)

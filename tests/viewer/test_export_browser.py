@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("websockets")
 
 from chromium import PROGRAM, Chromium, chromium
-from made import HOSTILE, capture_of, looking
+from made import HOSTILE, capture_of, looking, patches_of
 
 from qkv.cli.run import run
 from qkv.viewer.answers import Answers
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(PROGRAM is None, reason="there is no chromium")
 
 CAPTURES = {
     "short": capture_of(60), "long": capture_of(1200, layers=1),
-    "hostile": capture_of(8, tokens=HOSTILE),
+    "hostile": capture_of(8, tokens=HOSTILE), "picture": patches_of(3, 4),
 }  # fmt: skip
 STATE = "document.querySelector('.pane canvas').dataset.state === 'exact'"
 TITLE = "document.querySelector('h1').textContent"
@@ -93,6 +93,15 @@ def test_it_opens_as_it_was_written_and_as_its_address_says(browser, pages):
     assert weight(browser) == pytest.approx(expected, abs=6e-7)
     opened(browser, pages["placed"], "#head=1")
     assert browser.run(TITLE).startswith("layers.0 head 1: ")
+
+
+def test_the_heat_of_all_queries_is_there_from_the_disk(browser, pages):
+    browser.open(f"{pages['picture'].as_uri()}#show=image&over=all&head=1")
+    browser.wait("document.querySelector('.view').dataset.state === 'exact'")
+    mean = CAPTURES["picture"].calls[0].matrix[0, 1].mass() / 13
+    said = browser.run("document.querySelector('.sentence').textContent")
+    assert said.startswith("The mean of all 13 queries. The strongest key has ")
+    assert f" has {float(mean.max()):.6f}: " in said
 
 
 def test_what_was_left_out_is_said_where_it_is_missing(browser, pages):

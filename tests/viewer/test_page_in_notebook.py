@@ -154,6 +154,15 @@ def test_what_is_no_question_is_told(asked, error):
     assert said["error"].startswith(error)
 
 
+def test_what_fails_is_told_to_the_page_and_raised(monkeypatch):
+    widget, answers = Widget(), Answers(Subject([Source("short", CAPTURE)]))
+    monkeypatch.setattr(answers, "answer", lambda *_: {}["nothing"])
+    with pytest.raises(KeyError):
+        reply(widget, answers, {"number": 7, "view": "a", "name": "about", "values": {}})
+    [(said, _)] = widget.sent
+    assert said["error"] == "'nothing'"
+
+
 def test_a_question_is_answered_as_by_the_server():
     widget = Widget()
     reply(widget, ANSWERS, {"number": 3, "view": "b", "name": "labels", "values": {"layer": 1}})

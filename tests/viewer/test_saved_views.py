@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import json
+import re
+
 import pytest
 import torch
 from made import capture_of
 
+import qkv
 from qkv import pictures
+from qkv.capture.call import Call
+from qkv.capture.capture import Capture
 from qkv.cli.run import run
 from qkv.viewer.answers import Answers
+from qkv.viewer.figure import View
 from qkv.viewer.levels import Levels
+from qkv.viewer.page_files import page_files
 from qkv.viewer.spread import Spread
-from qkv.viewer.state import State, fitting
+from qkv.viewer.state import NAMES, PAGE, State, fitting
 from qkv.viewer.subject import At, Source, Subject
 
 SHORT, LONG = capture_of(60), capture_of(3000, layers=1)
@@ -85,14 +93,29 @@ def test_what_is_larger_than_a_screen_is_pooled_and_exact(drawn, how):
     assert f"each cell is the {pool} of about 5.86 × 5.86 weights" in texts["note"]
 
 
+def test_what_is_grey_is_said(drawn):
+    capture, side = Capture(), torch.tensor([[[1.0], [-1.0]]])
+    matrix = qkv.attention(side, side, normalizer=qkv.Identity())
+    capture.calls.append(Call("odd", "self", 0, matrix, None, "made"))
+    Answers(Subject([Source("odd", capture)])).figure(whole(2), "png")
+    ANSWERS.figure(whole(60), "png")
+    notes = [texts["note"] for *_, texts in drawn]
+    assert ["grey is negative or no number" in note for note in notes] == [True, False]
+
+
+def whole(length: int) -> View:
+    at = At(0, 0, 0, 0)
+    return View(at, at, range(length), range(length), "max", "log")
+
+
 def test_equalised_shares_are_half_by_logarithm_and_half_by_rank():
     weights = torch.tensor([2.0**-power for power in range(40)])
     spread = Spread(weights)
     # A twentieth is below the lowest.
     assert spread.low == 2.0**-37
     shares = spread.shares(torch.tensor([1.0, 2.0**-37, 2.0**-18, 0.0, -1.0, torch.nan]), "log")
-    middle = 0.04 + 0.96 * ((37 - 18) / 37 + 21 / 40) / 2
-    expected = [0.04 + 0.96 * (1 + 39 / 40) / 2, 0.04 + 0.96 * (0 + 2 / 40) / 2, middle, 0.0]
+    middle = 0.04 + 0.96 * ((37 - 18) / 37 + 22 / 40) / 2
+    expected = [1.0, 0.04 + 0.96 * (0 + 3 / 40) / 2, middle, 0.0]
     torch.testing.assert_close(shares[:4], torch.tensor(expected))
     assert bool(shares[4:].isnan().all())
     along, marks = spread.bar("log")
@@ -105,7 +128,9 @@ def test_weights_that_are_all_alike_have_colours_too(weights):
     for way in ("log", "linear"):
         shares = Spread(weights).shares(weights, way)
         assert bool(((shares >= 0) & (shares <= 1)).all())
-        assert len(set(shares.tolist())) == 1
+        assert set(shares.tolist()) == {
+            float(weights[0] > 0)
+        }  # the largest has the end of the ramp
 
 
 def test_a_state_says_which_cells_are_in_view():
@@ -122,6 +147,19 @@ def test_a_state_says_which_cells_are_in_view():
         At(0, 0, 0, 0),
         At(1, 0, 2, 0),
     ]
+
+
+def test_all_that_stands_in_an_address_is_known():
+    script = page_files()["state.js"].decode()
+    said = script.partition("const WORDS")[2].partition("export class")[0]
+    names = {*re.findall(r"(\w+): (?:\[|null|\d)", said), "show", "sort"}
+    assert names == {*NAMES}
+    words = dict(re.findall(r"(\w+): \[(.*?)\]", said))
+    for name, pattern in PAGE.items():
+        if name in words:
+            assert pattern == words[name].replace('", "', "|").strip('"')
+    [views] = re.findall(r"const VIEWS = (.*);", script)
+    assert re.fullmatch(PAGE["show"], ".".join(json.loads(views)))
 
 
 @pytest.mark.parametrize("kind", ["svg", "png", "pdf"])

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import threading
 import webbrowser
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -95,8 +97,17 @@ def _serve(subject: Subject, at: str, port: int, no_open: bool) -> None:
         if not no_open:
             webbrowser.open(address)
 
+    before = {*threading.enumerate()}
     with suppress(KeyboardInterrupt):
         serve(subject, port, ready)
+    if any(not one.daemon for one in {*threading.enumerate()} - before):
+        _leave()  # Python would wait for answers that are still computed
+
+
+def _leave() -> NoReturn:
+    for file in (sys.stdout, sys.stderr):
+        file.flush()
+    os._exit(0)
 
 
 def _write_page(subject: Subject, at: str, path: Path, most_bytes: int) -> None:

@@ -57,7 +57,7 @@ class Answers:
             "heads": (_LAYER, self._heads),
             "edges": ((*_HEAD, "now"), self._edges),
             "figure": ((*_HEAD, "how", "colour", "scale", *_SIDES, "kind"), self._figure),
-            "tile": ((*_HEAD, "how", "level", "row", "column"), self._tile),
+            "tile": ((*_HEAD, "how", "level", "row", "column", "now"), self._tile),
             "row": ((*_HEAD, "place"), self._row),
             "column": ((*_HEAD, "place"), self._column),
         }
@@ -121,7 +121,8 @@ class Answers:
     def _tile(self, asked: Asked) -> bytes:
         at, how = _head(asked), asked.word("how", HOW)
         place = Place(*map(asked.number, ("level", "row", "column")))
-        return numbers(*self.cells(at, how, place))
+        wait = asked.word("now", _EXACTNESS) == "exact"
+        return numbers(*self.cells(at, how, place, wait=wait))
 
     def _figure(self, asked: Asked) -> bytes:
         top, bottom, left, right = map(asked.number, _SIDES)
@@ -136,12 +137,10 @@ class Answers:
         return drawn(self.subject, self._exact_cells, view, kind)
 
     def _exact_cells(self, at: At, how: str, place: Place) -> Tensor:
-        if place.level >= Levels(*self.subject.matrix(at).shape).kept:
-            self.overviews.exact(at)
-        return self.cells(at, how, place)[0]
+        return self.cells(at, how, place, wait=True)[0]
 
-    def cells(self, at: At, how: str, place: Place) -> tuple[Tensor, int]:
-        """The cells of a tile, and how many queries one stands for.
+    def cells(self, at: At, how: str, place: Place, *, wait: bool = False) -> tuple[Tensor, int]:
+        """The cells of a tile, and how many queries one stands for: 1 with `wait`.
 
         Raises:
             IndexError: there is no such head or tile.
@@ -151,7 +150,7 @@ class Answers:
         place.cells(levels)  # are there
         if place.level < levels.kept:
             return fine_tile(matrix, how, place), 1
-        found = self.overviews.any(at)
+        found = self.overviews.exact(at) if wait else self.overviews.any(at)
         return kept_tile(found, how, place, levels), found.every
 
     def _row(self, asked: Asked) -> bytes:
@@ -179,4 +178,4 @@ def _head(asked: Asked) -> At:
 
 
 def _json(thing: Any) -> bytes:
-    return json.dumps(thing, separators=(",", ":")).encode()
+    return json.dumps(thing, separators=(",", ":"), allow_nan=False).encode()

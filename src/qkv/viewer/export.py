@@ -80,7 +80,8 @@ class _Head:
         self.answers.overviews.exact(self.head)
         for name, names in self.answers.questions.items():
             if _asked_of(names) == _OF_HEAD:
-                self._hold((_HEADS, 0, self.number), name, {})
+                waiting = [{"now": "exact"}] if "now" in names else []
+                self._hold((_HEADS, 0, self.number), name, {}, *waiting)
         if self.level is not None:
             seen = (place for place in _places(self.levels, self.level) if self._is_seen(place))
             self._hold_level(_IN_VIEW, self.level, seen)

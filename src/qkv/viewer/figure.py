@@ -72,10 +72,12 @@ def drawn(subject: Subject, cells: Cells, view: View, kind: str) -> bytes:
             ("queries", "keys"), (rows, columns), layer.shown(view.at.entry), strict=True
         )
     )
+    shares = spread.shares(seen, view.colour)
+    note = _note(subject, view, level, levels, has_grey=bool(shares.isnan().any()))
     with _DRAWING:
         figure = cell_map(
-            spread.shares(seen, view.colour), queries, keys, Bar(*spread.bar(view.colour)),
-            title=f"{layer.name}, head {view.at.head}", note=_note(subject, view, level, levels),
+            shares, queries, keys, Bar(*spread.bar(view.colour)),
+            title=f"{layer.name}, head {view.at.head}", note=note,
         )  # fmt: skip
         return picture_file(figure, kind)
 
@@ -114,7 +116,7 @@ def _labels(labels: list[str] | None, side: range) -> list[str]:
     return [str(place) for place in side] if labels is None else labels[side.start : side.stop]
 
 
-def _note(subject: Subject, view: View, level: int, levels: Levels) -> str:
+def _note(subject: Subject, view: View, level: int, levels: Levels, *, has_grey: bool) -> str:
     """What is shown."""
     rows, columns = levels.shapes[level]
     down, across = levels.queries / rows, levels.keys / columns
@@ -125,12 +127,13 @@ def _note(subject: Subject, view: View, level: int, levels: Levels) -> str:
         else f"each cell is the {pooled} of about {down:.3g} × {across:.3g} weights"
     )
     scale = "" if view.scale == view.at else f", the scale that of {_named(subject, view.scale)}"
+    grey = ", grey is negative or no number" if has_grey else ""
     colour = "an equalised logarithm" if view.colour == "log" else "linear"
     return (
         f"“{subject.sources[view.at.source].title}”: "
         f"rows are queries, {view.queries.start} to {view.queries.stop - 1} of {levels.queries:,}; "
         f"columns are keys, {view.keys.start} to {view.keys.stop - 1} of {levels.keys:,}; "
-        f"{cell}; colours are {colour}{scale}."
+        f"{cell}; colours are {colour}{scale}{grey}."
     )
 
 

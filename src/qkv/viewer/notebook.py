@@ -66,8 +66,10 @@ def reply(widget: Any, answers: Answers, asked: dict[str, Any]) -> None:
             raise RefusedError("this is no question")
         answer = answers.answer(name, {key: str(value) for key, value in values.items()})
         widget.send(said, buffers=[answer])
-    except (RefusedError, IndexError, ImportError) as error:
-        widget.send({**said, "error": str(error)})
+    except Exception as error:  # whatever it is, the page must not wait for an answer
+        widget.send({**said, "error": str(error) or type(error).__name__})
+        if not isinstance(error, RefusedError | IndexError | ImportError):
+            raise
 
 
 @cache

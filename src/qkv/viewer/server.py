@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 import socket
 from collections.abc import Callable
@@ -97,7 +98,10 @@ def serve(subject: Subject, port: int, ready: Callable[[str], object]) -> None:
             timeout_graceful_shutdown=_CLOSING,
             ws="none",
         )
-        asyncio.run(_run(uvicorn.Server(config), listening, lambda: ready(_address(port, token))))
+        server = uvicorn.Server(config)
+        # That it gives up answers where it ends is no error.
+        logging.getLogger("uvicorn.error").addFilter(lambda _: not server.should_exit)
+        asyncio.run(_run(server, listening, lambda: ready(_address(port, token))))
 
 
 async def _run(server: Any, listening: socket.socket, ready: Callable[[], object]) -> None:

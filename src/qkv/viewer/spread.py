@@ -23,7 +23,7 @@ class Spread:
 
     def shares(self, cells: Tensor, way: str) -> Tensor:
         """The share of each weight: linear up to the largest; or half by its place between a small
-        logarithm and the largest, half by how many of the weights are smaller. What is no number
+        logarithm and the largest, half by how many of the weights are not larger. What is no number
         or negative has none: NaN."""
         cells = cells.double()
         if not self.top:
@@ -34,7 +34,8 @@ class Spread:
             logs = cells.log2()
             low, high = torch.tensor([self.low, self.top]).double().log2()
             place = ((logs - low) / (high - low)).clamp(0, 1) if high > low else logs * 0 + 1
-            rank = torch.searchsorted(self.logs, logs.contiguous()) / self.logs.numel()
+            not_larger = torch.searchsorted(self.logs, logs.contiguous(), right=True)
+            rank = not_larger / self.logs.numel()
             shares = torch.where(cells > 0, _LEAST + (1 - _LEAST) * (place + rank) / 2, 0.0)
         return shares.masked_fill(~(cells.isfinite() & (cells >= 0)), torch.nan).float()
 

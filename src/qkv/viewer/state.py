@@ -17,6 +17,22 @@ CANVAS = (600, 900)  # rows and columns of pixels of a map, where no page says h
 _LONGEST = 16  # a short side is drawn at most so many times as wide
 _SQUARE = 4  # up to this ratio of the sides cells are square
 _HEAD = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9}){3}", re.ASCII)
+_VIEWS = "map|text|alignment|image|heads"
+_WHOLE = "[0-9]{1,9}"
+PAGE = {  # what is for the page alone, as `page/state.js` has it: what a value may be
+    "show": rf"({_VIEWS})(\.({_VIEWS}))*",
+    "query": _WHOLE,
+    "key": _WHOLE,
+    "share": _WHOLE,
+    "sort": "-?[a-z]+",
+    "theme": "auto|light|dark",
+    "ratio": "no|beside|alone",
+    "way": "out|in",
+    "apart": "kept|left",
+    "over": "one|all",
+}
+_OF_HEAD = ("source", "layer", "head", "entry")
+NAMES = (*_OF_HEAD, "x", "y", "zoom", "how", "colour", "lock", "beside", *PAGE)
 
 
 @dataclass(frozen=True)
@@ -36,15 +52,15 @@ class State:
 
     @classmethod
     def read(cls, text: str, subject: Subject) -> State:
-        """The state in an address, or in what stands behind its `#`. What else stands there is for
-        the page alone.
+        """The state in an address, or in what stands behind its `#`.
 
         Raises:
-            ValueError: a value is none of its name, or what it names is not there.
+            ValueError: a name is none, a value is none of its name, or what it names is not there.
         """
         given = dict(parse_qsl(text.rpartition("#")[2], keep_blank_values=True))
         try:
-            at = At(*(_whole(given, name) for name in ("source", "layer", "head", "entry")))
+            _check_names(given)
+            at = At(*(_whole(given, name) for name in _OF_HEAD))
             x, y, zoom = (_real(given, name) for name in ("x", "y", "zoom"))
             how, colour = _word(given, "how", HOW), _word(given, "colour", COLOURS)
             lock, beside = _head(given, "lock"), _head(given, "beside")
@@ -87,6 +103,14 @@ def _around(middle: float | None, size: float, length: int) -> range:
     middle = length / 2 if middle is None else min(length, max(0.0, middle))
     start = min(length - 1, max(0, math.floor(middle - size / 2 + 1e-6)))
     return range(start, max(start + 1, min(length, math.ceil(middle + size / 2 - 1e-6))))
+
+
+def _check_names(given: Mapping[str, str]) -> None:
+    for name, value in given.items():
+        if name not in NAMES:
+            raise ValueError(f"there is no {name!r}; there are {', '.join(NAMES)}")
+        if name in PAGE and not re.fullmatch(PAGE[name], value, re.ASCII):
+            raise ValueError(f"{name} cannot be {value!r}")
 
 
 def _whole(given: Mapping[str, str], name: str) -> int:

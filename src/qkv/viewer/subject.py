@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from math import isfinite
 from typing import Any
 
 from ..capture.capture import Capture
@@ -25,18 +26,33 @@ class At:
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """A capture with a title."""
+    """A capture with a title. Layers without a single weight, as those of no queries, are `empty`.
+
+    Raises:
+        ValueError: there is no weight to look at.
+    """
 
     title: str
     capture: Capture
     layers: Sequence[Layer] = field(init=False)
+    empty: Sequence[Layer] = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "layers", layers_of("look", self.capture))
+        layers, empty = [], []
+        for layer in layers_of("look", self.capture):
+            (layers if layer.matrix.shape.numel() else empty).append(layer)
+        if not layers:
+            raise ValueError(f"look: there is no weight to look at in {self.title}")
+        object.__setattr__(self, "layers", layers)
+        object.__setattr__(self, "empty", empty)
 
     def told(self) -> dict[str, Any]:
         """What the page is told of it."""
-        return {"title": self.title, "layers": [_told(layer) for layer in self.layers]}
+        return {
+            "title": self.title,
+            "layers": [_told(layer) for layer in self.layers],
+            "empty": [layer.name for layer in self.empty],
+        }
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +98,7 @@ def _one(what: str, things: Sequence[Any], at: int) -> Any:
 
 def _told(layer: Layer) -> dict[str, Any]:
     queries, keys = layer.matrix.shape[-2:]
-    levels = Levels(queries, keys)
+    levels, residual = Levels(queries, keys), layer.call.residual
     return {
         "name": layer.name,
         "kind": layer.kind,
@@ -90,6 +106,6 @@ def _told(layer: Layer) -> dict[str, Any]:
         "entries": layer.matrix.shape[:-3].numel(),
         "levels": levels.shapes,
         "kept": levels.kept,
-        "residual": layer.call.residual,
+        "residual": residual if residual is None or isfinite(residual) else str(residual),
         "matrix": repr(layer.matrix),
     }

@@ -42,15 +42,16 @@ export class AlignmentView extends TokensView {
       }
     } else if (look) lines.push(...ends(look));
     const isOf = anchor && (anchor.way === "out" ? ([query]) => query === anchor.place : ([, key]) => key === anchor.place);
-    for (const line of lines) this.#line(context, width, line, !isOf || isOf(line) ? 1 : FAINT);
+    const most = lines.reduce((found, [, , weight]) => Math.max(found, weight), 1); // weights of no shares may be larger
+    for (const [query, key, weight] of lines) this.#line(context, width, [query, key, weight / most], !isOf || isOf([query, key]) ? 1 : FAINT);
     canvas.dataset.lines = lines.length;
     return isWhole;
   }
 
-  #line(context, width, [query, key, weight], strength) {
+  #line(context, width, [query, key, share], strength) {
     const from = this.flows.queries.middleOf(query), to = this.flows.keys.middleOf(key);
-    context.globalAlpha = Math.min(1, Math.max(0.03, weight) * strength);
-    context.lineWidth = 0.75 + 3 * Math.min(1, weight);
+    context.globalAlpha = Math.max(0.03, share) * strength;
+    context.lineWidth = 0.75 + 3 * share;
     context.beginPath();
     context.moveTo(0, from);
     context.bezierCurveTo(width / 2, from, width / 2, to, width, to);

@@ -33,7 +33,9 @@ export function hasAll() {
 }
 
 async function fetched(name, values, signal) {
-  const response = await fetch(question(name, values), { signal });
+  const response = await fetch(question(name, values), { signal }).catch((error) => {
+    throw error.name === "AbortError" ? error : new Error("qkv look does not answer: it was ended, or cannot be reached.");
+  });
   if (!response.ok) throw new Error(await response.text() || `${name}: ${response.status}`);
   return response.arrayBuffer();
 }

@@ -11,7 +11,7 @@ export function spreadOf(cells) {
 
 // The share of the ramp that a weight has: linear up to the largest; or, equalised, half by its place
 // between a small logarithm, of which a twentieth is smaller, and the largest, half by how many of the
-// weights are smaller.
+// weights are not larger.
 export function shareOf(weight, { logs, top }, way) {
   if (!(weight > 0) || !(top > 0)) return 0;
   if (way === "linear") return Math.min(1, weight / top);
@@ -19,7 +19,7 @@ export function shareOf(weight, { logs, top }, way) {
   let from = 0, to = logs.length;
   while (from < to) {
     const middle = (from + to) >> 1;
-    if (logs[middle] < log) from = middle + 1; else to = middle;
+    if (logs[middle] <= log) from = middle + 1; else to = middle;
   }
   const place = high > low ? Math.min(1, Math.max(0, (log - low) / (high - low))) : 1;
   return 0.04 + 0.96 * (place + from / Math.max(1, logs.length)) / 2;

@@ -4,6 +4,7 @@ import { token } from "./shown.js";
 
 export const WIDE = 150, HIGH = 110; // of the edges at the left and above, in pixels
 const TRACK = 34, TEXT = 11;
+const LONGEST = 20; // characters of a label
 
 // The left edge, or with `above` the other one: `places` of a side from `start`, `size` pixels each.
 export function drawEdge(context, { above, labels, numbers, length, start, size, room, ink, mark, selected }) {
@@ -22,9 +23,17 @@ export function drawEdge(context, { above, labels, numbers, length, start, size,
   for (let place = Math.ceil(first / every) * every; place < last; place += every) {
     const at = offset + (place + 0.5 - start) * size;
     context.fillStyle = place === selected ? mark : ink;
-    write(context, labels ? token(labels[place], 20) : String(place), wide - TRACK - 6, at, above);
+    const text = labels ? fitting(context, labels[place], wide - TRACK - 10) : String(place);
+    write(context, text, wide - TRACK - 6, at, above);
   }
   context.restore();
+}
+
+// A token, shortened to so many pixels.
+function fitting(context, text, width) {
+  let most = LONGEST, found = token(text, most);
+  while (most > 2 && context.measureText(found).width > width) found = token(text, --most);
+  return found;
 }
 
 // Text along the columns reads upwards.

@@ -3,6 +3,7 @@
 import { numbers } from "./ask.js";
 import { spreadOf } from "./colours.js";
 import { weight } from "./shown.js";
+import { headRead } from "./state.js";
 import { coarsest, Tiles } from "./tiles.js";
 
 export class OneHead {
@@ -17,8 +18,11 @@ export class OneHead {
     return this.page.palette.table(this.head);
   }
 
+  // Beside a head of another source both are told by theirs.
   titled(text) {
-    return `${this.page.layer(this.head).name} head ${this.head.head}: ${text}`;
+    const { source, beside } = this.page.state.values, { sources } = this.page.about;
+    const own = beside && headRead(beside).source !== source ? `${sources[this.head.source].title}: ` : "";
+    return `${own}${this.page.layer(this.head).name} head ${this.head.head}: ${text}`;
   }
 
   // What a cell stands for; `pooled`: of how many weights, null of one.

@@ -1,6 +1,6 @@
 // The view of a picture: over its patches the heat of one query or key, or of all of the head.
 
-import { file, numbers } from "./ask.js";
+import { file, has, numbers } from "./ask.js";
 import { lookOf, otherSide, sentenceOf } from "./looks.js";
 import { named, weight } from "./shown.js";
 import { headOf, headWritten } from "./state.js";
@@ -92,11 +92,13 @@ export class ImageView {
   #heat(heat, labels) {
     const { page, head } = this, { over, way, query, key } = page.state.values;
     if (over === "all") {
+      if (!has("edges", allOf(head))) return { weights: new Float32Array(0), text: "What each key receives from all queries was left out of this file." };
       const received = this.#allOf(head), [queries] = page.layer(head).levels[0];
       if (!received) return { weights: null, text: "…" };
       if (!received.length) return { weights: received, text: "Weights may be negative: there is no mean to show." };
-      const most = largest(received);
-      const strongest = `${weight(most)}: ${named(labels.keys, received.indexOf(most))}`;
+      const most = largest(received), place = received.indexOf(most);
+      if (place < 0) return { weights: received, text: `The mean of all ${queries} queries is no number.` };
+      const strongest = `${weight(most)}: ${named(labels.keys, place)}`;
       return { weights: received, text: `The mean of all ${queries} queries. The strongest key has ${strongest}.` };
     }
     const anchor = this.hovered ?? (way === "out" ? query : key);
@@ -202,7 +204,7 @@ export class ImageView {
     const name = headWritten(head);
     if (!this.#received.has(name)) {
       this.#received.set(name, null);
-      numbers("edges", { ...head, now: "exact" }).then(({ cells, rows }) => {
+      numbers("edges", allOf(head)).then(({ cells, rows }) => {
         const [queries] = this.page.layer(head).levels[0];
         this.#received.set(name, cells.subarray(rows).map((mass) => mass / queries));
         this.redraw();
@@ -212,6 +214,10 @@ export class ImageView {
   }
 }
 
+function allOf(head) {
+  return { ...head, now: "exact" };
+}
+
 function largest(weights) {
-  return weights.reduce((a, b) => Math.max(a, b), 0);
+  return weights.reduce((a, b) => (b > a ? b : a), 0);
 }

@@ -19,13 +19,15 @@ export function otherSide(way) {
 }
 
 export function sentenceOf({ way, place, there, weights, links }, labels) {
-  const here = way === "out" ? "queries" : "keys", { places, held, rest, all } = links;
+  const here = way === "out" ? "queries" : "keys", { places, held, rest, all, negative, unknown } = links;
   const own = named(labels[here], place), count = `${places.length} of ${weights.length}`;
   const part = (some, whole) => `${whole > 0 ? +((100 * some) / whole).toFixed(1) : 0} %`;
-  const what = way === "out" ? `${own} looks at ${count} keys with ${part(held, rest)} of its weight`
-    : `${own} is looked at by ${count} queries, from which it has ${part(held, rest)} of the ${weight(all)} that it receives`;
+  const sign = negative ? "positive " : "";
+  const what = way === "out" ? `${own} looks at ${count} keys with ${part(held, rest)} of its ${sign}weight`
+    : `${own} is looked at by ${count} queries, from which it has ${part(held, rest)} of the ${sign}${weight(all)} that it receives`;
   const first = places.slice(0, NAMED).map((one) => `${named(labels[there], one)} ${weight(weights[one])}`);
   const end = places.length > NAMED ? ", …" : ".";
+  const odd = [[negative, "negative"], [unknown, "no number"]].filter(([many]) => many).map(([many, kind]) => ` ${many} of the weights ${many > 1 ? "are" : "is"} ${kind}.`);
   const left = links.apart ? ` Left out: first and separator tokens. Shares are of the other ${part(rest, all)} of the weight, not renormalised.` : "";
-  return `${what}${first.length ? ": " : ""}${first.join(", ")}${end}${left}`;
+  return `${what}${first.length ? ": " : ""}${first.join(", ")}${end}${odd.join("")}${left}`;
 }

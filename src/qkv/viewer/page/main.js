@@ -8,6 +8,7 @@ import { ImageView } from "./image.js";
 import { Lines } from "./lines.js";
 import { MapView } from "./maps.js";
 import { Palette } from "./palette.js";
+import { token } from "./shown.js";
 import { headOf, headRead, headWritten, State } from "./state.js";
 import { HeadsView } from "./table.js";
 import { TextView } from "./text.js";
@@ -15,6 +16,7 @@ import { TextView } from "./text.js";
 const element = (id) => document.getElementById(id);
 const MADE = { map: MapView, text: TextView, alignment: AlignmentView, image: ImageView, heads: HeadsView };
 const SIDES = ["queries", "keys"];
+const LONGEST = 200; // characters of a title
 
 class Page {
   #views = new Map();
@@ -27,6 +29,9 @@ class Page {
     this.palette = new Palette(this);
     this.grid = new Grid(element("grid"), this, (layer, head) => this.state.set({ layer, head }, true));
     this.controls = new Controls(this);
+    for (const source of this.about.sources) source.title = token(source.title, LONGEST);
+    const empty = this.about.sources.flatMap(({ title, empty }) => empty.map((name) => `${name} of ${title}`));
+    if (empty.length) this.say(`Left out, without a weight: ${empty.join(", ")}.`);
     this.state.watch(() => this.show());
     addEventListener("resize", () => this.redraw());
     this.show();
@@ -38,6 +43,7 @@ class Page {
 
   read(text) {
     element("readout").textContent = text;
+    element("readout").title = text; // where there is no room for all of it
   }
 
   // --- what is shown

@@ -32,12 +32,13 @@ export class MatrixMap {
   async #begin() {
     const edges = await this.#edges({});
     this.edges = edges;
+    if (edges.every === 1) this.tiles.beExact();
     this.redraw();
     if (edges.every === 1) return;
     await new Promise((go) => setTimeout(go, PAUSE));
     if (this.closed.signal.aborted) return;
     this.edges = await this.#edges({ now: "exact" });
-    this.tiles.forgetSampled();
+    this.tiles.beExact();
     for (const head of this.subject.heads) this.page.palette.forget(head);
     this.redraw();
   }
@@ -167,7 +168,8 @@ export class MatrixMap {
     const cell = this.subject.cell(level === 0 ? null : `about ${many(view.queries, rows)} × ${many(view.keys, columns)}`, how);
     const sampled = this.edges?.every > 1 ? `; overview sampled: one of ${this.edges.every} queries, the exact one follows` : "";
     const left = this.isCoarser ? "; finer ones were left out of this file" : "";
-    const residual = layer.residual === null ? "" : `; residual ${layer.residual.toExponential(1)}`;
+    const residuals = this.subject.heads.map((head) => this.page.layer(head).residual).filter((one) => one !== null);
+    const residual = residuals.length ? `; residual ${residuals.map((one) => one.toExponential?.(1) ?? one).join(" and ")}` : "";
     this.title.textContent = this.subject.titled(`each cell ${cell}${left}${sampled}${residual}`);
     this.title.title = this.title.textContent; // where there is no room for all of it
     this.canvas.setAttribute("aria-label", `${this.title.textContent}, ${view.queries} queries by ${view.keys} keys`);

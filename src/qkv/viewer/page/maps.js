@@ -24,6 +24,7 @@ export class MapView {
     const shown = alone ? [] : other ? [[own], [other]] : [[own]];
     if (other && values.ratio !== "no" && !misfit) shown.push([own, other]);
     this.element.classList.toggle("rated", shown.length > 2);
+    this.element.style.setProperty("--panes", shown.length);
     shown.forEach((heads, i) => this.#pane(i, heads));
     while (this.#panes.length > shown.length) this.#panes.pop().close();
   }

@@ -46,10 +46,12 @@ export class Palette {
     if (spread instanceof Promise) return undefined;
     if (!spread) {
       const own = headRead(name);
-      this.#spreads.set(name, spreadOfHead(own, this.page.layer(own), this.page.about.tile).then((found) => {
+      const asked = spreadOfHead(own, this.page.layer(own), this.page.about.tile).then((found) => {
+        if (this.#spreads.get(name) !== asked) return; // forgotten meanwhile
         this.#spreads.set(name, found);
         this.page.redraw();
-      }, (error) => this.page.say(error.message)));
+      }, (error) => this.page.say(error.message));
+      this.#spreads.set(name, asked);
       return undefined;
     }
     const look = `${name} ${this.theme} ${colour}`;

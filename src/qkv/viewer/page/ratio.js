@@ -51,7 +51,7 @@ export class Ratio {
   }
 
   said(doublings) {
-    if (Number.isNaN(doublings)) return "no ratio, neither has weight";
+    if (Number.isNaN(doublings)) return "no ratio: neither has weight, or one is negative or no number";
     if (!Number.isFinite(doublings)) return `no ratio, only the ${doublings > 0 ? "first" : "second"} has weight`;
     return `ratio ${(2 ** doublings).toPrecision(4)}`;
   }
@@ -77,7 +77,7 @@ export class Ratio {
     drawRamp(canvas, (at) => colourOf(ramp, at));
     const [own, other] = this.#names();
     legend.dataset.said = said;
-    legend.replaceChildren(line(canvas, `up to ${2 ** limit} times as much; grey: alike; empty: neither has weight`),
+    legend.replaceChildren(line(canvas, `up to ${2 ** limit} times as much; grey: alike; empty: no ratio`),
       line(square(ramp.at(-1)), own), line(square(ramp[0]), other));
   }
 }
@@ -95,7 +95,7 @@ class RatioTiles {
     if (!own || !other) return undefined;
     const before = this.#made.get(own);
     if (before?.other === other) return before;
-    const cells = own.cells.map((weight, i) => Math.log2(weight / other.cells[i]));
+    const cells = own.cells.map((weight, i) => (weight >= 0 && other.cells[i] >= 0 ? Math.log2(weight / other.cells[i]) : NaN));
     const made = { other, cells, rows: own.rows, columns: own.columns };
     this.#made.set(own, made);
     return made;
@@ -115,8 +115,8 @@ class RatioTiles {
     return Math.max(...this.both.map((tiles) => tiles.coarsest(layer, side)));
   }
 
-  forgetSampled() {
-    for (const tiles of this.both) tiles.forgetSampled();
+  beExact() {
+    for (const tiles of this.both) tiles.beExact();
   }
 
   painted(tile, table) {
@@ -130,7 +130,7 @@ function limitOf(cells) {
   return Math.min(MOST, Math.max(1, Math.ceil(sizes[Math.floor(sizes.length * 0.95)] ?? 1)));
 }
 
-// What is no number, because neither has weight, has the colour of the paper.
+// Where there is no ratio is the colour of the paper.
 function tableOf(ramp, limit, paper) {
   const ground = [1, 3, 5].map((at) => parseInt(paper.slice(at, at + 2), 16)), empty = colourOf([ground, ground], 0);
   const table = new Uint32Array(HALF).fill(empty), bits = new Uint32Array(1), doublings = new Float32Array(bits.buffer);

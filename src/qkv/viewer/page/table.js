@@ -3,9 +3,10 @@
 import { json } from "./ask.js";
 import { named } from "./shown.js";
 
+const PAUSE = 500; // milliseconds until rows are added to those that are there
 const SHARES = { first: "first", previous: "previous", same: "same", next: "next", separator: "separator", near: "near" };
 const COLUMNS = [
-  { name: "layer", of: (head) => head.at }, { name: "head", of: (head) => head.head },
+  { name: "layer", of: (head) => head.at, text: true }, { name: "head", of: (head) => head.head },
   { name: "does", of: (head) => head.role, text: true },
   { name: "entropy", of: ({ figures }) => figures.entropy, digits: 2, title: "nats, mean over the queries" },
   { name: "keys", of: ({ figures }) => figures.effective, digits: 1, title: "keys in effect: the exponential of the entropy" },
@@ -48,9 +49,13 @@ export class HeadsView {
   close() {}
 
   async #ask(source, layers) {
+    let filled = performance.now();
     for (let layer = 0; layer < layers.length; layer++) {
       this.#known.get(source)[layer] = await json("heads", { source, layer });
-      if (this.page.state.values.source === source) this.#fill(this.page.state.values);
+      const isLast = layer === layers.length - 1, now = performance.now();
+      if (this.page.state.values.source !== source || !(isLast || now - filled > PAUSE)) continue;
+      this.#fill(this.page.state.values);
+      filled = performance.now();
     }
   }
 
@@ -80,7 +85,7 @@ export class HeadsView {
     const missing = known.flatMap(({ missing }, at) => (missing ? [`${layers[at].name} is left out: ${missing}`] : []));
     const sampled = Math.max(1, ...known.map(({ every }) => every));
     const isWhole = known.length === layers.length;
-    const parts = [`${isWhole ? "All" : `${known.length} of`} ${layers.length} layers are measured.`];
+    const parts = [layers.length > 1 ? `${isWhole ? "All" : `${known.length} of`} ${layers.length} layers are measured.` : `The only layer is ${isWhole ? "" : "being "}measured.`];
     if (sampled > 1) parts.push(`Sampled: one of about ${sampled} queries.`);
     if (layers.some(({ entries }) => entries > 1)) parts.push("Means are over all entries of the batch.");
     this.progress.textContent = [...parts, ...missing].join(" ");

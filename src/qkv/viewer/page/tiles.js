@@ -9,6 +9,8 @@ export class Tiles {
   #tiles = new Map(); // by place; a new one last
   #under = new Map(); // what is being asked for
   #waiting = [];
+  #again = new Set(); // what came sampled where all queries are to be looked at
+  #isExact = false;
 
   constructor(head, arrived, failed) {
     Object.assign(this, { head, arrived, failed });
@@ -37,8 +39,10 @@ export class Tiles {
     this.#next();
   }
 
-  // Forgets the tiles that were sampled, once all queries have been looked at.
-  forgetSampled() {
+  // From now on tiles are of all queries. The server, which lets go of what it looked at long ago, is
+  // asked once more for those that are not.
+  beExact() {
+    this.#isExact = true;
     for (const [name, tile] of this.#tiles) if (tile.every > 1) this.#tiles.delete(name);
   }
 
@@ -55,9 +59,10 @@ export class Tiles {
     while (this.#under.size < AT_ONCE && this.#waiting.length) {
       const place = this.#waiting.shift(), name = written(place), control = new AbortController();
       this.#under.set(name, control);
-      numbers("tile", { ...this.head, ...place }, control.signal)
+      numbers("tile", { ...this.head, ...place, ...(this.#again.has(name) ? { now: "exact" } : {}) }, control.signal)
         .then((tile) => {
-          this.#tiles.set(name, tile);
+          if (this.#isExact && tile.every > 1) this.#again.add(name);
+          else this.#tiles.set(name, tile);
           for (const old of this.#tiles.keys()) {
             if (this.#tiles.size <= KEPT) break;
             this.#tiles.delete(old);
