@@ -1,7 +1,8 @@
 """The study of what vectors know: a small run of it, and what follows from made counts."""
 
 import gzip
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 
 import pytest
 from test_lab_texts import TEXTS
@@ -133,3 +134,4 @@ def test_more_meaning_holds_where_pairs_are_at_hand():
     ] * 3
     assert found.plots[-1].names == [UNTRAINED, LABELS, WORDS]
     assert svg(found.plots[-1]).startswith("<svg")
+    assert json.loads(json.dumps(asdict(found.plots[-1])))["lines"][0]["x"] == [0, 1, 2]

@@ -57,7 +57,7 @@ def runs(quick: bool) -> list[Run]:
             model,
             _condition(length, threads),
             repeat,
-            seconds=4.0 + length / 2000,
+            seconds=3.0 + length / 2000,
             budget={"length": length, "threads": threads, "batch": 1, "seconds": _SECONDS},
             sizes={"width": sizes()[model][0]},
             parameters=sizes()[model][1],

@@ -201,7 +201,7 @@ def _by_training(
     for model in results.models:
         own = [interval(scores(model, condition)) for condition in conditions]
         low, high = [i.low for i in own], [i.high for i in own]
-        lines.append(Line(model, range(len(own)), [i.value for i in own], low, high))
+        lines.append(Line(model, [*range(len(own))], [i.value for i in own], low, high))
     return Plot(title, "what the encoder learnt", unit, lines, names=conditions)
 
 
