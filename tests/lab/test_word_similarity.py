@@ -16,9 +16,14 @@ TEXTS = ["A red, green light: red night.", "The RED one is green's"]
 
 
 def states(sentences):
-    """Of each word its length and whether it is red."""
+    """Of each word its length, whether it is red, and its first letter."""
     return [
-        torch.tensor([[float(len(word)), float(word == "red")] for word in one.words])
+        torch.tensor(
+            [
+                [float(len(word)), float(word == "red"), float(ord(word[0]) - ord("a"))]
+                for word in one.words
+            ]
+        )
         for one in sentences
     ]
 
@@ -34,14 +39,15 @@ def test_words_are_compared_by_the_mean_of_their_states(monkeypatch):
     seen = []
     found = similarities(lambda given: states(seen.extend(given) or given), TEXTS, 2)["similarity"]
     similarity._places.cache_clear()
-    # `green's` is another word, and of `red` two places of three are taken.
+    # `green's` is another word, and of `red` two places of three are taken, of the others one.
     assert sorted(one.words[:2] for one in seen) == [("a", "red")] * 4
-    vectors = torch.tensor([[5.0, 0], [5.0, 0], [3.0, 1]])  # green, night, red
+    vectors = torch.tensor([[5.0, 0, 6], [5.0, 0, 13], [3.0, 1, 17]])  # green, night, red
     centred = torch.nn.functional.normalize(vectors - vectors.mean(0), dim=1)
-    expected = float(centred[0] @ centred[2])
+    cosines = (centred @ centred.T).tolist()
     assert [judged for judged, _ in found[RELATED]] == [9.0, 1.0]
-    assert [cosine for _, cosine in found[RELATED]] == pytest.approx([expected] * 2, abs=1e-5)
-    assert found[SIMILAR] == [[2.0, pytest.approx(1.0, abs=1e-5)]]
+    expected = [cosines[2][0], cosines[2][1]]
+    assert [cosine for _, cosine in found[RELATED]] == pytest.approx(expected, abs=1e-5)
+    assert found[SIMILAR] == [[2.0, pytest.approx(cosines[0][1], abs=1e-5)]]
 
 
 def test_agreement_is_the_rank_correlation():

@@ -76,7 +76,8 @@ def similarities(states: States, texts: Sequence[str], places: int) -> Record:
     numbers = {word: number for number, word in enumerate(found)}
     belongs = torch.tensor([numbers[word] for word in words])
     sums = torch.zeros(len(found), rows[0].shape[-1]).index_add(0, belongs, torch.stack(rows))
-    vectors = torch.nn.functional.normalize(sums - sums.mean(0), dim=1)
+    means = sums / belongs.bincount().unsqueeze(1)
+    vectors = torch.nn.functional.normalize(means - means.mean(0), dim=1)
 
     def cosine(first: str, second: str) -> float:
         return float(vectors[numbers[first]] @ vectors[numbers[second]])
