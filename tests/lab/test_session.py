@@ -72,6 +72,18 @@ def test_a_kept_run_of_other_circumstances_is_refused(tmp_path):
         session(tmp_path)
 
 
+def test_kept_runs_of_a_rate_that_another_beats_are_done_again(tmp_path):
+    fewer = replace(FAKE, runs=lambda quick: [r for r in fake.runs(quick) if r.rate != 0.01])
+    (before,) = session(tmp_path, fewer)
+    assert before.results.chosen("good", "long") == 0.1
+    said = []
+    (after,) = session(tmp_path, FAKE, say=said.append)
+    assert {record["rate"] for record in after.results.of("good", "short")} == {0.01}
+    assert sum("seed 1" in line for line in said) == 4
+    session(tmp_path, FAKE, say=said.append)
+    assert sum("seed 1" in line for line in said) == 4
+
+
 def test_a_model_of_other_sizes_than_planned_is_an_error(tmp_path):
     larger = replace(FAKE, measure=lambda run, bench: fake.measure(run, bench) | {"parameters": 9})
     with pytest.raises(ValueError, match=r"good long seed 0 rate 0\.1 has 9 parameters, not 1000"):

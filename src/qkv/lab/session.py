@@ -114,7 +114,7 @@ class _Conductor:
 
     def conduct(self, forecast: Forecast) -> Conducted:
         for number, run in enumerate(self.runs, 1):
-            if run.name in self.records:
+            if run.name in self.records and self._is_of_chosen_rate(run):
                 continue
             start = time.perf_counter()
             record = self._measured(run)
@@ -130,6 +130,10 @@ class _Conductor:
         if self.quick:
             outcome = outcome.unconcluded()
         return Conducted(self.study, self.results, outcome)
+
+    def _is_of_chosen_rate(self, run: Run) -> bool:
+        """Whether a kept run had the rate that is chosen now: the grid may have had fewer."""
+        return run.rate is not None or self.records[run.name].get("rate") == self.results.rate(run)
 
     def _measured(self, run: Run) -> Record:
         rate = self.results.rate(run)
