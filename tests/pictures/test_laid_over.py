@@ -3,6 +3,7 @@
 import numpy
 import pytest
 import torch
+from sheets import check_layout
 
 from qkv.pictures import overlay
 
@@ -50,15 +51,7 @@ def test_the_two_are_apart_and_everything_is_named():
 @pytest.mark.parametrize("shape", [(1, 1), (4, 400), (400, 4), (32, 32)])
 def test_nothing_leaves_the_figure_or_lies_on_anything_else(shape):
     figure = overlay(torch.zeros(3, *shape), [[1.0]], title="a title of very many words " * 3)
-    figure.canvas.draw()
-    boxes = [axes.get_tightbbox() for axes in figure.axes]
-    boxes += [text.get_window_extent() for text in figure.texts]
-    for number, box in enumerate(boxes):
-        assert -1 <= box.x0 < box.x1 <= figure.bbox.width + 1
-        assert -1 <= box.y0 < box.y1 <= figure.bbox.height + 1
-        for other in boxes[:number]:
-            apart = other.x0 >= box.x1 or box.x0 >= other.x1 or other.y0 >= box.y1
-            assert apart or box.y0 >= other.y1
+    check_layout(figure)
 
 
 @pytest.mark.usefixtures("only_bundled_fonts")

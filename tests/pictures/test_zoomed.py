@@ -6,6 +6,7 @@ import numpy
 import pytest
 import torch
 from matplotlib.colors import to_rgb
+from sheets import check_layout
 
 from qkv.pictures import Bar, Side, cell_map, picture_file
 
@@ -62,15 +63,7 @@ def test_nothing_leaves_the_figure_or_lies_on_anything_else(sizes):
         side("keys", 0, columns, "another long label {}"), BAR,
         title="a title of many words " * 3, note="a note of very many words " * 9,
     )  # fmt: skip
-    figure.canvas.draw()
-    boxes = [axes.get_tightbbox() for axes in figure.axes]
-    boxes += [text.get_window_extent() for text in figure.texts]
-    for number, box in enumerate(boxes):
-        assert -1 <= box.x0 < box.x1 <= figure.bbox.width + 1
-        assert -1 <= box.y0 < box.y1 <= figure.bbox.height + 1
-        for other in boxes[:number]:
-            apart = other.x0 >= box.x1 or box.x0 >= other.x1 or other.y0 >= box.y1
-            assert apart or box.y0 >= other.y1
+    check_layout(figure)
 
 
 def test_what_labels_hold_is_drawn_and_nothing_else():

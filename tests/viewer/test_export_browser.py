@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("websockets")
 
-from chromium import PROGRAM, Chromium, chromium
+from chromium import PROGRAM, Chromium
 from made import HOSTILE, capture_of, looking, patches_of
 
 from qkv.cli.run import run
@@ -26,12 +26,6 @@ CAPTURES = {
 STATE = "document.querySelector('.pane canvas').dataset.state === 'exact'"
 TITLE = "document.querySelector('h1').textContent"
 READOUT = "document.getElementById('readout').textContent"
-
-
-@pytest.fixture(scope="module")
-def started(tmp_path_factory) -> Iterator[Chromium]:
-    with chromium(tmp_path_factory.mktemp("profile")) as found:
-        yield found
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,7 @@ import pytest
 pytest.importorskip("uvicorn")
 pytest.importorskip("websockets")
 
-from chromium import PROGRAM, Chromium, chromium
+from chromium import PROGRAM, Chromium
 from made import capture_of, looking
 
 from qkv.cli.sources.arguments import sources_of
@@ -23,10 +22,9 @@ TITLE = "document.querySelector('h1').textContent"
 READING = "/^weight [^…]/.test(readout.textContent) && readout.textContent"
 
 
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory) -> Iterator[Chromium]:
-    with chromium(tmp_path_factory.mktemp("profile")) as found:
-        yield found
+@pytest.fixture
+def browser(started) -> Chromium:
+    return started
 
 
 def shown(browser: Chromium, address: str, behind: str) -> tuple[float, str]:

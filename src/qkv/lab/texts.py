@@ -47,6 +47,13 @@ def some(texts: Sequence[LabelledText], count: int) -> list[LabelledText]:
     return sorted(texts, key=lambda one: (sentence_share(one.text), one))[:count]
 
 
+@cache
+def drawn_reviews(path: Path) -> list[LabelledText]:
+    """The texts of a file in the order in which `some` draws them, which is found once."""
+    texts = reviews(path)
+    return some(texts, len(texts))
+
+
 def makers(labels: int) -> dict[str, Callable[[int], nn.Module]]:
     """What makes a classifier of a width, for each model."""
 

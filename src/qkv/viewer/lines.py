@@ -37,7 +37,7 @@ class Lines:
         Raises:
             IndexError: there is no such query.
         """
-        return _plain(self._subject.matrix(at).detach()[query, :])
+        return self._subject.matrix(at).detach()[query, :]
 
     @torch.no_grad()
     def column(self, at: At, key: int) -> Tensor:
@@ -50,9 +50,9 @@ class Lines:
         region = Region.of(slice(None), key, matrix.shape, matrix.device)
         sums = self._of(at, matrix)
         if sums is None:
-            return _plain(region.weights(matrix))
+            return region.weights(matrix)
         weights = torch.exp(region.scores(matrix, biased=True) - sums)
-        return _plain(torch.where(region.visible(matrix), weights, 0))
+        return torch.where(region.visible(matrix), weights, 0)
 
     def _of(self, at: At, matrix: AttentionMatrix) -> Tensor | None:
         """The logarithm of what each query's exponentials are divided by, `[Lq]`; None where its
@@ -73,7 +73,3 @@ def _sums(matrix: AttentionMatrix) -> Tensor | None:
         return matrix.logsumexp()
     except UnsupportedError:  # no softmax
         return None
-
-
-def _plain(numbers: Tensor) -> Tensor:
-    return numbers.float().cpu().contiguous()

@@ -16,9 +16,9 @@ COLOURS = ("log", "linear")
 CANVAS = (600, 900)  # rows and columns of pixels of a map, where no page says how many it has
 _LONGEST = 16  # a short side is drawn at most so many times as wide
 _SQUARE = 4  # up to this ratio of the sides cells are square
-_HEAD = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9}){3}", re.ASCII)
 _VIEWS = "map|text|alignment|image|heads"
 _WHOLE = "[0-9]{1,9}"
+_HEAD = rf"{_WHOLE}(\.{_WHOLE}){{3}}"
 PAGE = {  # what is for the page alone, as `page/state.js` has it: what a value may be
     "show": rf"({_VIEWS})(\.({_VIEWS}))*",
     "query": _WHOLE,
@@ -115,7 +115,7 @@ def _check_names(given: Mapping[str, str]) -> None:
 
 def _whole(given: Mapping[str, str], name: str) -> int:
     text = given.get(name, "0")
-    if not re.fullmatch(r"[0-9]{1,9}", text, re.ASCII):
+    if not re.fullmatch(_WHOLE, text, re.ASCII):
         raise ValueError(f"{name} must be a whole number; got {text!r}")
     return int(text)
 
@@ -142,6 +142,6 @@ def _word(given: Mapping[str, str], name: str, words: tuple[str, ...]) -> str:
 def _head(given: Mapping[str, str], name: str) -> At | None:
     if name not in given:
         return None
-    if not _HEAD.fullmatch(given[name]):
+    if not re.fullmatch(_HEAD, given[name], re.ASCII):
         raise ValueError(f"{name} must be source.layer.head.entry; got {given[name]!r}")
     return At(*map(int, given[name].split(".")))

@@ -98,14 +98,12 @@ def _one(what: str, things: Sequence[Any], at: int) -> Any:
 
 def _told(layer: Layer) -> dict[str, Any]:
     queries, keys = layer.matrix.shape[-2:]
-    levels, residual = Levels(queries, keys), layer.call.residual
+    residual = layer.call.residual
     return {
         "name": layer.name,
         "kind": layer.kind,
         "heads": layer.heads,
         "entries": layer.matrix.shape[:-3].numel(),
-        "levels": levels.shapes,
-        "kept": levels.kept,
+        "levels": Levels(queries, keys).shapes,
         "residual": residual if residual is None or isfinite(residual) else str(residual),
-        "matrix": repr(layer.matrix),
     }

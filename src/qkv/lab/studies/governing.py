@@ -14,7 +14,7 @@ from qkv.lab.probes import TASKS, Read, accuracy, probed, selectivity
 from qkv.lab.similarity import SETS, SIMILARITY, agreement, similarities
 from qkv.lab.study import Bench, Line, Outcome, Plot, Record, Results, Run, Study, Table
 from qkv.lab.syntax import Sentence, read_conllu
-from qkv.lab.texts import reviews, some
+from qkv.lab.texts import drawn_reviews
 from qkv.lab.verdicts import Finding, above_zero, level
 
 REVIEWS = "text/imdb.train.tsv.gz"
@@ -74,8 +74,7 @@ def _read(path: Path, count: int, layer: int) -> Read:
 
 @lru_cache(maxsize=1)
 def _similar(path: Path, places: int, layer: int) -> Record:
-    every = reviews(path)
-    texts = [one.text for one in some(every, len(every))]
+    texts = [one.text for one in drawn_reviews(path)]
     return similarities(partial(layer_states, layer=layer), texts, places)
 
 

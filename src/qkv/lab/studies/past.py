@@ -15,7 +15,7 @@ from qkv.lab.guessing import Guesser, NextTask, rows
 from qkv.lab.intervals import Scores, difference, interval, means
 from qkv.lab.readers import forward_encoder
 from qkv.lab.study import Bench, Line, Outcome, Plot, Record, Results, Run, Study, Table
-from qkv.lab.texts import EMBEDDING, HEADS, reviews, some
+from qkv.lab.texts import EMBEDDING, HEADS, drawn_reviews, reviews
 from qkv.lab.training import trained
 from qkv.lab.verdicts import Finding, above_zero
 from qkv.nn import Encoder
@@ -68,7 +68,7 @@ def runs(quick: bool) -> list[Run]:
 def measure(run: Run, bench: Bench) -> Record:
     assert bench.rate is not None
     budget, held = run.budget, run.budget["validation"]
-    chosen = some(reviews(bench.data[TRAIN]), budget["reviews"] + held)
+    chosen = drawn_reviews(bench.data[TRAIN])[: budget["reviews"] + held]
     texts = [" ".join(one.text.split()) for one in chosen]
     tokens = Tokens.train("pieces", texts[held:], budget["pieces"], lowercase=True)
     task = NextTask(

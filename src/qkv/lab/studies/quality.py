@@ -13,7 +13,7 @@ from qkv.lab.grid import examples, learning_runs
 from qkv.lab.intervals import Interval, Scores, difference, interval, shares
 from qkv.lab.linear import LINEAR, linear_record
 from qkv.lab.study import Bench, Line, Outcome, Plot, Record, Results, Run, Study, Table
-from qkv.lab.texts import Split, learnt, makers, reviews, sizes, some
+from qkv.lab.texts import Split, drawn_reviews, learnt, makers, sizes
 from qkv.lab.verdicts import Finding, above_zero, level
 
 TRAIN, TEST = "text/imdb.train.tsv.gz", "text/imdb.test.tsv.gz"
@@ -167,8 +167,8 @@ def _seconds(words: int, amounts: dict[str, int]) -> float:
 
 def _split(train: Path, test: Path, amounts: Mapping[str, Any]) -> Split:
     count, held = amounts["train"], amounts["validation"]
-    chosen = some(reviews(train), count + held)
-    return Split(chosen[held:], chosen[:held], some(reviews(test), amounts["test"]))
+    chosen = drawn_reviews(train)[: count + held]
+    return Split(chosen[held:], chosen[:held], drawn_reviews(test)[: amounts["test"]])
 
 
 QUALITY = Study(

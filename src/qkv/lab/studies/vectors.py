@@ -21,7 +21,7 @@ from qkv.lab.probes import DISTANCE, PART, RELATION, TASKS, Read, accuracy, prob
 from qkv.lab.similarity import RELATED, SETS, SIMILARITY, agreement, similarities
 from qkv.lab.study import Bench, Line, Outcome, Plot, Record, Results, Run, Study, Table
 from qkv.lab.syntax import Sentence, read_conllu
-from qkv.lab.texts import EMBEDDING, HEADS, Split, learnt, reviews, some
+from qkv.lab.texts import EMBEDDING, HEADS, Split, drawn_reviews, learnt
 from qkv.lab.texts import sizes as classifier_sizes
 from qkv.lab.training import trained
 from qkv.lab.verdicts import Finding, above_zero, level
@@ -96,8 +96,7 @@ def measure(run: Run, bench: Bench) -> Record:
     learn, test = (_sentences(bench.data[name])[:count] for name in (LEARN, TEST))
     of_words = partial(word_states, read, tokens)
     states = [Read(sentences, of_words(sentences)) for sentences in (learn, test)]
-    every = reviews(bench.data[REVIEWS])
-    texts = [one.text for one in some(every, len(every))]
+    texts = [one.text for one in drawn_reviews(bench.data[REVIEWS])]
     similar = similarities(of_words, texts, run.budget["places"])
     return record | probed(*states, seed=run.seed) | similar
 
@@ -106,7 +105,7 @@ def _learnt(run: Run, bench: Bench) -> tuple[Reading, Tokens, Record]:
     """What reads texts, its tokens, and what is known of it."""
     budget = run.budget
     held = budget["validation"]
-    chosen = some(reviews(bench.data[REVIEWS]), budget["reviews"] + held)
+    chosen = drawn_reviews(bench.data[REVIEWS])[: budget["reviews"] + held]
     if run.condition == LABELS:
         return _labelling(Split(chosen[held:], chosen[:held], []), run, bench)
     train, validation = (

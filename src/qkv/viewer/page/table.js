@@ -4,14 +4,14 @@ import { json } from "./ask.js";
 import { named } from "./shown.js";
 
 const PAUSE = 500; // milliseconds until rows are added to those that are there
-const SHARES = { first: "first", previous: "previous", same: "same", next: "next", separator: "separator", near: "near" };
+const SHARES = ["first", "previous", "same", "next", "separator", "near"];
 const COLUMNS = [
   { name: "layer", of: (head) => head.at, text: true }, { name: "head", of: (head) => head.head },
   { name: "does", of: (head) => head.role, text: true },
   { name: "entropy", of: ({ figures }) => figures.entropy, digits: 2, title: "nats, mean over the queries" },
   { name: "keys", of: ({ figures }) => figures.effective, digits: 1, title: "keys in effect: the exponential of the entropy" },
   { name: "distance", of: ({ figures }) => figures.distance, digits: 1, title: "positions" },
-  ...Object.entries(SHARES).map(([share, name]) => ({ name, share, of: ({ figures }) => figures.share[share], title: "per cent of the weight" })),
+  ...SHARES.map((name) => ({ name, share: true, of: ({ figures }) => figures.share[name], title: "per cent of the weight" })),
   { name: "strongest", of: ({ link }) => link.weight, title: "the strongest link" },
   { name: "because", of: (head) => head.because, text: true, title: "why it is called so" },
 ];
