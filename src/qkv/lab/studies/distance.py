@@ -113,27 +113,33 @@ def outcome(results: Results) -> Outcome:
     distances = [d for d in DISTANCES if str(d) in results.of(LSTM, RECALL)[0]["right"]]
     back = [d for d in BACK if d < distances[-1]]
     near, long, far = (d if d in distances else distances[-1] for d in (NEAR, LONG, FAR))
-    vanished = VANISHED if VANISHED in back else back[-1]
+    scores = partial(_scores, results)
+    findings = [
+        *_forgetting(scores, near, far),
+        *(_eased(results, when, back) for when in WHENS),
+        *_reaching(scores, long, far, FEWEST in results.models),
+    ]
+    plots = [_accuracies(results, kind, distances, partial(scores, kind)) for kind in CLASSES]
+    plots += [_fading(results, when, back) for when in WHENS]
+    return Outcome(findings, plots, [_alone(results, distances[-1])])
 
-    def scores(kind: str, model: str, distance: int) -> Scores:
-        return shares([record["right"][str(distance)] for record in results.of(model, kind)])
 
-    def lost(model: str, when: str) -> Scores:
-        """How many powers of ten the gradient loses."""
-        place = back.index(vanished)
-        logs = [record[f"{when} gradients"] for record in results.of(model, RECALL)]
-        return means([[row[place] - row[0] for row in rows] for rows in logs])
+Scored = Callable[[str, str, int], Scores]
+"""The scores at a kind of sequences of a model at a distance."""
 
-    attention = MOST
+
+def _scores(results: Results, kind: str, model: str, distance: int) -> Scores:
+    return shares([record["right"][str(distance)] for record in results.of(model, kind)])
+
+
+def _forgetting(scores: Scored, near: int, far: int) -> list[Finding]:
+    """Of what is near, how much less is recalled from afar."""
     forgets = {
         model: difference(scores(RECALL, model, near), scores(RECALL, model, far))
-        for model in (RNN, LSTM, attention)
+        for model in (RNN, LSTM, MOST)
     }
     keeps = difference(scores(RECALL, LSTM, far), scores(RECALL, RNN, far))
-    reaches = difference(scores(RECALL, attention, far), scores(RECALL, LSTM, far))
-    agrees = difference(scores(AGREEMENT, attention, long), scores(AGREEMENT, LSTM, long))
-    eased = {when: difference(lost(LSTM, when), lost(RNN, when)) for when in WHENS}
-    findings = [
+    return [
         Finding(
             "An RNN does not recall over long distances what an LSTM recalls.",
             f"At distance {far} the LSTM recalls {keeps} points more; the RNN itself recalls "
@@ -146,29 +152,47 @@ def outcome(results: Results) -> Outcome:
                 f"It recalls {forgets[model]} points more at distance {near} than at {far}.",
                 above_zero(forgets[model], alike=ALIKE), [forgets[model]],
             )
-            for name, model in (("An LSTM", LSTM), ("Self-attention", attention))
+            for name, model in (("An LSTM", LSTM), ("Self-attention", MOST))
         ),
-        *(
-            Finding(
-                f"The gates of an LSTM ease vanishing gradients, {when}.",
-                f"From the row before to {vanished} rows before, the gradient of an LSTM keeps "
-                f"10^({eased[when]}) times as much as that of an RNN.",
-                above_zero(eased[when]), [eased[when]],
-            )
-            for when in eased
-        ),
+    ]  # fmt: skip
+
+
+def _eased(results: Results, when: str, back: Sequence[int]) -> Finding:
+    """What gates do against vanishing gradients."""
+    vanished = VANISHED if VANISHED in back else back[-1]
+    place = back.index(vanished)
+
+    def lost(model: str) -> Scores:
+        """How many powers of ten the gradient loses."""
+        logs = [record[f"{when} gradients"] for record in results.of(model, RECALL)]
+        return means([[row[place] - row[0] for row in rows] for rows in logs])
+
+    eased = difference(lost(LSTM), lost(RNN))
+    return Finding(
+        f"The gates of an LSTM ease vanishing gradients, {when}.",
+        f"From the row before to {vanished} rows before, the gradient of an LSTM keeps "
+        f"10^({eased}) times as much as that of an RNN.",
+        above_zero(eased), [eased],
+    )  # fmt: skip
+
+
+def _reaching(scores: Scored, long: int, far: int, has_fewest: bool) -> list[Finding]:
+    """Self-attention beside an LSTM, and many heads beside one."""
+    reaches = difference(scores(RECALL, MOST, far), scores(RECALL, LSTM, far))
+    agrees = difference(scores(AGREEMENT, MOST, long), scores(AGREEMENT, LSTM, long))
+    findings = [
         Finding(
             "Self-attention relates distant places directly.",
-            f"At distance {far} it recalls {reaches} points more than an LSTM ({attention}).",
+            f"At distance {far} it recalls {reaches} points more than an LSTM ({MOST}).",
             above_zero(reaches), [reaches],
         ),
         Finding(
             "Self-attention is better than an LSTM at agreement over long distances.",
-            f"At distance {long} it is right in {agrees} of a hundred cases more ({attention}).",
+            f"At distance {long} it is right in {agrees} of a hundred cases more ({MOST}).",
             above_zero(agrees), [agrees],
         ),
     ]  # fmt: skip
-    if FEWEST in results.models:
+    if has_fewest:
         heads = difference(scores(AGREEMENT, MOST, long), scores(AGREEMENT, FEWEST, long))
         findings.append(
             Finding(
@@ -178,9 +202,7 @@ def outcome(results: Results) -> Outcome:
                 above_zero(heads), [heads],
             )
         )  # fmt: skip
-    plots = [_accuracies(results, kind, distances, partial(scores, kind)) for kind in CLASSES]
-    plots += [_fading(results, when, back) for when in WHENS]
-    return Outcome(findings, plots, [_alone(results, distances[-1])])
+    return findings
 
 
 def _accuracies(
