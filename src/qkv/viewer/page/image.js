@@ -1,18 +1,19 @@
 // The view of a picture: over its patches the heat of one query or key, or of all of the head.
 
 import { file, has, numbers } from "./ask.js";
+import { DrawnView } from "./drawn.js";
 import { lookOf, otherSide, sentenceOf } from "./looks.js";
 import { named, weight } from "./shown.js";
 import { headOf, headWritten } from "./state.js";
 
 const HEAT = 0.72; // how much of the picture the strongest heat covers
 
-export class ImageView {
+export class ImageView extends DrawnView {
   #pictures = new Map(); // by source, layer and entry
   #received = new Map(); // by head: what each key receives from all queries
 
   constructor(element, page) {
-    Object.assign(this, { element, page, hovered: null });
+    super(element, page);
     const made = (name, kind) => Object.assign(document.createElement(name), { className: kind });
     [this.sentence, this.before, this.room, this.canvas] = [made("p", "sentence"), made("p", "chips"), made("div", "picture"), made("canvas", "")];
     element.dataset.state = "waiting";
@@ -25,21 +26,12 @@ export class ImageView {
     this.canvas.addEventListener("pointermove", (event) => this.#over(this.#placeAt(event)));
     this.canvas.addEventListener("pointerleave", () => this.#over(null));
     this.canvas.addEventListener("click", (event) => this.#choose(this.#placeAt(event)));
-    this.canvas.addEventListener("keydown", (event) => this.#key(event));
+    this.canvas.addEventListener("keydown", (event) => { if (this.cell) this.keyed(event); });
   }
 
   show(values) {
     this.head = headOf(values);
   }
-
-  redraw() {
-    this.drawing ??= requestAnimationFrame(() => {
-      this.drawing = null;
-      if (this.element.isConnected) this.#draw();
-    });
-  }
-
-  close() {}
 
   // The side whose heat is shown, that of the picture, and the one that is pointed at there, null
   // where the picture is only of the other.
@@ -51,7 +43,7 @@ export class ImageView {
     return { heat, shown, chosen: own === shown || isSame ? own : null };
   }
 
-  #draw() {
+  draw() {
     const { page, head, canvas } = this, labels = page.labels(head);
     this.element.dataset.state = "waiting";
     if (!labels) return;
@@ -173,18 +165,11 @@ export class ImageView {
     if (place !== null && side) this.page.state.set({ [side === "keys" ? "key" : "query"]: place, over: "one" });
   }
 
-  #key(event) {
-    const steps = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] }, step = steps[event.key];
-    if (event.ctrlKey || event.metaKey || event.altKey || !this.cell) return;
-    if (event.key === "Escape") this.page.state.set({ query: null, key: null });
-    else if (event.key === "[" || event.key === "]") this.page.turn(this.head, false, event.key === "]" ? 1 : -1);
-    else if (step) {
-      const { rows, columns, before, chosen, shown } = this.cell, { query, key } = this.page.state.values;
-      const now = ((chosen ?? shown) === "keys" ? key : query) ?? before, at = Math.max(0, now - before);
-      const within = (place, count) => Math.min(count - 1, Math.max(0, place));
-      this.#choose(before + within(Math.floor(at / columns) + step[0], rows) * columns + within((at % columns) + step[1], columns));
-    } else return;
-    event.preventDefault();
+  step(across, down) {
+    const { rows, columns, before, chosen, shown } = this.cell, { query, key } = this.page.state.values;
+    const now = ((chosen ?? shown) === "keys" ? key : query) ?? before, at = Math.max(0, now - before);
+    const within = (place, count) => Math.min(count - 1, Math.max(0, place));
+    this.#choose(before + within(Math.floor(at / columns) + down, rows) * columns + within((at % columns) + across, columns));
   }
 
   #picture() {

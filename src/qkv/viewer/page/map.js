@@ -186,9 +186,9 @@ export class MatrixMap {
     const [rows, columns] = this.layer.levels[level], side = this.page.about.tile;
     const row = Math.floor((cell.query * rows) / view.queries), column = Math.floor((cell.key * columns) / view.keys);
     const tile = this.tiles.get({ how, level, row: Math.floor(row / side), column: Math.floor(column / side) });
-    if (!tile) return "…";
     const labels = this.page.labels(this.subject.heads[0]);
+    if (!tile || !labels) return "…";
     const found = this.subject.said(tile.cells[(row % side) * tile.columns + (column % side)], level, how);
-    return `${found}: query ${named(labels?.queries, cell.query)} looks at key ${named(labels?.keys, cell.key)}`;
+    return `${found}: query ${named(labels.queries, cell.query)} looks at key ${named(labels.keys, cell.key)}`;
   }
 }

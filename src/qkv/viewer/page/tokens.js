@@ -1,20 +1,21 @@
 // What views of tokens have in common: the tokens of queries and keys, which is hovered or selected,
-// its links, and keys of the keyboard.
+// and its links.
 
+import { DrawnView } from "./drawn.js";
 import { Flow } from "./flow.js";
 import { lookOf, otherSide, sentenceOf } from "./looks.js";
 import { headOf, headWritten } from "./state.js";
 
-const STEPS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 export const WEAKEST = 0.15; // of the ramp: links can be told from what is none
 const SELECTED = { queries: "query", keys: "key" };
 
-export class TokensView {
+export class TokensView extends DrawnView {
   #built = "";
   #revealed = "";
 
   constructor(element, page) {
-    Object.assign(this, { element, page, hovered: null, flows: {} });
+    super(element, page);
+    this.flows = {};
     element.dataset.state = "waiting";
     this.sentence = document.createElement("p");
     this.sentence.className = "sentence";
@@ -38,15 +39,6 @@ export class TokensView {
     }
   }
 
-  redraw() {
-    this.drawing ??= requestAnimationFrame(() => {
-      this.drawing = null;
-      if (this.element.isConnected) this.#draw();
-    });
-  }
-
-  close() {}
-
   // A flow of tokens of a side, in a scroller; of "both" where queries and keys are the same.
   flowOf(side, scroller, host, options) {
     const flow = new Flow(scroller, host, options, {
@@ -68,7 +60,7 @@ export class TokensView {
     found.setAttribute("role", "application");
     found.setAttribute("aria-label", `${name}: arrows select a token, Escape none, [ and ] other heads`);
     found.addEventListener("scroll", () => this.redraw());
-    found.addEventListener("keydown", (event) => this.#key(event));
+    found.addEventListener("keydown", (event) => this.keyed(event));
     return found;
   }
 
@@ -83,7 +75,7 @@ export class TokensView {
     return place === null ? null : { way, place };
   }
 
-  #draw() {
+  draw() {
     const { page, head } = this, labels = page.labels(head), { values } = page.state;
     this.element.dataset.state = "waiting";
     if (!labels) return;
@@ -132,17 +124,11 @@ export class TokensView {
     else this.page.state.set(side === "queries" ? { query: place, way: "out" } : { key: place, way: "in" });
   }
 
-  #key(event) {
-    if (event.ctrlKey || event.metaKey || event.altKey) return;
-    const { values } = this.page.state, step = STEPS[event.key], side = values.way === "out" ? "queries" : "keys";
-    if (event.key === "Escape") this.page.state.set({ query: null, key: null });
-    else if (event.key === "[" || event.key === "]") this.page.turn(this.head, false, event.key === "]" ? 1 : -1);
-    else if (step) {
-      const flow = this.flows.both ?? this.flows[side], own = values[SELECTED[side]];
-      const last = this.layer.levels[0][side === "queries" ? 0 : 1] - 1;
-      const place = own === null ? 0 : step[1] ? flow.across(own, step[1]) : own + step[0];
-      this.page.state.set({ [SELECTED[side]]: Math.min(last, Math.max(0, place)) });
-    } else return;
-    event.preventDefault();
+  step(across, down) {
+    const { values } = this.page.state, side = values.way === "out" ? "queries" : "keys";
+    const flow = this.flows.both ?? this.flows[side], own = values[SELECTED[side]];
+    const last = this.layer.levels[0][side === "queries" ? 0 : 1] - 1;
+    const place = own === null ? 0 : down ? flow.across(own, down) : own + across;
+    this.page.state.set({ [SELECTED[side]]: Math.min(last, Math.max(0, place)) });
   }
 }
