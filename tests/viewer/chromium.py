@@ -95,6 +95,13 @@ class Chromium:
         self.send("Page.navigate", url="about:blank")
         self.send("Page.navigate", url=address)
 
+    def forget(self) -> None:
+        """Leaves the page, so that it asks no more, and forgets what it asked and complained of."""
+        self.send("Page.navigate", url="about:blank")
+        self.run("0")  # what was told meanwhile is noted
+        self.requested.clear()
+        self.complaints.clear()
+
     def run(self, script: str) -> Any:
         """The value of an expression in the page, awaited."""
         found = self.send(

@@ -19,8 +19,7 @@ def started(tmp_path_factory) -> Iterator:
 @pytest.fixture
 def browser(started, address) -> Iterator:
     """It asks nobody but the address, and its page complains of nothing."""
-    started.requested.clear()
-    started.complaints.clear()
+    started.forget()
     yield started
     started.run("0")  # what was told meanwhile is noted
     ours = ("about:blank", "data:,", address)

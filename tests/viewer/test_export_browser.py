@@ -31,8 +31,7 @@ READOUT = "document.getElementById('readout').textContent"
 @pytest.fixture
 def browser(started) -> Iterator[Chromium]:
     """It opens files alone, and its page complains of nothing."""
-    started.requested.clear()
-    started.complaints.clear()
+    started.forget()
     yield started
     started.run("0")
     asked = [url for url in started.requested if not url.startswith(("file:", "blob:"))]
