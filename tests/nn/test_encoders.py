@@ -19,6 +19,7 @@ from qkv.nn import (
     SelfAttentionEncoder,
 )
 from qkv.nn.recurrent import CELLS
+from qkv.nn.transformer import TransformerLayer
 from qkv.testing import assert_close
 
 WIDTH = 8
@@ -50,6 +51,39 @@ EVERY = pytest.mark.parametrize("name", ENCODERS)
 def test_a_batch_equals_its_sequences_one_by_one_and_padding_is_never_seen(name) -> None:
     encoder = ENCODERS[name]().double()
     check_one_by_one(encoder, encoder, encoder.inputs, trim=True)
+
+
+@pytest.mark.parametrize(
+    ("options", "packs"),
+    [
+        ({}, True),
+        ({"mask": qkv.Causal(), "bias": qkv.SoftCap(5.0)}, True),
+        ({"score": qkv.Cosine(), "normalizer": qkv.Entmax15()}, True),
+        ({"positions": "rotary"}, False),
+        ({"mask": qkv.Prefix(2)}, False),
+        ({"mask": lambda cells: cells.col < 2}, False),
+        ({"bias": torch.zeros(4, 1, 7, 7)}, False),
+        ({"score": lambda query, key, cells: query @ key.mT}, False),
+    ],
+)
+def test_in_training_nothing_is_computed_for_padding_unless_a_stage_may_tell(
+    options, packs, monkeypatch
+) -> None:
+    encoder = SelfAttentionEncoder(5, WIDTH, 2, 1, **options).double()
+    x, read = ragged(5), []
+    whole = TransformerLayer.forward
+    monkeypatch.setattr(
+        TransformerLayer, "forward",
+        lambda layer, x, **more: (read.append(list(x.shape)), whole(layer, x, **more))[1],
+    )  # fmt: skip
+    found = encoder(x, LENGTHS)
+    assert_close(found, encoder.eval()(x, LENGTHS))
+    x = x.nan_to_num()
+    encoder.train()(x, torch.tensor([7]))  # no padding
+    encoder(x, torch.tensor([7, 7, 7, 6]))  # hardly any
+    encoder(x, torch.zeros(4, dtype=torch.int64))  # nothing else
+    padded = [4, 7, WIDTH]
+    assert read == [[1, int(LENGTHS.sum()), WIDTH] if packs else padded, *[padded] * 4]
 
 
 @EVERY

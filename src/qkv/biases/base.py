@@ -23,6 +23,8 @@ class Bias(Stage):
 class DistanceBias(Bias):
     """A bias that depends only on how many positions the key is ahead of the query."""
 
+    says_the_same_anywhere = True
+
     @property
     def needs_positions(self) -> bool:
         return True

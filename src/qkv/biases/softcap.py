@@ -37,6 +37,7 @@ class SoftCap(Bias):
 
     name = "softcap"
     formula = "limit * tanh(s_ij / limit)"
+    says_the_same_anywhere = True
     nonlinear = True
 
     def __post_init__(self) -> None:

@@ -24,6 +24,7 @@ class Causal(Mask):
 
     name = "causal"
     formula = "j <= i + query_offset"
+    says_the_same_anywhere = True
 
     @property
     def needs_positions(self) -> bool:

@@ -34,6 +34,7 @@ class Window(Mask):
 
     name = "window"
     formula = "-left <= j - (i + query_offset) <= right"
+    says_the_same_anywhere = True
 
     def __post_init__(self) -> None:
         for name in ("left", "right"):

@@ -63,6 +63,12 @@ class Held(nn.Module):
         made = {name: part() if isinstance(part, Held) else part for name, part in owned.items()}
         return self._kind(**self._settings, **made)
 
+    @property
+    def says_the_same_anywhere(self) -> bool:
+        """Whether it is known to, as of `Stage`."""
+        known = self._kind is not None and self._kind.says_the_same_anywhere
+        return known and not [*self.parameters(), *self.buffers()]
+
     def extra_repr(self) -> str:
         kind = "" if self._kind is None else self._kind.__name__
         return ", ".join([kind, *(f"{name}={value!r}" for name, value in self._settings.items())])

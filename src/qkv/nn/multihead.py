@@ -155,6 +155,16 @@ class MultiHeadAttention(nn.Module):
         key, value = self._project(context, values, lengths, "context")
         return PreparedContext(qkv.prepare(key, stage_of(self.score)), value, lengths)
 
+    @property
+    def reads_anywhere(self) -> bool:
+        """Whether sequences that stand one after the other, each a document, are read as each by
+        itself: no stage knows of a sequence, or of places but by how far they are apart. Rotary
+        positions do, but lose digits far from the start."""
+        stages = [self.score, self.mask, self.normalizer, *self.bias]
+        return self.rotary is None and all(
+            stage is None or stage.says_the_same_anywhere for stage in stages
+        )
+
     @staticmethod
     def from_torch(module: nn.MultiheadAttention) -> MultiHeadAttention:
         """A layer with the weights of torch's own and the same outputs. It takes the batch first,

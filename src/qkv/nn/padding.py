@@ -79,3 +79,16 @@ def mean_of_real(x: Tensor, lengths: Tensor | None) -> Tensor:
         return x.mean(1) if x.shape[1] else x.sum(1)
     count = real_ends(x, lengths).reshape(-1, 1).clamp(min=1)
     return without_padding(x, lengths).sum(1) / count
+
+
+def without_rows_of_padding(x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    """The real rows of `x` `[B, L, width]`, all sequences one after the other, `[1, rows, width]`,
+    and where each stands among the B * L rows, `[rows]`."""
+    places = real_rows(x, lengths).expand(*x.shape[:-1], 1).flatten().nonzero().squeeze(-1)
+    return x.flatten(0, 1).index_select(0, places).unsqueeze(0), places
+
+
+def with_rows_of_padding(rows: Tensor, places: Tensor, batch: int, longest: int) -> Tensor:
+    """Such rows `[1, rows, width]` at their places, and zeros in padding: `[B, L, width]`."""
+    padded = rows.new_zeros(batch * longest, rows.shape[-1])
+    return padded.index_copy(0, places, rows[0]).unflatten(0, (batch, longest))

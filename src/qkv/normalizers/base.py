@@ -21,6 +21,7 @@ class Normalizer(Stage):
     row that sees nothing gets weights 0. Everything is differentiable to any order.
     """
 
+    says_the_same_anywhere = True
     # Whether no weight is ever negative: statistics such as the entropy ask for that.
     nonnegative = True
     # Whether the weights of a row that sees anything sum to one.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import MISSING, fields, is_dataclass
-from typing import Self
+from typing import ClassVar, Self
 
 from torch import Tensor
 
@@ -23,6 +23,9 @@ class Stage:
 
     name: str = ""
     formula: str = ""
+    # Whether it knows of no batch, and of places but by how far they are apart. Tensors that a stage
+    # holds may know more.
+    says_the_same_anywhere: ClassVar[bool] = False
 
     @property
     def needs_positions(self) -> bool:

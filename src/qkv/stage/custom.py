@@ -25,6 +25,7 @@ class Custom:
     captured: tuple[Tensor, ...] | None = None
 
     what: ClassVar[str] = ""
+    says_the_same_anywhere: ClassVar[bool] = False
 
     def entries(self, layout: Layout) -> Entries:
         """The captured tensors, whole."""

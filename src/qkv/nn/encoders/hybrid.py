@@ -52,7 +52,7 @@ class HybridEncoder(Encoder):
         self.above = SelfAttentionEncoder(width, width, heads, layers, dropout=dropout, **options)
 
     def read(self, x: Tensor, lengths: Tensor | None) -> Tensor:
-        return self.above(self.below(x, lengths), lengths)
+        return self.above.read(self.below(x, lengths), lengths)
 
     def looks(self, x: Tensor, lengths: Tensor | None) -> list[AttentionMatrix]:
         return self.above.matrices(self.below(x, lengths), lengths)

@@ -6,7 +6,9 @@ from torch import Tensor, nn
 
 import qkv
 
+from ...ground.tensors import is_concrete
 from ...matrix.matrix import AttentionMatrix
+from ..padding import real_ends, with_rows_of_padding, without_rows_of_padding
 from ..positions import positions_of
 from ..sizes import check_sizes
 from ..transformer import TransformerLayer
@@ -15,6 +17,10 @@ from .base import Encoder, fitted
 
 class SelfAttentionEncoder(Encoder):
     """The encoder of a Transformer: every state may look at every other, in one step.
+
+    In training on a processor, sequences of uneven lengths are read one after the other in one row
+    (`qkv.Documents`), so that nothing is computed for padding. Layers with a stage that may depend
+    on the sequence or on the place in it read the padded batch.
 
     Args:
         inputs: width of the input rows; they are projected if it is not `width`.
@@ -57,10 +63,12 @@ class SelfAttentionEncoder(Encoder):
         self.norm = nn.LayerNorm(width)
 
     def read(self, x: Tensor, lengths: Tensor | None) -> Tensor:
-        x, mask = self._entered(x), _padding(lengths)
-        for layer in self.layers:
-            x = layer(x, mask=mask)
-        return self.norm(x)
+        x = self._entered(x)
+        if lengths is None or not self._packs(x, lengths):
+            return self._through(x, _padding(lengths))
+        rows, places = without_rows_of_padding(x, lengths)
+        ends = real_ends(x, lengths).expand(x.shape[0])
+        return with_rows_of_padding(self._through(rows, qkv.Documents(ends)), places, *x.shape[:2])
 
     def looks(self, x: Tensor, lengths: Tensor | None) -> list[AttentionMatrix]:
         x, mask, matrices = self._entered(x), _padding(lengths), []
@@ -69,6 +77,21 @@ class SelfAttentionEncoder(Encoder):
             matrices.append(layer.matrix(x, mask))
             x = layer(x, mask=mask)
         return matrices
+
+    def _through(self, x: Tensor, mask: Any) -> Tensor:
+        for layer in self.layers:
+            x = layer(x, mask=mask)
+        return self.norm(x)
+
+    def _packs(self, x: Tensor, lengths: Tensor) -> bool:
+        """Whether the batch is read without its padding, a quarter of it at least."""
+        if not (self.training and x.device.type == "cpu" and is_concrete(lengths)):
+            return False
+        layers = [layer for layer in self.layers if isinstance(layer, TransformerLayer)]
+        if not all(layer.attention.reads_anywhere for layer in layers):
+            return False
+        real = int(real_ends(x, lengths).expand(x.shape[0]).sum())
+        return 0 < real <= 0.75 * x.shape[0] * x.shape[1]
 
     def _entered(self, x: Tensor) -> Tensor:
         x = self.enter(x)
