@@ -103,8 +103,19 @@ def _machine() -> Section:
         "processors": Entry(os.cpu_count()),
         "threads": Entry(torch.get_num_threads(), "set OMP_NUM_THREADS to change"),
         "instruction set": Entry(torch.backends.cpu.get_cpu_capability()),
+        "native kernels": _kernels(),
         "accelerators": Entry(f"{count} {accelerator.type}" if accelerator else "none"),
     }
+
+
+def _kernels() -> Entry:
+    """Which instruction set they use, and which they could not."""
+    from qkv import native
+
+    if native.unavailable_reason() is not None:
+        return Entry(None, "see implementations")
+    others = [f"{name} is refused by the system" for name in native.refused()]
+    return Entry(native.instruction_set(), "; ".join([*others, "set QKV_ISA to change"]))
 
 
 def _models() -> Section:

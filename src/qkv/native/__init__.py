@@ -9,7 +9,7 @@ decides: that is the engine's.
 The module may be absent, as where no compiler was found when qkv was installed.
 """
 
-from .compiled import instruction_set, instruction_sets, unavailable_reason, use
+from .compiled import instruction_set, instruction_sets, refused, unavailable_reason, use
 from .request import TYPES
 from .run import backward, forward, plain_backward, plain_forward
 
@@ -21,6 +21,7 @@ __all__ = [
     "instruction_sets",
     "plain_backward",
     "plain_forward",
+    "refused",
     "unavailable_reason",
     "use",
 ]

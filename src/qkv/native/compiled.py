@@ -47,16 +47,27 @@ def instruction_set() -> str:
     return kernels().chosen()
 
 
+def refused() -> list[str]:
+    """The instruction sets that this processor has and the system keeps from this process, as it
+    does with the matrix unit where a thread has a signal stack too small for it."""
+    return kernels().refused()
+
+
 def use(name: str) -> None:
     """Takes another instruction set from here on.
+
+    Args:
+        name: one of `instruction_sets()`, or "plain-tiles": the loops of "amx-bf16" on any
+            processor with AVX-512, to the bit and very slowly, for tests.
 
     Raises:
         ValueError: this build or this processor does not have it.
     """
-    if name not in instruction_sets():
+    try:
+        kernels().choose(name)
+    except ValueError:
         known = ", ".join(instruction_sets())
-        raise ValueError(f'use: name must be one of {known}; got "{name}"')
-    kernels().choose(name)
+        raise ValueError(f'use: name must be one of {known}; got "{name}"') from None
 
 
 def kernels() -> Any:

@@ -11,6 +11,7 @@
 // are added in a fixed order. So results do not depend on which thread was first.
 #pragma once
 
+#include "arithmetic.h"
 #include "bias_gradient.h"
 #include "long_sums.h"
 #include "row_terms.h"
@@ -19,18 +20,21 @@
 
 namespace qkv::QKV_ISA {
 
-template <class Storage>
+template <class Storage, class Arithmetic = Widened<Storage>>
 class Backward {
    public:
     using Number = Real<Storage>;
+    using Operand = typename Arithmetic::Operand;
     static constexpr std::int64_t most_queries = 192, most_keys = 192;  // of a tile
 
     explicit Backward(const Request& request)
         : request_(request),
-          unit_(request.bias_count == 0 ? log2_of_e : 1),
+          unit_(request.scale * (request.bias_count == 0 ? log2_of_e : 1)),
+          depth_(Arithmetic::operands(request.width)),
+          value_depth_(Arithmetic::operands(request.value_width)),
           width_(rounded_up(request.width, lanes<Number>)),
           value_width_(rounded_up(request.value_width, lanes<Number>)),
-          padded_queries_(rounded_up(request.queries, tile_rows)),
+          padded_queries_(rounded_up(request.queries, step)),
           tile_queries_(smaller(most_queries, padded_queries_)),
           tile_keys_(smaller(most_keys, rounded_up(request.keys, key_step))),
           // Rows a power of two apart would compete for the same places of the cache.
@@ -60,6 +64,7 @@ class Backward {
                                query_gradients.data() + task * rows * width_,
                                bias_sums,
                                seen_tiles};
+            [[maybe_unused]] const typename Arithmetic::Session session;
             run_part(part, scratches.of(thread));
         });
         bias_sums.finish();
@@ -74,11 +79,12 @@ class Backward {
     }
 
    private:
+    static constexpr int step = Arithmetic::rows;  // queries that are computed at a time
     static constexpr std::int64_t panel = panel_width<Number>;
-    // Tiles of keys are whole panels as columns and whole register tiles as rows.
+    // Tiles of keys are whole panels as columns and whole steps as rows.
     static constexpr std::int64_t key_step = 3 * panel;
-    static_assert(key_step % tile_rows == 0 && most_keys % key_step == 0);
-    static_assert(most_queries % tile_rows == 0);
+    static_assert(key_step % step == 0 && most_keys % key_step == 0);
+    static_assert(most_queries % step == 0);
 
     struct Part {
         Lead lead;
@@ -91,30 +97,50 @@ class Backward {
 
     struct Scratch {
         Scratch(const Backward& of, Pieces<Number>& pieces) {
-            key = pieces.take(of.tile_keys_ * of.width_);
-            key_panels = pieces.take(of.tile_keys_ * of.request_.width);
-            value_panels = pieces.take(of.tile_keys_ * of.request_.value_width);
+            const auto operands = [&](std::int64_t count) {
+                return pieces.template take_for<Operand>(count);
+            };
+            constexpr std::int64_t terms = Arithmetic::terms;
+            key_terms = operands(of.tile_keys_ / terms * of.width_);
+            key_panels = operands(of.tile_keys_ * of.depth_);
+            value_panels = operands(of.tile_keys_ * of.value_depth_);
             key_gradient = pieces.take(of.tile_keys_ * of.width_);
             value_gradient = pieces.take(of.tile_keys_ * of.value_width_);
-            query = pieces.take(of.tile_queries_ * of.width_);
-            output_gradient = pieces.take(of.tile_queries_ * of.value_width_);
-            weights = pieces.take(of.tile_queries_ * of.cells_row_);
-            score_gradient = pieces.take(of.tile_queries_ * of.cells_row_);
+            query = query_terms = operands(of.tile_queries_ * of.width_);
+            output_gradient = output_gradient_terms = operands(of.tile_queries_ * of.value_width_);
+            cells.row = of.cells_row_;
+            cells.weights = pieces.take(of.tile_queries_ * of.cells_row_);
+            cells.gradients = pieces.take(of.tile_queries_ * of.cells_row_);
+            cells.gradient_rows = cells.gradient_columns =
+                reinterpret_cast<Operand*>(cells.gradients);
+            cells.weight_columns = reinterpret_cast<Operand*>(cells.weights);
             slopes = pieces.take(Biases<Number>::slopes(of.request_) * of.slopes_step());
+            if constexpr (terms == 1) return;
+            query_terms = operands(of.tile_queries_ / terms * of.width_);
+            output_gradient_terms = operands(of.tile_queries_ / terms * of.value_width_);
+            cells.gradient_rows = operands(of.tile_queries_ / terms * of.cells_row_);
+            const std::int64_t columns =
+                Arithmetic::column_operands(of.tile_queries_, of.tile_keys_);
+            if (columns == 0) return;
+            cells.weight_columns = operands(columns);
+            cells.gradient_columns = operands(columns);
         }
-        Number *key, *key_panels, *value_panels, *key_gradient, *value_gradient;  // of a key tile
-        Number *query, *output_gradient;                                          // of a query tile
-        Number *weights, *score_gradient;                                         // of their cells
-        Number* slopes;  // of the soft caps, for a register tile of cells
+        // Of a key tile: its rows as terms of sums over keys; its panels.
+        Operand *key_terms, *key_panels, *value_panels;
+        Number *key_gradient, *value_gradient;
+        // Of a query tile: its rows; the same as terms of sums over queries.
+        Operand *query, *output_gradient, *query_terms, *output_gradient_terms;
+        Cells<Operand> cells;  // of both
+        Number* slopes;        // of the soft caps, for some rows of cells
     };
 
-    std::int64_t slopes_step() const { return tile_rows * cells_row_; }
+    std::int64_t slopes_step() const { return step * cells_row_; }
 
     // Where a tile of cells lies, and whether what it meets is finite.
     struct Tile {
         Range queries, keys;
         bool finite_keys, finite_queries, finite_output_gradient;
-        Range seen[most_queries / tile_rows];  // by each six queries, as columns in whole panels
+        Range seen[most_queries / step];  // by each step, as columns in whole panels
     };
 
     void run_part(Part part, Scratch scratch) const {
@@ -162,9 +188,9 @@ class Backward {
         const std::int64_t first = tile.keys.start, keys = tile.keys.stop - first;
         const Block<Storage> key = {request_.key, lead, first, keys, request_.width};
         const Block<Storage> value = {request_.value, lead, first, keys, request_.value_width};
-        tile.finite_keys = pack(key, Number(1), scratch.key, width_, tile_keys_);
-        pack_transposed(key, scratch.key_panels);
-        pack_transposed(value, scratch.value_panels);
+        tile.finite_keys = Arithmetic::pack_terms(key, scratch.key_terms, width_, tile_keys_);
+        Arithmetic::pack_panels(key, scratch.key_panels, depth_);
+        Arithmetic::pack_panels(value, scratch.value_panels, value_depth_);
         clear(scratch.key_gradient, tile_keys_ * width_);
         clear(scratch.value_gradient, tile_keys_ * value_width_);
     }
@@ -177,7 +203,7 @@ class Backward {
             tile.queries = queries;
             if (!find_seen(visible, tile)) return;
             pack_queries(part.lead, tile, scratch);
-            for (std::int64_t row = 0; row < queries.size(); row += tile_rows)
+            for (std::int64_t row = 0; row < queries.size(); row += step)
                 run_cells(visible, biases, part, tile, row, scratch);
             add_query_gradient(tile, part.query_gradient + queries.start * width_, scratch);
             const std::int64_t member = part.lead.member;
@@ -186,13 +212,13 @@ class Backward {
         });
     }
 
-    // Which columns each six queries see. Returns whether any are seen.
+    // Which columns each step of queries sees. Returns whether any are seen.
     static bool find_seen(const Visible& visible, Tile& tile) {
         bool any = false;
-        for (std::int64_t query = tile.queries.start; query < tile.queries.stop; query += tile_rows) {
-            const Range queries = {query, smaller(query + tile_rows, tile.queries.stop)};
+        for (std::int64_t query = tile.queries.start; query < tile.queries.stop; query += step) {
+            const Range queries = {query, smaller(query + step, tile.queries.stop)};
             const Range keys = visible.span(queries, tile.keys);
-            Range& seen = tile.seen[(query - tile.queries.start) / tile_rows];
+            Range& seen = tile.seen[(query - tile.queries.start) / step];
             seen = {0, 0};
             if (keys.empty() || !visible.any(queries, keys)) continue;
             seen = {(keys.start - tile.keys.start) / panel * panel,
@@ -204,42 +230,49 @@ class Backward {
 
     void pack_queries(Lead lead, Tile& tile, Scratch scratch) const {
         const std::int64_t first = tile.queries.start, rows = tile.queries.stop - first;
-        const std::int64_t padded = rounded_up(rows, tile_rows);
-        tile.finite_queries =
-            pack(Block<Storage>{request_.query, lead, first, rows, request_.width},
-                 Number(request_.scale * unit_), scratch.query, width_, padded);
+        const std::int64_t padded = rounded_up(rows, step);
+        const Block<Storage> query = {request_.query, lead, first, rows, request_.width};
+        const Block<Storage> gradient = {request_.output_gradient, lead, first, rows,
+                                         request_.value_width};
+        tile.finite_queries = Arithmetic::pack_rows(query, Arithmetic::of_queries(unit_),
+                                                    scratch.query, width_, padded);
         tile.finite_output_gradient =
-            pack(Block<Storage>{request_.output_gradient, lead, first, rows, request_.value_width},
-                 Number(1), scratch.output_gradient, value_width_, padded);
+            Arithmetic::pack_rows(gradient, 1, scratch.output_gradient, value_width_, padded);
+        if constexpr (Arithmetic::terms == 1) return;
+        Arithmetic::pack_terms(query, scratch.query_terms, width_, padded);
+        Arithmetic::pack_terms(gradient, scratch.output_gradient_terms, value_width_, padded);
     }
 
-    // The weights and the gradients of the scores of six queries.
+    // The weights and the gradients of the scores of some queries.
     void run_cells(const Visible& visible, const Biases<Number>& biases, const Part& part,
                    const Tile& tile, std::int64_t row, Scratch scratch) const {
-        const Range seen = tile.seen[row / tile_rows];
+        const Range seen = tile.seen[row / step];
         const std::int64_t count = seen.stop - seen.start;
-        Number* weights = scratch.weights + row * cells_row_;
-        Number* gradients = scratch.score_gradient + row * cells_row_;
-        multiply(weights + seen.start, cells_row_,
-                 Strided<Number>{scratch.query + row * width_, width_, 1},
-                 scratch.key_panels + seen.start * request_.width, request_.width, count);
-        multiply(gradients + seen.start, cells_row_,
-                 Strided<Number>{scratch.output_gradient + row * value_width_, value_width_, 1},
-                 scratch.value_panels + seen.start * request_.value_width, request_.value_width,
-                 count);
+        Number* weights = scratch.cells.weights + row * cells_row_;
+        Number* gradients = scratch.cells.gradients + row * cells_row_;
+        Arithmetic::multiply(weights + seen.start, cells_row_,
+                             {scratch.query + row * width_, width_, 1},
+                             scratch.key_panels + seen.start * depth_, depth_, count);
+        Arithmetic::multiply(gradients + seen.start, cells_row_,
+                             {scratch.output_gradient + row * value_width_, value_width_, 1},
+                             scratch.value_panels + seen.start * value_depth_, value_depth_, count);
         const std::int64_t first = tile.queries.start + row, key = tile.keys.start + seen.start;
-        const Range queries = {first, smaller(first + tile_rows, tile.queries.stop)};
+        const Range queries = {first, smaller(first + step, tile.queries.stop)};
         const Range keys = {key, key + count};
-        if (!biases.empty())
+        Number unit = Number(Arithmetic::of_scores(unit_));
+        if (!biases.empty()) {
+            scale_rows<step>(weights + seen.start, cells_row_, count, unit);
             biases.apply(queries, keys, Number(log2_of_e), weights + seen.start, cells_row_,
                          scratch.slopes, slopes_step());
+            unit = 1;
+        }
         visible.hide(queries, keys, weights + seen.start, cells_row_, -infinity<Number>);
         Number* of_tile = gradients + seen.start;
-        for (int i = 0; i < tile_rows; ++i) {
+        for (int i = 0; i < step; ++i) {
             // Rows beyond the last query see nothing.
             const Range known = first + i < queries.stop ? seen : Range{0, 0};
-            part.terms[first + i].differentiate(known.stop - known.start, weights + known.start,
-                                                gradients + known.start);
+            part.terms[first + i].differentiate(known.stop - known.start, unit,
+                                                weights + known.start, gradients + known.start);
             clear_unseen(known, weights);
             clear_unseen(known, gradients);
             weights += cells_row_, gradients += cells_row_;
@@ -249,6 +282,7 @@ class Backward {
                                  [&](int i, const BiasRow& cut, const Number* of_row) {
                                      part.bias_sums.add(part.task, biases, i, cut, of_row);
                                  });
+        Arithmetic::make_terms(scratch.cells, row, tile_keys_, tile_queries_);
     }
 
     void clear_unseen(Range seen, Number* row) const {
@@ -258,27 +292,36 @@ class Backward {
 
     void add_query_gradient(const Tile& tile, Number* query_gradient, Scratch scratch) const {
         const std::int64_t rows = tile.queries.stop - tile.queries.start;
-        for (std::int64_t row = 0; row < rows; row += tile_rows) {
-            const Range seen = tile.seen[row / tile_rows];
+        for (std::int64_t row = 0; row < rows; row += step) {
+            const Range seen = tile.seen[row / step];
             if (seen.empty()) continue;
-            const Number* gradients = scratch.score_gradient + row * cells_row_ + seen.start;
-            add(tile.finite_keys, query_gradient + row * width_,
-                Strided<Number>{gradients, cells_row_, 1}, scratch.key + seen.start * width_,
-                seen.size(), width_);
+            constexpr std::int64_t terms = Arithmetic::terms;
+            const Operand* gradients =
+                scratch.cells.gradient_rows + (row * cells_row_ + seen.start) / terms;
+            Arithmetic::add(tile.finite_keys, query_gradient + row * width_,
+                            {gradients, cells_row_ / terms, 1},
+                            scratch.key_terms + seen.start / terms * width_, seen.size() / terms,
+                            width_);
         }
     }
 
     void add_key_gradients(const Tile& tile, Scratch scratch) const {
-        for (std::int64_t key = 0; key < tile.keys.stop - tile.keys.start; key += tile_rows) {
-            const Range rows = rows_that_see(tile, {key, key + tile_rows});
+        for (std::int64_t key = 0; key < tile.keys.stop - tile.keys.start; key += step) {
+            const Range rows = rows_that_see(tile, {key, key + step});
             if (rows.empty()) continue;
-            const std::int64_t first_cell = rows.start * cells_row_ + key;
-            add(tile.finite_output_gradient, scratch.value_gradient + key * value_width_,
-                Strided<Number>{scratch.weights + first_cell, 1, cells_row_},
-                scratch.output_gradient + rows.start * value_width_, rows.size(), value_width_);
-            add(tile.finite_queries, scratch.key_gradient + key * width_,
-                Strided<Number>{scratch.score_gradient + first_cell, 1, cells_row_},
-                scratch.query + rows.start * width_, rows.size(), width_);
+            constexpr std::int64_t terms = Arithmetic::terms;
+            const std::int64_t first = rows.start / terms, count = rows.size() / terms;
+            const auto columns = [&](const Operand* cells) {
+                return Arithmetic::columns(cells, rows.start, key, cells_row_, tile_queries_);
+            };
+            Arithmetic::add(tile.finite_output_gradient,
+                            scratch.value_gradient + key * value_width_,
+                            columns(scratch.cells.weight_columns),
+                            scratch.output_gradient_terms + first * value_width_, count,
+                            value_width_);
+            Arithmetic::add(tile.finite_queries, scratch.key_gradient + key * width_,
+                            columns(scratch.cells.gradient_columns),
+                            scratch.query_terms + first * width_, count, width_);
         }
     }
 
@@ -286,19 +329,21 @@ class Backward {
     static Range rows_that_see(const Tile& tile, Range columns) {
         Range found = {INT64_MAX, 0};
         const std::int64_t rows = tile.queries.stop - tile.queries.start;
-        for (std::int64_t row = 0; row < rows; row += tile_rows) {
-            if (intersection(tile.seen[row / tile_rows], columns).empty()) continue;
-            found = {smaller(found.start, row), row + tile_rows};
+        for (std::int64_t row = 0; row < rows; row += step) {
+            if (intersection(tile.seen[row / step], columns).empty()) continue;
+            found = {smaller(found.start, row), row + step};
         }
         return found;
     }
 
     void finish_keys(Lead lead, Range keys, Scratch scratch) const {
+        const double base = request_.bias_count == 0 ? log2_of_e : 1;
+        const Number factor = Number(Arithmetic::of_key_gradients(request_.scale, base));
         for (std::int64_t key = keys.start; key < keys.stop; ++key) {
             const std::int64_t i = key - keys.start;
             Storage* of_key = row_of<Storage>(request_.key_gradient, lead, key);
             for (std::int64_t j = 0; j < request_.width; ++j)
-                narrow(scratch.key_gradient[i * width_ + j] * Number(1 / unit_), of_key + j);
+                narrow(scratch.key_gradient[i * width_ + j] * factor, of_key + j);
             Storage* of_value = row_of<Storage>(request_.value_gradient, lead, key);
             for (std::int64_t j = 0; j < request_.value_width; ++j)
                 narrow(scratch.value_gradient[i * value_width_ + j], of_value + j);
@@ -319,9 +364,10 @@ class Backward {
     }
 
     const Request& request_;
-    double unit_;  // queries are scaled by it beside the scale: scores are in powers of two or of e
+    double unit_;  // of scores: powers of two, where there are no biases
+    std::int64_t depth_, value_depth_;  // operands of a key and of a value
     std::int64_t width_, value_width_;  // padded to whole vectors
-    std::int64_t padded_queries_;       // of one head, padded to whole register tiles
+    std::int64_t padded_queries_;       // of one head, padded to whole steps
     std::int64_t tile_queries_, tile_keys_, cells_row_;
     std::int64_t parts_;  // into which the key tiles of one head are split
 };

@@ -3,8 +3,8 @@
 // group of heads; and the keys are split into parts, so that all threads read.
 #pragma once
 
+#include "arithmetic.h"
 #include "long_sums.h"
-#include "pack.h"
 #include "softmax.h"
 #include "tasks.h"
 
@@ -186,7 +186,8 @@ class Decode {
         const Storage* value = row_of<Storage>(request_.value, lead, keys.start);
         for (std::int64_t row = 0; row < rows_; row += Rows) {
             Number factors[Rows];
-            weigh<Rows>(scores + row * chunk, chunk, chunk, states + row, factors);
+            weigh<Rows, Widened<Storage>>(scores + row * chunk, chunk, chunk, Number(1),
+                                           states + row, factors);
             rescale_and_add<SkipZeros, Rows>(output + row * request_.value_width,
                                              request_.value_width, factors,
                                              Strided<Number>{scores + row * chunk, chunk, 1}, value,

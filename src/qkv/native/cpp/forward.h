@@ -5,31 +5,36 @@
 // the values (Milakov, Gimelshein 2018; Dao et al., FlashAttention, 2022, algorithm 1).
 #pragma once
 
+#include "arithmetic.h"
 #include "bias.h"
 #include "long_sums.h"
-#include "pack.h"
 #include "softmax.h"
 #include "tasks.h"
 
 namespace qkv::QKV_ISA {
 
-template <class Storage>
+template <class Storage, class Arithmetic = Widened<Storage>>
 class Forward {
    public:
     using Number = Real<Storage>;
+    using Operand = typename Arithmetic::Operand;
     static constexpr std::int64_t tile_keys = 256;
     static constexpr std::int64_t most_rows = 768;
 
     explicit Forward(const Request& request)
         : request_(request),
-          width_(rounded_up(request.width, lanes<Number>)),
+          unit_(request.scale * (request.bias_count == 0 ? log2_of_e : 1)),
+          depth_(Arithmetic::operands(request.width)),
+          width_(rounded_up(depth_, lanes<Number>)),
           value_width_(rounded_up(request.value_width, lanes<Number>)),
-          tile_(smaller(tile_keys, rounded_up(request.keys, panel_width<Number>))) {
+          tile_(smaller(tile_keys, rounded_up(request.keys, panel_width<Number>))),
+          // Rows a power of two apart would compete for the same places of the cache.
+          cells_row_(tile_ + lanes<Number>) {
         // Enough blocks that threads finish together, each large enough to pay for its packing.
         const std::int64_t least = request.threads == 1 ? 1 : 8 * request.threads;
         rows_ = smaller(most_rows, request.queries);
         while (rows_ > 96 && query_heads(request) * blocks() < least) rows_ = rows_ / 2;
-        rows_ = rounded_up(rows_, tile_rows);
+        rows_ = rounded_up(rows_, step);
     }
 
     void run() const {
@@ -39,24 +44,29 @@ class Forward {
             // The last queries first: under a causal mask they have the most to do.
             const std::int64_t block = blocks() - 1 - task / heads;
             Scratch mine = scratches.of(thread);
+            [[maybe_unused]] const typename Arithmetic::Session session;
             run_block(query_head(request_, task % heads), block * rows_, mine);
         });
     }
 
    private:
+    static constexpr int step = Arithmetic::rows;  // queries that are computed at a time
+
     struct Scratch {
         Scratch(const Forward& of, Pieces<Number>& pieces) {
-            query = pieces.take(of.rows_ * of.width_);
-            key = pieces.take(of.tile_ * of.request_.width);
-            value = pieces.take(of.tile_ * of.value_width_);
-            scores = pieces.take(of.tile_ * tile_rows);
+            query = pieces.template take_for<Operand>(of.rows_ * of.width_);
+            key = pieces.template take_for<Operand>(of.tile_ * of.depth_);
+            value = pieces.template take_for<Operand>(of.tile_ / Arithmetic::terms *
+                                                      of.value_width_);
+            scores = pieces.take(of.cells_row_ * step);
             output = pieces.take(of.rows_ * of.value_width_);
             states = pieces.template take_for<RowState<Number>>(of.rows_);
             if (!of.is_long()) return;
             long_output = pieces.template take_for<double>(of.rows_ * of.value_width_);
             long_states = pieces.template take_for<RowState<double>>(of.rows_);
         }
-        Number *query, *key, *value, *scores;
+        Operand *query, *key, *value;
+        Number* scores;
         Number* output;             // the sums so far
         RowState<Number>* states;   // of each row
         // Where there are many keys, the same of all but the last tiles.
@@ -70,10 +80,10 @@ class Forward {
 
     void run_block(Lead lead, std::int64_t first, Scratch& scratch) const {
         const std::int64_t rows = smaller(rows_, request_.queries - first);
-        const std::int64_t padded = rounded_up(rows, tile_rows);
+        const std::int64_t padded = rounded_up(rows, step);
         const Biases<Number> biases(request_, lead);
-        pack(Block<Storage>{request_.query, lead, first, rows, request_.width},
-             Number(request_.scale * (biases.empty() ? log2_of_e : 1)), scratch.query, width_, padded);
+        Arithmetic::pack_rows({request_.query, lead, first, rows, request_.width},
+                              Arithmetic::of_queries(unit_), scratch.query, width_, padded);
         for (std::int64_t i = 0; i < padded; ++i) scratch.states[i] = {};
         clear(scratch.output, padded * value_width_);
         if (is_long()) {
@@ -103,8 +113,8 @@ class Forward {
     void run_keys(Lead lead, const Visible& visible, const Biases<Number>& biases, Range block,
                   Range tile, bool& finite, Scratch& scratch) const {
         bool packed = false;
-        for (std::int64_t first = block.start; first < block.stop; first += tile_rows) {
-            const Range queries = {first, smaller(first + tile_rows, block.stop)};
+        for (std::int64_t first = block.start; first < block.stop; first += step) {
+            const Range queries = {first, smaller(first + step, block.stop)};
             const Range keys = visible.span(queries, tile);
             if (keys.empty() || !visible.any(queries, keys)) continue;
             if (!packed) finite &= pack_tile(lead, tile, scratch);
@@ -115,13 +125,14 @@ class Forward {
 
     bool pack_tile(Lead lead, Range tile, Scratch& scratch) const {
         const std::int64_t keys = tile.stop - tile.start;
-        pack_transposed(Block<Storage>{request_.key, lead, tile.start, keys, request_.width},
-                        scratch.key);
-        return pack(Block<Storage>{request_.value, lead, tile.start, keys, request_.value_width},
-                    Number(1), scratch.value, value_width_, rounded_up(keys, panel_width<Number>));
+        Arithmetic::pack_panels({request_.key, lead, tile.start, keys, request_.width}, scratch.key,
+                                depth_);
+        return Arithmetic::pack_terms(
+            {request_.value, lead, tile.start, keys, request_.value_width}, scratch.value,
+            value_width_, rounded_up(keys, panel_width<Number>));
     }
 
-    // Six queries against the keys of one tile.
+    // Some queries against the keys of one tile.
     void run_tile(const Visible& visible, const Biases<Number>& biases, Range queries, Range keys,
                   Range tile, std::int64_t row, bool finite, Scratch& scratch) const {
         // The columns of the tile that hold all these keys, in whole panels.
@@ -130,17 +141,27 @@ class Forward {
                                rounded_up(keys.stop - tile.start, panel)};
         const std::int64_t count = columns.stop - columns.start;
         Number* scores = scratch.scores;
-        multiply(scores, tile_, Strided<Number>{scratch.query + row * width_, width_, 1},
-                 scratch.key + columns.start * request_.width, request_.width, count);
+        Arithmetic::multiply(scores, cells_row_, {scratch.query + row * width_, width_, 1},
+                             scratch.key + columns.start * depth_, depth_, count);
         const std::int64_t first = tile.start + columns.start;
-        if (!biases.empty())
-            biases.apply(queries, {first, first + count}, Number(log2_of_e), scores, tile_);
-        visible.hide(queries, {first, first + count}, scores, tile_, -infinity<Number>);
-        Number factors[tile_rows];
-        weigh<tile_rows>(scores, tile_, count, scratch.states + row, factors);
-        update<tile_rows>(finite, scratch.output + row * value_width_, factors,
-                          Strided<Number>{scores, tile_, 1},
-                          scratch.value + columns.start * value_width_, count, value_width_);
+        Number unit = Number(Arithmetic::of_scores(unit_));
+        if (!biases.empty()) {
+            scale_rows<step>(scores, cells_row_, count, unit);
+            biases.apply(queries, {first, first + count}, Number(log2_of_e), scores, cells_row_);
+            unit = 1;
+        }
+        visible.hide(queries, {first, first + count}, scores, cells_row_, -infinity<Number>);
+        Number factors[step];
+        constexpr int together = Arithmetic::rows_weighed;
+        for (int i = 0; i < step; i += together)
+            weigh<together, Arithmetic>(scores + i * cells_row_, cells_row_, count, unit,
+                                        scratch.states + row + i, factors + i);
+        // Weights lie where their scores lay.
+        const Operand* weights = reinterpret_cast<const Operand*>(scores);
+        Arithmetic::update(finite, scratch.output + row * value_width_, factors,
+                           {weights, cells_row_, 1},
+                           scratch.value + columns.start / Arithmetic::terms * value_width_,
+                           count / Arithmetic::terms, value_width_);
     }
 
     void move_rows(std::int64_t rows, Scratch& scratch) const {
@@ -163,9 +184,11 @@ class Forward {
     }
 
     const Request& request_;
-    std::int64_t width_, value_width_;  // padded to whole vectors
-    std::int64_t tile_;                 // keys of a tile, in whole panels
-    std::int64_t rows_;                 // queries of a block, in whole register tiles
+    double unit_;                       // of scores: powers of two, where there are no biases
+    std::int64_t depth_;                // operands of a key
+    std::int64_t width_, value_width_;  // of a query and a value, padded to whole vectors
+    std::int64_t tile_, cells_row_;     // keys of a tile, in whole panels; of a row of scores
+    std::int64_t rows_;                 // queries of a block, in whole steps
 };
 
 }  // namespace qkv::QKV_ISA

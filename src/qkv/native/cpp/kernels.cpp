@@ -4,6 +4,7 @@
 #include "finite.h"
 #include "forward.h"
 #include "functions.h"
+#include "fused.h"
 #include "request.h"
 #include "strip.h"
 #include "strip_backward.h"
@@ -33,27 +34,6 @@ struct AnyDecode {
             Decode<Storage, shared>(request).run();
     }
 };
-
-// Whether weights are a softmax of dot products, nothing else, and have no other use than the product
-// with the values: that has loops of its own.
-bool is_fused(const Request& request) {
-    const Wanted& wanted = request.wanted;
-    const bool has_statistics = wanted.entropy.data || wanted.distance.data ||
-                                wanted.support.data || wanted.top_weights.data ||
-                                wanted.mass.data || wanted.pool.data ||
-                                wanted.chosen_weights.data || wanted.diagonals.data ||
-                                wanted.collected.data;
-    return request.normalizer == NormalizerKind::softmax &&
-           request.score == ScoreKind::dot_product && !request.parameter.data && !request.dropout_states.data && request.output.data &&
-           !has_statistics;
-}
-
-// Whether there are few queries per key: then time is that of reading the keys.
-bool is_decode(const Request& request) {
-    return request.queries * request.group <= 16 && request.queries <= 4 &&
-           request.width % 16 == 0 && request.value_width % 16 == 0 &&
-           request.bias_count == 0 && !request.bits.data;
-}
 
 void forward(const Request& request) {
     if (!is_fused(request))

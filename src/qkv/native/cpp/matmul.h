@@ -14,11 +14,27 @@ constexpr int panel_width = QKV_VECTORS * lanes<Number>;
 constexpr std::int64_t terms_at_once = 128;  // of a sum in registers
 
 // A matrix whose element (i, k) lies at data[i * row + k * column].
-template <class Number>
+template <class Operand>
 struct Strided {
-    const Number* data;
+    const Operand* data;
     std::int64_t row, column;
 };
+
+// What is multiplied: numbers, or words that hold several terms of a sum each.
+template <class Operand>
+struct Terms {
+    typedef Operand Sum;
+    static QKV_INLINE Vector<Operand> multiply_and_add(Vector<Operand> a, Vector<Operand> b,
+                                                       Vector<Operand> sum) {
+        return sum + a * b;
+    }
+    // b, with 0 where a is exactly 0.
+    static QKV_INLINE Vector<Operand> where_not_zero(Vector<Operand> a, Vector<Operand> b) {
+        return a == 0 ? Vector<Operand>{} : b;
+    }
+};
+template <class Operand>
+using Sum = typename Terms<Operand>::Sum;
 
 template <class Number, int Rows, int Vectors>
 struct Sums {
@@ -27,9 +43,10 @@ struct Sums {
 
 // The sums over k < depth of a(i, k) * b(k, j), for Rows x (Vectors * lanes) cells. Rows of b are
 // `b_row` apart. With SkipZeros an a(i, k) of exactly 0 annihilates whatever it meets, NaN included.
-template <bool SkipZeros, int Rows, int Vectors, class Number, class Storage>
-QKV_INLINE Sums<Number, Rows, Vectors> product(Strided<Number> a, const Storage* b,
-                                               std::int64_t b_row, std::int64_t depth) {
+template <bool SkipZeros, int Rows, int Vectors, class Operand, class Storage>
+QKV_INLINE Sums<Sum<Operand>, Rows, Vectors> product(Strided<Operand> a, const Storage* b,
+                                                     std::int64_t b_row, std::int64_t depth) {
+    using Number = Sum<Operand>;
     Sums<Number, Rows, Vectors> sums;
     // One by one: cleared as a whole the sums would be written to memory first.
 #pragma GCC unroll 8
@@ -38,19 +55,18 @@ QKV_INLINE Sums<Number, Rows, Vectors> product(Strided<Number> a, const Storage*
         for (int j = 0; j < Vectors; ++j) sums.at[i][j] = Vector<Number>{};
 #pragma GCC unroll 1
     for (std::int64_t k = 0; k < depth; ++k, a.data += a.column, b += b_row) {
-        Vector<Number> row[Vectors];
+        Vector<Operand> row[Vectors];
 #pragma GCC unroll 8
         for (int j = 0; j < Vectors; ++j) row[j] = widened(b + j * lanes<Number>);
 #pragma GCC unroll 8
         for (int i = 0; i < Rows; ++i) {
-            Vector<Number> weight = broadcast(a.data[i * a.row]);
+            const Vector<Operand> weight = broadcast(a.data[i * a.row]);
 #pragma GCC unroll 8
             for (int j = 0; j < Vectors; ++j) {
                 // Where nothing is skipped both ways give the same bits.
-                if constexpr (SkipZeros)
-                    sums.at[i][j] += weight * (weight == 0 ? Vector<Number>{} : row[j]);
-                else
-                    sums.at[i][j] += weight * row[j];
+                const Vector<Operand> met =
+                    SkipZeros ? Terms<Operand>::where_not_zero(weight, row[j]) : row[j];
+                sums.at[i][j] = Terms<Operand>::multiply_and_add(weight, met, sums.at[i][j]);
             }
         }
     }
@@ -62,16 +78,17 @@ QKV_INLINE Sums<Number, Rows, Vectors> product(Strided<Number> a, const Storage*
 //
 // Functions with a product in them stay functions of their own: next to other work the compiler
 // keeps some of its numbers in registers too, and a sum in memory.
-template <class Number>
-__attribute__((noinline)) void multiply(Number* c, std::int64_t c_row, Strided<Number> a,
-                                        const Number* panels, std::int64_t depth,
+template <class Operand>
+__attribute__((noinline)) void multiply(Sum<Operand>* c, std::int64_t c_row, Strided<Operand> a,
+                                        const Operand* panels, std::int64_t depth,
                                         std::int64_t columns) {
+    using Number = Sum<Operand>;
     constexpr std::int64_t width = panel_width<Number>;
     for (std::int64_t column = 0; column < columns; column += width) {
         std::int64_t k = 0;
         do {  // two levels of summation lose fewer digits than one
             const auto sums = product<false, tile_rows, QKV_VECTORS>(
-                Strided<Number>{a.data + k * a.column, a.row, a.column},
+                Strided<Operand>{a.data + k * a.column, a.row, a.column},
                 panels + column * depth + k * width, width, smaller(depth - k, terms_at_once));
 #pragma GCC unroll 8
             for (int i = 0; i < tile_rows; ++i)
@@ -104,11 +121,12 @@ QKV_INLINE void add_to(Number* c, std::int64_t c_row, const Number* factors,
 // c = factors[i] * c + a b for the columns [0, columns) of a tile's rows, which lie `c_row` apart;
 // `columns` is a multiple of the lanes. The sum over `depth` is complete before it meets c: two
 // levels of summation lose fewer digits than one.
-template <bool SkipZeros, int Rows, class Number, class Storage>
-__attribute__((noinline)) void rescale_and_add(Number* c, std::int64_t c_row, const Number* factors,
-                                               Strided<Number> a, const Storage* b,
-                                               std::int64_t b_row, std::int64_t depth,
-                                               std::int64_t columns) {
+template <bool SkipZeros, int Rows, class Operand, class Storage>
+__attribute__((noinline)) void rescale_and_add(Sum<Operand>* c, std::int64_t c_row,
+                                               const Sum<Operand>* factors, Strided<Operand> a,
+                                               const Storage* b, std::int64_t b_row,
+                                               std::int64_t depth, std::int64_t columns) {
+    using Number = Sum<Operand>;
     std::int64_t column = 0;
     for (; column + panel_width<Number> <= columns; column += panel_width<Number>)
         add_to<SkipZeros>(c + column, c_row, factors,
@@ -120,9 +138,10 @@ __attribute__((noinline)) void rescale_and_add(Number* c, std::int64_t c_row, co
 
 // The same for matrices whose rows are whole: c and b are `width` wide. Unless everything in b is
 // finite, what is exactly 0 annihilates.
-template <int Rows, class Number>
-QKV_INLINE void update(bool finite, Number* c, const Number* factors, Strided<Number> a,
-                       const Number* b, std::int64_t depth, std::int64_t width) {
+template <int Rows, class Operand>
+QKV_INLINE void update(bool finite, Sum<Operand>* c, const Sum<Operand>* factors,
+                       Strided<Operand> a, const Operand* b, std::int64_t depth,
+                       std::int64_t width) {
     if (finite)
         rescale_and_add<false, Rows>(c, width, factors, a, b, width, depth, width);
     else
@@ -130,10 +149,10 @@ QKV_INLINE void update(bool finite, Number* c, const Number* factors, Strided<Nu
 }
 
 // c += a b.
-template <int Rows = tile_rows, class Number>
-QKV_INLINE void add(bool finite, Number* c, Strided<Number> a, const Number* b, std::int64_t depth,
-                    std::int64_t width) {
-    static constexpr Number ones[] = {1, 1, 1, 1, 1, 1};
+template <int Rows = tile_rows, class Operand>
+QKV_INLINE void add(bool finite, Sum<Operand>* c, Strided<Operand> a, const Operand* b,
+                    std::int64_t depth, std::int64_t width) {
+    static constexpr Sum<Operand> ones[] = {1, 1, 1, 1, 1, 1};
     static_assert(Rows <= tile_rows && tile_rows == 6);
     update<Rows>(finite, c, ones, a, b, depth, width);
 }

@@ -108,4 +108,13 @@ struct Kernels {
     void (*apply)(Function, Type, const void* from, void* to, std::int64_t count);
 };
 
+// Loops for bfloat16 that is not widened, beside the kernels of a set without them.
+struct PairKernels {
+    const char* name;
+    bool (*permitted)();  // whether the system lets this process use it
+    bool (*serve)(const Request&);
+    void (*forward)(const Request&);
+    void (*backward)(const Request&);
+};
+
 }  // namespace qkv

@@ -13,10 +13,11 @@ template <class Number>
 struct RowTerms {
     Number logsumexp, rest, dot;
 
-    // Scores become weights, and the gradients of the weights those of the scores.
-    QKV_INLINE void differentiate(std::int64_t count, Number* weights, Number* gradients) const {
+    // Scores, in a unit, become weights, and the gradients of the weights those of the scores.
+    QKV_INLINE void differentiate(std::int64_t count, Number unit, Number* weights,
+                                  Number* gradients) const {
         for (std::int64_t j = 0; j < count; j += lanes<Number>) {
-            const Vector<Number> score = load(weights + j) - logsumexp - rest;
+            const Vector<Number> score = load(weights + j) * unit - logsumexp - rest;
             // A score of -infinity beside a logsumexp that is not a number is hidden all the same.
             const Vector<Number> weight = load(weights + j) == -infinity<Number>
                                               ? Vector<Number>{}

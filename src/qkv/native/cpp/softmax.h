@@ -53,6 +53,14 @@ void move_to(RowState<double>& whole, double* sums, RowState<Number>& row, Numbe
     row = {};
 }
 
+// Numbers of some rows, which lie `step` apart, times a factor.
+template <int Rows, class Number>
+QKV_INLINE void scale_rows(Number* numbers, std::int64_t step, std::int64_t count, Number factor) {
+    if (factor == 1) return;
+    for (int i = 0; i < Rows; ++i)
+        for (std::int64_t j = 0; j < count; ++j) numbers[i * step + j] *= factor;
+}
+
 // The largest of each row's `count` numbers, a multiple of the lanes; rows lie `step` apart.
 template <int Rows, class Number>
 QKV_INLINE void find_largest(const Number* numbers, std::int64_t step, std::int64_t count,
@@ -67,37 +75,42 @@ QKV_INLINE void find_largest(const Number* numbers, std::int64_t step, std::int6
     for (int i = 0; i < Rows; ++i) found[i] = largest<Number>(top[i]);
 }
 
-// Turns scores of some rows into weights relative to a score of each row. Finds their sums.
-template <int Rows, class Number>
-QKV_INLINE void raise_to_powers(Number* scores, std::int64_t step, std::int64_t count,
+// Turns scores of some rows, in a unit, into weights relative to a score of each row, which are stored
+// where the scores lie as the arithmetic wants them. Finds their sums.
+template <int Rows, class Arithmetic, class Number>
+QKV_INLINE void raise_to_powers(Number* scores, std::int64_t step, std::int64_t count, Number unit,
                                 const Number* shifts, Number* sums) {
+    using Operand = typename Arithmetic::Operand;
     Vector<Number> added[Rows] = {};
     Number shift[Rows];
     for (int i = 0; i < Rows; ++i) shift[i] = shifts[i];
     for (std::int64_t j = 0; j < count; j += lanes<Number>)
 #pragma GCC unroll 4
         for (int i = 0; i < Rows; ++i) {
-            const Vector<Number> weights = exp2<Number>(load(scores + i * step + j) - shift[i]);
-            store(scores + i * step + j, weights);
+            const Vector<Number> score = load(scores + i * step + j);
+            const Vector<Number> weights = exp2<Number>(score * unit - shift[i]);
+            Arithmetic::store_weights(reinterpret_cast<Operand*>(scores + i * step), j, weights);
             added[i] += weights;
         }
     for (int i = 0; i < Rows; ++i) sums[i] = sum<Number>(added[i]);
 }
 
-// Turns `count` more scores of some rows, which lie `step` apart, into weights relative to the
-// largest score of their row so far and adds them to the rows. Finds by what earlier sums shrink.
-template <int Rows, class Number>
-QKV_INLINE void weigh(Number* scores, std::int64_t step, std::int64_t count,
+// Turns `count` more scores of some rows, in a positive unit, which lie `step` apart, into weights
+// relative to the largest score of their row so far and adds them to the rows. Finds by what earlier
+// sums shrink.
+template <int Rows, class Arithmetic, class Number>
+QKV_INLINE void weigh(Number* scores, std::int64_t step, std::int64_t count, Number unit,
                       RowState<Number>* rows, Number* factors) {
     constexpr int together = Rows % 2 == 0 ? 2 : 1;  // so many that their constants fit in registers
     Number top[Rows], shift[Rows], added[Rows];
     find_largest<Rows>(scores, step, count, top);
     for (int i = 0; i < Rows; ++i) {
-        factors[i] = rows[i].raise(top[i]);
+        factors[i] = rows[i].raise(top[i] * unit);
         shift[i] = rows[i].shift();
     }
     for (int i = 0; i < Rows; i += together)
-        raise_to_powers<together>(scores + i * step, step, count, shift + i, added + i);
+        raise_to_powers<together, Arithmetic>(scores + i * step, step, count, unit, shift + i,
+                                              added + i);
     for (int i = 0; i < Rows; ++i) rows[i].total += added[i];
 }
 

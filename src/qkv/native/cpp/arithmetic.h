@@ -1,0 +1,132 @@
+// How the fused loops multiply: what queries, keys, values and the cells between them are packed as,
+// and by what.
+#pragma once
+
+#include "pairs.h"
+
+namespace qkv::QKV_ISA {
+
+// Cells of a tile in the backward pass: weights, and gradients of scores. Rows lie `row` numbers apart.
+// Once they are terms, those of sums over a row of cells are `rows`, those of sums over a column
+// `weight_columns` and `gradient_columns`.
+template <class Operand>
+struct Cells {
+    Sum<Operand>*weights, *gradients;
+    std::int64_t row;
+    Operand *gradient_rows, *weight_columns, *gradient_columns;
+};
+
+// Products by sums that are held in registers.
+template <class Operand_, int Terms>
+struct ByRegisters {
+    using Operand = Operand_;
+    using Number = Sum<Operand>;
+    static constexpr std::int64_t terms = Terms;  // of an operand
+    static constexpr int rows = tile_rows;        // that are computed at a time
+    static constexpr int rows_weighed = tile_rows;
+    struct Session {};  // of a thread
+
+    static void multiply(Number* c, std::int64_t c_row, Strided<Operand> a, const Operand* panels,
+                         std::int64_t depth, std::int64_t columns) {
+        QKV_ISA::multiply(c, c_row, a, panels, depth, columns);
+    }
+    static void update(bool finite, Number* c, const Number* factors, Strided<Operand> a,
+                       const Operand* b, std::int64_t depth, std::int64_t width) {
+        QKV_ISA::update<rows>(finite, c, factors, a, b, depth, width);
+    }
+    static void add(bool finite, Number* c, Strided<Operand> a, const Operand* b,
+                    std::int64_t depth, std::int64_t width) {
+        QKV_ISA::add(finite, c, a, b, depth, width);
+    }
+
+    // Terms of sums over columns lie where the numbers were, those of `terms` rows in the first.
+    static std::int64_t column_operands(std::int64_t, std::int64_t) { return 0; }
+    static Strided<Operand> columns(const Operand* of, std::int64_t row, std::int64_t key,
+                                    std::int64_t cells_row, std::int64_t) {
+        return {of + row * cells_row + key, 1, terms * cells_row};
+    }
+};
+
+// Numbers are widened when they are packed. Scores come out in their unit, for the queries are scaled.
+template <class Storage>
+struct Widened : ByRegisters<Real<Storage>, 1> {
+    using Number = Real<Storage>;
+    using Operand = Number;
+
+    static std::int64_t operands(std::int64_t width) { return width; }
+    // A score's unit is its scale times the base of powers. What queries are multiplied by when they
+    // are packed, scores when they are computed, and gradients of keys in the end.
+    static double of_queries(double unit) { return unit; }
+    static double of_scores(double) { return 1; }
+    static double of_key_gradients(double, double base) { return 1 / base; }
+
+    // Rows times a factor: terms of sums over a row. Returns, as the others, whether all is finite.
+    static bool pack_rows(Block<Storage> block, double factor, Operand* to, std::int64_t stride,
+                          std::int64_t padded_rows) {
+        return pack(block, Number(factor), to, stride, padded_rows);
+    }
+    // Rows as terms of sums over a column.
+    static bool pack_terms(Block<Storage> block, Operand* to, std::int64_t stride,
+                           std::int64_t padded_rows) {
+        return pack(block, Number(1), to, stride, padded_rows);
+    }
+    // Rows and columns exchanged, in panels.
+    static void pack_panels(Block<Storage> block, Operand* to, std::int64_t) {
+        pack_transposed(block, to);
+    }
+    // Weights as terms of a sum over their row.
+    static QKV_INLINE void store_weights(Operand* row, std::int64_t j, Vector<Number> weights) {
+        store(row + j, weights);
+    }
+    // Some rows of cells, from this one on, become terms.
+    static QKV_INLINE void make_terms(const Cells<Operand>&, std::int64_t, std::int64_t,
+                                      std::int64_t) {}
+};
+
+// What arithmetics of pairs have in common. Numbers stay bfloat16, two in a word, and weights become
+// so. A factor would not be exact in them: scores are brought to their unit, and queries at most change
+// their sign.
+struct OfPairs {
+    static double of_queries(double unit) { return unit < 0 ? -1 : 1; }
+    static double of_scores(double unit) { return unit < 0 ? -unit : unit; }
+    static double of_key_gradients(double scale, double) { return scale; }
+
+    static bool pack_rows(Block<Bfloat16> block, double factor, Pair* to, std::int64_t stride,
+                          std::int64_t padded_rows) {
+        return pack_pairs(block, factor < 0, to, stride, padded_rows);
+    }
+    static bool pack_terms(Block<Bfloat16> block, Pair* to, std::int64_t stride,
+                           std::int64_t padded_rows) {
+        return pack_pairs_of_rows(block, to, stride, padded_rows);
+    }
+    static void pack_panels(Block<Bfloat16> block, Pair* to, std::int64_t depth) {
+        pack_pairs_transposed(block, to, depth);
+    }
+    static QKV_INLINE void store_weights(Pair* row, std::int64_t j, Vector<float> weights) {
+        store_rounded(row + j / 2, weights);
+    }
+    // The gradients of one row of cells as terms of a sum over it.
+    static QKV_INLINE void make_row(const Cells<Pair>& cells, std::int64_t row, std::int64_t count) {
+        const float* from = cells.gradients + row * cells.row;
+        Pair* to = cells.gradient_rows + row * (cells.row / 2);
+        for (std::int64_t j = 0; j < count; j += lanes<float>) store_rounded(to + j / 2, load(from + j));
+    }
+};
+
+// One instruction for the two terms of 16 sums (AVX512_BF16).
+struct Paired : ByRegisters<Pair, 2>, OfPairs {
+    static std::int64_t operands(std::int64_t width) { return (width + 1) / 2; }
+
+    static QKV_INLINE void make_terms(const Cells<Pair>& cells, std::int64_t first,
+                                      std::int64_t count, std::int64_t) {
+        static_assert(rows % 2 == 0);
+        for (std::int64_t row = first; row < first + rows; row += 2) {
+            make_row(cells, row, count);
+            make_row(cells, row + 1, count);
+            pair_rows(cells.weights + row * cells.row, cells.row, count);
+            pair_rows(cells.gradients + row * cells.row, cells.row, count);
+        }
+    }
+};
+
+}  // namespace qkv::QKV_ISA

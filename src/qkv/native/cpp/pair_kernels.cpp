@@ -1,0 +1,36 @@
+// The fused loops for bfloat16 that is not widened, of an instruction set that multiplies it in pairs.
+// The build compiles this file once for each such set; all other requests are served by the kernels of
+// another set.
+#include "backward.h"
+#include "forward.h"
+#include "fused.h"
+#if defined(QKV_TILES)
+#include "tiled.h"
+#endif
+
+namespace qkv::QKV_ISA {
+namespace {
+
+#if defined(QKV_TILES)
+using Arithmetic = Tiled;
+bool permitted() { return tiles_permitted(); }
+#else
+using Arithmetic = Paired;
+bool permitted() { return true; }
+#endif
+
+bool serve(const Request& request) {
+    // The unit of scores is no part of the queries here: it must be a number that scores survive.
+    return request.type == Type::bfloat16 && is_fused(request) && !is_decode(request) &&
+           __builtin_isnormal(float(request.scale)) &&
+           __builtin_isnormal(float(request.scale * log2_of_e));
+}
+
+void forward(const Request& request) { Forward<Bfloat16, Arithmetic>(request).run(); }
+void backward(const Request& request) { Backward<Bfloat16, Arithmetic>(request).run(); }
+
+}  // namespace
+
+extern const PairKernels pair_kernels = {QKV_ISA_NAME, permitted, serve, forward, backward};
+
+}  // namespace qkv::QKV_ISA
