@@ -24,6 +24,7 @@ struct ByRegisters {
     static constexpr std::int64_t terms = Terms;  // of an operand
     static constexpr int rows = tile_rows;        // that are computed at a time
     static constexpr int rows_weighed = tile_rows;
+    static constexpr std::int64_t columns_at_once = lanes<Number>;
     struct Session {};  // of a thread
 
     static void multiply(Number* c, std::int64_t c_row, Strided<Operand> a, const Operand* panels,
@@ -71,8 +72,9 @@ struct Widened : ByRegisters<Real<Storage>, 1> {
         return pack(block, Number(1), to, stride, padded_rows);
     }
     // Rows and columns exchanged, in panels.
-    static void pack_panels(Block<Storage> block, Operand* to, std::int64_t) {
-        pack_transposed(block, to);
+    static void pack_panels(Block<Storage> block, Operand* to, std::int64_t columns,
+                            std::int64_t) {
+        pack_transposed(block, to, columns);
     }
     // Weights as terms of a sum over their row.
     static QKV_INLINE void store_weights(Operand* row, std::int64_t j, Vector<Number> weights) {
@@ -99,8 +101,9 @@ struct OfPairs {
                            std::int64_t padded_rows) {
         return pack_pairs_of_rows(block, to, stride, padded_rows);
     }
-    static void pack_panels(Block<Bfloat16> block, Pair* to, std::int64_t depth) {
-        pack_pairs_transposed(block, to, depth);
+    static void pack_panels(Block<Bfloat16> block, Pair* to, std::int64_t columns,
+                            std::int64_t depth) {
+        pack_pairs_transposed(block, to, columns, depth);
     }
     static QKV_INLINE void store_weights(Pair* row, std::int64_t j, Vector<float> weights) {
         store_rounded(row + j / 2, weights);

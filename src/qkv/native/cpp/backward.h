@@ -36,7 +36,7 @@ class Backward {
           value_width_(rounded_up(request.value_width, lanes<Number>)),
           padded_queries_(rounded_up(request.queries, step)),
           tile_queries_(smaller(most_queries, padded_queries_)),
-          tile_keys_(smaller(most_keys, rounded_up(request.keys, key_step))),
+          tile_keys_(smaller(most_keys, columns_for(request.keys))),
           // Rows a power of two apart would compete for the same places of the cache.
           cells_row_(tile_keys_ + 16) {
         const std::int64_t tiles = (request.keys + tile_keys_ - 1) / tile_keys_;
@@ -81,10 +81,13 @@ class Backward {
    private:
     static constexpr int step = Arithmetic::rows;  // queries that are computed at a time
     static constexpr std::int64_t panel = panel_width<Number>;
-    // Tiles of keys are whole panels as columns and whole steps as rows.
-    static constexpr std::int64_t key_step = 3 * panel;
-    static_assert(key_step % step == 0 && most_keys % key_step == 0);
+    static_assert(most_keys % step == 0 && most_keys % panel == 0);
     static_assert(most_queries % step == 0);
+
+    // So many columns hold the cells of some keys, which are whole steps as rows.
+    static std::int64_t columns_for(std::int64_t keys) {
+        return rounded_up(rounded_up(keys, step), Arithmetic::columns_at_once);
+    }
 
     struct Part {
         Lead lead;
@@ -102,8 +105,8 @@ class Backward {
             };
             constexpr std::int64_t terms = Arithmetic::terms;
             key_terms = operands(of.tile_keys_ / terms * of.width_);
-            key_panels = operands(of.tile_keys_ * of.depth_);
-            value_panels = operands(of.tile_keys_ * of.value_depth_);
+            key_panels = operands(rounded_up(of.tile_keys_, panel) * of.depth_);
+            value_panels = operands(rounded_up(of.tile_keys_, panel) * of.value_depth_);
             key_gradient = pieces.take(of.tile_keys_ * of.width_);
             value_gradient = pieces.take(of.tile_keys_ * of.value_width_);
             query = query_terms = operands(of.tile_queries_ * of.width_);
@@ -139,8 +142,9 @@ class Backward {
     // Where a tile of cells lies, and whether what it meets is finite.
     struct Tile {
         Range queries, keys;
+        std::int64_t columns;  // that the keys take
         bool finite_keys, finite_queries, finite_output_gradient;
-        Range seen[most_queries / step];  // by each step, as columns in whole panels
+        Range seen[most_queries / step];  // by each step, as columns from a panel's first one on
     };
 
     void run_part(Part part, Scratch scratch) const {
@@ -188,11 +192,12 @@ class Backward {
         const std::int64_t first = tile.keys.start, keys = tile.keys.stop - first;
         const Block<Storage> key = {request_.key, lead, first, keys, request_.width};
         const Block<Storage> value = {request_.value, lead, first, keys, request_.value_width};
-        tile.finite_keys = Arithmetic::pack_terms(key, scratch.key_terms, width_, tile_keys_);
-        Arithmetic::pack_panels(key, scratch.key_panels, depth_);
-        Arithmetic::pack_panels(value, scratch.value_panels, value_depth_);
-        clear(scratch.key_gradient, tile_keys_ * width_);
-        clear(scratch.value_gradient, tile_keys_ * value_width_);
+        tile.columns = columns_for(keys);
+        tile.finite_keys = Arithmetic::pack_terms(key, scratch.key_terms, width_, tile.columns);
+        Arithmetic::pack_panels(key, scratch.key_panels, tile.columns, depth_);
+        Arithmetic::pack_panels(value, scratch.value_panels, tile.columns, value_depth_);
+        clear(scratch.key_gradient, tile.columns * width_);
+        clear(scratch.value_gradient, tile.columns * value_width_);
     }
 
     // The queries of one head that may see any of them against one tile of keys.
@@ -222,7 +227,7 @@ class Backward {
             seen = {0, 0};
             if (keys.empty() || !visible.any(queries, keys)) continue;
             seen = {(keys.start - tile.keys.start) / panel * panel,
-                    rounded_up(keys.stop - tile.keys.start, panel)};
+                    rounded_up(keys.stop - tile.keys.start, Arithmetic::columns_at_once)};
             any = true;
         }
         return any;
@@ -273,8 +278,8 @@ class Backward {
             const Range known = first + i < queries.stop ? seen : Range{0, 0};
             part.terms[first + i].differentiate(known.stop - known.start, unit,
                                                 weights + known.start, gradients + known.start);
-            clear_unseen(known, weights);
-            clear_unseen(known, gradients);
+            clear_unseen(known, tile.columns, weights);
+            clear_unseen(known, tile.columns, gradients);
             weights += cells_row_, gradients += cells_row_;
         }
         if (!biases.empty())
@@ -282,12 +287,12 @@ class Backward {
                                  [&](int i, const BiasRow& cut, const Number* of_row) {
                                      part.bias_sums.add(part.task, biases, i, cut, of_row);
                                  });
-        Arithmetic::make_terms(scratch.cells, row, tile_keys_, tile_queries_);
+        Arithmetic::make_terms(scratch.cells, row, tile.columns, tile_queries_);
     }
 
-    void clear_unseen(Range seen, Number* row) const {
+    static void clear_unseen(Range seen, std::int64_t columns, Number* row) {
         clear(row, seen.start);
-        clear(row + seen.stop, tile_keys_ - seen.stop);
+        clear(row + seen.stop, columns - seen.stop);
     }
 
     void add_query_gradient(const Tile& tile, Number* query_gradient, Scratch scratch) const {

@@ -125,20 +125,21 @@ class Forward {
 
     bool pack_tile(Lead lead, Range tile, Scratch& scratch) const {
         const std::int64_t keys = tile.stop - tile.start;
+        const std::int64_t columns = rounded_up(keys, Arithmetic::columns_at_once);
         Arithmetic::pack_panels({request_.key, lead, tile.start, keys, request_.width}, scratch.key,
-                                depth_);
+                                columns, depth_);
         return Arithmetic::pack_terms(
             {request_.value, lead, tile.start, keys, request_.value_width}, scratch.value,
-            value_width_, rounded_up(keys, panel_width<Number>));
+            value_width_, columns);
     }
 
     // Some queries against the keys of one tile.
     void run_tile(const Visible& visible, const Biases<Number>& biases, Range queries, Range keys,
                   Range tile, std::int64_t row, bool finite, Scratch& scratch) const {
-        // The columns of the tile that hold all these keys, in whole panels.
+        // The columns of the tile that hold all these keys, from a panel's first one on.
         constexpr std::int64_t panel = panel_width<Number>;
         const Range columns = {(keys.start - tile.start) / panel * panel,
-                               rounded_up(keys.stop - tile.start, panel)};
+                               rounded_up(keys.stop - tile.start, Arithmetic::columns_at_once)};
         const std::int64_t count = columns.stop - columns.start;
         Number* scores = scratch.scores;
         Arithmetic::multiply(scores, cells_row_, {scratch.query + row * width_, width_, 1},

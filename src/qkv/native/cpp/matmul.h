@@ -73,33 +73,50 @@ QKV_INLINE Sums<Sum<Operand>, Rows, Vectors> product(Strided<Operand> a, const S
     return sums;
 }
 
-// c = a b for a tile's rows and the columns of some panels: panel p, of `depth` rows, holds the
-// columns of b from p * panel_width on.
+// c = a b for a tile's rows and the first Vectors of a panel of b, of `depth` rows.
 //
 // Functions with a product in them stay functions of their own: next to other work the compiler
 // keeps some of its numbers in registers too, and a sum in memory.
-template <class Operand>
-__attribute__((noinline)) void multiply(Sum<Operand>* c, std::int64_t c_row, Strided<Operand> a,
-                                        const Operand* panels, std::int64_t depth,
-                                        std::int64_t columns) {
+template <int Vectors, class Operand>
+__attribute__((noinline)) void multiply_panel(Sum<Operand>* c, std::int64_t c_row,
+                                              Strided<Operand> a, const Operand* panel,
+                                              std::int64_t depth) {
     using Number = Sum<Operand>;
     constexpr std::int64_t width = panel_width<Number>;
-    for (std::int64_t column = 0; column < columns; column += width) {
-        std::int64_t k = 0;
-        do {  // two levels of summation lose fewer digits than one
-            const auto sums = product<false, tile_rows, QKV_VECTORS>(
-                Strided<Operand>{a.data + k * a.column, a.row, a.column},
-                panels + column * depth + k * width, width, smaller(depth - k, terms_at_once));
+    std::int64_t k = 0;
+    do {  // two levels of summation lose fewer digits than one
+        const auto sums = product<false, tile_rows, Vectors>(
+            Strided<Operand>{a.data + k * a.column, a.row, a.column}, panel + k * width, width,
+            smaller(depth - k, terms_at_once));
 #pragma GCC unroll 8
-            for (int i = 0; i < tile_rows; ++i)
+        for (int i = 0; i < tile_rows; ++i)
 #pragma GCC unroll 8
-                for (int j = 0; j < QKV_VECTORS; ++j) {
-                    Number* to = c + i * c_row + column + j * lanes<Number>;
-                    store(to, k == 0 ? sums.at[i][j] : load(to) + sums.at[i][j]);
-                }
-            k += terms_at_once;
-        } while (k < depth);
-    }
+            for (int j = 0; j < Vectors; ++j) {
+                Number* to = c + i * c_row + j * lanes<Number>;
+                store(to, k == 0 ? sums.at[i][j] : load(to) + sums.at[i][j]);
+            }
+        k += terms_at_once;
+    } while (k < depth);
+}
+
+// The same for some columns of a panel, at most Vectors times as many as there are lanes.
+template <int Vectors, class Operand>
+QKV_INLINE void multiply_part(Sum<Operand>* c, std::int64_t c_row, Strided<Operand> a,
+                              const Operand* panel, std::int64_t depth, std::int64_t columns) {
+    if constexpr (Vectors > 1)
+        if (columns < Vectors * lanes<Sum<Operand>>)
+            return multiply_part<Vectors - 1>(c, c_row, a, panel, depth, columns);
+    multiply_panel<Vectors>(c, c_row, a, panel, depth);
+}
+
+// c = a b for a tile's rows and the columns of some panels, a multiple of the lanes: panel p holds the
+// columns of b from p * panel_width on.
+template <class Operand>
+void multiply(Sum<Operand>* c, std::int64_t c_row, Strided<Operand> a, const Operand* panels,
+              std::int64_t depth, std::int64_t columns) {
+    for (std::int64_t column = 0; column < columns; column += panel_width<Sum<Operand>>)
+        multiply_part<QKV_VECTORS>(c + column, c_row, a, panels + column * depth, depth,
+                                   columns - column);
 }
 
 // c = factors[i] * c + sums, in which a factor of exactly 0 annihilates with SkipZeros too.

@@ -67,19 +67,21 @@ bool pack(Block<Storage> block, Real<Storage> factor, Real<Storage>* to, std::in
 
 // The block with rows and columns exchanged, as panels: panel p holds the rows of the block from
 // p * panel_width on as its columns, one row of panel_width numbers for each column of the block.
-// Columns beyond the block are 0.
+// Columns beyond the block are 0, up to `columns`, a multiple of the lanes.
 template <class Storage>
-void pack_transposed(Block<Storage> block, Real<Storage>* to) {
+void pack_transposed(Block<Storage> block, Real<Storage>* to, std::int64_t columns) {
     using Number = Real<Storage>;
     constexpr std::int64_t side = lanes<Number>, panel = panel_width<Number>;
-    for (std::int64_t i = 0; i < rounded_up(block.rows, panel); i += side) {
+    for (std::int64_t i = 0; i < columns; i += side) {
         const Storage* from = block.data + i * block.stride;
         Number* column = to + i / panel * panel * block.width + i % panel;
         std::int64_t j = 0;
-        for (; i + side <= block.rows && j + side <= block.width; j += side) {
+        for (; j + side <= block.width; j += side) {
             Vector<Number> square[side];
 #pragma GCC unroll 16
-            for (int k = 0; k < side; ++k) square[k] = widened(from + k * block.stride + j);
+            for (int k = 0; k < side; ++k)
+                square[k] = i + k < block.rows ? widened(from + k * block.stride + j)
+                                               : Vector<Number>{};
             transpose<Number>(square);
 #pragma GCC unroll 16
             for (int k = 0; k < side; ++k) store(column + (j + k) * panel, square[k]);
@@ -89,6 +91,12 @@ void pack_transposed(Block<Storage> block, Real<Storage>* to) {
                 column[j * panel + k] =
                     i + k < block.rows ? widened_one(from + k * block.stride + j) : 0;
     }
+}
+
+// The same in whole panels.
+template <class Storage>
+void pack_panels(Block<Storage> block, Real<Storage>* to) {
+    pack_transposed(block, to, rounded_up(block.rows, panel_width<Real<Storage>>));
 }
 
 }  // namespace qkv::QKV_ISA

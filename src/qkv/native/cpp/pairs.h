@@ -139,17 +139,21 @@ inline bool pack_pairs_of_rows(Block<Bfloat16> block, Pair* to, std::int64_t str
 
 // As `pack_transposed`, in pairs of neighbouring columns of the block: a panel has one row of
 // panel_width pairs for each two columns, `depth` rows at least as many, the last of them 0.
-inline void pack_pairs_transposed(Block<Bfloat16> block, Pair* to, std::int64_t depth) {
+inline void pack_pairs_transposed(Block<Bfloat16> block, Pair* to, std::int64_t columns,
+                                  std::int64_t depth) {
     constexpr std::int64_t side = lanes<Pair>, panel = panel_width<float>;
-    for (std::int64_t i = 0; i < rounded_up(block.rows, panel); i += side) {
+    for (std::int64_t i = 0; i < columns; i += side) {
         const Bfloat16* from = block.data + i * block.stride;
         Pair* column = to + i / panel * panel * depth + i % panel;
         std::int64_t j = 0;
-        for (; i + side <= block.rows && 2 * (j + side) <= block.width; j += side) {
+        for (; 2 * (j + side) <= block.width; j += side) {
             Vector<float> square[side];
 #pragma GCC unroll 16
-            for (int k = 0; k < side; ++k)
-                __builtin_memcpy(&square[k], from + k * block.stride + 2 * j, sizeof square[k]);
+            for (int k = 0; k < side; ++k) {
+                square[k] = Vector<float>{};
+                if (i + k < block.rows)
+                    __builtin_memcpy(&square[k], from + k * block.stride + 2 * j, sizeof square[k]);
+            }
             transpose<float>(square);
 #pragma GCC unroll 16
             for (int k = 0; k < side; ++k)

@@ -118,7 +118,7 @@ class StripBackward {
             const std::int64_t first = range.start;
             const std::int64_t known = smaller(range.stop, request_.keys) - first;
             const Block<Storage> value = {request_.value, lead, first, known, request_.value_width};
-            pack_transposed(value, scratch.value_panels + first * request_.value_width);
+            pack_panels(value, scratch.value_panels + first * request_.value_width);
             if (scratch.value)
                 pack(value, Number(1), scratch.value + first * sizes_.value_width,
                      sizes_.value_width, range.size());

@@ -12,6 +12,7 @@ struct Tiled : OfPairs {
     static constexpr std::int64_t terms = 2;
     static constexpr int rows = tiled_rows;
     static constexpr int rows_weighed = 4;
+    static constexpr std::int64_t columns_at_once = terms * tile_side;
     using Session = TileSession;
 
     static std::int64_t operands(std::int64_t width) {

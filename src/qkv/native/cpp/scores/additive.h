@@ -34,7 +34,7 @@ class Additive {
     void take_keys(Lead lead, const Ranges& keys) {
         lead_ = lead;
         for (const Range& range : keys) {
-            pack_transposed(block_of_keys<Storage>(request_, lead, range),
+            pack_panels(block_of_keys<Storage>(request_, lead, range),
                             key_panels_ + range.start * request_.width);
             for (std::int64_t key = range.start; key < range.stop; key += panel)
                 panel_to_powers(key_panels_ + key * request_.width, request_.width,
@@ -91,7 +91,7 @@ class Additive {
         const Range queries = {first, smaller(first + tile_rows, queries_.stop)};
         pack(block_of_queries<Storage>(request_, lead_, queries), Number(1), six_queries_, width_,
              tile_rows);
-        pack_transposed(block_of_keys<Storage>(request_, lead_, {key, key + panel}), one_panel_);
+        pack_panels(block_of_keys<Storage>(request_, lead_, {key, key + panel}), one_panel_);
         additive_scores_beyond(fast_weight_.reach, scores, scores_row, six_queries_, width_,
                                one_panel_, weight_, request_.width, query_reach(row),
                                key_reach(key));

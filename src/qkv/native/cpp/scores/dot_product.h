@@ -24,7 +24,7 @@ class DotProduct {
 
     void take_keys(Lead lead, const Ranges& keys) {
         for (const Range& range : keys)
-            pack_transposed(block_of_keys<Storage>(request_, lead, range),
+            pack_panels(block_of_keys<Storage>(request_, lead, range),
                             key_panels_ + range.start * request_.width);
     }
 
