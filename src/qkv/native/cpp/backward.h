@@ -359,11 +359,13 @@ class Backward {
     void finish_queries(Lead lead, const Number* gradients, std::int64_t step) const {
         for (std::int64_t i = 0; i < request_.queries; ++i) {
             Storage* to = row_of<Storage>(request_.query_gradient, lead, i);
-            for (std::int64_t j = 0; j < request_.width; ++j) {
-                Number total = 0;
+            for (std::int64_t j = 0; j < request_.width; j += lanes<Number>) {
+                Vector<Number> total = {};
                 for (std::int64_t part = 0; part < parts_; ++part)
-                    total += gradients[part * step + i * width_ + j];
-                narrow(total * Number(request_.scale), to + j);
+                    total += load(gradients + part * step + i * width_ + j);
+                total *= Number(request_.scale);
+                const std::int64_t known = smaller<std::int64_t>(lanes<Number>, request_.width - j);
+                for (std::int64_t lane = 0; lane < known; ++lane) narrow(total[lane], to + j + lane);
             }
         }
     }
