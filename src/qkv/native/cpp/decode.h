@@ -50,9 +50,8 @@ class Decode {
     }
 
    private:
-    static constexpr std::int64_t chunk = 64;  // keys whose scores are alive at a time
+    static constexpr std::int64_t chunk = 32;  // keys whose scores are alive at a time
     static constexpr int keys_at_once = lanes<Number> / Rows;
-    static constexpr std::int64_t keys_ahead = 8;  // of the one in work, memory delivers
 
     // A stretch of the keys of one head, and what becomes of it: for each query its state and the
     // sum of the values.
@@ -99,6 +98,10 @@ class Decode {
                 const Range keys = {key, smaller(key + chunk, range.stop)};
                 score(part.lead, keys, query, scores);
                 hide(part.lead, keys, scores);
+                // Memory works on both streams all the time: on the values while their keys are in
+                // work, and on the keys of the next chunk while these values are.
+                for (std::int64_t next = keys.stop; next < smaller(keys.stop + chunk, range.stop); ++next)
+                    prefetch(row_of<Storage>(request_.key, part.lead, next), request_.width);
                 add_values<SkipZeros>(part.lead, keys, scores, states, output);
                 if (++chunks % additions_in_a_row == 0) move_rows(part, states, output);
             }
@@ -126,10 +129,7 @@ class Decode {
             for (int k = 0; k < keys_at_once; ++k) {
                 const std::int64_t known = smaller(key + k, keys.stop - 1);
                 key_rows[k] = row_of<Storage>(request_.key, lead, known);
-                // Memory should work on both streams at once: this key's value is wanted soon
-                // after its score, and the keys behind it sooner.
                 prefetch(row_of<Storage>(request_.value, lead, known), request_.value_width);
-                prefetch(row_of<Storage>(request_.key, lead, known + keys_ahead), request_.width);
             }
             for (std::int64_t row = 0; row < rows_; row += Rows)
                 score_tile(query + row * request_.width, key_rows,
@@ -137,7 +137,7 @@ class Decode {
         }
     }
 
-    // Into the second-level cache. Beyond the end of a tensor nothing happens.
+    // Into the second-level cache.
     static QKV_INLINE void prefetch(const Storage* row, std::int64_t width) {
         for (std::int64_t j = 0; j < width; j += 64 / sizeof(Storage))
             __builtin_prefetch(row + j, 0, 2);
