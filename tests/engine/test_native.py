@@ -159,3 +159,28 @@ def test_the_same_bits_again() -> None:
         for one, other in zip(run(), run(), strict=True):
             assert torch.equal(one, other)
     torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("mask", [None, qkv.Causal()], ids=str)
+@pytest.mark.parametrize("queries", [LENGTH, 3])
+def test_attend_gives_the_bits_of_the_matrix_and_the_same_errors(mask, queries, monkeypatch):
+    """Where nothing is differentiated it has a shorter way; causal: of as many queries as keys."""
+    query, key, value = normal(2, 4, queries, 5), normal(2, 2, LENGTH, 5), normal(2, 2, LENGTH, 3)
+    made = []
+    whole = qkv.AttentionMatrix.__matmul__
+    monkeypatch.setattr(
+        qkv.AttentionMatrix, "__matmul__", lambda *args: (made.append(args), whole(*args))[1]
+    )
+    if mask is not None and queries != LENGTH:
+        with pytest.raises(ValueError, match="query_offset must be given where Causal"):
+            qkv.attend(query, key, value, mask=mask)
+        return
+    found = qkv.attend(query, key, value, mask=mask)
+    assert not made
+    assert torch.equal(found, qkv.attention(query, key, mask=mask) @ value)
+    model = torch.nn.Module()
+    model.forward = lambda: qkv.attend(query, key, value, mask=mask)
+    with qkv.observe(model) as capture:
+        model()
+    [call] = capture.calls
+    assert call.matrix.mask == mask

@@ -24,6 +24,7 @@ from ..ground.tensors import (
 )
 from ..impl import choose
 from ..masks.base import Mask
+from ..masks.causal import Causal
 from ..masks.custom import CustomMask
 from ..normalizers.base import Normalizer
 from ..normalizers.custom import CustomNormalizer
@@ -132,8 +133,8 @@ def attend(
         ValueError, TypeError: an argument breaks a rule; the text names both.
         UnsupportedError: the implementation named by `impl` cannot serve the request.
     """
-    if not dropout and _say_nothing(options) and not isinstance(key, PreparedKey):
-        output = dispatch.attend_plain(query, key, value)
+    if not dropout and _are_plain(options) and not isinstance(key, PreparedKey):
+        output = dispatch.attend_plain(query, key, value, options.get("mask"))
         if output is not None:
             return output
     matrix = attention(query, key, **options)
@@ -142,10 +143,11 @@ def attend(
     return matrix @ value
 
 
-def _say_nothing(options: dict[str, Any]) -> bool:
-    """Whether options are as if they were not given."""
+def _are_plain(options: dict[str, Any]) -> bool:
+    """Whether options are as if they were not given, or a causal mask is all that they say."""
     for name, option in options.items():
-        if name not in _UNSAID or option is not _UNSAID[name]:
+        unsaid = name in _UNSAID and option is _UNSAID[name]
+        if not unsaid and (name != "mask" or type(option) is not Causal):
             return False
     return True
 

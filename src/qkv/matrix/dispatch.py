@@ -15,6 +15,7 @@ from ..ground.jit import with_int_sizes
 from ..impl import traced
 from ..impl.choose import Choice, choose, finish
 from ..impl.native import plain as native_plain
+from ..masks.causal import Causal
 from ..measures.base import Measure
 from ..measures.product import Collected, Product
 from ..request.description import Description
@@ -58,9 +59,9 @@ def run(description: Description, *measures: Measure) -> list[Any]:
         return finish(_choice(description, measures), description, measures)
 
 
-def attend_plain(query: Tensor, key: Tensor, value: Tensor) -> Tensor | None:
+def attend_plain(query: Tensor, key: Tensor, value: Tensor, mask: Causal | None) -> Tensor | None:
     """The product of plain attention where this is a single call of the kernels, else None."""
-    return native_plain.attend(query, key, value)
+    return native_plain.attend(query, key, value, mask is not None)
 
 
 @with_int_sizes

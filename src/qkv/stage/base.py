@@ -23,8 +23,8 @@ class Stage:
 
     name: str = ""
     formula: str = ""
-    # Whether it knows of no batch, and of places but by how far they are apart. Tensors that a stage
-    # holds may know more.
+    # Whether it knows of no batch, and of places but by how far they are apart. Tensors that a
+    # stage holds may know more.
     says_the_same_anywhere: ClassVar[bool] = False
 
     @property

@@ -1,6 +1,6 @@
 """Everything that `qkv bench` measures: one file for each subject."""
 
-from . import additive, decode, forward_backward, masks, ragged, small, sparse, statistics
+from . import additive, decode, forward_backward, masks, ragged, small, sparse, statistics, types
 
 WORKS = (
     *forward_backward.WORKS,
@@ -11,4 +11,5 @@ WORKS = (
     masks.WORK,
     ragged.WORK,
     small.WORK,
+    types.WORK,
 )

@@ -52,8 +52,8 @@ def _described(args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Si
 def _plain(args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Sighting | None:
     if output is None:
         return None  # it comes back by the other way
-    query, key, value = args
-    matrix = attention(query, key)
+    query, key, value, mask = args
+    matrix = attention(query, key, mask=mask)
     return Sighting(NAME, partial(_apart, matrix), partial(_residual, value, output))
 
 

@@ -67,10 +67,11 @@ def _fit(query: Tensor, key: Tensor, value: Tensor) -> bool:
     )
 
 
-def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor | None:
+def attend(query: Tensor, key: Tensor, value: Tensor, causal: bool) -> Tensor | None:
     """`softmax(query @ key.mT / √D) @ value` without a matrix in between, for that would take
-    longer than the product of a few queries and keys; None where this takes more than a call of
-    the kernels, derivatives for one, or where anything is wrong."""
+    longer than the product of a few queries and keys; `causal`: of as many keys as queries those
+    up to each query's position. None where this takes more than a call of the kernels, derivatives
+    for one, or where anything is wrong."""
     if not (
         are_ordinary(query, key, value)
         and query.dtype is key.dtype is value.dtype
@@ -80,10 +81,14 @@ def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor | None:
         and not inside_transform()
         and not is_dual(query, key, value)
         and _fit(query, key, value)
+        and not (causal and query.shape[-2] != key.shape[-2])
         and native.unavailable_reason() is None
     ):
         return None
-    wide, _ = native.plain_forward(query, key, value, _DOT.factor(query.shape[-1]), None, False)
+    scale, intervals = _DOT.factor(query.shape[-1]), None
+    if causal:
+        intervals = _up_to_position(query.shape[-2], key.shape[-2], 0)
+    wide, _ = native.plain_forward(query, key, value, scale, intervals, False)
     return _rounded(wide, query.dtype)
 
 
