@@ -49,14 +49,23 @@ class Backward {
         Numbers<RowTerms<Number>> terms(heads * rows);
         Numbers<Number> query_gradients(heads * parts_ * rows * width_);
         const Scratches<Scratch, Backward> scratches(*this, request_.threads);
-        parallel(request_.threads, query_heads(request_), [&](std::int64_t head, int) {
-            find_terms<Storage>(request_, query_head(request_, head),
-                                terms.data() + head * padded_queries_);
-        });
         const BiasSums<Number> bias_sums(request_, parts_);
         const SeenTiles seen_tiles(request_, tile_queries_, tile_keys_);
         const bool joins_heads = BiasSums<Number>::joins_heads(request_);
-        parallel_parts(request_, parts_, joins_heads, [&](std::int64_t task, int thread) {
+        // Of one head of queries, before its parts and after them.
+        const auto begin = [&](std::int64_t i, int) {
+            find_terms<Storage>(request_, query_head(request_, i),
+                                terms.data() + i * padded_queries_);
+        };
+        const auto finish = [&](std::int64_t i, int) {
+            const Lead lead = query_head(request_, i);
+            const std::int64_t first = i / request_.group * parts_ * rows;
+            finish_queries(lead,
+                           query_gradients.data() +
+                               (first + lead.member * padded_queries_) * width_,
+                           rows * width_);
+        };
+        const auto run_task = [&](std::int64_t task, int thread) {
             const std::int64_t head = task / parts_;
             const Part part = {key_head(request_, head),
                                task,
@@ -66,16 +75,22 @@ class Backward {
                                seen_tiles};
             [[maybe_unused]] const typename Arithmetic::Session session;
             run_part(part, scratches.of(thread));
-        });
+        };
+        if (parts_ == 1 && !joins_heads) {
+            // In one go, for threads wait for each other after each.
+            parallel(request_.threads, heads, [&](std::int64_t head, int thread) {
+                const Range own = {head * request_.group, (head + 1) * request_.group};
+                for (std::int64_t i = own.start; i < own.stop; ++i) begin(i, thread);
+                run_task(head, thread);
+                for (std::int64_t i = own.start; i < own.stop; ++i) finish(i, thread);
+            });
+            bias_sums.finish();
+            return;
+        }
+        parallel(request_.threads, query_heads(request_), begin);
+        parallel_parts(request_, parts_, joins_heads, run_task);
         bias_sums.finish();
-        parallel(request_.threads, query_heads(request_), [&](std::int64_t i, int) {
-            const Lead lead = query_head(request_, i);
-            const std::int64_t first = i / request_.group * parts_ * rows;
-            finish_queries(lead,
-                           query_gradients.data() +
-                               (first + lead.member * padded_queries_) * width_,
-                           rows * width_);
-        });
+        parallel(request_.threads, query_heads(request_), finish);
     }
 
    private:
@@ -355,14 +370,14 @@ class Backward {
         }
     }
 
-    // Adds the parts' gradients of one head's queries, `step` apart, in the order of the parts.
-    void finish_queries(Lead lead, const Number* gradients, std::int64_t step) const {
+    // Adds the parts' gradients of one head's queries, so far `apart`, in the order of the parts.
+    void finish_queries(Lead lead, const Number* gradients, std::int64_t apart) const {
         for (std::int64_t i = 0; i < request_.queries; ++i) {
             Storage* to = row_of<Storage>(request_.query_gradient, lead, i);
             for (std::int64_t j = 0; j < request_.width; j += lanes<Number>) {
                 Vector<Number> total = {};
                 for (std::int64_t part = 0; part < parts_; ++part)
-                    total += load(gradients + part * step + i * width_ + j);
+                    total += load(gradients + part * apart + i * width_ + j);
                 total *= Number(request_.scale);
                 const std::int64_t known = smaller<std::int64_t>(lanes<Number>, request_.width - j);
                 for (std::int64_t lane = 0; lane < known; ++lane) narrow(total[lane], to + j + lane);
