@@ -70,6 +70,28 @@ def test_grouped_heads(pairs: str, lead: tuple[int, int, int]) -> None:
     assert_as_dense(halves(lead, 30, 130))
 
 
+@pytest.mark.parametrize("mask", ["full", "gappy"])
+@pytest.mark.parametrize(("width", "value_width"), [(32, 32), (64, 96), (128, 128), (48, 32)])
+@pytest.mark.parametrize(("lead", "queries"), [((1, 2, 1), 1), ((2, 1, 4), 1), ((1, 2, 3), 3)])
+def test_few_queries_over_many_keys(pairs: str, lead, queries, width, value_width, mask) -> None:
+    """Odd numbers of keys and several parts of them."""
+    intervals = MASKS[mask](queries, 901)
+    assert_as_dense(halves(lead, queries, 901, width, value_width, intervals=intervals))
+
+
+def test_few_queries_see_no_value_behind_the_mask(pairs: str) -> None:
+    given = halves((1, 2, 4), 1, 333, 64, intervals=ranges((0, 200)))
+    right = forward(given, Stages(given.intervals))
+    value = given.value.clone()
+    value[..., 201:, ::5] = torch.nan
+    found = forward(replace(given, value=value), Stages(given.intervals))
+    assert torch.equal(found.output, right.output)
+    value[..., 150, 7] = torch.inf
+    found = forward(replace(given, value=value), Stages(given.intervals)).output
+    assert not found[..., 7].isfinite().any()
+    assert found[..., 8].isfinite().all()
+
+
 @pytest.mark.parametrize("scale", [-0.3, 3.0, 1e-30, 1e-42, 0.0])
 def test_any_scale(pairs: str, scale: float) -> None:
     assert_as_dense(replace(halves((1, 2, 2), 37, 90), scale=scale))

@@ -1,4 +1,4 @@
-"""What "auto" takes in each type, at lengths where a call is short: it should never be the slower."""
+"""What "auto" takes in each type, at lengths where a call is short: it should not be the slower."""
 
 from __future__ import annotations
 

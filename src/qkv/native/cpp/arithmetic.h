@@ -83,6 +83,20 @@ struct Widened : ByRegisters<Real<Storage>, 1> {
     // Some rows of cells, from this one on, become terms.
     static QKV_INLINE void make_terms(const Cells<Operand>&, std::int64_t, std::int64_t,
                                       std::int64_t) {}
+
+    // Where keys and values are read where they lie. Operands of a row from place d on.
+    static QKV_INLINE Vector<Operand> operands_at(const Storage* row, std::int64_t d) {
+        return widened(row + d);
+    }
+    // c = factors * c + weights rows, with `depth` rows that lie `row` apart.
+    template <bool SkipZeros, int Rows>
+    static void add_rows(Number* c, const Number* factors, Strided<Operand> weights,
+                         const Storage* rows, std::int64_t row, std::int64_t depth,
+                         std::int64_t width) {
+        rescale_and_add<SkipZeros, Rows>(c, width, factors, weights, rows, row, depth, width);
+    }
+    // Puts what was added up so into the order of columns.
+    static void order_columns(Number*, std::int64_t) {}
 };
 
 // What arithmetics of pairs have in common. Numbers stay bfloat16, two in a word, and weights become
@@ -107,6 +121,28 @@ struct OfPairs {
     }
     static QKV_INLINE void store_weights(Pair* row, std::int64_t j, Vector<float> weights) {
         store_rounded(row + j / 2, weights);
+    }
+    static QKV_INLINE Bits operands_at(const Bfloat16* row, std::int64_t d) {
+        return widened(reinterpret_cast<const Pair*>(row) + d);
+    }
+    template <bool SkipZeros, int Rows>
+    static void add_rows(float* c, const float* factors, Strided<Pair> weights,
+                         const Bfloat16* rows, std::int64_t row, std::int64_t depth,
+                         std::int64_t width) {
+        std::int64_t column = 0;
+        for (; column + 4 * lanes<float> <= width; column += 4 * lanes<float>)
+            add_to<SkipZeros>(c + column, width, factors,
+                              product_of_rows<SkipZeros, Rows, 4>(weights, rows + column, row, depth));
+        for (; column < width; column += 2 * lanes<float>)
+            add_to<SkipZeros>(c + column, width, factors,
+                              product_of_rows<SkipZeros, Rows, 2>(weights, rows + column, row, depth));
+    }
+    static void order_columns(float* sums, std::int64_t count) {
+        for (std::int64_t j = 0; j < count; j += 2 * lanes<float>) {
+            const Vector<float> even = load(sums + j), odd = load(sums + j + lanes<float>);
+            store(sums + j, zip_low<float>(even, odd, Lanes<float>{}));
+            store(sums + j + lanes<float>, zip_high<float>(even, odd, Lanes<float>{}));
+        }
     }
     // The gradients of one row of cells as terms of a sum over it.
     static QKV_INLINE void make_row(const Cells<Pair>& cells, std::int64_t row, std::int64_t count) {

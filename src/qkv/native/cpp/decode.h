@@ -10,14 +10,17 @@
 
 namespace qkv::QKV_ISA {
 
-// `Rows` queries share a load of a key. Widths must be multiples of the lanes.
-template <class Storage, int Rows>
+// `Rows` queries share a load of a key. Widths must be whole vectors of operands.
+template <class Storage, int Rows, class Arithmetic = Widened<Storage>>
 class Decode {
    public:
     using Number = Real<Storage>;
+    using Operand = typename Arithmetic::Operand;
 
     explicit Decode(const Request& request)
         : request_(request),
+          unit_(request.scale * log2_of_e),
+          depth_(request.width / Arithmetic::terms),
           queries_(request.group * request.queries),
           rows_(rounded_up(queries_, Rows)) {
         const std::int64_t chunks = (request.keys + chunk - 1) / chunk;
@@ -51,6 +54,7 @@ class Decode {
 
    private:
     static constexpr std::int64_t chunk = 32;  // keys whose scores are alive at a time
+    static constexpr std::int64_t some_values = 8;  // of a chunk, between which memory is asked
     static constexpr int keys_at_once = lanes<Number> / Rows;
 
     // A stretch of the keys of one head, and what becomes of it: for each query its state and the
@@ -64,11 +68,12 @@ class Decode {
 
     struct Scratch {
         Scratch(const Decode& of, Pieces<Number>& pieces)
-            : query(pieces.take(of.rows_ * of.request_.width)),
+            : query(pieces.template take_for<Operand>(of.rows_ * of.depth_)),
               scores(pieces.take(of.rows_ * chunk)),
               output(pieces.take(of.rows_ * of.request_.value_width)),
               states(pieces.template take_for<RowState<Number>>(of.rows_)) {}
-        Number *query, *scores;
+        Operand* query;
+        Number* scores;
         Number* output;            // of a stretch
         RowState<Number>* states;  // likewise
     };
@@ -80,15 +85,16 @@ class Decode {
 
     template <bool SkipZeros>
     void run_part(Part part, const Scratch& scratch) const {
-        Number *query = scratch.query, *scores = scratch.scores, *output = scratch.output;
+        Number *scores = scratch.scores, *output = scratch.output;
         RowState<Number>* states = scratch.states;
         for (std::int64_t row = 0; row < rows_; ++row) {
             part.states[row] = {};
             states[row] = {};
             const std::int64_t known = smaller(row, queries_ - 1);  // padding repeats the last one
-            pack(Block<Storage>{request_.query, lead_of(part.lead, known), known % request_.queries,
-                                1, request_.width},
-                 Number(request_.scale * log2_of_e), query + row * request_.width, request_.width, 1);
+            Arithmetic::pack_rows({request_.query, lead_of(part.lead, known),
+                                   known % request_.queries, 1, request_.width},
+                                  Arithmetic::of_queries(unit_), scratch.query + row * depth_,
+                                  depth_, 1);
         }
         for (std::int64_t i = 0; i < rows_ * request_.value_width; ++i) part.output[i] = output[i] = 0;
         std::int64_t chunks = 0;
@@ -96,13 +102,10 @@ class Decode {
             const Range range = intersection(seen, part.keys);
             for (std::int64_t key = range.start; key < range.stop; key += chunk) {
                 const Range keys = {key, smaller(key + chunk, range.stop)};
-                score(part.lead, keys, query, scores);
+                score(part.lead, keys, scratch.query, scores);
                 hide(part.lead, keys, scores);
-                // Memory works on both streams all the time: on the values while their keys are in
-                // work, and on the keys of the next chunk while these values are.
-                for (std::int64_t next = keys.stop; next < smaller(keys.stop + chunk, range.stop); ++next)
-                    prefetch(row_of<Storage>(request_.key, part.lead, next), request_.width);
-                add_values<SkipZeros>(part.lead, keys, scores, states, output);
+                const Range next = {keys.stop, smaller(keys.stop + chunk, range.stop)};
+                add_values<SkipZeros>(part.lead, keys, next, scores, states, output);
                 if (++chunks % additions_in_a_row == 0) move_rows(part, states, output);
             }
         }
@@ -110,6 +113,7 @@ class Decode {
     }
 
     void move_rows(const Part& part, RowState<Number>* states, Number* output) const {
+        Arithmetic::order_columns(output, rows_ * request_.value_width);
         for (std::int64_t row = 0; row < rows_; ++row)
             move_to(part.states[row], part.output + row * request_.value_width, states[row],
                     output + row * request_.value_width, request_.value_width);
@@ -123,39 +127,42 @@ class Decode {
         return found;
     }
 
-    void score(Lead lead, Range keys, const Number* query, Number* scores) const {
+    void score(Lead lead, Range keys, const Operand* query, Number* scores) const {
         for (std::int64_t key = keys.start; key < keys.stop; key += keys_at_once) {
             const Storage* key_rows[keys_at_once];
             for (int k = 0; k < keys_at_once; ++k) {
                 const std::int64_t known = smaller(key + k, keys.stop - 1);
                 key_rows[k] = row_of<Storage>(request_.key, lead, known);
+                // Memory works on both streams all the time: on the values while their keys are in
+                // work, and on the next keys while the values are.
                 prefetch(row_of<Storage>(request_.value, lead, known), request_.value_width);
             }
             for (std::int64_t row = 0; row < rows_; row += Rows)
-                score_tile(query + row * request_.width, key_rows,
+                score_tile(query + row * depth_, key_rows,
                            scores + row * chunk + key - keys.start);
         }
     }
 
-    // Into the second-level cache.
     static QKV_INLINE void prefetch(const Storage* row, std::int64_t width) {
         for (std::int64_t j = 0; j < width; j += 64 / sizeof(Storage))
-            __builtin_prefetch(row + j, 0, 2);
+            __builtin_prefetch(row + j);
     }
 
-    void score_tile(const Number* query, const Storage* (&key_rows)[keys_at_once],
+    void score_tile(const Operand* query, const Storage* (&key_rows)[keys_at_once],
                     Number* scores) const {
         Vector<Number> products[lanes<Number>] = {};
-        for (std::int64_t d = 0; d < request_.width; d += lanes<Number>) {
-            Vector<Number> keys[keys_at_once];
+        for (std::int64_t d = 0; d < depth_; d += lanes<Number>) {
+            Vector<Operand> keys[keys_at_once];
 #pragma GCC unroll 16
-            for (int k = 0; k < keys_at_once; ++k) keys[k] = widened(key_rows[k] + d);
+            for (int k = 0; k < keys_at_once; ++k) keys[k] = Arithmetic::operands_at(key_rows[k], d);
 #pragma GCC unroll 8
             for (int i = 0; i < Rows; ++i) {
-                Vector<Number> queries = load(query + i * request_.width + d);
+                const Vector<Operand> queries = widened(query + i * depth_ + d);
 #pragma GCC unroll 16
-                for (int k = 0; k < keys_at_once; ++k)
-                    products[i * keys_at_once + k] += queries * keys[k];
+                for (int k = 0; k < keys_at_once; ++k) {
+                    Vector<Number>& product = products[i * keys_at_once + k];
+                    product = Terms<Operand>::multiply_and_add(queries, keys[k], product);
+                }
             }
         }
         const Vector<Number> found = sums<Number>(products);
@@ -180,20 +187,32 @@ class Decode {
         }
     }
 
+    // The values of these keys, while the next ones are on their way.
     template <bool SkipZeros>
-    void add_values(Lead lead, Range keys, Number* scores, RowState<Number>* states,
+    void add_values(Lead lead, Range keys, Range next, Number* scores, RowState<Number>* states,
                     Number* output) const {
-        const Storage* value = row_of<Storage>(request_.value, lead, keys.start);
         for (std::int64_t row = 0; row < rows_; row += Rows) {
             Number factors[Rows];
-            weigh<Rows, Widened<Storage>>(scores + row * chunk, chunk, chunk, Number(1),
-                                           states + row, factors);
-            rescale_and_add<SkipZeros, Rows>(output + row * request_.value_width,
-                                             request_.value_width, factors,
-                                             Strided<Number>{scores + row * chunk, chunk, 1}, value,
-                                             request_.value.row, keys.stop - keys.start,
-                                             request_.value_width);
+            Number* weights = scores + row * chunk;
+            weigh<Rows, Arithmetic>(weights, chunk, chunk, Number(Arithmetic::of_scores(unit_)),
+                                    states + row, factors);
+            const Operand* operands = reinterpret_cast<const Operand*>(weights);
+            for (std::int64_t k = 0; k < keys.size(); k += some_values) {
+                if (row == 0) prefetch_keys(lead, {next.start + k, next.start + k + some_values}, next);
+                Arithmetic::template add_rows<SkipZeros, Rows>(
+                    output + row * request_.value_width, factors,
+                    {operands + k / Arithmetic::terms, chunk, 1},
+                    row_of<Storage>(request_.value, lead, keys.start + k), request_.value.row,
+                    smaller(some_values, keys.size() - k), request_.value_width);
+                for (Number& factor : factors) factor = 1;
+            }
         }
+    }
+
+    // Inline, for the compiler leaves out calls of a function that does nothing else.
+    QKV_INLINE void prefetch_keys(Lead lead, Range some, Range all) const {
+        for (std::int64_t key = some.start; key < smaller(some.stop, all.stop); ++key)
+            prefetch(row_of<Storage>(request_.key, lead, key), request_.width);
     }
 
     // Whether the sums are finite. If not, a value that is not may have met a weight of 0.
@@ -231,6 +250,8 @@ class Decode {
     }
 
     const Request& request_;
+    double unit_;                  // of scores, powers of two
+    std::int64_t depth_;           // operands of a key
     std::int64_t queries_, rows_;  // of one group, and rounded up to whole tiles
     std::int64_t part_keys_, parts_;
 };

@@ -1,7 +1,7 @@
-// Which requests have loops of their own.
+// Which requests have loops of their own, and which of two these are.
 #pragma once
 
-#include "request.h"
+#include "decode.h"
 
 namespace qkv::QKV_ISA {
 
@@ -24,6 +24,16 @@ inline bool is_decode(const Request& request) {
     return request.queries * request.group <= 16 && request.queries <= 4 &&
            request.width % 16 == 0 && request.value_width % 16 == 0 &&
            request.bias_count == 0 && !request.bits.data;
+}
+
+// A group of several queries shares each load of a key; a lone query needs no padding.
+template <class Storage, class Arithmetic>
+void decode(const Request& request) {
+    constexpr int shared = lanes<Real<Storage>> < 4 ? lanes<Real<Storage>> : 4;
+    if (request.group * request.queries == 1)
+        Decode<Storage, 1, Arithmetic>(request).run();
+    else
+        Decode<Storage, shared, Arithmetic>(request).run();
 }
 
 }  // namespace qkv::QKV_ISA

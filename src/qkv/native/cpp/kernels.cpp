@@ -22,17 +22,10 @@ void run(const Request& request) {
     }
 }
 
-// A group of several queries shares each load of a key; a lone query needs no padding.
 template <class Storage>
 struct AnyDecode {
     const Request& request;
-    void run() const {
-        constexpr int shared = lanes<Real<Storage>> < 4 ? lanes<Real<Storage>> : 4;
-        if (request.group * request.queries == 1)
-            Decode<Storage, 1>(request).run();
-        else
-            Decode<Storage, shared>(request).run();
-    }
+    void run() const { decode<Storage, Widened<Storage>>(request); }
 };
 
 void forward(const Request& request) {

@@ -21,12 +21,25 @@ bool permitted() { return true; }
 
 bool serve(const Request& request) {
     // The unit of scores is no part of the queries here: it must be a number that scores survive.
-    return request.type == Type::bfloat16 && is_fused(request) && !is_decode(request) &&
+    return request.type == Type::bfloat16 && is_fused(request) &&
            __builtin_isnormal(float(request.scale)) &&
            __builtin_isnormal(float(request.scale * log2_of_e));
 }
 
-void forward(const Request& request) { Forward<Bfloat16, Arithmetic>(request).run(); }
+// Whether keys and values are whole vectors of pairs.
+bool is_decode_of_pairs(const Request& request) {
+    constexpr std::int64_t terms = Arithmetic::terms * lanes<float>;
+    return is_decode(request) && request.width % terms == 0 && request.value_width % terms == 0;
+}
+
+void forward(const Request& request) {
+    if (is_decode_of_pairs(request))
+        decode<Bfloat16, Arithmetic>(request);
+    else if (is_decode(request))
+        decode<Bfloat16, Widened<Bfloat16>>(request);
+    else
+        Forward<Bfloat16, Arithmetic>(request).run();
+}
 void backward(const Request& request) { Backward<Bfloat16, Arithmetic>(request).run(); }
 
 }  // namespace
