@@ -67,7 +67,7 @@ def _fit(query: Tensor, key: Tensor, value: Tensor) -> bool:
     )
 
 
-def attend(query: Tensor, key: Tensor, value: Tensor, causal: bool) -> Tensor | None:
+def attend(query: Tensor, key: Tensor, value: Tensor, causal: bool = False) -> Tensor | None:
     """`softmax(query @ key.mT / √D) @ value` without a matrix in between, for that would take
     longer than the product of a few queries and keys; `causal`: of as many keys as queries those
     up to each query's position. None where this takes more than a call of the kernels, derivatives

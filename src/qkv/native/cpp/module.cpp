@@ -68,8 +68,6 @@ struct InstructionSet {
     const char* name;
     const Kernels* kernels;
     const PairKernels* pairs;
-
-    bool has_pairs(const Request& request) const { return pairs && pairs->serve(request); }
 };
 
 // Whether a set is for tests alone, which name it.
@@ -135,13 +133,15 @@ void choose(const std::string& name) {
 // Tells whether all of the output is finite.
 bool forward(const Request& request) {
     const InstructionSet& set = *chosen;
-    call(set.has_pairs(request) ? set.pairs->forward : set.kernels->forward, request);
+    const bool by_pairs = set.pairs && set.pairs->serve_forward(request);
+    call(by_pairs ? set.pairs->forward : set.kernels->forward, request);
     return set.kernels->output_is_finite(request);
 }
 
 void backward(const Request& request) {
     const InstructionSet& set = *chosen;
-    call(set.has_pairs(request) ? set.pairs->backward : set.kernels->backward, request);
+    const bool by_pairs = set.pairs && set.pairs->serve_backward(request);
+    call(by_pairs ? set.pairs->backward : set.kernels->backward, request);
 }
 
 // Writes an elementary function of one number after the other.

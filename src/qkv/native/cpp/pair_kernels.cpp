@@ -26,6 +26,21 @@ bool serve(const Request& request) {
            __builtin_isnormal(float(request.scale * log2_of_e));
 }
 
+// Gradients of the numbers of a bias may be asked for in more digits than an output has whose weights
+// were rounded: those of scores are made of it. Where there is a logsumexp there may be gradients.
+bool serve_forward(const Request& request) {
+    if (request.logsumexp.data)
+        for (int i = 0; i < request.bias_count; ++i)
+            if (request.biases[i].kind != BiasKind::soft_cap) return false;
+    return serve(request);
+}
+
+bool serve_backward(const Request& request) {
+    for (int i = 0; i < request.bias_count; ++i)
+        if (request.biases[i].gradient.data) return false;
+    return serve(request);
+}
+
 // Whether keys and values are whole vectors of pairs.
 bool is_decode_of_pairs(const Request& request) {
     constexpr std::int64_t terms = Arithmetic::terms * lanes<float>;
@@ -44,6 +59,7 @@ void backward(const Request& request) { Backward<Bfloat16, Arithmetic>(request).
 
 }  // namespace
 
-extern const PairKernels pair_kernels = {QKV_ISA_NAME, permitted, serve, forward, backward};
+extern const PairKernels pair_kernels = {QKV_ISA_NAME, permitted,     serve_forward,
+                                         serve_backward, forward,       backward};
 
 }  // namespace qkv::QKV_ISA

@@ -112,7 +112,8 @@ struct Kernels {
 struct PairKernels {
     const char* name;
     bool (*permitted)();  // whether the system lets this process use it
-    bool (*serve)(const Request&);
+    bool (*serve_forward)(const Request&);
+    bool (*serve_backward)(const Request&);
     void (*forward)(const Request&);
     void (*backward)(const Request&);
 };
