@@ -129,13 +129,16 @@ struct OfPairs {
     static void add_rows(float* c, const float* factors, Strided<Pair> weights,
                          const Bfloat16* rows, std::int64_t row, std::int64_t depth,
                          std::int64_t width) {
+        const std::int64_t pairs = (depth + 1) / 2;
         std::int64_t column = 0;
         for (; column + 4 * lanes<float> <= width; column += 4 * lanes<float>)
             add_to<SkipZeros>(c + column, width, factors,
-                              product_of_rows<SkipZeros, Rows, 4>(weights, rows + column, row, depth));
+                              product<SkipZeros, Rows, 4>(
+                                  weights, RowsInPairs{rows + column, row, depth}, pairs));
         for (; column < width; column += 2 * lanes<float>)
             add_to<SkipZeros>(c + column, width, factors,
-                              product_of_rows<SkipZeros, Rows, 2>(weights, rows + column, row, depth));
+                              product<SkipZeros, Rows, 2>(
+                                  weights, RowsInPairs{rows + column, row, depth}, pairs));
     }
     static void order_columns(float* sums, std::int64_t count) {
         for (std::int64_t j = 0; j < count; j += 2 * lanes<float>) {

@@ -41,11 +41,25 @@ struct Sums {
     Vector<Number> at[Rows][Vectors];
 };
 
-// The sums over k < depth of a(i, k) * b(k, j), for Rows x (Vectors * lanes) cells. Rows of b are
-// `b_row` apart. With SkipZeros an a(i, k) of exactly 0 annihilates whatever it meets, NaN included.
-template <bool SkipZeros, int Rows, int Vectors, class Operand, class Storage>
-QKV_INLINE Sums<Sum<Operand>, Rows, Vectors> product(Strided<Operand> a, const Storage* b,
-                                                     std::int64_t b_row, std::int64_t depth) {
+// Rows of a matrix one after the other, `row` apart.
+template <class Operand, class Storage>
+struct RowByRow {
+    const Storage* data;
+    std::int64_t row;
+
+    template <int Vectors>
+    QKV_INLINE void next(Vector<Operand> (&found)[Vectors]) {
+#pragma GCC unroll 8
+        for (int j = 0; j < Vectors; ++j) found[j] = widened(data + j * lanes<Operand>);
+        data += row;
+    }
+};
+
+// The sums over k < depth of a(i, k) * b(k, j), for Rows x (Vectors * lanes) cells, where b hands out
+// its rows. With SkipZeros an a(i, k) of exactly 0 annihilates whatever it meets, NaN included.
+template <bool SkipZeros, int Rows, int Vectors, class Operand, class RowsOf>
+QKV_INLINE Sums<Sum<Operand>, Rows, Vectors> product(Strided<Operand> a, RowsOf b,
+                                                     std::int64_t depth) {
     using Number = Sum<Operand>;
     Sums<Number, Rows, Vectors> sums;
     // One by one: cleared as a whole the sums would be written to memory first.
@@ -54,10 +68,9 @@ QKV_INLINE Sums<Sum<Operand>, Rows, Vectors> product(Strided<Operand> a, const S
 #pragma GCC unroll 8
         for (int j = 0; j < Vectors; ++j) sums.at[i][j] = Vector<Number>{};
 #pragma GCC unroll 1
-    for (std::int64_t k = 0; k < depth; ++k, a.data += a.column, b += b_row) {
+    for (std::int64_t k = 0; k < depth; ++k, a.data += a.column) {
         Vector<Operand> row[Vectors];
-#pragma GCC unroll 8
-        for (int j = 0; j < Vectors; ++j) row[j] = widened(b + j * lanes<Number>);
+        b.next(row);
 #pragma GCC unroll 8
         for (int i = 0; i < Rows; ++i) {
             const Vector<Operand> weight = broadcast(a.data[i * a.row]);
@@ -86,8 +99,8 @@ __attribute__((noinline)) void multiply_panel(Sum<Operand>* c, std::int64_t c_ro
     std::int64_t k = 0;
     do {  // two levels of summation lose fewer digits than one
         const auto sums = product<false, tile_rows, Vectors>(
-            Strided<Operand>{a.data + k * a.column, a.row, a.column}, panel + k * width, width,
-            smaller(depth - k, terms_at_once));
+            Strided<Operand>{a.data + k * a.column, a.row, a.column},
+            RowByRow<Operand, Operand>{panel + k * width, width}, smaller(depth - k, terms_at_once));
 #pragma GCC unroll 8
         for (int i = 0; i < tile_rows; ++i)
 #pragma GCC unroll 8
@@ -147,10 +160,12 @@ __attribute__((noinline)) void rescale_and_add(Sum<Operand>* c, std::int64_t c_r
     std::int64_t column = 0;
     for (; column + panel_width<Number> <= columns; column += panel_width<Number>)
         add_to<SkipZeros>(c + column, c_row, factors,
-                          product<SkipZeros, Rows, QKV_VECTORS>(a, b + column, b_row, depth));
+                          product<SkipZeros, Rows, QKV_VECTORS>(
+                              a, RowByRow<Operand, Storage>{b + column, b_row}, depth));
     for (; column < columns; column += lanes<Number>)
         add_to<SkipZeros>(c + column, c_row, factors,
-                          product<SkipZeros, Rows, 1>(a, b + column, b_row, depth));
+                          product<SkipZeros, Rows, 1>(
+                              a, RowByRow<Operand, Storage>{b + column, b_row}, depth));
 }
 
 // The same for matrices whose rows are whole: c and b are `width` wide. Unless everything in b is

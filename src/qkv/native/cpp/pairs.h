@@ -170,43 +170,29 @@ inline void pack_pairs_transposed(Block<Bfloat16> block, Pair* to, std::int64_t 
     }
 }
 
-// The sums over `depth` rows of b, `b_row` apart, of a row's term of a and the row, for Rows rows of a
-// and Vectors vectors of sums: of each two vectors the first has the sums of even columns, the second
-// those of odd ones.
-template <bool SkipZeros, int Rows, int Vectors>
-QKV_INLINE Sums<float, Rows, Vectors> product_of_rows(Strided<Pair> a, const Bfloat16* b,
-                                                      std::int64_t b_row, std::int64_t depth) {
-    constexpr std::uint32_t lower = 0xffffu;
-    Sums<float, Rows, Vectors> sums;
-#pragma GCC unroll 8
-    for (int i = 0; i < Rows; ++i)
-#pragma GCC unroll 8
-        for (int j = 0; j < Vectors; ++j) sums.at[i][j] = Vector<float>{};
-#pragma GCC unroll 1
-    for (std::int64_t k = 0; k < depth; k += 2, a.data += a.column, b += 2 * b_row) {
-        Bits row[Vectors];
+// Pairs of two neighbouring rows of a matrix, `row` apart, where they lie: of each two vectors the
+// first has even columns, the second odd ones. Beyond the last row there is 0.
+struct RowsInPairs {
+    const Bfloat16* data;
+    std::int64_t row, left;
+
+    template <int Vectors>
+    QKV_INLINE void next(Bits (&found)[Vectors]) {
+        constexpr std::uint32_t lower = 0xffffu;
 #pragma GCC unroll 8
         for (int j = 0; j < Vectors; j += 2) {
-            const Pair* from = reinterpret_cast<const Pair*>(b) + j / 2 * lanes<Pair>;
-            const Bits first = widened(from);
-            const Bits second =
-                k + 1 < depth
-                    ? widened(reinterpret_cast<const Pair*>(b + b_row) + j / 2 * lanes<Pair>)
-                    : Bits{};
-            row[j] = (first & lower) | (second << 16);
-            row[j + 1] = (first >> 16) | (second & ~lower);
+            const Bits first = columns(data, j / 2);
+            const Bits second = left > 1 ? columns(data + row, j / 2) : Bits{};
+            found[j] = (first & lower) | (second << 16);
+            found[j + 1] = (first >> 16) | (second & ~lower);
         }
-#pragma GCC unroll 8
-        for (int i = 0; i < Rows; ++i) {
-            const Bits weight = broadcast(a.data[i * a.row]);
-#pragma GCC unroll 8
-            for (int j = 0; j < Vectors; ++j) {
-                const Bits met = SkipZeros ? Terms<Pair>::where_not_zero(weight, row[j]) : row[j];
-                sums.at[i][j] = Terms<Pair>::multiply_and_add(weight, met, sums.at[i][j]);
-            }
-        }
+        data += 2 * row, left -= 2;
     }
-    return sums;
-}
+
+   private:
+    static QKV_INLINE Bits columns(const Bfloat16* of, int vector) {
+        return widened(reinterpret_cast<const Pair*>(of) + vector * lanes<Pair>);
+    }
+};
 
 }  // namespace qkv::QKV_ISA
