@@ -7,12 +7,12 @@
 namespace qkv::QKV_ISA {
 
 // Cells of a tile in the backward pass: weights, and gradients of scores. Rows lie `row` numbers apart.
-// Once they are terms, those of sums over a row of cells are `rows`, those of sums over a column
-// `weight_columns` and `gradient_columns`.
+// Once they are terms, those of sums over a row of cells are `gradient_rows`, which lie `operands_row`
+// operands apart, those of sums over a column `weight_columns` and `gradient_columns`.
 template <class Operand>
 struct Cells {
     Sum<Operand>*weights, *gradients;
-    std::int64_t row;
+    std::int64_t row, operands_row;
     Operand *gradient_rows, *weight_columns, *gradient_columns;
 };
 
@@ -25,10 +25,17 @@ struct ByRegisters {
     static constexpr int rows = tile_rows;        // that are computed at a time
     static constexpr int rows_weighed = tile_rows;
     static constexpr std::int64_t columns_at_once = lanes<Number>;
+    static constexpr bool in_place = true;              // weights lie where their scores lay
+    static constexpr bool rows_are_terms = terms == 1;  // packed rows serve as terms of other sums
+    static constexpr std::int64_t most_rows = 192;      // of a tile in the backward pass
     struct Session {};  // of a thread
 
-    static void multiply(Number* c, std::int64_t c_row, Strided<Operand> a, const Operand* panels,
-                         std::int64_t depth, std::int64_t columns) {
+    // Operands of some terms of a sum, whole ones.
+    static constexpr std::int64_t operands(std::int64_t count) { return (count + terms - 1) / terms; }
+
+    // `finite`: whether all that was packed is. Sums of what is not are right here all the same.
+    static void multiply(bool, Number* c, std::int64_t c_row, Strided<Operand> a,
+                         const Operand* panels, std::int64_t depth, std::int64_t columns) {
         QKV_ISA::multiply(c, c_row, a, panels, depth, columns);
     }
     static void update(bool finite, Number* c, const Number* factors, Strided<Operand> a,
@@ -54,7 +61,6 @@ struct Widened : ByRegisters<Real<Storage>, 1> {
     using Number = Real<Storage>;
     using Operand = Number;
 
-    static std::int64_t operands(std::int64_t width) { return width; }
     // A score's unit is its scale times the base of powers. What queries are multiplied by when they
     // are packed, scores when they are computed, and gradients of keys in the end.
     static double of_queries(double unit) { return unit; }
@@ -71,10 +77,12 @@ struct Widened : ByRegisters<Real<Storage>, 1> {
                            std::int64_t padded_rows) {
         return pack(block, Number(1), to, stride, padded_rows);
     }
-    // Rows and columns exchanged, in panels.
-    static void pack_panels(Block<Storage> block, Operand* to, std::int64_t columns,
+    // Rows and columns exchanged, in panels of `depth` operands. Returns false if products must be
+    // told that something is not finite.
+    static bool pack_panels(Block<Storage> block, Operand* to, std::int64_t columns,
                             std::int64_t) {
         pack_transposed(block, to, columns);
+        return true;
     }
     // Weights as terms of a sum over their row.
     static QKV_INLINE void store_weights(Operand* row, std::int64_t j, Vector<Number> weights) {
@@ -115,9 +123,10 @@ struct OfPairs {
                            std::int64_t padded_rows) {
         return pack_pairs_of_rows(block, to, stride, padded_rows);
     }
-    static void pack_panels(Block<Bfloat16> block, Pair* to, std::int64_t columns,
+    static bool pack_panels(Block<Bfloat16> block, Pair* to, std::int64_t columns,
                             std::int64_t depth) {
         pack_pairs_transposed(block, to, columns, depth);
+        return true;
     }
     static QKV_INLINE void store_weights(Pair* row, std::int64_t j, Vector<float> weights) {
         store_rounded(row + j / 2, weights);
@@ -147,18 +156,10 @@ struct OfPairs {
             store(sums + j + lanes<float>, zip_high<float>(even, odd, Lanes<float>{}));
         }
     }
-    // The gradients of one row of cells as terms of a sum over it.
-    static QKV_INLINE void make_row(const Cells<Pair>& cells, std::int64_t row, std::int64_t count) {
-        const float* from = cells.gradients + row * cells.row;
-        Pair* to = cells.gradient_rows + row * (cells.row / 2);
-        for (std::int64_t j = 0; j < count; j += lanes<float>) store_rounded(to + j / 2, load(from + j));
-    }
 };
 
 // One instruction for the two terms of 16 sums (AVX512_BF16).
 struct Paired : ByRegisters<Pair, 2>, OfPairs {
-    static std::int64_t operands(std::int64_t width) { return (width + 1) / 2; }
-
     static QKV_INLINE void make_terms(const Cells<Pair>& cells, std::int64_t first,
                                       std::int64_t count, std::int64_t) {
         static_assert(rows % 2 == 0);
@@ -168,6 +169,14 @@ struct Paired : ByRegisters<Pair, 2>, OfPairs {
             pair_rows(cells.weights + row * cells.row, cells.row, count);
             pair_rows(cells.gradients + row * cells.row, cells.row, count);
         }
+    }
+
+   private:
+    // The gradients of one row of cells as terms of a sum over it.
+    static QKV_INLINE void make_row(const Cells<Pair>& cells, std::int64_t row, std::int64_t count) {
+        const float* from = cells.gradients + row * cells.row;
+        Pair* to = cells.gradient_rows + row * cells.operands_row;
+        for (std::int64_t j = 0; j < count; j += lanes<float>) store_rounded(to + j / 2, load(from + j));
     }
 };
 

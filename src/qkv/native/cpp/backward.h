@@ -25,18 +25,20 @@ class Backward {
    public:
     using Number = Real<Storage>;
     using Operand = typename Arithmetic::Operand;
-    static constexpr std::int64_t most_queries = 192, most_keys = 192;  // of a tile
+    static constexpr std::int64_t most_rows = Arithmetic::most_rows;  // queries and keys of a tile
 
     explicit Backward(const Request& request)
         : request_(request),
           unit_(request.scale * (request.bias_count == 0 ? log2_of_e : 1)),
           depth_(Arithmetic::operands(request.width)),
           value_depth_(Arithmetic::operands(request.value_width)),
+          query_row_(rounded_up(depth_, lanes<Number>)),
+          gradient_row_(rounded_up(value_depth_, lanes<Number>)),
           width_(rounded_up(request.width, lanes<Number>)),
           value_width_(rounded_up(request.value_width, lanes<Number>)),
           padded_queries_(rounded_up(request.queries, step)),
-          tile_queries_(smaller(most_queries, padded_queries_)),
-          tile_keys_(smaller(most_keys, columns_for(request.keys))),
+          tile_queries_(smaller(most_rows, padded_queries_)),
+          tile_keys_(smaller(most_rows, columns_for(request.keys))),
           // Rows a power of two apart would compete for the same places of the cache.
           cells_row_(tile_keys_ + 16) {
         const std::int64_t tiles = (request.keys + tile_keys_ - 1) / tile_keys_;
@@ -96,8 +98,7 @@ class Backward {
    private:
     static constexpr int step = Arithmetic::rows;  // queries that are computed at a time
     static constexpr std::int64_t panel = panel_width<Number>;
-    static_assert(most_keys % step == 0 && most_keys % panel == 0);
-    static_assert(most_queries % step == 0);
+    static_assert(most_rows % step == 0 && most_rows % panel == 0);
 
     // So many columns hold the cells of some keys, which are whole steps as rows.
     static std::int64_t columns_for(std::int64_t keys) {
@@ -118,25 +119,26 @@ class Backward {
             const auto operands = [&](std::int64_t count) {
                 return pieces.template take_for<Operand>(count);
             };
-            constexpr std::int64_t terms = Arithmetic::terms;
-            key_terms = operands(of.tile_keys_ / terms * of.width_);
+            const auto terms = [](std::int64_t count) { return Arithmetic::operands(count); };
+            key_terms = operands(terms(of.tile_keys_) * of.width_);
             key_panels = operands(rounded_up(of.tile_keys_, panel) * of.depth_);
             value_panels = operands(rounded_up(of.tile_keys_, panel) * of.value_depth_);
             key_gradient = pieces.take(of.tile_keys_ * of.width_);
             value_gradient = pieces.take(of.tile_keys_ * of.value_width_);
-            query = query_terms = operands(of.tile_queries_ * of.width_);
-            output_gradient = output_gradient_terms = operands(of.tile_queries_ * of.value_width_);
+            query = query_terms = operands(of.tile_queries_ * of.query_row_);
+            output_gradient = output_gradient_terms = operands(of.tile_queries_ * of.gradient_row_);
             cells.row = of.cells_row_;
+            cells.operands_row = terms(of.cells_row_);
             cells.weights = pieces.take(of.tile_queries_ * of.cells_row_);
             cells.gradients = pieces.take(of.tile_queries_ * of.cells_row_);
             cells.gradient_rows = cells.gradient_columns =
                 reinterpret_cast<Operand*>(cells.gradients);
             cells.weight_columns = reinterpret_cast<Operand*>(cells.weights);
             slopes = pieces.take(Biases<Number>::slopes(of.request_) * of.slopes_step());
-            if constexpr (terms == 1) return;
-            query_terms = operands(of.tile_queries_ / terms * of.width_);
-            output_gradient_terms = operands(of.tile_queries_ / terms * of.value_width_);
-            cells.gradient_rows = operands(of.tile_queries_ / terms * of.cells_row_);
+            if constexpr (Arithmetic::rows_are_terms) return;
+            query_terms = operands(terms(of.tile_queries_) * of.width_);
+            output_gradient_terms = operands(terms(of.tile_queries_) * of.value_width_);
+            cells.gradient_rows = operands(of.tile_queries_ * cells.operands_row);
             const std::int64_t columns =
                 Arithmetic::column_operands(of.tile_queries_, of.tile_keys_);
             if (columns == 0) return;
@@ -158,8 +160,8 @@ class Backward {
     struct Tile {
         Range queries, keys;
         std::int64_t columns;  // that the keys take
-        bool finite_keys, finite_queries, finite_output_gradient;
-        Range seen[most_queries / step];  // by each step, as columns from a panel's first one on
+        bool finite_keys, finite_values, finite_queries, finite_output_gradient;
+        Range seen[most_rows / step];  // by each step, as columns from a panel's first one on
     };
 
     void run_part(Part part, Scratch scratch) const {
@@ -210,7 +212,8 @@ class Backward {
         tile.columns = columns_for(keys);
         tile.finite_keys = Arithmetic::pack_terms(key, scratch.key_terms, width_, tile.columns);
         Arithmetic::pack_panels(key, scratch.key_panels, tile.columns, depth_);
-        Arithmetic::pack_panels(value, scratch.value_panels, tile.columns, value_depth_);
+        tile.finite_values =
+            Arithmetic::pack_panels(value, scratch.value_panels, tile.columns, value_depth_);
         clear(scratch.key_gradient, tile.columns * width_);
         clear(scratch.value_gradient, tile.columns * value_width_);
     }
@@ -255,10 +258,10 @@ class Backward {
         const Block<Storage> gradient = {request_.output_gradient, lead, first, rows,
                                          request_.value_width};
         tile.finite_queries = Arithmetic::pack_rows(query, Arithmetic::of_queries(unit_),
-                                                    scratch.query, width_, padded);
+                                                    scratch.query, query_row_, padded);
         tile.finite_output_gradient =
-            Arithmetic::pack_rows(gradient, 1, scratch.output_gradient, value_width_, padded);
-        if constexpr (Arithmetic::terms == 1) return;
+            Arithmetic::pack_rows(gradient, 1, scratch.output_gradient, gradient_row_, padded);
+        if constexpr (Arithmetic::rows_are_terms) return;
         Arithmetic::pack_terms(query, scratch.query_terms, width_, padded);
         Arithmetic::pack_terms(gradient, scratch.output_gradient_terms, value_width_, padded);
     }
@@ -270,11 +273,12 @@ class Backward {
         const std::int64_t count = seen.stop - seen.start;
         Number* weights = scratch.cells.weights + row * cells_row_;
         Number* gradients = scratch.cells.gradients + row * cells_row_;
-        Arithmetic::multiply(weights + seen.start, cells_row_,
-                             {scratch.query + row * width_, width_, 1},
+        Arithmetic::multiply(tile.finite_queries && tile.finite_keys, weights + seen.start,
+                             cells_row_, {scratch.query + row * query_row_, query_row_, 1},
                              scratch.key_panels + seen.start * depth_, depth_, count);
-        Arithmetic::multiply(gradients + seen.start, cells_row_,
-                             {scratch.output_gradient + row * value_width_, value_width_, 1},
+        Arithmetic::multiply(tile.finite_output_gradient && tile.finite_values,
+                             gradients + seen.start, cells_row_,
+                             {scratch.output_gradient + row * gradient_row_, gradient_row_, 1},
                              scratch.value_panels + seen.start * value_depth_, value_depth_, count);
         const std::int64_t first = tile.queries.start + row, key = tile.keys.start + seen.start;
         const Range queries = {first, smaller(first + step, tile.queries.stop)};
@@ -315,12 +319,11 @@ class Backward {
         for (std::int64_t row = 0; row < rows; row += step) {
             const Range seen = tile.seen[row / step];
             if (seen.empty()) continue;
-            constexpr std::int64_t terms = Arithmetic::terms;
-            const Operand* gradients =
-                scratch.cells.gradient_rows + (row * cells_row_ + seen.start) / terms;
+            const std::int64_t first = Arithmetic::operands(seen.start);
+            const std::int64_t operands_row = scratch.cells.operands_row;
             Arithmetic::add(tile.finite_keys, query_gradient + row * width_,
-                            {gradients, cells_row_ / terms, 1},
-                            scratch.key_terms + seen.start / terms * width_, seen.size() / terms,
+                            {scratch.cells.gradient_rows + row * operands_row + first, operands_row, 1},
+                            scratch.key_terms + first * width_, Arithmetic::operands(seen.size()),
                             width_);
         }
     }
@@ -329,8 +332,8 @@ class Backward {
         for (std::int64_t key = 0; key < tile.keys.stop - tile.keys.start; key += step) {
             const Range rows = rows_that_see(tile, {key, key + step});
             if (rows.empty()) continue;
-            constexpr std::int64_t terms = Arithmetic::terms;
-            const std::int64_t first = rows.start / terms, count = rows.size() / terms;
+            const std::int64_t first = Arithmetic::operands(rows.start);
+            const std::int64_t count = Arithmetic::operands(rows.size());
             const auto columns = [&](const Operand* cells) {
                 return Arithmetic::columns(cells, rows.start, key, cells_row_, tile_queries_);
             };
@@ -387,8 +390,9 @@ class Backward {
 
     const Request& request_;
     double unit_;  // of scores: powers of two, where there are no biases
-    std::int64_t depth_, value_depth_;  // operands of a key and of a value
-    std::int64_t width_, value_width_;  // padded to whole vectors
+    std::int64_t depth_, value_depth_;        // operands of a key and of a value
+    std::int64_t query_row_, gradient_row_;   // of a query and an output's gradient, whole vectors
+    std::int64_t width_, value_width_;        // numbers of them, padded to whole vectors
     std::int64_t padded_queries_;       // of one head, padded to whole steps
     std::int64_t tile_queries_, tile_keys_, cells_row_;
     std::int64_t parts_;  // into which the key tiles of one head are split

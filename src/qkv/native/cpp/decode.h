@@ -194,9 +194,9 @@ class Decode {
         for (std::int64_t row = 0; row < rows_; row += Rows) {
             Number factors[Rows];
             Number* weights = scores + row * chunk;
-            weigh<Rows, Arithmetic>(weights, chunk, chunk, Number(Arithmetic::of_scores(unit_)),
-                                    states + row, factors);
-            const Operand* operands = reinterpret_cast<const Operand*>(weights);
+            Operand* operands = reinterpret_cast<Operand*>(weights);
+            weigh<Rows, Arithmetic>(weights, chunk, Weights<Operand>{operands, chunk}, chunk,
+                                    Number(Arithmetic::of_scores(unit_)), states + row, factors);
             for (std::int64_t k = 0; k < keys.size(); k += some_values) {
                 if (row == 0) prefetch_keys(lead, {next.start + k, next.start + k + some_values}, next);
                 Arithmetic::template add_rows<SkipZeros, Rows>(

@@ -25,11 +25,12 @@ class Forward {
         : request_(request),
           unit_(request.scale * (request.bias_count == 0 ? log2_of_e : 1)),
           depth_(Arithmetic::operands(request.width)),
-          width_(rounded_up(depth_, lanes<Number>)),
+          query_row_(rounded_up(depth_, lanes<Number>)),
           value_width_(rounded_up(request.value_width, lanes<Number>)),
           tile_(smaller(tile_keys, rounded_up(request.keys, panel_width<Number>))),
           // Rows a power of two apart would compete for the same places of the cache.
-          cells_row_(tile_ + lanes<Number>) {
+          cells_row_(tile_ + lanes<Number>),
+          weights_row_(Arithmetic::in_place ? cells_row_ : Arithmetic::operands(cells_row_)) {
         // Enough blocks that threads finish together, each large enough to pay for its packing.
         const std::int64_t least = request.threads == 1 ? 1 : 8 * request.threads;
         rows_ = smaller(most_rows, request.queries);
@@ -54,11 +55,15 @@ class Forward {
 
     struct Scratch {
         Scratch(const Forward& of, Pieces<Number>& pieces) {
-            query = pieces.template take_for<Operand>(of.rows_ * of.width_);
+            query = pieces.template take_for<Operand>(of.rows_ * of.query_row_);
             key = pieces.template take_for<Operand>(of.tile_ * of.depth_);
-            value = pieces.template take_for<Operand>(of.tile_ / Arithmetic::terms *
+            value = pieces.template take_for<Operand>(Arithmetic::operands(of.tile_) *
                                                       of.value_width_);
             scores = pieces.take(of.cells_row_ * step);
+            weights = {Arithmetic::in_place
+                           ? reinterpret_cast<Operand*>(scores)
+                           : pieces.template take_for<Operand>(of.weights_row_ * step),
+                       of.weights_row_};
             output = pieces.take(of.rows_ * of.value_width_);
             states = pieces.template take_for<RowState<Number>>(of.rows_);
             if (!of.is_long()) return;
@@ -66,7 +71,9 @@ class Forward {
             long_states = pieces.template take_for<RowState<double>>(of.rows_);
         }
         Operand *query, *key, *value;
+        bool finite_queries, finite_keys, finite_values;  // of all values so far
         Number* scores;
+        Weights<Operand> weights;
         Number* output;             // the sums so far
         RowState<Number>* states;   // of each row
         // Where there are many keys, the same of all but the last tiles.
@@ -82,8 +89,9 @@ class Forward {
         const std::int64_t rows = smaller(rows_, request_.queries - first);
         const std::int64_t padded = rounded_up(rows, step);
         const Biases<Number> biases(request_, lead);
-        Arithmetic::pack_rows({request_.query, lead, first, rows, request_.width},
-                              Arithmetic::of_queries(unit_), scratch.query, width_, padded);
+        scratch.finite_queries =
+            Arithmetic::pack_rows({request_.query, lead, first, rows, request_.width},
+                                  Arithmetic::of_queries(unit_), scratch.query, query_row_, padded);
         for (std::int64_t i = 0; i < padded; ++i) scratch.states[i] = {};
         clear(scratch.output, padded * value_width_);
         if (is_long()) {
@@ -92,13 +100,13 @@ class Forward {
         }
 
         const Visible visible(request_, lead);
-        bool finite = true;
+        scratch.finite_values = true;
         std::int64_t tiles = 0;
         // Masks in bits want the lanes of a vector in one or two whole bytes.
         for (const Range& range : visible.keys_of({first, first + rows}, panel_width<Number>))
             for (std::int64_t key = range.start; key < range.stop; key += tile_) {
                 const Range tile = {key, smaller(smaller(key + tile_, range.stop), request_.keys)};
-                run_keys(lead, visible, biases, {first, first + rows}, tile, finite, scratch);
+                run_keys(lead, visible, biases, {first, first + rows}, tile, scratch);
                 if (is_long() && ++tiles % additions_in_a_row == 0) move_rows(rows, scratch);
             }
         if (is_long()) {
@@ -109,40 +117,41 @@ class Forward {
         }
     }
 
-    // The queries of a block against the keys of one tile. `finite`: whether all values so far are.
+    // The queries of a block against the keys of one tile.
     void run_keys(Lead lead, const Visible& visible, const Biases<Number>& biases, Range block,
-                  Range tile, bool& finite, Scratch& scratch) const {
+                  Range tile, Scratch& scratch) const {
         bool packed = false;
         for (std::int64_t first = block.start; first < block.stop; first += step) {
             const Range queries = {first, smaller(first + step, block.stop)};
             const Range keys = visible.span(queries, tile);
             if (keys.empty() || !visible.any(queries, keys)) continue;
-            if (!packed) finite &= pack_tile(lead, tile, scratch);
+            if (!packed) pack_tile(lead, tile, scratch);
             packed = true;
-            run_tile(visible, biases, queries, keys, tile, first - block.start, finite, scratch);
+            run_tile(visible, biases, queries, keys, tile, first - block.start, scratch);
         }
     }
 
-    bool pack_tile(Lead lead, Range tile, Scratch& scratch) const {
+    void pack_tile(Lead lead, Range tile, Scratch& scratch) const {
         const std::int64_t keys = tile.stop - tile.start;
         const std::int64_t columns = rounded_up(keys, Arithmetic::columns_at_once);
-        Arithmetic::pack_panels({request_.key, lead, tile.start, keys, request_.width}, scratch.key,
-                                columns, depth_);
-        return Arithmetic::pack_terms(
+        scratch.finite_keys = Arithmetic::pack_panels(
+            {request_.key, lead, tile.start, keys, request_.width}, scratch.key, columns, depth_);
+        scratch.finite_values &= Arithmetic::pack_terms(
             {request_.value, lead, tile.start, keys, request_.value_width}, scratch.value,
             value_width_, columns);
     }
 
     // Some queries against the keys of one tile.
     void run_tile(const Visible& visible, const Biases<Number>& biases, Range queries, Range keys,
-                  Range tile, std::int64_t row, bool finite, Scratch& scratch) const {
+                  Range tile, std::int64_t row, Scratch& scratch) const {
         // The columns of the tile that hold all these keys, from a panel's first one on.
         constexpr std::int64_t panel = panel_width<Number>;
         const Range columns = {(keys.start - tile.start) / panel * panel,
                                rounded_up(keys.stop - tile.start, Arithmetic::columns_at_once)};
         const std::int64_t count = columns.stop - columns.start;
         Number* scores = scratch.scores;
-        Arithmetic::multiply(scores, cells_row_, {scratch.query + row * width_, width_, 1},
+        Arithmetic::multiply(scratch.finite_queries && scratch.finite_keys, scores, cells_row_,
+                             {scratch.query + row * query_row_, query_row_, 1},
                              scratch.key + columns.start * depth_, depth_, count);
         const std::int64_t first = tile.start + columns.start;
         Number unit = Number(Arithmetic::of_scores(unit_));
@@ -155,14 +164,13 @@ class Forward {
         Number factors[step];
         constexpr int together = Arithmetic::rows_weighed;
         for (int i = 0; i < step; i += together)
-            weigh<together, Arithmetic>(scores + i * cells_row_, cells_row_, count, unit,
+            weigh<together, Arithmetic>(scores + i * cells_row_, cells_row_,
+                                        scratch.weights.from_row(i), count, unit,
                                         scratch.states + row + i, factors + i);
-        // Weights lie where their scores lay.
-        const Operand* weights = reinterpret_cast<const Operand*>(scores);
-        Arithmetic::update(finite, scratch.output + row * value_width_, factors,
-                           {weights, cells_row_, 1},
-                           scratch.value + columns.start / Arithmetic::terms * value_width_,
-                           count / Arithmetic::terms, value_width_);
+        Arithmetic::update(scratch.finite_values, scratch.output + row * value_width_, factors,
+                           {scratch.weights.data, weights_row_, 1},
+                           scratch.value + Arithmetic::operands(columns.start) * value_width_,
+                           Arithmetic::operands(count), value_width_);
     }
 
     void move_rows(std::int64_t rows, Scratch& scratch) const {
@@ -186,9 +194,10 @@ class Forward {
 
     const Request& request_;
     double unit_;                       // of scores: powers of two, where there are no biases
-    std::int64_t depth_;                // operands of a key
-    std::int64_t width_, value_width_;  // of a query and a value, padded to whole vectors
-    std::int64_t tile_, cells_row_;     // keys of a tile, in whole panels; of a row of scores
+    std::int64_t depth_;                    // operands of a key
+    std::int64_t query_row_, value_width_;  // of a query and a value, padded to whole vectors
+    std::int64_t tile_;                     // keys of a tile, in whole panels
+    std::int64_t cells_row_, weights_row_;  // of a row of scores, and of weights
     std::int64_t rows_;                 // queries of a block, in whole steps
 };
 

@@ -1,10 +1,11 @@
-// The fused loops for bfloat16 that is not widened, of an instruction set that multiplies it in pairs.
-// The build compiles this file once for each such set; all other requests are served by the kernels of
-// another set.
+// The fused loops of an instruction set that multiplies bfloat16 in pairs: for bfloat16, which is not
+// widened, and by tiles also for float16 and float32, which are taken to pieces. The build compiles this
+// file once for each such set; all other requests are served by the kernels of another set.
 #include "backward.h"
 #include "forward.h"
 #include "fused.h"
 #if defined(QKV_TILES)
+#include "in_range.h"
 #include "tiled.h"
 #endif
 
@@ -12,50 +13,79 @@ namespace qkv::QKV_ISA {
 namespace {
 
 #if defined(QKV_TILES)
-using Arithmetic = Tiled;
+using OfBfloat16 = Tiled<Bfloat16>;
 bool permitted() { return tiles_permitted(); }
 #else
-using Arithmetic = Paired;
+using OfBfloat16 = Paired;
 bool permitted() { return true; }
 #endif
 
-bool serve(const Request& request) {
-    // The unit of scores is no part of the queries here: it must be a number that scores survive.
-    return request.type == Type::bfloat16 && is_fused(request) &&
-           __builtin_isnormal(float(request.scale)) &&
+bool has_cells_added(const Request& request) {
+    for (int i = 0; i < request.bias_count; ++i)
+        if (request.biases[i].kind != BiasKind::soft_cap) return true;
+    return false;
+}
+
+bool has_gradients_of_cells(const Request& request) {
+    for (int i = 0; i < request.bias_count; ++i)
+        if (request.biases[i].gradient.data) return true;
+    return false;
+}
+
+// The unit of scores is no part of the queries here: it must be a number that scores survive.
+bool serve_bfloat16(const Request& request) {
+    return __builtin_isnormal(float(request.scale)) &&
            __builtin_isnormal(float(request.scale * log2_of_e));
 }
 
-// Gradients of the numbers of a bias may be asked for in more digits than an output has whose weights
-// were rounded: those of scores are made of it. Where there is a logsumexp there may be gradients.
+bool serve(const Request& request) {
+    if (!is_fused(request)) return false;
+    if (request.type == Type::bfloat16) return serve_bfloat16(request);
+#if defined(QKV_TILES)
+    return serve_pieces(request) && !is_decode(request);
+#else
+    return false;
+#endif
+}
+
+// Gradients of the numbers of a bias may be asked for in more digits than an output of halves has: those
+// of scores are made of it. Where there is a logsumexp there may be gradients.
 bool serve_forward(const Request& request) {
-    if (request.logsumexp.data)
-        for (int i = 0; i < request.bias_count; ++i)
-            if (request.biases[i].kind != BiasKind::soft_cap) return false;
-    return serve(request);
+    const bool exact = request.type == Type::float32;
+    return serve(request) && (exact || !request.logsumexp.data || !has_cells_added(request));
 }
 
 bool serve_backward(const Request& request) {
-    for (int i = 0; i < request.bias_count; ++i)
-        if (request.biases[i].gradient.data) return false;
-    return serve(request);
+    const bool exact = request.type == Type::float32;
+    return serve(request) && (exact || !has_gradients_of_cells(request));
 }
 
 // Whether keys and values are whole vectors of pairs.
 bool is_decode_of_pairs(const Request& request) {
-    constexpr std::int64_t terms = Arithmetic::terms * lanes<float>;
+    constexpr std::int64_t terms = OfBfloat16::terms * lanes<float>;
     return is_decode(request) && request.width % terms == 0 && request.value_width % terms == 0;
 }
 
 void forward(const Request& request) {
+#if defined(QKV_TILES)
+    if (request.type == Type::float32) return Forward<float, Tiled<float>>(request).run();
+    if (request.type == Type::float16) return Forward<Float16, Tiled<Float16>>(request).run();
+#endif
     if (is_decode_of_pairs(request))
-        decode<Bfloat16, Arithmetic>(request);
+        decode<Bfloat16, OfBfloat16>(request);
     else if (is_decode(request))
         decode<Bfloat16, Widened<Bfloat16>>(request);
     else
-        Forward<Bfloat16, Arithmetic>(request).run();
+        Forward<Bfloat16, OfBfloat16>(request).run();
 }
-void backward(const Request& request) { Backward<Bfloat16, Arithmetic>(request).run(); }
+
+void backward(const Request& request) {
+#if defined(QKV_TILES)
+    if (request.type == Type::float32) return Backward<float, Tiled<float>>(request).run();
+    if (request.type == Type::float16) return Backward<Float16, Tiled<Float16>>(request).run();
+#endif
+    Backward<Bfloat16, OfBfloat16>(request).run();
+}
 
 }  // namespace
 

@@ -75,12 +75,21 @@ QKV_INLINE void find_largest(const Number* numbers, std::int64_t step, std::int6
     for (int i = 0; i < Rows; ++i) found[i] = largest<Number>(top[i]);
 }
 
-// Turns scores of some rows, in a unit, into weights relative to a score of each row, which are stored
-// where the scores lie as the arithmetic wants them. Finds their sums.
-template <int Rows, class Arithmetic, class Number>
-QKV_INLINE void raise_to_powers(Number* scores, std::int64_t step, std::int64_t count, Number unit,
-                                const Number* shifts, Number* sums) {
-    using Operand = typename Arithmetic::Operand;
+// Rows of weights as the arithmetic wants them, `row` operands apart.
+template <class Operand>
+struct Weights {
+    Operand* data;
+    std::int64_t row;
+
+    QKV_INLINE Weights from_row(std::int64_t i) const { return {data + i * row, row}; }
+};
+
+// Turns scores of some rows, in a unit, into weights relative to a score of each row. They may lie
+// where the scores lie. Finds their sums.
+template <int Rows, class Arithmetic, class Number, class Operand>
+QKV_INLINE void raise_to_powers(const Number* scores, std::int64_t step, Weights<Operand> to,
+                                std::int64_t count, Number unit, const Number* shifts,
+                                Number* sums) {
     Vector<Number> added[Rows] = {};
     Number shift[Rows];
     for (int i = 0; i < Rows; ++i) shift[i] = shifts[i];
@@ -89,7 +98,7 @@ QKV_INLINE void raise_to_powers(Number* scores, std::int64_t step, std::int64_t 
         for (int i = 0; i < Rows; ++i) {
             const Vector<Number> score = load(scores + i * step + j);
             const Vector<Number> weights = exp2<Number>(score * unit - shift[i]);
-            Arithmetic::store_weights(reinterpret_cast<Operand*>(scores + i * step), j, weights);
+            Arithmetic::store_weights(to.data + i * to.row, j, weights);
             added[i] += weights;
         }
     for (int i = 0; i < Rows; ++i) sums[i] = sum<Number>(added[i]);
@@ -98,9 +107,9 @@ QKV_INLINE void raise_to_powers(Number* scores, std::int64_t step, std::int64_t 
 // Turns `count` more scores of some rows, in a positive unit, which lie `step` apart, into weights
 // relative to the largest score of their row so far and adds them to the rows. Finds by what earlier
 // sums shrink.
-template <int Rows, class Arithmetic, class Number>
-QKV_INLINE void weigh(Number* scores, std::int64_t step, std::int64_t count, Number unit,
-                      RowState<Number>* rows, Number* factors) {
+template <int Rows, class Arithmetic, class Number, class Operand>
+QKV_INLINE void weigh(const Number* scores, std::int64_t step, Weights<Operand> to,
+                      std::int64_t count, Number unit, RowState<Number>* rows, Number* factors) {
     constexpr int together = Rows % 2 == 0 ? 2 : 1;  // so many that their constants fit in registers
     Number top[Rows], shift[Rows], added[Rows];
     find_largest<Rows>(scores, step, count, top);
@@ -109,8 +118,8 @@ QKV_INLINE void weigh(Number* scores, std::int64_t step, std::int64_t count, Num
         shift[i] = rows[i].shift();
     }
     for (int i = 0; i < Rows; i += together)
-        raise_to_powers<together, Arithmetic>(scores + i * step, step, count, unit, shift + i,
-                                              added + i);
+        raise_to_powers<together, Arithmetic>(scores + i * step, step, to.from_row(i), count, unit,
+                                              shift + i, added + i);
     for (int i = 0; i < Rows; ++i) rows[i].total += added[i];
 }
 
