@@ -179,6 +179,21 @@ def test_equal_weights_come_in_the_order_of_keys() -> None:
     assert torch.equal(found, torch.arange(5).expand(1, 1, 1, 4, 5))
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("top", [3, 40, 600])
+def test_links_of_few_different_weights(top: int, dtype: torch.dtype) -> None:
+    """Both zeros are equal, and what is no number comes first."""
+    given = case((1, 1, 1), 2, 2500, 1, dtype=dtype)
+    given.query[...] = 1
+    given.key[...] = torch.randint(-3, 4, given.key.shape)
+    given.key[..., 2:2500:7, :] = torch.tensor([0.0, -0.0]).repeat(179)[:357, None]
+    given.key[..., 1234:1240:2, :] = torch.nan
+    found = by_sweep(replace(given, scale=1.0), KINDS["identity"], None, Wanted(top=top)).top_keys
+    order = given.key[0, 0, 0, :, 0].nan_to_num(9.0).sort(descending=True, stable=True).indices
+    assert found is not None
+    assert torch.equal(found, order[:top].expand(1, 1, 1, 2, top))
+
+
 def test_broken_weights_are_the_strongest() -> None:
     given = case((1, 1, 1), 12, 100, intervals=causal(12, 60))
     given.key[..., 65, 3] = torch.nan

@@ -69,9 +69,8 @@ class Pool {
                 const std::int64_t share = key * columns_ / keys_;
                 const std::int64_t stop = smaller(start_of(share + 1), last);
                 counts[share] += (stop - key) * added_;
-                double found = map_row[share];
-                for (; key < stop; ++key) found = fold.joined(found, double(folded[key]));
-                map_row[share] = found;
+                map_row[share] = fold.joined(map_row[share], folded_keys({key, stop}, folded));
+                key = stop;
             }
         });
     }
@@ -84,6 +83,22 @@ class Pool {
     }
 
    private:
+    // Of these keys. Several numbers at a time: each would wait for the one before.
+    double folded_keys(Range keys, const Number* folded) const {
+        constexpr int together = 8;
+        const PoolFold<double> fold = {fold_.maximum};
+        double some[together];
+        for (double& one : some) one = fold.start();
+        std::int64_t key = keys.start;
+        for (; key + together <= keys.stop; key += together)
+            for (int i = 0; i < together; ++i)
+                some[i] = fold.joined(some[i], double(folded[key + i]));
+        for (int i = 0; key < keys.stop; ++key, ++i)
+            some[i] = fold.joined(some[i], double(folded[key]));
+        for (int i = 1; i < together; ++i) some[0] = fold.joined(some[0], some[i]);
+        return some[0];
+    }
+
     // The first key of a column of the map.
     std::int64_t start_of(std::int64_t column) const { return first(column, columns_, keys_); }
 

@@ -75,8 +75,38 @@ std::int64_t find_reaching(Number bound, Row<Number> row, Candidates<Number> can
         candidates);
 }
 
+// Puts each of some links, which come in the order of their keys, in its place among the strongest k: that
+// of as many as are stronger. Unlike a heap's, no branch depends on a weight; but time grows with the
+// square of their number. `candidates` has room for a vector more.
+constexpr std::int64_t most_ranked = 512;
+
+template <class Number>
+void rank(Candidates<Number> candidates, std::int64_t count, std::int64_t k, Link<Number>* links) {
+    const std::int64_t vectors = (count + lanes<Number> - 1) / lanes<Number>;
+    for (std::int64_t i = count; i < vectors * lanes<Number>; ++i)
+        candidates.values[i] = -infinity<Number>;
+    Mask<Number> orders[most_ranked / lanes<Number>];
+    for (std::int64_t j = 0; j < vectors; ++j) {
+        const Vector<Number> weights = load(candidates.values + j * lanes<Number>) + 0;  // no -0
+        orders[j] = weights == weights ? in_order<Number>(same_bits<Mask<Number>>(weights))
+                                       : largest_integers<Number>();
+    }
+    for (std::int64_t i = 0; i < count; ++i) {
+        const std::int64_t own = i / lanes<Number>;
+        const Mask<Number> order = Mask<Number>{} + orders[own][i % lanes<Number>];
+        std::int64_t place = 0;  // equal ones before it count, and those behind it do not
+        for (std::int64_t j = 0; j < own; ++j)
+            place += __builtin_popcountll(bits_of<Number>(orders[j] >= order));
+        for (std::int64_t j = own; j < vectors; ++j)
+            place += __builtin_popcountll(bits_of<Number>(orders[j] > order));
+        const std::uint64_t before = (std::uint64_t(1) << i % lanes<Number>) - 1;
+        place += __builtin_popcountll(bits_of<Number>(orders[own] == order) & before);
+        if (place < k) links[place] = {candidates.values[i], candidates.places[i]};
+    }
+}
+
 // Puts the strongest k <= keys links of a row, whose weights are those of the keys that it sees, into
-// `links`. `candidates` and `spare` have room for a row and one more. What is hidden has weight
+// `links`. `candidates` and `spare` have room for a row and a vector more. What is hidden has weight
 // -infinity, or 0 where no weight is negative; keys that are not of the row come with -infinity.
 template <class Number>
 void find_top(Row<Number> row, const Ranges& seen, std::int64_t keys, std::int64_t k,
@@ -84,10 +114,11 @@ void find_top(Row<Number> row, const Ranges& seen, std::int64_t keys, std::int64
     std::int64_t found = find_reaching(bound_of_top(row.weights, row.count, k, spare), row, candidates);
     if (found < k) found = find_reaching(-infinity<Number>, row, candidates);  // NaN was in the way
     seen.to_keys(candidates.places, found, candidates.places);
+    while (found > 0 && candidates.places[found - 1] >= keys) --found;
+    if (k <= found && found <= most_ranked) return rank(candidates, found, k, links);
     Strongest<Number> strongest(links, k);
     for (std::int64_t i = 0; i < found; ++i)
-        if (candidates.places[i] < keys)
-            strongest.offer({candidates.values[i], candidates.places[i]});
+        strongest.offer({candidates.values[i], candidates.places[i]});
     // Where it has fewer than k: keys that it does not see.
     std::int64_t key = 0;
     const auto offer_up_to = [&](std::int64_t stop) {
