@@ -1,13 +1,13 @@
-"""Writes docs/speed.md with its figures and picture from what `qkv bench --json FILE` wrote.
+"""Writes the page of a processor from what `qkv bench` measured there, and the list of all of them.
 
-qkv bench --json speed.json && python benchmarks/speed.py speed.json
+qkv bench --targets --json docs/speed/NAME.json --picture docs/speed/NAME.png
+python benchmarks/speed.py NAME
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
 from typing import Any
 
 from common import ROOT, machine, save
@@ -15,10 +15,25 @@ from common import ROOT, machine, save
 from qkv.bench.table import duration
 
 DOCS = ROOT / "docs"
+PAGES = DOCS / "speed"
+LIST = """# Speed
+
+How many times as quick as others qkv is depends on the processor, so each that was measured has a
+page of its own. `qkv bench` measures yours.
+
+| page | processor | torch uses | torch | targets reached |
+|---|---|---|---|---:|
+"""
+FLAGS = {
+    "amx_bf16": "AMX",
+    "avx512_bf16": "AVX-512 with bfloat16",
+    "avx512f": "AVX-512",
+    "avx2": "AVX2",
+}
 
 
-def document(record: dict[str, Any], remark: str) -> str:
-    """`docs/speed.md`."""
+def document(record: dict[str, Any], name: str, remark: str) -> str:
+    """A page of `docs/speed`."""
     about, limits = record["machine"], record["limits"]
     works: dict[str, list[dict[str, Any]]] = {}
     for result in record["results"]:
@@ -26,7 +41,7 @@ def document(record: dict[str, Any], remark: str) -> str:
     packages = ", ".join(f"{name} {version}" for name, version in about["packages"].items())
     probed = ", ".join(f"{name} {_limit(name, peak)}" for name, peak in limits.items())
     reached = [target["reached"] for result in record["results"] for target in result["targets"]]
-    return f"""# Speed
+    return f"""# Speed: {_named(about)}
 
 How many times as quick as each contender qkv is: all are checked against the oracle in float64,
 then called in turn in one process, in another order each round; medians of up to
@@ -35,16 +50,40 @@ then called in turn in one process, in another order each round; medians of up t
 
 Made by `qkv bench --json` on {about["processor"]}, {about["threads"]} threads, torch
 {about["torch"]}, {packages}, Python {about["python"]},
-commit {machine()["commit"]}; every sample is in [speed.json](speed.json). The machine is a small
+commit {machine()["commit"]}; every sample is in [{name}.json]({name}.json). The machine is a small
 virtual one whose neighbours take what they want: the same code varies by some ten percent from
 hour to hour, ratios by less. {remark}
 
-![Ratios as marks, a row for each case](speed.png)
+![Ratios as marks, a row for each case]({name}.png)
 
 Of the {len(reached)} targets that we set ourselves {reached.count(True)} are reached,
 {reached.count(False)} are not (marked ✗ with the target), {reached.count(None)} could not be
 measured.
 {"".join(_section(work, results) for work, results in works.items())}"""
+
+
+def _named(about: dict[str, Any]) -> str:
+    """The maker of a processor and the widest instructions that it has."""
+    maker = about["processor"].split("(")[0].split()[0]
+    sets = [text for flag, text in FLAGS.items() if flag in about["instruction sets"]]
+    return f"{maker} with {sets[0]}" if sets else str(about["processor"])
+
+
+def listed() -> str:
+    """`docs/speed.md`."""
+    lines = []
+    for path in sorted(PAGES.glob("*.json")):
+        record = json.loads(path.read_text())
+        about = record["machine"]
+        reached = [
+            target["reached"] for result in record["results"] for target in result["targets"]
+        ]
+        cells = [
+            f"[{_named(about)}](speed/{path.stem}.md)", about["processor"], about["torch uses"],
+            about["torch"], f"{reached.count(True)} of {len(reached)}",
+        ]  # fmt: skip
+        lines.append(f"| {' | '.join(cells)} |")
+    return LIST + "\n".join(lines) + "\n"
 
 
 def _limit(name: str, peak: float) -> str:
@@ -90,14 +129,14 @@ def _missed(target: dict[str, Any] | None, shown: Any) -> str:
 
 
 def main() -> None:
-    """Reads the results, writes the page and its figures."""
+    """The command."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("results", type=Path, help="what `qkv bench --json` wrote")
+    parser.add_argument("name", help="of the results, docs/speed/NAME.json")
     parser.add_argument("--remark", default="", help="a sentence on how they came about")
     options = parser.parse_args()
-    text = options.results.read_text()
-    save(DOCS / "speed.md", document(json.loads(text), options.remark))
-    save(DOCS / "speed.json", text)
+    record = json.loads((PAGES / f"{options.name}.json").read_text())
+    save(PAGES / f"{options.name}.md", document(record, options.name, options.remark))
+    save(DOCS / "speed.md", listed())
 
 
 if __name__ == "__main__":
