@@ -92,7 +92,7 @@ def test_a_map_of_groups_shows_itself_in_a_notebook():
     page = GroupedMap(weights, ("a", "<b>"), ("c", "d"))._repr_html_()
     assert page.count(">50</td>") == 4  # the mean over two heads
     assert "&lt;b&gt;" in page
-    assert "the mean over [2], in per cent" in page
+    assert "the mean of 2 maps" in page
     assert page.endswith("</small>")
     assert GroupedMap(-weights, ("a", "b"), ("c", "d"))._repr_html_().startswith("<code>")
     alone = GroupedMap(weights[0], ("a", "b"), ("c", "d"))._repr_html_()

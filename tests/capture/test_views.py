@@ -187,7 +187,7 @@ def test_a_capture_shows_itself_in_a_notebook() -> None:
     page = capture._repr_html_()
     assert page.count("<tr>") == 1 + len(capture.calls)
     assert page.count("<img") == len(capture.calls)
-    assert f"<small>{capture.calls[0].module}</small>" in page
+    assert f"<small>{capture.calls[0].module.replace('.', '.<wbr>')}</small>" in page
     assert Capture()._repr_html_().count("<tr>") == 1
 
 

@@ -83,8 +83,8 @@ class GroupedMap:
         mean = self.weights.reshape(-1, *self.weights.shape[-2:]).float().mean(0)
         if not bool((mean >= 0).all()):  # no shares, so there is no colour for them
             return f"<code>{escape(repr(self))}</code>"
-        lead = [*self.weights.shape[:-2]]
-        note = f"<small>the mean over {lead}, in per cent</small>" if lead else ""
+        several = prod(self.weights.shape[:-2])
+        note = f"<small>the mean of {several} maps</small>" if several > 1 else ""
         return map_html(mean, self.queries, self.keys, top=None) + note
 
 

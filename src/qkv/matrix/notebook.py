@@ -38,7 +38,7 @@ def html_of(matrix: AttentionMatrix) -> str:
     first = _first_entry(matrix)
     maps, every = _maps(first[:_MOST_HEADS] if lead else first, _MOST_WORK)
     pictures = "".join(_picture(entry, cols / rows, _SIDE) for entry in maps)
-    heads = f"the first {len(maps)} of {lead[-1]} heads, " if lead else ""
+    heads = f"the first {len(maps)} of {lead[-1]} heads, " if lead and lead[-1] > 1 else ""
     which = f"one query of {every:,}, " if every > 1 else ""
     note = f"{heads}{which}dark: much attention; each map up to its own largest weight"
     return f"{text}<div>{pictures}</div><small>{note}</small>"
@@ -52,11 +52,9 @@ def maps_html(named: Sequence[tuple[str, AttentionMatrix]]) -> str:
         if _has_weights(matrix):
             maps, _ = _maps(_first_entry(matrix), _MOST_WORK // len(named))
             picture = _picture(maps.mean(0), matrix.shape[-1] / matrix.shape[-2], _SMALL_SIDE)
-            caption = f"<figcaption><small>{escape(name)}</small></figcaption>"
-            style = f"display:inline-block;margin:4px;max-width:{_SMALL_SIDE + 8}px"
-            figures.append(
-                f'<figure style="{style};overflow-wrap:anywhere">{picture}{caption}</figure>'
-            )
+            caption = escape(name).replace(".", ".<wbr>")
+            style = f"display:inline-block;vertical-align:top;width:{_SMALL_SIDE + 8}px"
+            figures.append(f'<span style="{style}">{picture}<br><small>{caption}</small></span>')
     return f"<div>{''.join(figures)}</div>" if figures else ""
 
 
