@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 _MOST_HEADS = 4
 _MOST_PIXELS = 128  # along a side of the map
-_MOST_WORK = 2**31  # multiplications for all that is shown: some tenths of a second
-_SLOW = 16  # a score that is no inner product takes as long as so many of these
+_MOST_WORK = 2**31  # multiplications for the maps of one matrix: some tenths of a second
+_SLOW = 32  # a score that is no inner product takes as long as so many of these
 _SIDE, _SMALL_SIDE, _LEAST = 160, 104, 8  # pixels of the page along a side of a map
 _PAPER, _INK = (241, 245, 249), (22, 32, 88)
 
@@ -46,11 +46,11 @@ def html_of(matrix: AttentionMatrix) -> str:
 
 def maps_html(named: Sequence[tuple[str, AttentionMatrix]]) -> str:
     """A small map of each matrix with its name below: the mean over the heads of its first entry.
-    Together they take as long as what is shown of one matrix."""
+    Together they may take as long as what is shown of four matrices."""
     figures = []
     for name, matrix in named:
         if _has_weights(matrix):
-            maps, _ = _maps(_first_entry(matrix), _MOST_WORK // len(named))
+            maps, _ = _maps(_first_entry(matrix), 4 * _MOST_WORK // len(named))
             picture = _picture(maps.mean(0), matrix.shape[-1] / matrix.shape[-2], _SMALL_SIDE)
             caption = escape(name).replace(".", ".<wbr>")
             style = f"display:inline-block;vertical-align:top;width:{_SMALL_SIDE + 8}px"
