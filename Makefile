@@ -8,7 +8,10 @@ BIN := .venv/bin
 INSTALLED := .venv/installed.stamp
 DEVELOPMENT := .venv/development.stamp
 
-.PHONY: demo test kernels lint types layers tests mutants format clean
+# What builds the site: mkdocs (with Material) or zensical.
+SITE ?= mkdocs
+
+.PHONY: demo test kernels lint types layers tests docs mutants format clean
 
 demo: $(INSTALLED)
 	mkdir -p build
@@ -41,6 +44,12 @@ layers: $(DEVELOPMENT)
 # One process per core, and one thread in each: threads of several processes would fight.
 tests: $(DEVELOPMENT)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 8
+
+# The site, as files that any server shows: python -m http.server -d build/site
+docs: $(DEVELOPMENT)
+	$(BIN)/python scripts/pages.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/$(SITE) build --strict
+	@echo "The site: build/site"
 
 # Breaks the source in seeded ways and expects red tests; goes on where it was stopped. Takes most of
 # an hour.

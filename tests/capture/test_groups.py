@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 import qkv
-from qkv.capture.groups import Groups, grouped
+from qkv.capture.groups import GroupedMap, Groups, grouped
 
 
 def indicator(groups: Groups, places: int) -> Tensor:
@@ -85,3 +85,15 @@ def test_a_map_that_is_too_large_is_refused():
 def test_nothing_to_group():
     matrix = qkv.attention(torch.randn(2, 0, 8), torch.randn(2, 5, 8))
     assert grouped(matrix, Groups.of([], [], []), KEYS).shape == (2, 0, 3)
+
+
+def test_a_map_of_groups_shows_itself_in_a_notebook():
+    weights = torch.tensor([[[0.5, 0.5], [0.0, 1.0]], [[0.5, 0.5], [1.0, 0.0]]])
+    page = GroupedMap(weights, ("a", "<b>"), ("c", "d"))._repr_html_()
+    assert page.count(">50</td>") == 4  # the mean over two heads
+    assert "&lt;b&gt;" in page
+    assert "the mean of 2 maps" in page
+    assert page.endswith("</small>")
+    assert GroupedMap(-weights, ("a", "b"), ("c", "d"))._repr_html_().startswith("<code>")
+    alone = GroupedMap(weights[0], ("a", "b"), ("c", "d"))._repr_html_()
+    assert "mean" not in alone

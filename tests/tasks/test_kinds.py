@@ -58,6 +58,24 @@ def test_a_text_tells_all_labels_draws_and_shows_itself(tmp_path):
     assert not (tmp_path / "b.png").exists()
 
 
+def test_several_answers_show_themselves_below_each_other():
+    texts = ["A <b>good</b> film.", " ", *["A bad film."] * 4]
+    found = qkv.load("reviews").classify(texts)
+    html = found._repr_html_()
+    assert html.startswith(f"<div>{found[0]._repr_html_()}</div><div><code>ClassifiedText(")
+    assert html.count("<div>") == 5
+    assert html.endswith("<small>and 1 more</small>")
+    assert found == [*found]
+    assert repr(found) == repr([*found])
+    images = qkv.load("images").classify_files([str(CAT)])
+    assert images._repr_html_().startswith('<div><img style="max-width:100%" alt="" src="data:')
+    translator = qkv.Translator.load()
+    (one,) = translations = translator.translate(["Good night."])
+    assert translations._repr_html_() == f"<div>{one._repr_html_()}</div>"
+    (aligned,) = pairs = translator.align_pairs([("I drink tea.", "我喝茶。")])
+    assert pairs._repr_html_() == f"<div>{aligned._repr_html_()}</div>"
+
+
 def test_a_picture_tells_all_labels_draws_and_shows_itself(tmp_path):
     labeller = qkv.load("images")
     [found] = labeller.classify_files([str(CAT)])

@@ -9,14 +9,17 @@ from typing import Any
 
 import qkv
 
+from ..matrix.notebook import maps_html
 from .call import Answer, Call, Missed
-from .columns import table
+from .columns import html_rows, table
 from .groups import GroupedMap, Groups, grouped
 from .images import image_labels
 from .labelling import Labelling
 from .labels import Span, labels_of
 from .saved import save
 from .views import Views
+
+_MOST_MAPS = 8  # of the calls, in a notebook
 
 
 class _Table(list):
@@ -36,12 +39,8 @@ class _Table(list):
         return table(self.head, self.rows())
 
     def _repr_html_(self) -> str:
-        def line(cells: tuple[Any, ...], tag: str) -> str:
-            return "<tr>" + "".join(f"<{tag}>{escape(str(c))}</{tag}>" for c in cells) + "</tr>"
-
-        return (
-            f"<table>{line(self.head, 'th')}{''.join(line(r, 'td') for r in self.rows())}</table>"
-        )
+        rows = ["".join(f"<td>{escape(str(cell))}</td>" for cell in row) for row in self.rows()]
+        return html_rows(self.head, [f"<tr>{row}</tr>" for row in rows], "calls")
 
 
 class Calls(_Table):
@@ -235,7 +234,10 @@ class Capture(Views):
 
     def _repr_html_(self) -> str:
         missed = f"<p>missed:</p>{self.missed._repr_html_()}" if self.missed else ""
-        return self.calls._repr_html_() + missed
+        few = self.calls[:: -(-len(self.calls) // _MOST_MAPS) or 1]
+        maps = maps_html([(call.module or call.kind, call.matrix) for call in few])
+        note = "<small>the mean over the heads of the first entry</small>" if maps else ""
+        return self.calls._repr_html_() + maps + note + missed
 
 
 def _cells(call: Call) -> tuple[Any, ...]:

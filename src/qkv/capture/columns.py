@@ -1,8 +1,20 @@
-"""Tables as plain text."""
+"""Tables as plain text, and as HTML for notebooks."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
+from html import escape
+
+_MOST_ROWS = 200  # of a table in a notebook
+
+
+def html_rows(head: Sequence[str], rows: Sequence[str], kind: str) -> str:
+    """A table of rows that are HTML, with a line below where some are left out; `kind` says of
+    what they are."""
+    header = "".join(f"<th>{escape(name)}</th>" for name in head)
+    more = len(rows) - _MOST_ROWS
+    below = f"<small>and {more:,} more {kind}</small>" if more > 0 else ""
+    return f"<table><tr>{header}</tr>{''.join(rows[:_MOST_ROWS])}</table>{below}"
 
 
 def printable(text: str) -> str:

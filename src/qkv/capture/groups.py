@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from html import escape
 from math import prod
 
 import torch
@@ -75,6 +76,16 @@ class GroupedMap:
     weights: Tensor
     queries: tuple[str, ...]
     keys: tuple[str, ...]
+
+    def _repr_html_(self) -> str:
+        from ..pictures import map_html
+
+        mean = self.weights.reshape(-1, *self.weights.shape[-2:]).float().mean(0)
+        if not bool((mean >= 0).all()):  # no shares, so there is no colour for them
+            return f"<code>{escape(repr(self))}</code>"
+        several = prod(self.weights.shape[:-2])
+        note = f"<small>the mean of {several} maps</small>" if several > 1 else ""
+        return map_html(mean, self.queries, self.keys, top=None) + note
 
 
 def grouped(

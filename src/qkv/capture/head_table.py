@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from ..pictures.colours import PAPER_RAMP, ink_on, ramp_colour
 from . import roles
-from .columns import table
+from .columns import html_rows, table
 
 _SHARES = {
     "first": "first",
@@ -69,7 +69,6 @@ def rich_table(heads: Iterable[Row]) -> Any:
 
 def html_table(heads: Iterable[Row]) -> str:
     """The same for a notebook, shares on a ground of their colour."""
-    header = "".join(f"<th>{escape(name)}</th>" for name in _COLUMNS)
     body = []
     for head in heads:
         shares = dict(zip(_SHARES.values(), map(head.figures.share.get, _SHARES), strict=True))
@@ -82,7 +81,7 @@ def html_table(heads: Iterable[Row]) -> str:
             )
             + "</tr>"
         )
-    return f"<table><tr>{header}</tr>{''.join(body)}</table>"
+    return html_rows(_COLUMNS, body, "heads")
 
 
 def json_text(heads: Iterable[Row]) -> str:

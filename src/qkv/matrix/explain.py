@@ -17,6 +17,7 @@ from .region import Region
 
 _MOST_ROWS = 24  # of the printed table: the keys with most weight, in their order
 _MOST_COLUMNS = 4  # of a weighted value
+_BAR = "rgba(60,140,230,.35)"  # lets the notebook's ground through, light or dark
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -63,7 +64,7 @@ class Explanation:
         body = []
         for key, cells in zip(self._shown(), self._rows(), strict=True):
             width = 100 * float(self.weights[key].clamp(0, 1))
-            bar = f"background:linear-gradient(90deg,#9cf {width:.1f}%,transparent 0)"
+            bar = f"background:linear-gradient(90deg,{_BAR} {width:.1f}%,transparent 0)"
             tds = (f"<td>{escape(cell)}</td>" for cell in cells)
             body.append(f'<tr style="{bar}">{"".join(tds)}</tr>')
         end = "" if self.output is None else f"<p>sum: {escape(_vector(self.output))}</p>"

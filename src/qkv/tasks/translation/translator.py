@@ -15,6 +15,7 @@ from qkv.models import SequenceToSequence, SequenceToSequenceConfig
 from qkv.tasks.buckets import padded
 from qkv.tasks.filled import filled
 from qkv.tasks.model_folders import MODELS, loading, model_folder, read_model, write_model
+from qkv.tasks.shown import Shown
 from qkv.tasks.texts import listed
 from qkv.tasks.tokens import END_TEXT, Tokens, words
 from qkv.tasks.translation.carried import MARKS, Carried, carried, spelled
@@ -180,7 +181,7 @@ class Translator:
             results = self._batch([flat[i] for i in rows], beam, length_penalty, n_best)
             done.update(zip(rows, results, strict=True))
         results = iter(done[i] for i in range(len(flat)))
-        whole = []
+        whole: Shown[Translation] = Shown()
         for text, (found, after) in zip(texts, cut, strict=True):
             each = [next(results) for _ in found]
             lay_out = partial(laid_out, found, after, spaced=self.target.kind != "characters")
@@ -214,7 +215,7 @@ class Translator:
         done: dict[int, Translation] = {}
         for rows in groups(checked, batch):
             done.update(zip(rows, self._aligned([checked[i] for i in rows]), strict=True))
-        return [done[i] for i in range(len(checked))]
+        return Shown(done[i] for i in range(len(checked)))
 
     def _aligned(self, pairs: Sequence[TextPair]) -> list[Translation]:
         marked = [self._carried(" ".join(as_read(source).split())) for source, _ in pairs]

@@ -17,6 +17,7 @@ from qkv.tasks.classification.images.kind import KIND
 from qkv.tasks.classification.images.reading import read_picture
 from qkv.tasks.filled import filled
 from qkv.tasks.model_folders import MODELS, loading, model_folder, read_model, write_model
+from qkv.tasks.shown import Shown
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -150,10 +151,10 @@ class ImageLabeller:
             )
         paths = list(map(Path, files))
         if not paths:
-            return []
+            return Shown()
         images = torch.stack([read_picture(file, str(file), self.size) for file in paths])
         answers = self.classify(images, list(map(str, paths)))
-        return [replace(one, file=file) for one, file in zip(answers, paths, strict=True)]
+        return Shown(replace(one, file=file) for one, file in zip(answers, paths, strict=True))
 
     @torch.no_grad()
     def classify(self, images: Tensor, names: Sequence[str]) -> list[ClassifiedImage]:
@@ -181,7 +182,7 @@ class ImageLabeller:
                     weights = (weights + reflected.flip(2)) / 2
             maps = [None] * len(part) if weights is None else list(weights)
             results += zip(logits.softmax(-1), part, maps, strict=True)
-        return [
+        return Shown(
             ClassifiedImage(
                 name,
                 self.labels[int(p.argmax())],
@@ -191,7 +192,7 @@ class ImageLabeller:
                 by_label(self.labels, p),
             )
             for name, (p, image, weights) in zip(names, results, strict=True)
-        ]
+        )
 
     def _read(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
         """Logits `[N, labels]` of pictures and the weights `[N, h, w]` of their places."""

@@ -17,6 +17,7 @@ from qkv.tasks.classification.answers import answer, by_label
 from qkv.tasks.classification.text.kind import KIND
 from qkv.tasks.filled import filled
 from qkv.tasks.model_folders import MODELS, loading, model_folder, read_model, write_model
+from qkv.tasks.shown import Shown
 from qkv.tasks.texts import listed
 from qkv.tasks.tokens import Tokens, word_numbers
 
@@ -147,10 +148,10 @@ class TextLabeller:
         for group in bucket([(len(numbers[i]),) for i in filled], BATCH_TOKENS, None):
             rows = [filled[place] for place in group]
             outputs.update(zip(rows, self._batch([numbers[i] for i in rows]), strict=True))
-        return [
+        return Shown(
             self._one(text, cut[i], len(whole[i].split()) - len(read[i]), outputs.get(i))
             for i, text in enumerate(texts)
-        ]
+        )
 
     def _batch(self, numbers: list[list[int]]) -> list[tuple[Tensor, Tensor]]:
         """Probabilities of the classes, and weights of the tokens, of each text."""
