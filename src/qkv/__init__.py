@@ -96,5 +96,6 @@ __all__ = [
     "observe",
     "prepare",
     "rollout",
+    "scaled_dot_product_attention",
     "show",
 ]
