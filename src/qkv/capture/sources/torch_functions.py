@@ -11,11 +11,12 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor
 
+from ...ground.replaced import Patch
 from ...matrix.matrix import AttentionMatrix
 from ...matrix.scaled_dot_product import causal_offset
 from .. import residual
 from ..arrival import Arrival, UnseenError
-from ..patches import Patch, watched
+from ..patches import watched
 from ..sighting import Sighting
 from ..some_heads import heads_of
 
