@@ -4,11 +4,12 @@ PYTHON ?= python3
 # What pip is told to install torch: a requirement, a wheel, an index. Not given: what constraints.txt
 # pins, unless that would bring CUDA's packages unasked.
 TORCH ?=
+PYTHONS ?= python3.11 python3.12 python3.13
 BIN := .venv/bin
 INSTALLED := .venv/installed.stamp
 DEVELOPMENT := .venv/development.stamp
 
-.PHONY: demo test kernels lint types layers tests mutants format clean
+.PHONY: demo test kernels lint types layers tests mutants wheels format clean
 
 demo: $(INSTALLED)
 	mkdir -p build
@@ -46,6 +47,11 @@ tests: $(DEVELOPMENT)
 # an hour.
 mutants: $(DEVELOPMENT)
 	$(BIN)/python scripts/mutants.py --resume
+
+# The source distribution and wheels for the Pythons of PYTHONS, in dist/, tested beside the torch that
+# TORCH says (without it: its CPU build). Takes minutes, and fetches a torch for each Python once.
+wheels:
+	$(PYTHON) scripts/wheels.py $(if $(TORCH),--torch "$(TORCH)") $(PYTHONS)
 
 format: $(DEVELOPMENT)
 	$(BIN)/ruff check --fix
