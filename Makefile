@@ -4,6 +4,7 @@ PYTHON ?= python3
 # What pip is told to install torch: a requirement, a wheel, an index. Not given: what constraints.txt
 # pins, unless that would bring CUDA's packages unasked.
 TORCH ?=
+PYTHONS ?= python3.11 python3.12 python3.13
 BIN := .venv/bin
 INSTALLED := .venv/installed.stamp
 DEVELOPMENT := .venv/development.stamp
@@ -11,7 +12,7 @@ DEVELOPMENT := .venv/development.stamp
 # What builds the site: mkdocs (with Material) or zensical.
 SITE ?= mkdocs
 
-.PHONY: demo test kernels lint types layers tests docs mutants format clean
+.PHONY: demo test kernels lint types layers tests docs mutants wheels format clean
 
 demo: $(INSTALLED)
 	mkdir -p build
@@ -55,6 +56,11 @@ docs: $(DEVELOPMENT)
 # an hour.
 mutants: $(DEVELOPMENT)
 	$(BIN)/python scripts/mutants.py --resume
+
+# The source distribution and wheels for the Pythons of PYTHONS, in dist/, tested beside the torch that
+# TORCH says (without it: its CPU build). Takes minutes, and fetches a torch for each Python once.
+wheels:
+	$(PYTHON) scripts/wheels.py $(if $(TORCH),--torch "$(TORCH)") $(PYTHONS)
 
 format: $(DEVELOPMENT)
 	$(BIN)/ruff check --fix

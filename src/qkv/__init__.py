@@ -13,17 +13,19 @@ if TYPE_CHECKING:
     from .capture.asking import observe
     from .capture.heads import heads
     from .capture.loading import load_capture
+    from .integrations.accelerate import accelerate
     from .tasks.kinds import load
     from .tasks.translation import Translator
     from .viewer.notebook import show
 
 __version__ = "0.1.0"
 
-# These need more than torch. All other names are the engine's, and it too is loaded when first
+# These are above the engine. All other names are the engine's, and it too is loaded when first
 # named: the command can then show its help, or a mistake, without waiting for torch.
 _LATER = {
     "Translator": "qkv.tasks.translation",
     "load": "qkv.tasks.kinds",
+    "accelerate": "qkv.integrations.accelerate",
     "heads": "qkv.capture.heads",
     "load_capture": "qkv.capture.loading",
     "observe": "qkv.capture.asking",
@@ -86,6 +88,7 @@ __all__ = [
     "Translator",
     "UnsupportedError",
     "Window",
+    "accelerate",
     "attend",
     "attention",
     "heads",
@@ -96,5 +99,6 @@ __all__ = [
     "observe",
     "prepare",
     "rollout",
+    "scaled_dot_product_attention",
     "show",
 ]

@@ -22,6 +22,7 @@ from .matrix.explain import Explanation
 from .matrix.matrix import AttentionMatrix
 from .matrix.prepare import PreparedKey, prepare
 from .matrix.rollout import rollout
+from .matrix.scaled_dot_product import scaled_dot_product_attention
 from .measures.cells import Links, Top
 from .measures.diagonals import Diagonals
 from .measures.pool import Pool

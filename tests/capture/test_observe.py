@@ -163,7 +163,7 @@ def test_nothing_is_left_behind_by_an_exception() -> None:
     assert F.scaled_dot_product_attention is ORIGINAL[0]
     assert vars(torch.Tensor).get("softmax") is softmax
     assert not patches._observers
-    assert not patches._put
+    assert not patches._replaced._put
 
 
 def test_contexts_inside_each_other() -> None:
@@ -191,14 +191,14 @@ def test_contexts_that_cross_leave_nothing_behind() -> None:
     assert eval_frame._stance.stance == "force_eager"
     other.__exit__(None, None, None)
     assert eval_frame._stance == before
-    assert not patches._put
+    assert not patches._replaced._put
 
 
 def test_one_that_cannot_be_begun_does_not_end_the_others(monkeypatch) -> None:
     model = Plain()
     with qkv.observe(model) as capture:
         with monkeypatch.context() as patch:
-            patch.setattr(patches, "_place", lambda patch: 1 / 0)
+            patch.setattr(patches._replaced, "place", lambda patches: 1 / 0)
             with pytest.raises(ZeroDivisionError), qkv.observe(model):
                 pass
         model(X)

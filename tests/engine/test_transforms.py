@@ -333,6 +333,18 @@ def test_compile(case: Case) -> None:
     check(results(compiled), results(case.oracle))
 
 
+@pytest.mark.parametrize("options", [{}, {"mask": qkv.Causal()}], ids=["plain", "causal"])
+def test_compile_of_the_shorter_way(options: dict) -> None:
+    """`attend` asks whether it may leave the matrix out, which a compiler cannot follow."""
+    torch._dynamo.reset()
+
+    def function(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        return qkv.attend(query, key, value, **options)
+
+    inputs = [tensor.float() for tensor in Case("A @ v", None).inputs()[:3]]
+    check(torch.compile(function, fullgraph=True, backend="aot_eager")(*inputs), function(*inputs))
+
+
 class Module(torch.nn.Module):
     """An operation as a module with a parameter, for export."""
 

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from importlib.resources import files
 
 import pytest
 import torch
@@ -250,3 +251,13 @@ def test_ctrl_c_ends_a_long_call(heads: int, group: int, mass: bool) -> None:
     code = _LONG_CALL.format(heads=heads, group=group, mass=mass)
     found = in_a_new_process(code, MALLOC_PERTURB_="165")
     assert found.split() == ["interrupted", "1.0", "1.0"]
+
+
+@present
+def test_the_stub_of_the_module_is_true() -> None:
+    """Of another signature: `python -m nanobind.stubgen -m qkv.native._kernels -o
+    src/qkv/native/_kernels.pyi`."""
+    stubgen = pytest.importorskip("nanobind.stubgen", reason="nanobind is not installed")
+    stub = stubgen.StubGen(compiled.kernels())
+    stub.put(compiled.kernels())
+    assert stub.get() == files("qkv.native").joinpath("_kernels.pyi").read_text()

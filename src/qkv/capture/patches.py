@@ -10,17 +10,15 @@ from __future__ import annotations
 import functools
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from types import FrameType
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from ..ground.replaced import Patch, Replaced
 from .sighting import Sighting
-
-_NOTHING = object()
 
 # What a call is that had these arguments and this output; None: no attention call.
 Describe = Callable[[tuple[Any, ...], dict[str, Any], Any], Sighting | None]
@@ -43,17 +41,6 @@ class Observer(Protocol):
         """So many of the last positions of a cache were taken back."""
 
 
-@dataclass(frozen=True)
-class Patch:
-    """A name of an object and what to put there. `everywhere`: also where modules hold the same
-    function by a name of their own, as `from torch.nn.functional import softmax` leaves it."""
-
-    owner: Any
-    name: str
-    wrap: Callable[[Any], Any]
-    everywhere: bool = True
-
-
 class _Thread(threading.local):
     """Who is told of the call that this thread is inside of: what it calls belongs to it, but for
     who came later, as a function that is asked about the call may observe another model. And which
@@ -66,20 +53,10 @@ class _Thread(threading.local):
 _thread = _Thread()
 
 
-class _Places:
-    """Where modules hold the functions: which names were looked through, and where they are."""
-
-    of: frozenset[int] = frozenset()
-    looked: dict[str, tuple[int, int]]
-    found: set[tuple[str, str]]
-
-
-_places = _Places()
 _lock = threading.RLock()
 _observers: tuple[Observer, ...] = ()
 _uncompiled: Any = None  # the context in which compiled programs do not run
-_put: list[tuple[Any, str, Any, Any]] = []  # owner, name, what was there, what is there
-_replaced: dict[int, tuple[Any, Any]] = {}  # by its id, a function and what stands for it
+_replaced = Replaced()
 
 
 def watched(original: Callable[..., Any], describe: Describe) -> Callable[..., Any]:
@@ -162,9 +139,7 @@ def add(observer: Observer, patches: Iterable[Patch]) -> None:
         try:
             if _uncompiled is None and "torch._dynamo" in sys.modules:
                 _uncompiled = torch.compiler.set_stance("force_eager")  # from now on
-            new = [patch for patch in patches if _place(patch)]
-            if any(patch.everywhere for patch in new):
-                _put_everywhere()
+            _replaced.place(patches)
             _observers = (*_observers, observer)
         except BaseException:
             if not _observers:
@@ -188,72 +163,13 @@ def observers() -> tuple[Observer, ...]:
 
 def is_followed(cache: Any) -> bool:
     """Whether observers are told of what is done to this cache."""
-    return any(owner in type(cache).__mro__ for owner, *_ in _put)
-
-
-def _place(patch: Patch) -> bool:
-    """Whether it was not in place yet."""
-    original = getattr(patch.owner, patch.name, None)
-    known = id(original) in _replaced or any(
-        owner is patch.owner and name == patch.name for owner, name, *_ in _put
-    )
-    if original is None or known:
-        return False
-    there = vars(patch.owner).get(patch.name, _NOTHING)
-    replacement = patch.wrap(original)
-    setattr(patch.owner, patch.name, replacement)
-    _put.append((patch.owner, patch.name, there, replacement))
-    if patch.everywhere:
-        _replaced[id(original)] = original, replacement
-    return True
-
-
-def _put_everywhere() -> None:
-    """In the names of all modules, the replacements in the place of the functions."""
-    originals = frozenset(_replaced)
-    if _places.of != originals:
-        _places.of, _places.looked, _places.found = originals, {}, set()
-    for name, names in _namespaces():
-        _places.found.update(
-            (name, own) for own, value in list(names.items()) if id(value) in originals
-        )
-        _places.looked[name] = id(names), len(names)
-    for module, name in _places.found:
-        value = getattr(sys.modules.get(module), name, None)
-        if id(value) in originals:
-            _put.append((sys.modules[module], name, value, _replaced[id(value)][1]))
-            setattr(sys.modules[module], name, _put[-1][-1])
-
-
-def _namespaces() -> Iterator[tuple[str, dict[str, Any]]]:
-    """The names of modules that may have changed since they were looked through: going through all
-    of a program that has loaded much takes a tenth of a second."""
-    for module in list(sys.modules):
-        names = getattr(sys.modules[module], "__dict__", None)
-        if type(names) is not dict:
-            continue
-        if module == "__main__" or _places.looked.get(module) != (id(names), len(names)):
-            yield module, names
+    return _replaced.is_of(type(cache))
 
 
 def _restore() -> None:
-    """All as it was, also in modules that were imported since. What others have put in the place
-    of a replacement stays: it leads to the original."""
+    """Nobody watches any more."""
     global _uncompiled
     if _uncompiled is not None:
         _uncompiled.__exit__(None, None, None)
         _uncompiled = None
-    while _put:
-        owner, name, there, replacement = _put.pop()
-        if vars(owner).get(name) is not replacement:
-            continue
-        if there is _NOTHING:
-            delattr(owner, name)
-        else:
-            setattr(owner, name, there)
-    originals = {id(new): original for original, new in _replaced.values()}
-    for module, names in _namespaces():
-        for name, value in list(names.items()):
-            if id(value) in originals:
-                setattr(sys.modules[module], name, originals[id(value)])
-    _replaced.clear()
+    _replaced.restore()

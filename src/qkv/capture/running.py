@@ -14,8 +14,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..ground.replaced import Patch
 from .attending import is_attention
-from .patches import Patch, observers
+from .patches import observers
 
 _IN_GRAPHS = ("scaled_dot_product_attention", "softmax", "_native_multi_head_attention")
 

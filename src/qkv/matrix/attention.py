@@ -88,8 +88,8 @@ def attention(
     """
     if isinstance(key, PreparedKey):
         key, score = key.ready, _asking(key, score)
-    query, key = _vectors("attention: query", query), _vectors("attention: key", key)
-    _check_together(query, key)
+    query, key = vectors("attention: query", query), vectors("attention: key", key)
+    check_together(query, key)
     score = score_of(score, "attention")
     score.check(query, key)
     biases = _biases(bias)
@@ -163,7 +163,7 @@ def _asking(key: PreparedKey, score: object) -> Score:
     return key.asking
 
 
-def _vectors(what: str, tensor: Tensor) -> Tensor:
+def vectors(what: str, tensor: Tensor) -> Tensor:
     """Query or key, checked by itself, in the dtype in which it is asked for."""
     if not is_tensor(tensor):
         raise TypeError(f"{what} must be a tensor; got {type(tensor).__name__}")
@@ -177,7 +177,8 @@ def _vectors(what: str, tensor: Tensor) -> Tensor:
     return cast_for_autocast(tensor)
 
 
-def _check_together(query: Tensor, key: Tensor) -> None:
+def check_together(query: Tensor, key: Tensor) -> None:
+    """Raises ValueError where query and key do not belong to each other."""
     if query.dtype != key.dtype or query.device != key.device:
         raise ValueError(
             "attention: query and key must share dtype and device; "

@@ -1,6 +1,6 @@
 """Where attention calls are made: one file each; this tuple lists them all."""
 
-from ..patches import Patch
+from ...ground.replaced import Patch
 from . import own, softmax, torch_functions, torch_layers, transformers
 
 SOURCES = (transformers, torch_functions, torch_layers, softmax, own)

@@ -12,6 +12,7 @@ from typing import Any
 
 from torch import Tensor
 
+from ...ground.replaced import Patch
 from ...masks.padding import Padding
 from ...matrix import dispatch
 from ...matrix.attention import attention
@@ -20,7 +21,7 @@ from ...measures.product import Product
 from ...nn.cache import KeyValueCache, PreparedContext
 from .. import residual
 from ..frames import Caller
-from ..patches import Patch, followed, watched
+from ..patches import followed, watched
 from ..sighting import Sighting
 
 NAME = "qkv.attention"

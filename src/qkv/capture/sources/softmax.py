@@ -16,12 +16,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ...ground.replaced import Patch
 from ...matrix.matrix import AttentionMatrix
 from .. import residual
 from ..arrival import Arrival, UnseenError
 from ..attending import projects
 from ..frames import Caller
-from ..patches import Patch, watched
+from ..patches import watched
 from ..sighting import Sighting, UnrelatedError
 
 _HEADS = (

@@ -5,17 +5,18 @@
 
 from __future__ import annotations
 
-import sys
 from functools import partial
 from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor
 
+from ...ground.replaced import Patch
 from ...matrix.matrix import AttentionMatrix
+from ...matrix.scaled_dot_product import causal_offset
 from .. import residual
 from ..arrival import Arrival, UnseenError
-from ..patches import Patch, watched
+from ..patches import watched
 from ..sighting import Sighting
 from ..some_heads import heads_of
 
@@ -50,11 +51,9 @@ def _arrival(given: dict[str, Any]) -> Arrival:
         raise UnseenError("its tensors are nested")
     if min(query.ndim, key.ndim) > 2 and query.shape[-3] == 1:  # it asks all heads of the keys
         query = query.expand(*query.shape[:-3], key.shape[-3], *query.shape[-2:])
-    causal, offset = bool(given.get("is_causal", False)), None
-    bias = sys.modules.get("torch.nn.attention.bias")
-    if bias is not None and isinstance(mask, bias.CausalBias):
-        end = mask.variant == bias.CausalVariant.LOWER_RIGHT  # pyright: ignore
-        causal, mask, offset = True, None, key.shape[-2] - query.shape[-2] if end else 0
+    causal, offset = bool(given.get("is_causal", False)), causal_offset(mask, query, key)
+    if offset is not None:
+        causal, mask = True, None
     elif causal:
         offset = 0  # aligned to the start, as torch does it
     return Arrival(

@@ -16,12 +16,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ...ground.replaced import Patch
 from ...masks.base import Mask
 from ...masks.intervals import Intervals
 from ...matrix.matrix import AttentionMatrix
 from .. import residual
 from ..arrival import Arrival, matrix_of
-from ..patches import Patch, watched
+from ..patches import watched
 from ..sighting import Sighting
 
 _ATTENTION = (

@@ -14,10 +14,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from ...ground.replaced import Patch
 from ...masks.base import Mask
 from ...matrix.matrix import AttentionMatrix
 from ..arrival import Arrival, UnseenError
-from ..patches import Patch, emptied, followed, shortened, watched
+from ..patches import emptied, followed, shortened, watched
 from ..sighting import Sighting
 from .torch_functions import of_output
 

@@ -72,7 +72,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor, causal: bool = False) -> T
     longer than the product of a few queries and keys; `causal`: of as many keys as queries those
     up to each query's position. None where this takes more than a call of the kernels, derivatives
     for one, or where anything is wrong."""
-    if not (
+    if torch.compiler.is_compiling() or not (
         are_ordinary(query, key, value)
         and query.dtype is key.dtype is value.dtype
         and not is_tracked(query, key, value)
