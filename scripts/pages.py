@@ -25,6 +25,7 @@ PLACES = {
     "README.zh-CN.md": "zh/index.md",
     "DESIGN.md": "design.md",
     "CONTRIBUTING.md": "contributing.md",
+    "SECURITY.md": "security.md",
     "CHANGELOG.md": "changelog.md",
 }
 PLACES_OF_KINDS = (
