@@ -27,7 +27,8 @@ def html_of(matrix: AttentionMatrix) -> str:
     """The line of `repr`, and below it coarse maps of the first heads. Of a long matrix some
     queries alone are looked at, so that showing it is always quick."""
     text = f"<code>{escape(repr(matrix))}</code>"
-    if 0 in matrix.shape or not is_concrete(matrix.query, matrix.key):
+    shared = matrix.shards is not None  # others would have to compute as well
+    if shared or 0 in matrix.shape or not is_concrete(matrix.query, matrix.key):
         return text
     *lead, rows, cols = matrix.shape
     first = matrix if not lead else matrix[(0,) * (len(lead) - 1)][:_MOST_HEADS]
