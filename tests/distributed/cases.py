@@ -117,6 +117,7 @@ CASES: dict[str, Case] = {
         ("product", "mass"),
     ),
     "dropout": Case(causal, ("product", "mass", "top", "mean"), dropout=0.3),
+    "dropout of a product": Case(causal, dropout=0.3),
     "other keys": Case(
         causal, ("product", "mass", "top", "distance"), keys=[3, 8, 0, 6], offset="end"
     ),

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -137,7 +136,8 @@ class _Backward:
         of_logsumexp: Tensor | None,
     ) -> None:
         self.job, self.row = job, row
-        self.logsumexp, self.gradient = logsumexp, gradient
+        self.output, self.logsumexp, self.gradient = output, logsumexp, gradient
+        self.of_logsumexp = of_logsumexp
         # What is taken from the gradient of each weight before it becomes that of its score.
         self.mean = (gradient * output).sum(-1)
         if of_logsumexp is not None:
@@ -171,6 +171,9 @@ class _Backward:
             leaves = [tensor.detach().requires_grad_() for tensor in cut]
             whole = self.job.with_tensors(query, leaves[3:])
             own = replace(self.job.part(part, whole, key), query=leaves[0], key=leaves[1])
+            found = self._by_kernels(part, own, leaves[2])
+            if found is not None:
+                return gradients_of(found, leaves)
             output, logsumexp = _part(own, leaves[2])
         gradient, total, mean = (
             part.queries_of(self.gradient),
@@ -180,5 +183,21 @@ class _Backward:
         share = _share(logsumexp, total)
         of_output = share.unsqueeze(-1) * gradient
         of_logsumexp = share * ((gradient * output).sum(-1) - mean)
-        seeds: list[Any] = [of_output.to(output.dtype), of_logsumexp.to(logsumexp.dtype)]
-        return gradients_of(list(zip((output, logsumexp), seeds, strict=True)), leaves)
+        ends = (output, of_output.to(output.dtype)), (logsumexp, of_logsumexp.to(logsumexp.dtype))
+        return gradients_of(ends, leaves)
+
+    def _by_kernels(
+        self, part: Part, description: Description, value: Tensor
+    ) -> list[tuple[Tensor, Tensor]] | None:
+        """What the gradients of a part are those of, and they themselves, where kernels have them
+        without computing the part anew."""
+        output, gradient = (part.queries_of(own) for own in (self.output, self.gradient))
+        logsumexp = part.queries_of(self.logsumexp, -1)
+        if self.of_logsumexp is not None:
+            # One more column, of values that are 0, takes its gradient into what is summed of each
+            # row of output times gradient.
+            of_logsumexp = part.queries_of(self.of_logsumexp, -1).unsqueeze(-1)
+            value = torch.nn.functional.pad(value, (0, 1))
+            output = torch.cat([output, -of_logsumexp], -1)
+            gradient = torch.cat([gradient, torch.ones_like(of_logsumexp)], -1)
+        return choose.gradients_of_part(description, value, output, logsumexp, gradient)
