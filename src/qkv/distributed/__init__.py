@@ -4,7 +4,7 @@ Keys visit the ranks whose queries see them, while what came before is computed.
 their own queries and of visiting keys is put together by the rule of each normalizer and measure.
 """
 
-from .agreement import agreed
+from .agreement import agreed, held_here
 from .run import refuse_rows, run
 
-__all__ = ["agreed", "refuse_rows", "run"]
+__all__ = ["agreed", "held_here", "refuse_rows", "run"]

@@ -12,7 +12,7 @@ from torch import Tensor
 from ..ground.errors import UnsupportedError
 from ..ground.tensors import is_concrete, is_tensor
 from ..request.description import Description
-from ..request.shards import Shards, held_balanced, held_in_order
+from ..request.shards import Held, Shards, held_balanced, held_in_order
 from ..stage.custom import Custom
 from .exchange import all_agree, told_by_all
 
@@ -42,6 +42,14 @@ def agreed(
     queries, keys = zip(*(told["lengths"] for told in messages), strict=True)
     held = held_balanced if balanced else held_in_order
     return description, Shards(group, rank, held(list(queries)), held(list(keys)))
+
+
+def held_here(group: Any, balanced: bool, length: int) -> Held:
+    """The stretches that this rank has of a sequence, of which it has so many places."""
+    rank = _rank_in(group)
+    messages = told_by_all(group, {"length": length}, _device_of(group))
+    held = held_balanced if balanced else held_in_order
+    return held([message["length"] for message in messages])[rank]
 
 
 def _rank_in(group: Any) -> int:

@@ -169,7 +169,7 @@ def _as_first(description: Description, message: dict[str, Any]) -> Description:
 def _with_shared(job: Job) -> Job:
     """The same job, the gradients of whose parameters are those of all ranks together."""
     parameters = job.parameters
-    if not is_tracked(*parameters):
+    if job.shards.own_gradients or not is_tracked(*parameters):
         return job
     shared = Shared.apply(job.shards.group, *parameters)
     return replace(job, description=job.with_tensors(job.description.query, shared))

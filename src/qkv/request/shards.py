@@ -14,13 +14,16 @@ Held = tuple[Range, ...]  # stretches of a sequence, in the order in which a ran
 class Shards:
     """The shares that the ranks of a group have of queries and of keys.
 
-    `group` is a process group of torch.distributed, `rank` the place of this process in it.
+    `group` is a process group of torch.distributed, `rank` the place of this process in it. With
+    `own_gradients` each rank keeps what it found of the gradients of tensors that stages hold, for
+    somebody who sums those of all parameters; else they are those of all ranks together.
     """
 
     group: Any
     rank: int
     queries: tuple[Held, ...]  # of each rank
     keys: tuple[Held, ...]
+    own_gradients: bool = False
 
     @property
     def count(self) -> int:
