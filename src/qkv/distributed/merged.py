@@ -85,8 +85,9 @@ def _forward(job: Job, row: Row) -> tuple[Tensor, Tensor]:
         for part in job.parts(rank):
             if part.hidden:
                 continue
-            found = _part(job.part(part, description, keys), part.keys_of(values))
-            _merge(part.queries_of(output), part.queries_of(logsumexp, -1), *found)
+            totals = part.queries_of(output), part.queries_of(logsumexp, -1)
+            own = job.part(part, description, keys)
+            _merge(*totals, *_part(own, part.keys_of(values)))  # nothing is kept of it
         return []
 
     travel(job.shards, job.needed, (key, value), visit)
@@ -113,7 +114,7 @@ def _merge(output: Tensor, logsumexp: Tensor, part: Tensor, of_part: Tensor) -> 
     """Puts a part in."""
     total = torch.logaddexp(logsumexp, of_part)
     before, after = (_share(own, total).unsqueeze(-1) for own in (logsumexp, of_part))
-    output.mul_(before).add_(part.to(output.dtype) * after)
+    output.mul_(before).addcmul_(part.to(output.dtype), after)
     logsumexp.copy_(total)
 
 
@@ -152,17 +153,19 @@ class _Backward:
 
     def _visit(self, rank: int, visiting: Sequence[Tensor]) -> list[Tensor]:
         found = [wide_zeros(tensor) for tensor in visiting]
-        of_query, _, _, *of_parameters = self.totals
         for part in self.job.parts(rank):
-            if part.hidden:
-                continue
-            gradients = self._of_part(part, *visiting)
-            part.queries_of(of_query).add_(gradients[0])
-            for total, gradient in zip(found, gradients[1:3], strict=True):
-                part.keys_of(total).add_(gradient)
-            for total, gradient in zip(of_parameters, gradients[3:], strict=True):
-                total.add_(gradient)
+            if not part.hidden:
+                self._add(part, found, self._of_part(part, *visiting))
         return found
+
+    def _add(self, part: Part, found: list[Tensor], gradients: list[Tensor]) -> None:
+        """Adds the gradients of a part: those of keys and values to what goes home."""
+        of_query, _, _, *of_parameters = self.totals
+        part.queries_of(of_query).add_(gradients[0])
+        for total, gradient in zip(found, gradients[1:3], strict=True):
+            part.keys_of(total).add_(gradient)
+        for total, gradient in zip(of_parameters, gradients[3:], strict=True):
+            total.add_(gradient)
 
     def _of_part(self, part: Part, key: Tensor, value: Tensor) -> list[Tensor]:
         query, _, _, *parameters = self.row
