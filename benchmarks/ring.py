@@ -11,8 +11,8 @@ number of processes, the median over repeats of the slowest process:
 * `sending`: the same tensors sent in the same rounds with nothing computed;
 * `sum`: of the last two. A ring that takes less has hidden a part of its sending behind computing.
 
-`MiB sent` is counted by rank 0, `model` what the model says of it. `memory` is by how much the peak
-of a fresh process grew over what it had with its queries, keys and values there.
+`MiB sent` is counted, the mean over ranks, `model` what the model says of it. `memory` is by how
+much the peak of a fresh process grew over what it had with its queries, keys and values there.
 """
 
 from __future__ import annotations
@@ -40,10 +40,14 @@ from qkv.distributed.cuts import Cuts
 MIB = 2**20
 
 
-def sent_bytes(length: int, ranks: int, heads: int, width: int, size: int, backward: bool) -> int:
-    """What a rank sends, all keys seen by all: keys and values to each other rank, and on the way
-    back as many gradients in the type of the sums."""
-    vectors = (ranks - 1) * (length // ranks) * heads * 2 * width
+def sent_bytes(
+    length: int, ranks: int, heads: int, width: int, size: int, backward: bool, window: int = 0
+) -> int:
+    """What a rank sends, the mean over ranks: keys and values that others see, and on the way back
+    as many gradients in the type of the sums. Of two balanced shares under a causal mask one sees
+    all of the other's keys and the other half; a window's keys go to one neighbour."""
+    keys = window / ranks if window else 3 / 4 * length / ranks
+    vectors = int((ranks - 1) * keys * heads * 2 * width)
     return vectors * (2 * size + max(size, 4) if backward else size)
 
 
@@ -52,19 +56,21 @@ def multiplications(length: int, ranks: int, heads: int, width: int, backward: b
     return heads * length**2 / 2 / ranks * width * (7 if backward else 2)
 
 
-def grown_bytes(length: int, ranks: int, heads: int, width: int, size: int, backward: bool) -> int:
+def grown_bytes(
+    length: int, ranks: int, heads: int, width: int, size: int, backward: bool, window: int = 0
+) -> int:
     """What a rank holds beside query, key and value, in shares of `length / ranks`: the output and
     that of a part, the keys and values that are there and those that come. With a derivative, in
     the type of the sums: the gradient of the output, those of query, key and value, what goes home
-    and what comes from the others, and for a part, which is half as long, its output, the gradient
-    of that, three gradients and the kernel's own."""
-    share = length // ranks * heads * width
-    coming = min(2, ranks - 1) * 2
-    forward = share * size * (1 + coming) + share * max(size, 4) // 2
+    and what comes from the others, and for a part its output, the gradient of that, three gradients
+    and the kernel's own. Parts are half a share where shares are balanced."""
+    share, part = length // ranks * heads * width, 1 if window else 1 / 2
+    coming = 0 if window else min(2, ranks - 1) * 2
+    forward = share * (size * (1 + coming) + max(size, 4) * part)
     if not backward:
-        return forward
-    home = 2 + (2 if ranks > 1 else 0)
-    return forward + share * (size + max(size, 4) * (3 + home + 6 // 2))
+        return int(forward)
+    home = 2 + (2 if ranks > 1 and not window else 0)
+    return int(forward + share * (size + max(size, 4) * (3 + home + 6 * part)))
 
 
 def print_model(arguments: argparse.Namespace) -> None:
@@ -147,7 +153,7 @@ class Rank:
         exchange.travel(matrix.shards, needed, own, lambda rank, visiting: [])
         if self.backward:
             home = [torch.zeros_like(tensor) for tensor in own]
-            exchange.travel(matrix.shards, needed, own, lambda rank, visiting: visiting, home)
+            exchange.travel(matrix.shards, needed, own, lambda rank, visiting: list(visiting), home)
 
     def seconds(self, act: Callable[[], None]) -> float:
         """How long the slowest rank takes."""
@@ -173,8 +179,9 @@ def run_rank(arguments: argparse.Namespace) -> None:
     own.ring()  # all that is loaded once
     own.vectors = whole
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    bytes_sent = counted(own.ring)
+    bytes_sent = torch.tensor(counted(own.ring), dtype=torch.float64)
     memory = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
+    torch.distributed.all_reduce(bytes_sent)
     acts = {"ring": own.ring, "computing": own.computing, "sending": own.sending}
     times: dict[str, list[float]] = {name: [] for name in acts}
     for _ in range(arguments.repeats):
@@ -182,7 +189,7 @@ def run_rank(arguments: argparse.Namespace) -> None:
             times[name].append(own.seconds(act))
     if int(rank) == 0:
         found = {name: statistics.median(own) for name, own in times.items()}
-        found |= {"sent": bytes_sent, "memory": memory}
+        found |= {"sent": float(bytes_sent) / int(ranks), "memory": memory}
         (Path(folder) / "found.json").write_text(json.dumps(found))
     torch.distributed.barrier()
     torch.distributed.destroy_process_group()
@@ -221,7 +228,7 @@ def main() -> None:
     if arguments.model:
         print_model(arguments)
         return
-    sizes = (arguments.heads, arguments.width, 4, arguments.backward)
+    sizes = (arguments.heads, arguments.width, 4, arguments.backward, arguments.window)
     what = f"{arguments.heads} heads of {arguments.width}"
     print(f"n {arguments.length:,}, {what}, {os.cpu_count()} cores\n")
     print("| ranks | ring s | computing | sending | sum | MiB sent | model | memory MiB | model |")

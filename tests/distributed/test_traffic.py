@@ -1,6 +1,7 @@
 """What is sent is what is seen: bytes between ranks, counted."""
 
 import sys
+from collections import Counter
 from functools import cache
 from pathlib import Path
 
@@ -9,8 +10,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 from ranks import found_by
 
-KEYS = 2 * 2 * 3 * 20 * 8 * 4  # bytes of the keys and values of a rank
-COUNT = 4
+COUNT, SHARE = 4, 20
+KEY = 2 * 2 * 3 * 8 * 4  # bytes of a key and a value
 
 
 @cache
@@ -18,22 +19,23 @@ def found() -> list[dict]:
     return found_by("traffic.py", COUNT)
 
 
-# To whom a rank's keys go, by how many ranks further that is.
-SEEN_BY = {
-    "all, in order": lambda rank: {0, 1, 2, 3} - {rank},
-    "all, balanced": lambda rank: {0, 1, 2, 3} - {rank},
-    "causal, in order": lambda rank: set(range(rank + 1, COUNT)),
-    "causal, balanced": lambda rank: {0, 1, 2, 3} - {rank},
-    "window, in order": lambda rank: {rank - 1, rank + 1} & {0, 1, 2, 3},
-    "window, balanced": lambda rank: {rank - 1, rank + 1} & {0, 1, 2, 3},
+# How many of its 20 keys go from a rank to one that is so many ranks further: of a balanced share
+# all between the first and the last that are seen, in the order in which the rank has them.
+SENT = {
+    "all, in order": lambda ahead: SHARE,
+    "all, balanced": lambda ahead: SHARE,
+    "causal, in order": lambda ahead: SHARE if ahead > 0 else 0,
+    "causal, balanced": lambda ahead: SHARE // 2 if ahead > 0 else SHARE,
+    "window, in order": lambda ahead: {1: 9, -1: 4}.get(ahead, 0),
+    "window, balanced": lambda ahead: {1: 9 + 4, -1: SHARE}.get(ahead, 0),
 }
 
 
-@pytest.mark.parametrize("name", SEEN_BY)
+@pytest.mark.parametrize("name", SENT)
 def test_keys_go_to_those_that_see_them_and_gradients_come_back(name) -> None:
     for rank, own in enumerate(found()):
-        there = SEEN_BY[name](rank)
-        assert own[name] == {str(other): KEYS for other in there}
-        back = {other for other in range(COUNT) if rank in SEEN_BY[name](other)}
-        wanted = {other: KEYS * ((other in there) + (other in back)) for other in there | back}
-        assert own[f"{name}, backward"] == {str(other): n for other, n in wanted.items()}
+        others = [other for other in range(COUNT) if other != rank]
+        there = Counter({str(other): KEY * SENT[name](other - rank) for other in others})
+        back = Counter({str(other): KEY * SENT[name](rank - other) for other in others})
+        assert own[name] == +there
+        assert own[f"{name}, backward"] == +(there + back)

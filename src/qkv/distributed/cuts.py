@@ -31,7 +31,7 @@ class Part:
     and in the whole, and what of the keys the queries see."""
 
     rows: Range  # in the queries of their rank
-    cols: Range  # in the keys of theirs
+    cols: Range  # in those keys of theirs that are there
     position: tuple[int, int]  # of the first of each, in the whole
     mask: Mask | None
     hidden: bool  # whether no query sees a key
@@ -62,19 +62,26 @@ class Cuts:
         self.entries = [] if mask is None else mask.entries(self.layout)
         self._bounds: dict[Range, Bounds] = {}
 
-    def needed(self, rank: int) -> list[bool]:
-        """Whether the queries of a rank see keys of each rank."""
-        ranks = range(self.shards.count)
-        return [any(not part.hidden for part in self.parts(rank, other)) for other in ranks]
+    def needed(self, rank: int) -> list[Range]:
+        """From the first to the last key of each rank that the queries of a rank see, in what that
+        rank holds; an empty range where they see none."""
+        ranges = []
+        for other in range(self.shards.count):
+            seen = [part.cols for part in self.parts(rank, other) if not part.hidden]
+            ranges.append((min(seen)[0], max(stop for _, stop in seen)) if seen else (0, 0))
+        return ranges
 
-    def parts(self, rank: int, other: int) -> Iterator[Part]:
-        """The queries of a rank with the keys of another."""
+    def parts(self, rank: int, other: int, came: int = 0) -> Iterator[Part]:
+        """The queries of a rank with the keys of another, of which those from `came` on are
+        there."""
         for row, queries in _placed(self.shards.queries[rank]):
             for col, keys in _placed(self.shards.keys[other]):
-                mask, hidden = self._mask(queries, keys)
-                size = queries[1] - queries[0], keys[1] - keys[0]
-                rows, cols = (row, row + size[0]), (col, col + size[1])
-                yield Part(rows, cols, (queries[0], keys[0]), mask, hidden or 0 in size)
+                rows = row, row + queries[1] - queries[0]
+                for (start, stop), mask, hidden in self._masks(queries, keys):
+                    first = col + start - keys[0] - came
+                    cols = first, first + stop - start
+                    hidden = hidden or rows[0] == rows[1] or start == stop
+                    yield Part(rows, cols, (queries[0], start), mask, hidden)
 
     def of(self, part: Part, description: Description, key: Tensor) -> Description:
         """A part as a matrix of its own, given the keys of their rank."""
@@ -90,22 +97,30 @@ class Cuts:
             shards=None,
         )
 
-    def _mask(self, queries: Range, keys: Range) -> tuple[Mask | None, bool]:
-        """What is left of the mask for a part, and whether that is nothing."""
-        mask = self.description.mask
-        if mask is None:
-            return None, False
-        start, stop = keys
+    def _masks(self, queries: Range, keys: Range) -> list[tuple[Range, Mask | None, bool]]:
+        """Keys from the first to the last that some queries see, with what is left of the mask, and
+        those before and behind, which are hidden."""
+        mask, (start, stop) = self.description.mask, keys
+        if mask is None or queries[0] == queries[1] or start == stop:
+            return [(keys, None, False)]
         inside = [
             (low.clamp(start, stop), high.clamp(start, stop)) for low, high in self._seen(queries)
         ]
-        if not any(bool((low < high).any()) for low, high in inside):
-            return None, True
-        if any(bool(((low == start) & (high == stop)).all()) for low, high in inside):
-            return None, False
-        if mask.says_the_same_anywhere:
-            return mask, False
-        return reduce(Mask.__or__, (Intervals(a - start, b - start) for a, b in inside)), False
+        seen = [(low, high, low < high) for low, high in inside]
+        first = min(int(torch.where(some, low, stop).amin()) for low, _, some in seen)
+        last = max(int(torch.where(some, high, start).amax()) for _, high, some in seen)
+        if first >= last:
+            return [(keys, None, True)]
+        if any(bool(((low == first) & (high == last)).all()) for low, high in inside):
+            own = None
+        elif mask.says_the_same_anywhere:
+            own = mask
+        else:
+            own = reduce(Mask.__or__, (Intervals(a - first, b - first) for a, b in inside))
+        around = [
+            (span, None, True) for span in ((start, first), (last, stop)) if span[0] < span[1]
+        ]
+        return [((first, last), own, False), *around]
 
     def _seen(self, queries: Range) -> Bounds:
         """The intervals of keys that some queries see, counted in the whole."""

@@ -11,9 +11,11 @@ from zlib import crc32
 import torch
 from torch import Tensor
 
+from ..blocks.ranges import Range
 from ..request.shards import Shards
 
-_ROOM = 4096  # bytes of a message
+_ROOM = 4096  # bytes of a message, beside those for what it says of each rank
+_ROOM_OF_A_RANK = 48
 _WORDS = 240  # letters of a text in it
 
 Visit = Callable[[int, Sequence[Tensor]], Sequence[Tensor]]
@@ -25,9 +27,10 @@ def told_by_all(group: Any, message: dict[str, Any], device: torch.device) -> li
 
     shortened = {name: _short(words) for name, words in message.items()}
     text = json.dumps(shortened, ensure_ascii=False).encode()
-    own = torch.zeros(_ROOM, dtype=torch.uint8)
+    count = dist.get_world_size(group)
+    own = torch.zeros(_ROOM + _ROOM_OF_A_RANK * count, dtype=torch.uint8)
     own[: len(text)] = torch.frombuffer(bytearray(text), dtype=torch.uint8)
-    rows = [torch.empty_like(own, device=device) for _ in range(dist.get_world_size(group))]
+    rows = [torch.empty_like(own, device=device) for _ in range(count)]
     with _naming("a rank"):
         dist.all_gather(rows, own.to(device), group=group)
     return [json.loads(bytes(row.tolist()).rstrip(b"\0")) for row in rows]
@@ -90,7 +93,7 @@ def sent_by(group: Any, rank: int, tensor: Tensor) -> Tensor:
 
 def travel(
     shards: Shards,
-    needed: Sequence[Sequence[bool]],
+    needed: Sequence[Sequence[Range]],
     own: Sequence[Tensor],
     visit: Visit,
     home: Sequence[Tensor] = (),
@@ -99,51 +102,58 @@ def travel(
     ranks further. Those of the next round move while `visit` computes with those that are there.
 
     Args:
-        needed: whether a rank (first index) needs the tensors of another.
+        needed: which keys a rank (first index) needs of another; of itself it has all.
         own: the tensors of this rank, keys in the last dimension but one.
-        visit: is called with a rank and its tensors, and gives what is to be added to its `home`.
-        home: the tensors of this rank that all visits add to, in the order of the rounds.
+        visit: is called with a rank and what it has of the needed keys, and gives what is to be
+            added there to its `home`.
+        home: the tensors of this rank that all visits add to, in the order of the rounds, keys
+            likewise.
     """
     rank, count = shards.rank, shards.count
     own = [tensor.detach().contiguous() for tensor in own]
     visiting: Sequence[Tensor] = own
+    returning: Sequence[Tensor] = ()
     back = _Transfer(shards, "back")
     for step in range(count):
         source, goal = (rank - step) % count, (rank + step) % count
         forth = _Transfer(shards, "forth")
         if step + 1 < count:
             before, after = (source - 1) % count, (goal + 1) % count
-            rooms = [_like(tensor, shards, before) for tensor in own]
-            forth.start(
-                (own, after) if needed[after][rank] else None,
-                (rooms, before) if needed[rank][before] else None,
-            )
+            there, here = needed[after][rank], needed[rank][before]
+            forth.start((_of(own, there), after), (_room(own, here), before))
         found: Sequence[Tensor] = ()
-        if needed[rank][source]:
+        if step == 0 or _some(needed[rank][source]):
             found = [tensor.contiguous() for tensor in visit(source, visiting)]
-        _add(home, back.finish())
+        _add(returning, back.finish())
         back = _Transfer(shards, "back")
         if step == 0:
             _add(home, found)
         elif home:
-            rooms = [torch.empty_like(total) for total in home]
-            back.start(
-                (found, source) if needed[rank][source] else None,
-                (rooms, goal) if needed[goal][rank] else None,
-            )
+            returning = _of(home, needed[goal][rank], copied=False)
+            back.start((found, source), (_room(home, needed[goal][rank]), goal))
         visiting = forth.finish()
-    _add(home, back.finish())
+    _add(returning, back.finish())
 
 
-def _add(home: Sequence[Tensor], found: Sequence[Tensor]) -> None:
-    for total, part in zip(home, found, strict=False):
+def _some(keys: Range) -> bool:
+    return keys[0] < keys[1]
+
+
+def _add(totals: Sequence[Tensor], found: Sequence[Tensor]) -> None:
+    for total, part in zip(totals, found, strict=True):
         total += part
 
 
-def _like(tensor: Tensor, shards: Shards, rank: int) -> Tensor:
-    """Room for what a rank has in the place of this rank's tensor."""
-    keys = sum(stop - start for start, stop in shards.keys[rank])
-    return tensor.new_empty((*tensor.shape[:-2], keys, tensor.shape[-1]))
+def _of(tensors: Sequence[Tensor], keys: Range, copied: bool = True) -> list[Tensor]:
+    """What tensors have of some keys, without gaps where it is `copied`."""
+    own = [tensor.narrow(-2, keys[0], keys[1] - keys[0]) for tensor in tensors]
+    return [tensor.contiguous() for tensor in own] if copied else own
+
+
+def _room(tensors: Sequence[Tensor], keys: Range) -> list[Tensor]:
+    """Room for what another rank has of some keys in the place of such tensors."""
+    count = keys[1] - keys[0]
+    return [t.new_empty((*t.shape[:-2], count, t.shape[-1])) for t in tensors]
 
 
 _Parcel = tuple[Sequence[Tensor], int]  # and the rank that it goes to or comes from
@@ -158,14 +168,12 @@ class _Transfer:
         self.parcels: list[_Parcel] = []  # kept until they have gone
         self.received: Sequence[Tensor] = ()
 
-    def start(self, sent: _Parcel | None, received: _Parcel | None) -> None:
-        """Begins to send and to receive."""
+    def start(self, sent: _Parcel, received: _Parcel) -> None:
+        """Begins to send and to receive what there is of either."""
         import torch.distributed as dist
 
         operations, ranks = [], []
         for act, parcel in ((dist.isend, sent), (dist.irecv, received)):
-            if parcel is None:
-                continue
             tensors, rank = parcel
             self.parcels.append(parcel)
             for place, tensor in enumerate(tensors):
@@ -175,8 +183,7 @@ class _Transfer:
                         dist.P2POp(act, tensor, group=self.group, tag=tag, group_peer=rank)
                     )
                     ranks.append(rank)
-        if received is not None:
-            self.received = received[0]
+        self.received = received[0]
         if operations:
             with _naming(f"rank {' or '.join(map(str, sorted({*ranks})))}"):
                 works = dist.batch_isend_irecv(operations)

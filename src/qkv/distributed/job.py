@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..blocks.ranges import Range
 from ..ground.tensors import accumulation_dtype, is_tensor
 from ..request.description import Description
 from ..request.shards import Shards
@@ -22,12 +23,12 @@ Row = tuple[
 
 @dataclass(frozen=True)
 class Job:
-    """One request. `needed` tells which ranks need the keys of which others."""
+    """One request. `needed` tells which keys each rank (first index) needs of each other."""
 
     description: Description  # of this rank's queries and keys, without the group
     shards: Shards
     cuts: Cuts
-    needed: Sequence[Sequence[bool]]
+    needed: Sequence[Sequence[Range]]
 
     @property
     def parameters(self) -> list[Tensor]:
@@ -49,8 +50,9 @@ class Job:
         return self.cuts.of(part, description, key)
 
     def parts(self, rank: int):
-        """This rank's queries with a rank's keys."""
-        return self.cuts.parts(self.shards.rank, rank)
+        """This rank's queries with the keys that came of a rank: of itself all."""
+        own = self.shards.rank
+        return self.cuts.parts(own, rank, 0 if rank == own else self.needed[own][rank][0])
 
 
 def _each(thing: Any, function: Callable[[Tensor], Any]) -> Any:

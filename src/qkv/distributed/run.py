@@ -40,13 +40,13 @@ def run(description: Description, measures: tuple[Measure, ...]) -> list[Any]:
     try:
         _check(description, measures)
         cuts = Cuts(description, shards)
-        message = _told(description, measures) | {"needed": _as_number(cuts.needed(shards.rank))}
+        message = _told(description, measures) | {"needed": cuts.needed(shards.rank)}
     except Exception as error:
         told_by_all(shards.group, {"error": str(error)}, description.device)
         raise
     messages = told_by_all(shards.group, message, description.device)
     all_agree(messages, shards.rank, ["measures", "operands", "gradients", "dropout"])
-    needed = [[bool(own["needed"] >> i & 1) for i in range(shards.count)] for own in messages]
+    needed = [own["needed"] for own in messages]
     description = _as_first(replace(description, shards=None), messages[0])
     normalizer = description.normalizer
     if isinstance(normalizer, Entmax) and normalizer.is_softmax:
@@ -146,11 +146,6 @@ def _told(description: Description, measures: tuple[Measure, ...]) -> dict[str, 
         "dropout": None if dropped is None else dropped.probability,
         "seed": None if dropped is None else int(dropped.seed),
     }
-
-
-def _as_number(flags: list[bool]) -> int:
-    """Flags as the bits of a number, which a message has room for however many ranks there are."""
-    return sum(flag << place for place, flag in enumerate(flags))
 
 
 def _name(measure: Measure) -> str:

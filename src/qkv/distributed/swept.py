@@ -117,7 +117,10 @@ class Sweep:
         whole = job.with_tensors(query, parameters)
         places = self.travelling(row)
         home = [
-            t for rule, own in zip(self.rules, totals, strict=True) if rule.of_keys for t in own
+            _by_key(rule, total)
+            for rule, own in zip(self.rules, totals, strict=True)
+            if rule.of_keys
+            for total in own
         ]
 
         def visit(rank: int, visiting: Sequence[Tensor]) -> list[Tensor]:
@@ -125,7 +128,7 @@ class Sweep:
             for place, rule in enumerate(self.rules):
                 if rule.of_keys:
                     here[place] = [_of_other(t, rule, visiting[0]) for t in totals[place]]
-                    contributions += here[place]
+                    contributions += [_by_key(rule, total) for total in here[place]]
             for part in job.parts(rank):
                 if not part.hidden:
                     own = self._cut(part, operands, visiting[1:])
@@ -160,6 +163,11 @@ class Sweep:
             else:
                 cut.append([part.queries_of(tensor) for tensor in own])
         return cut
+
+
+def _by_key(rule: Rule, total: Tensor) -> Tensor:
+    """A total of a rule with keys in the last dimension but one, as what travels has them."""
+    return total if rule.trail() else total.unsqueeze(-1)
 
 
 def _of_other(total: Tensor, rule: Rule, key: Tensor) -> Tensor:
@@ -254,7 +262,7 @@ class _Backward:
     def _travel(self, visit: Any, home: Sequence[Tensor]) -> None:
         own = [self.row[place] for place in self.places]
         for rule, gradient in self.of_keys:
-            own.append(gradient if rule.trail() else gradient.unsqueeze(-1))
+            own.append(_by_key(rule, gradient))
         travel(self.job.shards, self.job.needed, own, visit, home)
 
     def _of_part(
