@@ -14,10 +14,10 @@ SCRIPT = ROOT / "scripts" / "structure.py"
 # Upper bounds, to be lowered whenever a count falls.
 LIMITS = {
     "modules at the top": 5,
-    "rooms": 27,
+    "rooms": 28,
     "rooms without a layer": 0,
-    "floors": 14,
-    "arrows between rooms": 127,
+    "floors": 15,
+    "arrows between rooms": 137,
     "upward arrows": 0,
     "rooms in circles": 0,
     "modules in circles": 3,

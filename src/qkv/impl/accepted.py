@@ -27,6 +27,14 @@ class Accepted:
         that they cannot be served."""
         raise NotImplementedError
 
+    def gradients_of_part(
+        self, output: Tensor, logsumexp: Tensor, gradient: Tensor
+    ) -> list[tuple[Tensor, Tensor]] | None:
+        """Where the keys are a part of those of a softmax: the gradients of what this is computed
+        from, beside it, given `A @ value` of all keys and its gradient, `[B..., H, Lq, Dv]`, and
+        the logsumexp of all, `[B..., H, Lq]`. None as in `gradients`."""
+        return None
+
     def gradients(self, gradient: Tensor) -> Sequence[Tensor] | None:
         """Those of query, key and value, given that of `A @ value`, without autograd; None where it
         has no such kernels, or as `run`."""

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from torch import Tensor
+
 from ..ground.errors import UnsupportedError
 from ..measures.base import Measure
+from ..measures.product import Product
 from ..request.description import Description
 from . import native, reference, sdpa, tiled
 from .accepted import Accepted
@@ -62,6 +65,18 @@ def _named(description: Description, measures: tuple[Measure, ...]) -> Choice:
 def run(description: Description, measures: tuple[Measure, ...]) -> list[Any]:
     """The results of the measures, as the user sees them."""
     return finish(choose(description, measures), description, measures)
+
+
+def gradients_of_part(
+    description: Description, value: Tensor, output: Tensor, logsumexp: Tensor, gradient: Tensor
+) -> list[tuple[Tensor, Tensor]] | None:
+    """See `Accepted.gradients_of_part`: by the kernels where they serve."""
+    if description.impl not in ("auto", native.NAME):
+        return None
+    accepted = native.accept(description, (Product(value),))
+    if isinstance(accepted, str):
+        return None
+    return accepted.gradients_of_part(output, logsumexp, gradient)
 
 
 def finish(choice: Choice, description: Description, measures: tuple[Measure, ...]) -> list[Any]:

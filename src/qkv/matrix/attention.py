@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from .. import distributed
 from ..biases.base import Bias
 from ..biases.custom import CustomBias
 from ..biases.tensor import TensorBias
@@ -40,9 +43,15 @@ DEFAULT_MEMORY = 64 * 2**20  # bytes
 
 _FARTHEST = 2**61  # of a position: it and the width of a window add up to an int64
 
+_SHARDS = ("in order", "balanced")
+
 _SOFTMAX = Softmax()
-_STAGES = ("score", "bias", "mask", "normalizer", "query_offset", "memory")
-_UNSAID = {"impl": "auto", **dict.fromkeys(_STAGES)}  # options as if they were not given
+_STAGES = ("score", "bias", "mask", "normalizer", "query_offset", "memory", "group")
+_UNSAID = {
+    "impl": "auto",
+    "shards": "in order",
+    **dict.fromkeys(_STAGES),
+}  # options as if they were not given
 
 
 @with_int_sizes
@@ -57,6 +66,8 @@ def attention(
     query_offset: int | Tensor | str | None = None,
     impl: str = "auto",
     memory: int | None = None,
+    group: Any = None,
+    shards: str = "in order",
 ) -> AttentionMatrix:
     """The attention matrix of queries over keys. This call computes nothing yet.
 
@@ -80,12 +91,31 @@ def attention(
             Lq != Lk and a stage needs positions; default: 0 if Lq == Lk.
         impl: "auto", "native", "torch", "tiled" or "reference".
         memory: working budget in bytes; default: 64 MiB.
+        group: a process group of torch.distributed over which sequences are shared: query, key and
+            all that is multiplied by the matrix are this rank's share, results are of this rank's
+            queries or keys, and the stages say of the whole sequences what they say. All ranks
+            call alike. Default: one process has everything.
+        shards: how a group shares sequences: "in order", rank by rank, or "balanced", where each
+            rank has a piece of the beginning and one of the end, so that a causal mask gives all
+            the same work.
 
     Raises:
         ValueError, TypeError: an argument breaks a rule; the text names both.
         UnsupportedError: (when it is used) the implementation named by `impl` cannot serve the
-            request.
+            request; the group cannot.
+        RuntimeError: another rank of the group refused its arguments, or does not answer.
     """
+    if shards not in _SHARDS:
+        raise ValueError(f"attention: shards must be one of {', '.join(_SHARDS)}; got {shards!r}")
+    if group is not None:
+        given = {"score": score, "bias": bias, "mask": mask, "normalizer": normalizer}
+        own = partial(attention, query, key, **given, query_offset=0, impl=impl, memory=memory)
+        matrix, shares = distributed.agreed(group, shards == "balanced", query_offset, own)
+        stages = matrix.score, *matrix.bias, matrix.mask
+        offset = _offset(query_offset, matrix.query, matrix.key, shares.shape, stages)
+        return replace(matrix, offset=offset, shards=shares)
+    if shards != "in order":
+        raise ValueError(f"attention: shards must be left out without a group; got {shards!r}")
     if isinstance(key, PreparedKey):
         key, score = key.ready, _asking(key, score)
     query, key = vectors("attention: query", query), vectors("attention: key", key)
@@ -105,7 +135,8 @@ def attention(
     if not isinstance(normalizer, Normalizer):
         got = type_given(normalizer)
         raise TypeError(f"attention: normalizer must be a qkv normalizer or a callable; got {got}")
-    offset = _offset(query_offset, query, key, (score, *biases, mask))
+    lengths = query.shape[-2], key.shape[-2]
+    offset = _offset(query_offset, query, key, lengths, (score, *biases, mask))
     if impl not in choose.NAMES:
         known = ", ".join(choose.NAMES)
         raise ValueError(f"attention: impl must be one of {known}; got {impl!r}")
@@ -227,9 +258,13 @@ def _bias(entry: Any) -> Bias:
 
 
 def _offset(
-    query_offset: Any, query: Tensor, key: Tensor, stages: tuple[Stage | None, ...]
+    query_offset: Any,
+    query: Tensor,
+    key: Tensor,
+    lengths: tuple[int, int],
+    stages: tuple[Stage | None, ...],
 ) -> int | Tensor | None:
-    queries, keys = query.shape[-2], key.shape[-2]
+    queries, keys = lengths
     if query_offset is None:
         if queries == keys:
             return 0

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
+from .. import distributed
 from ..ground.autocast import autocast_off
 from ..ground.errors import UnsupportedError
 from ..ground.jit import with_int_sizes
@@ -56,6 +57,8 @@ def run(description: Description, *measures: Measure) -> list[Any]:
             "silently zero); take the derivative outside of the compiled function"
         )
     with autocast_off(description.device):
+        if description.shards is not None:
+            return distributed.run(description, measures)
         return finish(_choice(description, measures), description, measures)
 
 
@@ -67,6 +70,10 @@ def attend_plain(query: Tensor, key: Tensor, value: Tensor, mask: Causal | None)
 @with_int_sizes
 def plan(description: Description, operation: str, measures: tuple[Measure, ...]) -> Plan:
     """What `run` would do, without doing it."""
+    if description.shards is not None:
+        raise UnsupportedError(
+            "plan: tells of one process; each rank of a group plans the parts that it computes"
+        )
     choice = _choice(description, measures)
     sizes = choice.accepted.blocks
     blocks, cells = len(sizes), sum(sizes)

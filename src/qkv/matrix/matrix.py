@@ -379,6 +379,8 @@ class AttentionMatrix(_MatrixProduct, Description):
         parts.append(f"normalizer={self.normalizer.name}")
         if self.dropped is not None:
             parts.append(f"dropout={self.dropped.probability}")
+        if self.shards is not None:
+            parts.append(f"rank={self.shards.rank} of {self.shards.count}")
         parts.append(f"dtype={self.dtype}, device={self.device}, impl={self.impl}")
         return f"AttentionMatrix({', '.join(parts)})"
 

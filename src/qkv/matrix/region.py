@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .. import distributed
 from ..blocks.cells import Cells
 from ..blocks.tiling import Axes, Block
 from ..ground.autocast import autocast_off
@@ -73,6 +74,8 @@ class Region:
 
     def _cut(self, matrix: Description) -> tuple[Problem, Pieces, Cells]:
         """The problem of the chosen rows, its tensors at the chosen columns, and their cells."""
+        if matrix.shards is not None:
+            distributed.refuse_rows("A.scores")
         problem = build(replace(matrix, rows=self._rows_of(matrix)))
         pieces: Pieces = problem.parts.each(
             lambda entries: tuple(_columns(tensor, axes, self.cols) for tensor, axes in entries)

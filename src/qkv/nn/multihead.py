@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 
 import qkv
 
+from ..distributed import held_here
 from ..matrix.matrix import AttentionMatrix
 from ..stage.base import type_given
 from .cache import KeyValueCache, PreparedContext
@@ -17,6 +19,17 @@ from .linear import Linear
 from .padding import check_lengths, check_sequences, without_padding
 from .positions import Rotary
 from .sizes import check_sizes
+
+
+class _Group:
+    """A process group in a layer. Copies of the layer belong to the same one, for it cannot be
+    copied."""
+
+    def __init__(self, held: Any) -> None:
+        self.held = held
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Group:
+        return self
 
 
 class MultiHeadAttention(nn.Module):
@@ -36,6 +49,8 @@ class MultiHeadAttention(nn.Module):
         rotary: rotary positions, for self-attention alone: True, or a `Rotary`.
         dropout: the probability with which weights are dropped in training.
         linear_bias: whether the projections have biases.
+        group, shards: as for `qkv.attention`: the inputs are then this rank's share of sequences,
+            and parameters get the gradients of what this rank computes. Sum those over the group.
 
     Raises:
         ValueError, TypeError: an argument breaks a rule; the text names both.
@@ -59,6 +74,8 @@ class MultiHeadAttention(nn.Module):
         rotary: bool | Rotary = False,
         dropout: float = 0.0,
         linear_bias: bool = True,
+        group: Any = None,
+        shards: str = "in order",
     ) -> None:
         super().__init__()
         self.width, self.heads, self.kv_heads = (
@@ -69,6 +86,7 @@ class MultiHeadAttention(nn.Module):
         self.context_width = width if context_width is None else context_width
         self.values_width = self.context_width if values_width is None else values_width
         self.dropout = dropout
+        self._group, self.shards = _Group(group), shards
         self._check_sizes(bool(rotary))
         head = width // heads
         self.query = Linear(width, width, linear_bias)
@@ -152,8 +170,14 @@ class MultiHeadAttention(nn.Module):
         Raises:
             ValueError, TypeError: an argument breaks a rule; the text names both.
         """
+        self._check_group(lengths)
         key, value = self._project(context, values, lengths, "context")
         return PreparedContext(qkv.prepare(key, stage_of(self.score)), value, lengths)
+
+    @property
+    def group(self) -> Any:
+        """The process group over which sequences are shared, or None."""
+        return self._group.held
 
     @property
     def reads_anywhere(self) -> bool:
@@ -222,8 +246,7 @@ class MultiHeadAttention(nn.Module):
         else:
             key, value = self._project(context, values, lengths, "context")
         if self.rotary is not None and isinstance(key, Tensor):
-            start = 0 if cache is None else len(cache)
-            query, key = self.rotary(query, start), self.rotary(key, start)
+            query, key = self._turned(self.rotary, query, key, 0 if cache is None else len(cache))
         if cache is not None and isinstance(key, Tensor):
             key, value = cache.append(key, value)
             query_offset = "end"
@@ -232,7 +255,29 @@ class MultiHeadAttention(nn.Module):
             options["mask"] = None  # the newest position sees all of them, and more kernels serve
         if isinstance(key, qkv.PreparedKey):
             options["score"] = None
-        return qkv.attention(query, key, query_offset=query_offset, **options), value
+        matrix = qkv.attention(query, key, query_offset=query_offset, **options, **self._together())
+        if matrix.shards is not None:
+            matrix = replace(matrix, shards=replace(matrix.shards, own_gradients=True))
+        return matrix, value
+
+    def _together(self) -> dict[str, Any]:
+        """With whom a matrix is computed."""
+        return {} if self.group is None else {"group": self.group, "shards": self.shards}
+
+    def _turned(
+        self, rotary: Rotary, query: Tensor, key: Tensor, start: int
+    ) -> tuple[Tensor, Tensor]:
+        """Queries and keys of self-attention with their positions."""
+        if self.group is None:
+            return rotary(query, start), rotary(key, start)
+        held = held_here(self.group, self.shards == "balanced", query.shape[-2])
+        sizes = [stop - first for first, stop in held]
+
+        def turned(vectors: Tensor) -> Tensor:
+            pieces = zip(vectors.split(sizes, -2), held, strict=True)
+            return torch.cat([rotary(piece, first) for piece, (first, _) in pieces], -2)
+
+        return turned(query), turned(key)
 
     def _project(
         self, context: Tensor, values: Tensor | None, lengths: Tensor | None, what: str
@@ -303,6 +348,7 @@ class MultiHeadAttention(nn.Module):
             raise TypeError(f"{where}: context must be a tensor or what prepare made; got {got}")
         if context is None:
             check_lengths(where, lengths, x)
+        self._check_group(lengths, cache)
         if context is not None and self.rotary is not None:
             raise ValueError(f"{where}: rotary is for self-attention; got a context")
         if cache is None:
@@ -314,3 +360,9 @@ class MultiHeadAttention(nn.Module):
         for what, given in (others | {"query_offset": query_offset}).items():
             if given is not None:
                 raise ValueError(f"{where}: a cache goes with x alone; got {what}")
+
+    def _check_group(self, lengths: Any, cache: Any = None) -> None:
+        if self.group is None or (lengths is None and cache is None):
+            return
+        what = "a cache" if lengths is None else "lengths (give mask=qkv.Padding(lengths))"
+        raise ValueError(f"MultiHeadAttention: group takes sequences as a whole; got {what}")

@@ -55,6 +55,12 @@ class Normalizer(Stage):
         """The statistic of two parts of the keys together, or None if there is no such rule."""
         return None
 
+    def beginning(self, top: Tensor) -> Statistic | None:
+        """The statistic with which the best keys alone, of the score `top`, have a weight of 1, or
+        None if there is no such rule. From there Newton's method in its second part finds that with
+        which the weights of a row sum to 1: their sum is convex in it."""
+        return None
+
     def normalize(self, scores: Tensor, visible: Tensor | None, *pieces: Tensor) -> Tensor:
         """Weights of whole rows `[..., r, c]`."""
         statistic = self.statistic(scores, visible, *pieces)

@@ -76,11 +76,12 @@ class Entmax(Normalizer):
         return [(layout.per_head(self.alpha, "Entmax: alpha"), PER_BATCH)]
 
     @property
-    def _is_softmax(self) -> bool:
+    def is_softmax(self) -> bool:
+        """Whether alpha is the number 1."""
         return not isinstance(self.alpha, Tensor) and self.alpha == 1
 
     def statistic(self, scores: Tensor, visible: Tensor | None, *pieces: Tensor) -> Statistic:
-        if self._is_softmax:
+        if self.is_softmax:
             return _SOFTMAX.statistic(scores, visible)
         power = self._power(scores, pieces)
         reference, alone, size = _reference(scores, visible, power)
@@ -94,12 +95,18 @@ class Entmax(Normalizer):
     def weights(
         self, scores: Tensor, visible: Tensor | None, statistic: Statistic, *pieces: Tensor
     ) -> Tensor:
-        if self._is_softmax:
+        if self.is_softmax:
             return _SOFTMAX.weights(scores, visible, statistic)
         reference, weight, alone = statistic
         difference = where_visible(visible, scores, 0) - reference
         power = self._power(scores, pieces)
         return weights_and_slopes(difference, visible, power, weight, alone)[0]
+
+    def beginning(self, top: Tensor) -> Statistic | None:
+        steep = self.alpha > 2
+        if bool(steep.any()) if isinstance(steep, Tensor) else steep:
+            return None  # beyond 2 the reference is another key, which a part of them may not have
+        return top, torch.ones_like(top), torch.zeros_like(top, dtype=torch.bool)
 
     def _power(self, scores: Tensor, pieces: tuple[Tensor, ...]) -> Tensor | float:
         """alpha - 1, with the digits that it has before it takes the type of the scores, and at

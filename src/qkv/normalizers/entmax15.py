@@ -46,6 +46,9 @@ class Entmax15(Normalizer):
         halves = (where_visible(visible, scores, 0) - top) / 2
         return where_visible(visible, torch.relu(halves - threshold).square(), 0)
 
+    def beginning(self, top: Tensor) -> Statistic:
+        return top, torch.full_like(top, -1)
+
 
 def _support(halves: Tensor, visible: Tensor | None) -> Tensor:
     """Which keys get weight, of half scores whose largest is 0."""

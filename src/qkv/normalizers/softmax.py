@@ -71,7 +71,7 @@ class Softmax(Normalizer):
         log_sum = torch.where(log_sum == -torch.inf, 0, log_sum)
         weights = _exponentials(scores, visible, top) * torch.exp(-log_sum)
         if self.sink is not None:
-            weights = weights * self._kept(top + log_sum, pieces)
+            weights = weights * self.kept(top + log_sum, *pieces)
         # Cut off last: the statistic of a row may be NaN, and 0 times NaN is NaN.
         return where_visible(visible, weights, 0)
 
@@ -95,8 +95,9 @@ class Softmax(Normalizer):
         fill = torch.where(visible.any(-1, keepdim=True), -torch.inf, 0.0).to(scores.dtype)
         return torch.where(visible, torch.softmax(torch.where(visible, scores, fill), -1), 0)
 
-    def _kept(self, logsumexp: Tensor, pieces: tuple[Tensor, ...]) -> Tensor:
-        """The share of a row's weight that the sink leaves."""
+    def kept(self, logsumexp: Tensor, *pieces: Tensor) -> Tensor:
+        """The share of a row's weight that the sink leaves, given the logarithm of the sum of
+        exponentials, 0 where a row sees nothing."""
         assert self.sink is not None
         sink = pieces[0].to(logsumexp.dtype) if pieces else self.sink
         # The derivative of a sigmoid that rounds to 1 would be 0.

@@ -43,6 +43,9 @@ class Sparsemax(Normalizer):
         weights = torch.relu(where_visible(visible, scores, 0) - top - threshold)
         return where_visible(visible, weights, 0)
 
+    def beginning(self, top: Tensor) -> Statistic:
+        return top, torch.full_like(top, -1)
+
 
 def _support(shifted: Tensor, visible: Tensor | None) -> Tensor:
     """Which keys get weight, of scores whose largest is 0: those above the threshold."""

@@ -13,6 +13,7 @@ from ..normalizers.base import Normalizer
 from ..scores.base import Score
 from ..stage.dropout import Dropout
 from .chosen import Chosen, kept
+from .shards import Shards
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,10 +35,12 @@ class Description:
     dropped: Dropout | None = None
     rows: Tensor | None = None  # the queries that were chosen of a longer matrix
     chosen: Chosen | None = None  # the entries that were chosen of its leading dimensions
+    shards: Shards | None = None  # whose share of queries and keys these are
 
     @property
     def shape(self) -> torch.Size:
-        """`[B..., H, Lq, Lk]`, or `[Lq, Lk]` where query and key have no head dimension."""
+        """`[B..., H, Lq, Lk]`, or `[Lq, Lk]` where query and key have no head dimension: of the
+        whole matrix, where ranks have shares of it."""
         query, key = self.query.shape, self.key.shape
         batch = query[:-3]
         if batch != key[:-3]:
@@ -45,6 +48,8 @@ class Description:
         lead = (*batch, *(query[-3:-2] or key[-3:-2]))
         if self.chosen is not None:
             lead = kept(lead, self.chosen)
+        if self.shards is not None:
+            return torch.Size((*lead, *self.shards.shape))
         queries = query[-2] if self.rows is None else self.rows.shape[0]
         return torch.Size((*lead, queries, key[-2]))
 

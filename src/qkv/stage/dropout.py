@@ -23,11 +23,14 @@ _WORD = 0xFFFFFFFF
 class Dropout:
     """Weights are dropped with `probability`, and kept ones divided by `1 - probability`.
 
-    `seed` is an int64 tensor without dimensions.
+    `seed` is an int64 tensor without dimensions. `row` and `column` are where the matrix begins in
+    the one that the places are counted in.
     """
 
     probability: float
     seed: Tensor
+    row: int = 0
+    column: int = 0
 
     @staticmethod
     def of(probability: float, seed: int | Tensor | None, device: torch.device) -> Dropout:
@@ -58,8 +61,8 @@ class Dropout:
         return int(self.probability * 2**32)
 
     def apply(self, weights: Tensor, cells: Cells, seed: Tensor) -> Tensor:
-        states = row_states(seed, cells.batch, cells.head, cells.row)
-        kept = mixed(states ^ (cells.col & _WORD)) >= self.threshold
+        states = row_states(seed, cells.batch, cells.head, cells.row + self.row)
+        kept = mixed(states ^ ((cells.col + self.column) & _WORD)) >= self.threshold
         return torch.where(kept, weights / (1 - self.probability), 0)
 
 

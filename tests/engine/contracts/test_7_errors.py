@@ -53,6 +53,21 @@ CASES: list[tuple[Callable[[], object], type[Exception], str]] = [
         "got query [2, 4, 3, 8], key [2, 3, 5, 8]",
     ),
     (
+        lambda: matrix(group="world"),
+        TypeError,
+        "attention: group must be a process group of torch.distributed; got str",
+    ),
+    (
+        lambda: matrix(shards="striped"),
+        ValueError,
+        "attention: shards must be one of in order, balanced; got 'striped'",
+    ),
+    (
+        lambda: matrix(shards="balanced"),
+        ValueError,
+        "attention: shards must be left out without a group; got 'balanced'",
+    ),
+    (
         lambda: attention(QUERY, torch.ones(3, 2, 5, 8)),
         ValueError,
         "attention: batch dimensions of query and key must broadcast; "
@@ -433,6 +448,7 @@ FRONT_DOOR += ["matrix/rollout.py", "matrix/prepare.py", "matrix/operand.py", "i
 FRONT_DOOR += ["blocks/layout.py", "stage/dropout.py", "stage/custom.py"]
 STAGES = ["scores", "masks", "biases", "normalizers", "measures"]
 ELSEWHERE = ["no measure .* was taken", "defines neither intervals nor cells", "forward.*AD cannot"]
+ELSEWHERE += ["plan: tells of one process"]  # several are needed for it: tests/distributed
 
 
 def test_every_error_of_the_front_door_is_in_the_list() -> None:

@@ -8,6 +8,7 @@ they do not have is that of the map over blocks of the same tensors.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from typing import Any
 
 import torch
@@ -18,8 +19,10 @@ from ...ground.tensors import is_tracked, kernel_obstacle
 from ...measures.base import Measure
 from ...measures.product import Product
 from ...native.request import Wanted
+from ...normalizers.softmax import Softmax
 from ...request.description import Description
 from ...request.parts import Pieces
+from ...scores.additive import Additive
 from ..accepted import Accepted
 from ..call import Call
 from ..derivative import with_derivative
@@ -101,6 +104,28 @@ class _Kernels(Accepted):
 
     def fallback(self, row, gradients, wanted: list[int]) -> Sequence[Tensor]:
         return self.call.pullback(row, gradients, wanted)
+
+    def gradients_of_part(
+        self, output: Tensor, logsumexp: Tensor, gradient: Tensor
+    ) -> list[tuple[Tensor, Tensor]] | None:
+        layout, row = self.call.layout, self.call.tensors
+        if not self._is_fused:
+            return None
+        rows = (prod(layout.batch), *layout.lead[-2:], layout.queries)
+        wide = output.reshape(*rows, output.shape[-1]), logsumexp.reshape(rows).to(torch.float64)
+        kept = tuple(part.contiguous() for part in wide)
+        wanted = [place for place, tensor in enumerate(row) if tensor.requires_grad]
+        points = tuple(tensor.detach() for tensor in row)
+        found = self.backward(points, kept, (gradient,), wanted)
+        return None if found is None else [(row[i], g) for i, g in zip(wanted, found, strict=True)]
+
+    @property
+    def _is_fused(self) -> bool:
+        """Whether the kernel takes the weights from the logsumexp (`fused.h`); others find their
+        own from the keys that are there."""
+        problem = self.call.problem
+        plain = type(problem.normalizer) is Softmax and problem.normalizer.sink is None
+        return plain and type(problem.score) is not Additive and problem.dropout is None
 
     def gradients(self, gradient: Tensor) -> Sequence[Tensor]:
         _, kept = self._forward()

@@ -135,6 +135,14 @@ class Plain(Accepted):
     def fallback(self, row, gradients, wanted: list[int]) -> Sequence[Tensor]:
         return product_pullback(self.description, row, gradients[0], wanted)
 
+    def gradients_of_part(
+        self, output: Tensor, logsumexp: Tensor, gradient: Tensor
+    ) -> list[tuple[Tensor, Tensor]]:
+        kept = output.contiguous(), logsumexp.to(torch.float64).contiguous()
+        row = tuple(vector.detach() for vector in self.vectors)
+        gradient = gradient.to(self.description.dtype).contiguous()
+        return list(zip(self.vectors, self._gradients(row, kept, gradient), strict=True))
+
     def gradients(self, gradient: Tensor) -> Sequence[Tensor]:
         return self._gradients(self.vectors, self._forward(), gradient)
 

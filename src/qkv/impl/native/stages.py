@@ -144,7 +144,7 @@ class Fixed:
         if dropout is None:
             return None
         (seed,) = self.pieces.dropout
-        states = row_states(seed, cells.batch, cells.head, cells.row).squeeze(-1)
+        states = row_states(seed, cells.batch, cells.head, cells.row + dropout.row).squeeze(-1)
         full = states.expand(*layout.lead, layout.queries)
         full = full.reshape(prod(layout.batch), *full.shape[-3:]).contiguous()
         return Dropout(full, dropout.threshold, 1 / (1 - dropout.probability))
@@ -179,6 +179,8 @@ def reason(fixed: Fixed) -> str | None:
         (alpha,) = pieces.normalizer or (problem.normalizer.alpha,)
         if bool((alpha > STEEPEST).any() if isinstance(alpha, Tensor) else alpha > STEEPEST):
             return f"its kernels take alpha of Entmax up to {STEEPEST:g}"
+    if problem.dropout is not None and problem.dropout.column:
+        return "its kernels count the columns of dropout from 0"
     if problem.mask is not None and not problem.mask.stored and fixed.intervals is None:
         return "its kernels take masks that are intervals of keys or given as tensors"
     return None

@@ -1,0 +1,146 @@
+"""What the ranks of a group make sure of before they compute together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import fields, is_dataclass
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from ..ground.errors import UnsupportedError
+from ..ground.tensors import is_concrete, is_tensor
+from ..request.description import Description
+from ..request.shards import Held, Shards, held_balanced, held_in_order
+from ..stage.custom import Custom
+from .exchange import all_agree, told_by_all
+
+Matrix = TypeVar("Matrix", bound=Description)
+
+
+def agreed(
+    group: Any, balanced: bool, query_offset: Any, make: Callable[[], Matrix]
+) -> tuple[Matrix, Shards]:
+    """A rank's part of a matrix, with the shares of all ranks.
+
+    Raises:
+        ValueError: ranks ask for different things, or `group` is none that this process is in.
+        RuntimeError: another rank refused its arguments, or does not answer.
+    """
+    rank, device = _rank_in(group), torch.device("cpu")
+    try:
+        description = make()
+        _check(description)
+        device = description.device
+        message = _told(description, balanced, query_offset)
+    except Exception as error:
+        told_by_all(group, {"error": str(error)}, _device_of(group))
+        raise
+    messages = told_by_all(group, message, device)
+    all_agree(messages, rank, [name for name in message if name != "lengths"])
+    queries, keys = zip(*(told["lengths"] for told in messages), strict=True)
+    held = held_balanced if balanced else held_in_order
+    return description, Shards(group, rank, held(list(queries)), held(list(keys)))
+
+
+def held_here(group: Any, balanced: bool, length: int) -> Held:
+    """The stretches that this rank has of a sequence, of which it has so many places."""
+    rank = _rank_in(group)
+    messages = told_by_all(group, {"length": length}, _device_of(group))
+    held = held_balanced if balanced else held_in_order
+    return held([message["length"] for message in messages])[rank]
+
+
+def _rank_in(group: Any) -> int:
+    import torch.distributed as dist
+
+    if not dist.is_available() or not isinstance(group, dist.ProcessGroup):
+        raise TypeError(
+            "attention: group must be a process group of torch.distributed; "
+            f"got {type(group).__name__}"
+        )
+    rank = dist.get_rank(group)
+    if rank < 0:
+        raise ValueError("attention: group must be one that this process is in")
+    return rank
+
+
+def _device_of(group: Any) -> torch.device:
+    """Where the group takes tensors."""
+    import torch.distributed as dist
+
+    kinds = dist.get_backend_config(group)
+    return torch.device("cpu" if "cpu" in str(kinds) else "cuda")
+
+
+def _check(description: Description) -> None:
+    """Checks that stages mean the same in a part of the matrix as in the whole."""
+    for stage in (description.score, *description.bias, description.normalizer, description.mask):
+        if isinstance(stage, Custom):
+            raise UnsupportedError(
+                "attention: group takes no callables, for they are told places in a part of the "
+                f"matrix; got {stage.what}"
+            )
+    for bias in description.bias:
+        if not bias.says_the_same_anywhere:
+            raise UnsupportedError(
+                "attention: group takes biases that depend on how far keys are from queries, not "
+                f"on a place in the matrix; got {type(bias).__name__}"
+            )
+    if description.mask is not None and description.mask.stored:
+        raise UnsupportedError(
+            "attention: group takes masks that are a few intervals of keys for each query; "
+            f"{description.mask.label} has an entry for each cell"
+        )
+    require_merge(description)
+
+
+def require_merge(description: Description) -> None:
+    """Raises UnsupportedError where the normalizer's statistic cannot be found from parts."""
+    normalizer, one = description.normalizer, description.query.new_zeros(1, 1)
+    if normalizer.merge((one, one), (one, one)) is None and normalizer.beginning(one) is None:
+        raise UnsupportedError(
+            "attention: group asks for a normalizer whose statistic can be merged over parts of "
+            f"the keys, or found step by step; got {type(normalizer).__name__}, which has no such "
+            "rule"
+        )
+
+
+def _told(description: Description, balanced: bool, query_offset: Any) -> dict[str, Any]:
+    query, key = description.query, description.key
+    return {
+        "query": told([*query.shape[:-2], "its length", query.shape[-1]]),
+        "key": told([*key.shape[:-2], "its length", key.shape[-1]]),
+        "dtype": str(query.dtype),
+        "device": query.device.type,
+        "score": told(description.score),
+        "bias": told(description.bias),
+        "mask": told(description.mask),
+        "normalizer": told(description.normalizer),
+        "query_offset": told(query_offset),
+        "impl": description.impl,
+        "shards": "balanced" if balanced else "in order",
+        "lengths": (query.shape[-2], key.shape[-2]),
+    }
+
+
+def told(thing: Any) -> str:
+    """A stage or another argument in words: the same on two ranks where they mean the same.
+    Integers in tensors count, floating numbers do not, for those may be rounded differently."""
+    if is_tensor(thing):
+        shape = f"{thing.dtype} {list(thing.shape)}"
+        if thing.is_floating_point() or not is_concrete(thing):
+            return shape
+        return f"{shape} of checksum {_checksum(thing)}"
+    if is_dataclass(thing) and not isinstance(thing, type):
+        own = ", ".join(f"{f.name}={told(getattr(thing, f.name))}" for f in fields(thing))
+        return f"{type(thing).__name__}({own})"
+    if isinstance(thing, Sequence) and not isinstance(thing, str):
+        return f"[{', '.join(map(told, thing))}]"
+    return str(thing)
+
+
+def _checksum(tensor: Tensor) -> int:
+    numbers = tensor.to(torch.int64).flatten()
+    return int((numbers * torch.arange(1, 1 + numbers.numel(), device=numbers.device)).sum())

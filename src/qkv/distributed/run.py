@@ -1,0 +1,170 @@
+"""Runs a request of a group: each rank has the results of its own queries or keys."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, NoReturn
+
+import torch
+
+from ..ground.errors import UnsupportedError
+from ..ground.tensors import is_concrete, is_dual, is_tracked, shape_of
+from ..measures.base import Measure
+from ..measures.product import Collected, Product
+from ..measures.statistics import LogSumExp
+from ..normalizers.entmax import Entmax
+from ..normalizers.softmax import Softmax
+from ..request.description import Description
+from . import threshold
+from .agreement import require_merge, told
+from .cuts import Cuts
+from .exchange import all_agree, told_by_all
+from .job import Job, Shared
+from .merged import merged
+from .rules import rule_of
+from .swept import Statistics, softmax_statistics, swept
+
+
+def run(description: Description, measures: tuple[Measure, ...]) -> list[Any]:
+    """The results of the measures.
+
+    Raises:
+        UnsupportedError: a group does not give what is asked for.
+        ValueError: ranks ask for different things, or an operand does not fit.
+        RuntimeError: another rank refused the request, or does not answer.
+    """
+    shards = description.shards
+    assert shards is not None
+    if description.rows is not None or description.chosen is not None:
+        refuse_rows("attention")
+    try:
+        _check(description, measures)
+        cuts = Cuts(description, shards)
+        message = _told(description, measures) | {"needed": cuts.needed(shards.rank)}
+    except Exception as error:
+        told_by_all(shards.group, {"error": str(error)}, description.device)
+        raise
+    messages = told_by_all(shards.group, message, description.device)
+    all_agree(messages, shards.rank, ["measures", "operands", "gradients", "dropout"])
+    needed = [own["needed"] for own in messages]
+    description = _as_first(replace(description, shards=None), messages[0])
+    normalizer = description.normalizer
+    if isinstance(normalizer, Entmax) and normalizer.is_softmax:
+        description = replace(description, normalizer=Softmax())
+    job = _with_shared(Job(description, shards, cuts, needed))
+    return _run(job, measures)
+
+
+def refuse_rows(what: str) -> NoReturn:
+    """Refuses chosen rows or heads of a matrix that ranks share."""
+    raise UnsupportedError(
+        f"{what}: group gives no regions and no single heads, for no rank has whole rows; take a "
+        "product or a statistic of the matrix"
+    )
+
+
+def _run(job: Job, measures: tuple[Measure, ...]) -> list[Any]:
+    description = job.description
+    normalizer = description.normalizer
+    if isinstance(normalizer, Softmax):
+        products = [m for m in measures if isinstance(m, Product)]
+        others = [m for m in measures if not isinstance(m, (Product, LogSumExp))]
+        if not others and len(products) <= 1:
+            return _merged(job, measures, products)
+    lead = _lead(description, measures)
+    rules = [rule_of(measure) for measure in measures]
+    return swept(job, rules, lead, _statistics(job))
+
+
+def _merged(job: Job, measures: tuple[Measure, ...], products: list[Product]) -> list[Any]:
+    value = products[0].value if products else None
+    output, logsumexp = merged(job, value)
+    output = output.to(job.description.dtype)
+    return [output if isinstance(measure, Product) else logsumexp for measure in measures]
+
+
+@torch.no_grad()
+def _statistics(job: Job) -> Statistics | None:
+    normalizer = job.description.normalizer
+    if isinstance(normalizer, Softmax):
+        return softmax_statistics(normalizer, merged(job, None)[1])
+    one = job.description.query.new_zeros(1, 1)
+    if normalizer.beginning(one) is None:
+        return None
+    return threshold.found(job, _lead(job.description, ()))
+
+
+def _lead(description: Description, measures: tuple[Measure, ...]) -> tuple[int, ...]:
+    """The leading dimensions of results."""
+    *batch, heads = description.shape[:-2] or (None,)
+    sizes = torch.broadcast_shapes(tuple(batch), *(m.batch for m in measures))
+    return sizes if heads is None else (*sizes, heads)
+
+
+def _check(description: Description, measures: tuple[Measure, ...]) -> None:
+    tensors = [description.query, description.key]
+    tensors += [m.value for m in measures if isinstance(m, Product)]
+    tensors += [m.x for m in measures if isinstance(m, Collected)]
+    if not is_concrete(*tensors):
+        raise UnsupportedError(
+            "attention: group cannot be traced, compiled or transformed by torch.func, for ranks "
+            "tell each other things that depend on values"
+        )
+    if is_dual(*tensors):
+        raise UnsupportedError("attention: group has no forward-mode derivatives")
+    require_merge(description)
+    for measure in measures:
+        measure.check(description)
+        rule_of(measure)
+        _check_length(description, measure)
+
+
+def _check_length(description: Description, measure: Measure) -> None:
+    keys, queries = description.key.shape[-2], description.query.shape[-2]
+    if isinstance(measure, Product) and measure.value.shape[-2] != keys:
+        raise ValueError(
+            f"A @ value: value must have one row per key of this rank ({keys}); "
+            f"got {shape_of(measure.value)}"
+        )
+    if isinstance(measure, Collected) and measure.x.shape[-2] != queries:
+        raise ValueError(
+            f"A.mT @ x: x must have one row per query of this rank ({queries}); "
+            f"got {shape_of(measure.x)}"
+        )
+
+
+def _told(description: Description, measures: tuple[Measure, ...]) -> dict[str, Any]:
+    """What all ranks have to tell alike, and the seed of dropout."""
+    operands = [m.value for m in measures if isinstance(m, Product)]
+    operands += [m.x for m in measures if isinstance(m, Collected)]
+    tensors = (description.query, description.key, *operands)
+    dropped = description.dropped
+    return {
+        "measures": told([_name(measure) for measure in measures]),
+        "operands": told([[*t.shape[:-2], "its length", t.shape[-1]] for t in operands]),
+        "gradients": told([is_tracked(tensor) for tensor in tensors]),
+        "dropout": None if dropped is None else dropped.probability,
+        "seed": None if dropped is None else int(dropped.seed),
+    }
+
+
+def _name(measure: Measure) -> str:
+    return measure.name if isinstance(measure, (Product, Collected)) else told(measure)
+
+
+def _as_first(description: Description, message: dict[str, Any]) -> Description:
+    """The same matrix with the first rank's seed, so that all drop the same weights."""
+    dropped = description.dropped
+    if dropped is None:
+        return description
+    seed = torch.full_like(dropped.seed, message["seed"])
+    return replace(description, dropped=replace(dropped, seed=seed))
+
+
+def _with_shared(job: Job) -> Job:
+    """The same job, the gradients of whose parameters are those of all ranks together."""
+    parameters = job.parameters
+    if job.shards.own_gradients or not is_tracked(*parameters):
+        return job
+    shared = Shared.apply(job.shards.group, *parameters)
+    return replace(job, description=job.with_tensors(job.description.query, shared))

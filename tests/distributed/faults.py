@@ -1,0 +1,126 @@
+"""What a group says where ranks ask for different things, where it refuses, and where one dies."""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from threading import Timer
+
+import torch
+from ranks import joined, write
+from torch import Tensor
+
+import qkv
+
+
+def vectors(dtype: torch.dtype = torch.float32, width: int = 8) -> list[Tensor]:
+    return [torch.randn(2, 4, 6, width, dtype=dtype) for _ in range(3)]
+
+
+def message(act: Callable[[], object]) -> str:
+    """The error that an act ends in."""
+    try:
+        act()
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    return "no error"
+
+
+def disagreements(rank: int) -> dict[str, str]:
+    """Rank 1 asks for something else than the others."""
+    group, odd = torch.distributed.group.WORLD, rank == 1
+    query, key, value = vectors()
+    wide, narrow = vectors(torch.float64), vectors(width=4)
+    mask = qkv.Window(2, 0) if odd else qkv.Causal()
+    lengths = torch.tensor([9, 9 if odd else 3])
+    heads = [t[:, :2] for t in (query, key, value)] if odd else [query, key, value]
+    matrix = qkv.attention(query, key, group=group)
+    acts = {
+        "dtype": lambda: qkv.attend(*(wide if odd else vectors()), group=group),
+        "width": lambda: qkv.attend(*(narrow if odd else vectors()), group=group),
+        "heads": lambda: qkv.attend(*heads, group=group),
+        "mask": lambda: qkv.attend(query, key, value, mask=mask, group=group),
+        "lengths": lambda: qkv.attend(
+            query, key, value, mask=qkv.Documents(lengths=lengths), group=group
+        ),
+        "shards": lambda: qkv.attention(
+            query, key, group=group, shards="balanced" if odd else "in order"
+        ),
+        "impl": lambda: qkv.attention(query, key, group=group, impl="tiled" if odd else "auto"),
+        "gradients": lambda: matrix @ (value.clone().requires_grad_() if odd else value),
+        "measure": lambda: matrix.mass() if odd else matrix.entropy(),
+        "an error of one": lambda: qkv.attention(query, key[..., :3] if odd else key, group=group),
+        "rows of the value": lambda: matrix @ (value[..., :3, :] if odd else value),
+    }
+    return {name: message(act) for name, act in acts.items()}
+
+
+def refusals(rank: int) -> dict[str, str]:
+    """What all ranks ask for, and a group does not give."""
+    group = torch.distributed.group.WORLD
+    query, key, value = vectors()
+    make = {"query": query, "key": key, "group": group}
+    matrix = qkv.attention(**make)
+
+    def twice() -> object:
+        leaf = query.clone().requires_grad_()
+        output = qkv.attend(leaf, key, value, group=group)
+        return torch.autograd.grad(output.sum(), leaf, create_graph=True)
+
+    def forward_mode() -> object:
+        with torch.autograd.forward_ad.dual_level():
+            dual = torch.autograd.forward_ad.make_dual(query, query)
+            return qkv.attend(dual, key, value, group=group)
+
+    acts = {
+        "topk": lambda: qkv.attention(**make, normalizer=qkv.TopK(3)),
+        "a steep entmax": lambda: qkv.attention(**make, normalizer=qkv.Entmax(2.5)),
+        "a callable": lambda: qkv.attention(**make, mask=lambda cells: cells.col > 0),
+        "a dense mask": lambda: qkv.attention(**make, mask=qkv.Dense(torch.ones(6, 6) > 0)),
+        "a tensor bias": lambda: qkv.attention(**make, bias=torch.ones(6, 6)),
+        "documents in any order": lambda: qkv.attend(
+            value=value, **make, mask=qkv.Documents(ids=torch.arange(18).flip(0))
+        ),
+        "a region": lambda: matrix[..., 0, 0],
+        "a head": lambda: matrix[0, 0] @ value[0, 0],
+        "scores": lambda: matrix.scores(0, 0),
+        "a plan": lambda: matrix.plan(),
+        "second derivatives": twice,
+        "forward mode": forward_mode,
+        "vmap": lambda: torch.vmap(lambda q: qkv.attend(q, key[0], value[0], group=group))(query),
+        "positions": lambda: qkv.attention(query, key[..., :3, :], mask=qkv.Causal(), group=group),
+    }
+    found = {name: message(act) for name, act in acts.items()}
+    # None of them left the ranks out of step, and what shows a matrix asks nobody.
+    shown = matrix._repr_html_() if rank == 0 else ""
+    assert "img" not in shown
+    assert (matrix @ value).shape == value.shape
+    return found | {"repr": repr(matrix)}
+
+
+def killed(rank: int, count: int, folder: Path) -> dict[str, object]:
+    """The last rank dies amid products; what the others see of it, and after how long."""
+    group = torch.distributed.group.WORLD
+    query, key, value = vectors()
+    matrix = qkv.attention(query, key, group=group)
+    clock, error = folder / "died", "no error"
+
+    def die() -> None:
+        clock.write_text(str(time.time()))
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    if rank == count - 1:
+        Timer(0.3, die).start()
+    while error == "no error":
+        error = message(lambda: matrix @ value)
+    return {"error": error, "after": time.time() - float(clock.read_text())}
+
+
+if __name__ == "__main__":
+    rank, count, folder, (what,) = joined()
+    if what == "killed":
+        write(rank, folder, killed(rank, count, folder))
+        os._exit(0)  # what is left of the group cannot be taken apart together
+    write(rank, folder, {"disagree": disagreements, "refuse": refusals}[what](rank))
+    torch.distributed.destroy_process_group()
