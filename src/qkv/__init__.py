@@ -13,16 +13,23 @@ if TYPE_CHECKING:
     from .capture.asking import observe
     from .capture.heads import heads
     from .capture.loading import load_capture
+    from .integrations.flex.attention import flex_attention
+    from .integrations.flex.create import create_block_mask
+    from .integrations.flex.matrix import flex_matrix
     from .tasks.kinds import load
     from .tasks.translation import Translator
     from .viewer.notebook import show
 
 __version__ = "0.1.0"
 
-# These need more than torch. All other names are the engine's, and it too is loaded when first
-# named: the command can then show its help, or a mistake, without waiting for torch.
+# These need more than torch, or a part of it that takes long to import. All other names are the
+# engine's, and it too is loaded when first named: the command can then show its help, or a mistake,
+# without waiting for torch.
 _LATER = {
     "Translator": "qkv.tasks.translation",
+    "create_block_mask": "qkv.integrations.flex.create",
+    "flex_attention": "qkv.integrations.flex.attention",
+    "flex_matrix": "qkv.integrations.flex.matrix",
     "load": "qkv.tasks.kinds",
     "heads": "qkv.capture.heads",
     "load_capture": "qkv.capture.loading",
@@ -88,6 +95,9 @@ __all__ = [
     "Window",
     "attend",
     "attention",
+    "create_block_mask",
+    "flex_attention",
+    "flex_matrix",
     "heads",
     "implementations",
     "load",
