@@ -17,7 +17,7 @@ LIMITS = {
     "rooms": 27,
     "rooms without a layer": 0,
     "floors": 14,
-    "arrows between rooms": 132,
+    "arrows between rooms": 133,
     "upward arrows": 0,
     "rooms in circles": 0,
     "modules in circles": 3,

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 from torch.nn.attention.flex_attention import BlockMask
+from torch.nn.functional import pad
 
 from ...blocks.cells import Cells
 from ...blocks.layout import Layout
 from ...blocks.ranges import Ranges, joined
-from ...blocks.tiling import Axes
+from ...blocks.tiling import Axes, Block
 from ...ground.tensors import is_concrete
-from ...masks.base import Mask
+from ...masks.base import Bound, Mask
 from ...masks.runs import any_of, runs_of
 from ...stage.base import Entries
 
@@ -46,26 +47,52 @@ class Blocks(Mask):
         starts = (some.nonzero().flatten() * self.cols).tolist()
         return joined((start, min(start + self.cols, keys)) for start in starts)
 
+    def as_intervals(self, queries: int) -> Mask:
+        """The same as intervals of keys where each query has a few."""
+        runs = runs_of(self.listed) if is_concrete(self.listed) else None
+        if runs is None:
+            return self
+        places = torch.arange(queries, device=self.listed.device) // self.rows
+        bounds = ([bound[..., places].long() * self.cols for bound in run] for run in runs)
+        return any_of((start, stop) for start, stop in bounds)
 
-def blocks_of(block_mask: BlockMask, queries: int, keys: int) -> Mask | None:
-    """What the blocks of a BlockMask show; None where they are all listed."""
+    def hold(self, mask: Mask, layout: Layout) -> bool:
+        """Whether they are known to hold all that a mask shows."""
+        block = Block.whole(layout.lead, layout.queries, layout.keys)
+        cells = Cells(layout, block, self.listed.device)
+        spans = mask.intervals(cells, *(tensor for tensor, _ in mask.entries(layout)))
+        ((listed, _),) = self.entries(layout)
+        # How many blocks in front of each one are not listed.
+        missing = pad((~listed).cumsum(-1), (1, 0))
+        row = torch.arange(layout.queries, device=listed.device) // self.rows * missing.shape[-1]
+        return spans is not None and all(
+            self._hold(*span, row, missing.flatten(-2), layout.keys) for span in spans
+        )
+
+    def _hold(self, start: Bound, stop: Bound, row: Tensor, missing: Tensor, keys: int) -> bool:
+        ends = (torch.as_tensor(bound, device=row.device).clamp(0, keys) for bound in (start, stop))
+        first, behind = torch.broadcast_tensors(*ends, row.unsqueeze(-1))[:2]
+        lead = torch.broadcast_shapes(first.shape[:-2], missing.shape[:-1])
+        missing = missing.expand(*lead, -1)
+        counts = [
+            missing.gather(-1, (row + place.squeeze(-1)).expand(*lead, -1))
+            for place in (first // self.cols, -(-behind // self.cols))
+        ]
+        empty = (first >= behind).squeeze(-1)
+        return bool(((counts[0] == counts[1]) | empty).all())
+
+
+def blocks_of(block_mask: BlockMask, queries: int, keys: int) -> Blocks | None:
+    """What the blocks of a BlockMask show; None where they are known to be listed all."""
     rows, cols = block_mask.BLOCK_SIZE
     sizes = -(-queries // rows), -(-keys // cols)
     listed = _listed(block_mask.kv_num_blocks, block_mask.kv_indices, *sizes)
     if block_mask.full_kv_num_blocks is not None and block_mask.full_kv_indices is not None:
         full = block_mask.full_kv_num_blocks, block_mask.full_kv_indices
         listed = listed | _listed(*full, *sizes)
-    if not is_concrete(listed):
-        return Blocks(listed, rows, cols)
-    if bool(listed.all()):
+    if is_concrete(listed) and bool(listed.all()):
         return None
-    runs = runs_of(listed)
-    if runs is None:
-        return Blocks(listed, rows, cols)
-    places = torch.arange(queries, device=listed.device) // rows
-    return any_of(
-        (start[..., places].long() * cols, stop[..., places].long() * cols) for start, stop in runs
-    )
+    return Blocks(listed, rows, cols)
 
 
 def _listed(count: Tensor, indices: Tensor, rows: int, cols: int) -> Tensor:

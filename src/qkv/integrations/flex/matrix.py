@@ -12,9 +12,11 @@ from ...ground.errors import UnsupportedError
 from ...masks.base import Mask
 from ...matrix.attention import attention
 from ...matrix.matrix import AttentionMatrix
+from ...request.problem import layout_of
 from ...scores.dot import Dot
 from .blocks import blocks_of
 from .mods import MaskMod, Mod, OverCells, ScoreMod
+from .recognition import common, recognised_mask, recognised_stages
 
 _ANY_LENGTH = 1 << 30  # the size of blocks by which torch says that a mask is for any length
 
@@ -63,13 +65,19 @@ def matrix_of(
     """The same. While a program is compiled, whoever uses it stands in `Indexing`."""
     _check_vectors(query, key, enable_gqa)
     mask = None if block_mask is None else _mask_of(block_mask, query, key)
-    bias = None
+    factor, biases = 1.0, ()
     if score_mod is not None:
         _check_mod(score_mod)
         if 0 not in (*query.shape[:-1], key.shape[-2]):
-            bias = ScoreMod(OverCells(score_mod))
-    stages = {"score": Dot(scale), "bias": bias, "mask": mask}
-    return attention(query, key, **stages, query_offset="start", **how)
+            stages = recognised_stages(score_mod, query, key)
+            mask = common(mask, stages.mask)
+            factor = stages.scale
+            biases = stages.biases
+            if biases is None:
+                biases = (ScoreMod(OverCells(score_mod)),)
+    width = query.shape[-1]
+    score = Dot(scale) if factor == 1 else Dot(factor * Dot(scale).factor(width))
+    return attention(query, key, score=score, bias=biases, mask=mask, query_offset="start", **how)
 
 
 def _check_vectors(query: Tensor, key: Tensor, enable_gqa: bool) -> None:
@@ -104,10 +112,13 @@ def _mask_of(block_mask: BlockMask, query: Tensor, key: Tensor) -> Mask | None:
     if 0 in (*query.shape[:-1], keys):
         return None
     blocks = blocks_of(block_mask, queries, keys)
-    if block_mask.mask_mod is noop_mask:
-        return blocks
-    mask = MaskMod(OverCells(block_mask.mask_mod))
-    return mask if blocks is None else blocks & mask
+    mod = block_mask.mask_mod
+    if mod is noop_mask:
+        return None if blocks is None else blocks.as_intervals(queries)
+    mask, exact = recognised_mask(mod, query, key)
+    if blocks is not None and not (exact and blocks.hold(mask, layout_of(query, key))):
+        mask = common(blocks.as_intervals(queries), mask)
+    return common(mask, None if exact else MaskMod(OverCells(mod)))
 
 
 def _check_block_mask(block_mask: object, query: Tensor, key: Tensor) -> None:
