@@ -17,7 +17,7 @@ LIMITS = {
     "rooms": 28,
     "rooms without a layer": 0,
     "floors": 15,
-    "arrows between rooms": 137,
+    "arrows between rooms": 143,
     "upward arrows": 0,
     "rooms in circles": 0,
     "modules in circles": 3,

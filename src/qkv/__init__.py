@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from .capture.heads import heads
     from .capture.loading import load_capture
     from .integrations.accelerate import accelerate
+    from .integrations.flex.attention import flex_attention
+    from .integrations.flex.create import create_block_mask
+    from .integrations.flex.matrix import flex_matrix
     from .tasks.kinds import load
     from .tasks.translation import Translator
     from .viewer.notebook import show
@@ -24,6 +27,9 @@ __version__ = "0.1.0"
 # named: the command can then show its help, or a mistake, without waiting for torch.
 _LATER = {
     "Translator": "qkv.tasks.translation",
+    "create_block_mask": "qkv.integrations.flex.create",
+    "flex_attention": "qkv.integrations.flex.attention",
+    "flex_matrix": "qkv.integrations.flex.matrix",
     "load": "qkv.tasks.kinds",
     "accelerate": "qkv.integrations.accelerate",
     "heads": "qkv.capture.heads",
@@ -91,6 +97,9 @@ __all__ = [
     "accelerate",
     "attend",
     "attention",
+    "create_block_mask",
+    "flex_attention",
+    "flex_matrix",
     "heads",
     "implementations",
     "load",

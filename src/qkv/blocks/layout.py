@@ -139,7 +139,8 @@ class Layout:
         while tile.ndim < 3:
             tile = tile.unsqueeze(0)
         split = (1, 1) if tile.shape[-3] == 1 else heads
-        return tile.unflatten(-3, split)
+        # No `unflatten`: while a function mode stands, the compiler cannot trace it.
+        return tile.reshape(*tile.shape[:-3], *split, *tile.shape[-2:])
 
     def restore(self, tensor: Tensor, trail: int) -> Tensor:
         """A canonical result as the user sees it: one head dimension, or none."""

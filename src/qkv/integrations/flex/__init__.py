@@ -1,0 +1,1 @@
+"""torch's FlexAttention with everything that the engine has: its mods become stages of a matrix."""
