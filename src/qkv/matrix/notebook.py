@@ -59,7 +59,7 @@ def maps_html(named: Sequence[tuple[str, AttentionMatrix]]) -> str:
 
 
 def _has_weights(matrix: AttentionMatrix) -> bool:
-    """Whether they may be computed here: of a shared matrix others would have to compute as well."""
+    """Whether they may be computed here: of a shared matrix others would have to compute too."""
     shared = matrix.shards is not None
     return not shared and 0 not in matrix.shape and is_concrete(matrix.query, matrix.key)
 
