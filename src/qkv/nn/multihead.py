@@ -222,7 +222,7 @@ class MultiHeadAttention(nn.Module):
         else:
             key, value = self._project(context, values, lengths, "context")
         if self.rotary is not None and isinstance(key, Tensor):
-            start = 0 if cache is None else len(cache)
+            start = 0 if cache is None else cache.length
             query, key = self.rotary(query, start), self.rotary(key, start)
         if cache is not None and isinstance(key, Tensor):
             key, value = cache.append(key, value)
