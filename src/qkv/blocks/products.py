@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..ground.autocast import autocast_off
 from ..ground.batches import over_batches
-from ..ground.tensors import is_hollow, is_jit_traced, is_traced
+from ..ground.tensors import is_exported_to_onnx, is_hollow, is_jit_traced, is_traced
 
 
 def weighted_sum(weights: Tensor, value: Tensor, *, finite: bool) -> Tensor:
@@ -39,7 +39,10 @@ def inner_products(left: Tensor, right: Tensor, *, finite: bool) -> Tensor:
 
 
 def _matmul(left: Tensor, right: Tensor) -> Tensor:
-    """`left @ right`; a group of heads that shares its right side is one product, not many."""
+    """`left @ right`; a group of heads that shares its right side is one product, not many. The
+    optimizer of models of ONNX cuts such a group off again and mistakes a batch for it."""
+    if is_exported_to_onnx():
+        return left @ right
     if left.ndim >= 3 and right.ndim >= 3 and right.shape[-3] == 1 and left.shape[-3] > 1:
         group, rows = left.shape[-3], left.shape[-2]
         folded = left.reshape(*left.shape[:-3], group * rows, left.shape[-1])

@@ -14,6 +14,7 @@ from qkv.cli.classify import classify
 from qkv.cli.compare import compare
 from qkv.cli.doctor import report
 from qkv.cli.evaluate import evaluate
+from qkv.cli.export import export
 from qkv.cli.look import look
 from qkv.cli.train import app as train
 from qkv.cli.translate import translate
@@ -56,6 +57,7 @@ app.command()(align)
 app.command()(classify)
 app.add_typer(train, name="train")
 app.command()(evaluate)
+app.command()(export)
 app.command()(bench)
 app.command()(compare)
 app.command()(look)

@@ -34,6 +34,8 @@ INTEGERS = (
     torch.int64,
 )
 
+_MOST_BITS = 24  # of a number of keys whose scores are all in memory
+
 _FAKE, _PROXY = _TorchDispatchModeKey.FAKE, _TorchDispatchModeKey.PROXY
 _OF_ITS_OWN = Tensor.__torch_dispatch__  # pyright: ignore[reportAttributeAccessIssue]
 _ORDINARY = (Tensor, torch.nn.Parameter)
@@ -59,6 +61,11 @@ def is_traced() -> bool:
         return True
     # In its early stage make_fx works by a function mode.
     return _len_torch_function_stack() > 0 and _get_dispatch_mode_pre_dispatch(_PROXY) is not None
+
+
+def is_exported_to_onnx() -> bool:
+    """Whether `torch.onnx.export` makes a model of torch's operations."""
+    return torch.compiler.is_exporting() and torch.onnx.is_in_onnx_export()
 
 
 def is_recorded() -> bool:
@@ -221,6 +228,12 @@ def shape_of(tensor: Tensor) -> str:
 def of_rank(tensor: Tensor, rank: int) -> Tensor:
     """The same tensor with dimensions of size one in front."""
     return tensor.reshape(*(1,) * (rank - tensor.ndim), *tensor.shape)
+
+
+def bits_of_size(size: int) -> int:
+    """How many bits a number of keys has: as many as any has where only the program that is made
+    will know it."""
+    return int(size).bit_length() if isinstance(size, int) else _MOST_BITS
 
 
 def is_half(dtype: torch.dtype) -> bool:

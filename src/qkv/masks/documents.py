@@ -130,7 +130,7 @@ def _bounds(ids: Tensor) -> Tensor:
 
 def _of_document(position: Tensor, bounds: Tensor) -> tuple[Tensor, Tensor]:
     """Start and end of the document at each position; an empty range where there is none."""
-    document = torch.searchsorted(bounds[1:], position, right=True)
+    document = torch.bucketize(position, bounds[1:], right=True)
     last = bounds.shape[0] - 1
     known = (position >= 0) & (document < last)
     document = torch.where(known, document, 0)

@@ -13,7 +13,8 @@ from .. import distributed
 from ..ground.autocast import autocast_off
 from ..ground.errors import UnsupportedError
 from ..ground.jit import with_int_sizes
-from ..impl import traced
+from ..ground.tensors import is_exported_to_onnx
+from ..impl import exported, traced
 from ..impl.choose import Choice, choose, finish
 from ..impl.native import plain as native_plain
 from ..masks.causal import Causal
@@ -87,7 +88,13 @@ def plan(description: Description, operation: str, measures: tuple[Measure, ...]
 
 
 def _choice(description: Description, measures: tuple[Measure, ...]) -> Choice:
-    """Where a program is traced, one operator that chooses again as the program runs."""
+    """Where a program is traced, one operator that chooses again as the program runs; in a model of
+    ONNX, operators that everyone knows."""
+    if is_exported_to_onnx():
+        operators = exported.accept(description, measures)
+        if not isinstance(operators, str):
+            return Choice(exported.NAME, operators, "a model of ONNX is made")
+        return choose(description, measures)
     operator = traced.accept(description, measures)
     if isinstance(operator, str):
         return choose(description, measures)

@@ -120,7 +120,7 @@ class Columns(Measure):
 
     def run(self, rows: Rows, *pieces: Tensor) -> tuple[Tensor, ...]:
         weights, seen = rows.weights, rows.cells.col.squeeze(-2)
-        place = torch.searchsorted(seen, pieces[0]).clamp(max=max(0, rows.block.width - 1))
+        place = torch.bucketize(pieces[0], seen).clamp(max=max(0, rows.block.width - 1))
         chosen = weights.index_select(-1, place)
         return (torch.where(seen[place] == pieces[0], chosen, 0),)
 

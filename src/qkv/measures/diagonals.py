@@ -71,7 +71,7 @@ class Diagonals(Measure):
         if rows.block.width == 0:
             return (weights.new_zeros(shape),)
         keys = rows.cells.position + torch.tensor(self.within_reach, device=seen.device)
-        place = torch.searchsorted(seen, keys).clamp(max=rows.block.width - 1)
+        place = torch.bucketize(keys, seen).clamp(max=rows.block.width - 1)
         chosen = weights.gather(-1, place.expand(shape))
         return (torch.where(seen[place] == keys, chosen, 0),)
 

@@ -27,6 +27,11 @@ class KeyValueCache:
         self.value = value
 
     def __len__(self) -> int:
+        return int(self.length)
+
+    @property
+    def length(self) -> int:
+        """The same number, which in a program that is made may be a symbol."""
         return 0 if self.key is None else self.key.shape[-2]
 
     def append(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:

@@ -246,7 +246,8 @@ class MultiHeadAttention(nn.Module):
         else:
             key, value = self._project(context, values, lengths, "context")
         if self.rotary is not None and isinstance(key, Tensor):
-            query, key = self._turned(self.rotary, query, key, 0 if cache is None else len(cache))
+            start = 0 if cache is None else cache.length
+            query, key = self._turned(self.rotary, query, key, start)
         if cache is not None and isinstance(key, Tensor):
             key, value = cache.append(key, value)
             query_offset = "end"

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ..blocks.layout import PER_BATCH, Layout
-from ..ground.tensors import check_floats, is_concrete, shape_of
+from ..ground.tensors import bits_of_size, check_floats, is_concrete, shape_of
 from ..stage.base import Entries, is_finite
 from .base import Normalizer, Statistic, row_maximum, where_visible
 from .entmax_rule import newton_step, weights_and_slopes
@@ -142,9 +142,9 @@ def _last_of_support(hidden: Tensor, power: Tensor | float) -> Tensor:
     """Where the smallest score with a weight stands: with a weight of 0 for itself, those above it
     have less than 1 together. Found by halving the scores in their order."""
     ordered, places = hidden.sort(-1, descending=True)
-    count = int(ordered.shape[-1])
+    count = ordered.shape[-1]
     last = torch.zeros_like(places[..., :1])
-    for bit in reversed(range(count.bit_length())):
+    for bit in reversed(range(bits_of_size(count))):
         further = (last + 2**bit).clamp(max=count - 1)
         above = (power * (ordered - ordered.gather(-1, further))).clamp(min=0)
         total = (above ** (1 / power)).sum(-1, keepdim=True)
@@ -166,7 +166,7 @@ def _solved(
     least, and slopes lie between 1 and the number of keys: so many steps always suffice.
     """
     limits = torch.finfo(scores.dtype)
-    steps = int(scores.shape[-1]).bit_length() + round(-math.log2(limits.eps)) // 2 + 1
+    steps = bits_of_size(scores.shape[-1]) + round(-math.log2(limits.eps)) // 2 + 1
     weight = most = 1 / size
     for _ in range(steps):
         terms = weights_and_slopes(scores - reference, visible, power, weight)

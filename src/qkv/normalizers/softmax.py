@@ -87,7 +87,9 @@ class Softmax(Normalizer):
         return top + log_sum
 
     def normalize(self, scores: Tensor, visible: Tensor | None, *pieces: Tensor) -> Tensor:
-        if self.sink is not None or scores.shape[-1] > _LONG:
+        keys = scores.shape[-1]
+        is_long = isinstance(keys, int) and keys > _LONG
+        if self.sink is not None or is_long:
             return super().normalize(scores, visible, *pieces)
         if visible is None:
             return torch.softmax(scores, -1)

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from ..ground.tensors import hold_int
+from ..ground.tensors import hold_int, is_exported_to_onnx
 from .base import Normalizer, Statistic, row_maximum, where_visible
 
 
@@ -48,7 +49,9 @@ class TopK(Normalizer):
     def statistic(self, scores: Tensor, visible: Tensor | None, *pieces: Tensor) -> Statistic:
         count = min(self.k, scores.shape[-1])
         hidden = where_visible(visible, scores.detach(), -torch.inf)
-        ordered, index = torch.sort(hidden, dim=-1, descending=True, stable=True)
+        # Torch makes no model of ONNX of its stable sort; the operator there always is stable.
+        sort = torch.sort if is_exported_to_onnx() else partial(torch.sort, stable=True)
+        ordered, index = sort(hidden, dim=-1, descending=True)
         threshold, last = ordered[..., count - 1 : count], index[..., count - 1 : count]
         top = row_maximum(scores, visible)
         taken = self._taken(scores, visible, threshold, last)

@@ -31,14 +31,18 @@ _TILES_ALIVE = 16
 class Strip:
     """One block of whole rows: what every measure is computed from.
 
-    Rows are whole in the sense that keys outside the block are visible to none of them.
+    Rows are whole in the sense that keys outside the block are visible to none of them. `at_once`
+    says that no score is computed by tiles, however many numbers it needs.
     """
 
-    def __init__(self, problem: Problem, block: Block, pieces: Pieces, finite: bool) -> None:
+    def __init__(
+        self, problem: Problem, block: Block, pieces: Pieces, finite: bool, at_once: bool = False
+    ) -> None:
         self.problem = problem
         self.block = block
         self.pieces = pieces
         self.finite = finite
+        self.at_once = at_once
 
     @property
     def layout(self) -> Layout:
@@ -110,7 +114,7 @@ class Strip:
         tile_cells = max(1, max(SMALL, room) // per_cell)
         tiling = Tiling(lead, rows, cols, tile_cells, cut_cols=True)
         own = self.pieces.score
-        if per_cell == 1 or tiling.single:
+        if per_cell == 1 or self.at_once or tiling.single:
             tile = Tile(query, key, self.cells, self.mask, self.finite)
             return problem.score.scores(tile, *own)
         inner_parts: Parts[Entries] = Parts(

@@ -43,6 +43,7 @@ class Kind:
     model_at: str
     training_at: str
     evaluation_at: str
+    export_at: str
 
     @property
     def groups(self) -> dict[str, type]:
@@ -59,6 +60,11 @@ class Kind:
     def train(self) -> Callable[..., dict[str, float]]:
         """Trains one: called with data, folder, settings, options and sizes."""
         return resolve_name(self.training_at)
+
+    @property
+    def exported(self) -> Callable[[Any], Any]:
+        """The `qkv.tasks.onnx_models.Exported` of one."""
+        return resolve_name(self.export_at)
 
     @property
     def evaluate(self) -> Callable[..., Any]:

@@ -61,8 +61,8 @@ def read_model(
     missing = [name for name in names if not (folder / name).is_file()]
     if missing:
         raise ValueError(f"{folder}: not a model folder: {', '.join(missing)} missing")
-    config = _read_json(folder, CONFIG)
-    tokenizer = _read_json(folder, TOKENIZER) if text else {}
+    config = read_json(folder, CONFIG)
+    tokenizer = read_json(folder, TOKENIZER) if text else {}
     try:
         contents = safetensors.load_file(folder / WEIGHTS)
     except Exception as error:  # safetensors has its own error, which is no subclass to name
@@ -86,7 +86,7 @@ def read_format(path: str | Path) -> str:
     folder = model_folder(path)
     if not folder.is_dir():
         raise ValueError(f"{folder}: not a model folder: no such directory")
-    return str(_read_json(folder, CONFIG).get("format", ""))
+    return str(read_json(folder, CONFIG).get("format", ""))
 
 
 @contextmanager
@@ -102,7 +102,11 @@ def loading(folder: Path, kind: Kind, config: dict[str, Any]) -> Iterator[None]:
         raise ValueError(f"{folder}: not {kind.name} that qkv can load: {reason}") from error
 
 
-def _read_json(folder: Path, name: str) -> dict[str, Any]:
+def read_json(folder: Path, name: str) -> dict[str, Any]:
+    """The JSON object in a file of a folder.
+
+    Raises ValueError naming both where there is none.
+    """
     try:
         value = json.loads((folder / name).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

@@ -128,10 +128,10 @@ class RecurrentDecoder(Decoder):
         first = torch.tanh(self.bridge(mean_of_real(states, lengths)))
         memory = first.unflatten(1, (-1, self.width))
         if self.upper is not None:
-            zeros = memory.new_zeros(len(memory), self.upper.parts, self.width)
+            zeros = memory.new_zeros(memory.shape[0], self.upper.parts, self.width)
             memory = torch.cat([memory, zeros], dim=1)
         context = self.alignment.prepare(states, lengths)
-        return RecurrentState(context, memory, memory.new_zeros(len(memory), self.width))
+        return RecurrentState(context, memory, memory.new_zeros(memory.shape[0], self.width))
 
     def steps(self, x: Tensor, state: RecurrentState) -> tuple[Tensor, RecurrentState]:
         outputs, _, state = self._read(x, state)

@@ -120,5 +120,5 @@ class SelfAttentionDecoder(Decoder):
     def _entered(self, x: Tensor, state: SelfAttentionState) -> Tensor:
         x = self.enter(x)
         if self.positions is not None:
-            x = self.positions(x, len(state.caches[0]))
+            x = self.positions(x, state.caches[0].length)
         return self.dropout(x)

@@ -20,4 +20,5 @@ KIND = Kind(
     model_at="qkv.tasks.translation:Translator",
     training_at="qkv.tasks.translation.training:train_translator",
     evaluation_at="qkv.tasks.translation.training:evaluate",
+    export_at="qkv.tasks.translation.exported:exported",
 )

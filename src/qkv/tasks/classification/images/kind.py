@@ -20,4 +20,5 @@ KIND = Kind(
     model_at="qkv.tasks.classification:ImageLabeller",
     training_at="qkv.tasks.classification.images.training:train_image_classifier",
     evaluation_at="qkv.tasks.classification.images.training:evaluate",
+    export_at="qkv.tasks.classification.exported:exported_of_images",
 )

@@ -20,4 +20,5 @@ KIND = Kind(
     model_at="qkv.tasks.classification:TextLabeller",
     training_at="qkv.tasks.classification.text.training:train_text_classifier",
     evaluation_at="qkv.tasks.classification.text.training:evaluate",
+    export_at="qkv.tasks.classification.exported:exported_of_texts",
 )
