@@ -102,5 +102,6 @@ def _listed(count: Tensor, indices: Tensor, rows: int, cols: int) -> Tensor:
     rank = torch.arange(indices.shape[-1], device=indices.device)
     known = (rank < count.unsqueeze(-1)) & (indices < cols)
     listed = torch.zeros(*indices.shape[:-1], cols + 1, dtype=torch.bool, device=indices.device)
-    listed = listed.scatter(-1, torch.where(known, indices, cols), True)[..., :cols]
+    listed = listed.scatter(-1, torch.where(known, indices, cols), torch.ones_like(known))
+    listed = listed[..., :cols]
     return listed.reshape(*(1,) * (4 - listed.ndim), *listed.shape)

@@ -1,8 +1,8 @@
 """What a mod computes, as an expression of torch's operators.
 
-A mod is called once with tensors that hold no numbers and record what is done with them. Whoever
+A mod is called once with tensors that give no number away and record what is done with them. Who
 wants a number of them, to branch on it or to compute outside of torch, gets an error instead, and
-so the mod is no expression. So what was recorded is what the mod computes in every cell.
+the mod is no expression. So what was recorded is what the mod computes in every cell.
 """
 
 from __future__ import annotations
@@ -15,11 +15,18 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map
 
 from ...ground.tensors import is_concrete, is_dual
-from .mods import Mod, OverCells
+from .mods import Mod, OverCells, first_cell
 
 BATCH, HEAD, QUERY, KEY, SCORE = "batch", "head", "query", "key", "score"
 PLACES = (BATCH, HEAD, QUERY, KEY)
 _LONGEST = 200  # operators of an expression that is worth to be looked at
+
+# Operators that are no functions of their arguments, or say something of numbers by a shape.
+_STRANGE = {
+    torch.Tag.nondeterministic_seeded,
+    torch.Tag.data_dependent_output,
+    torch.Tag.dynamic_output_shape,
+}
 
 
 class Node:
@@ -54,48 +61,52 @@ class _NoExpressionError(Exception):
 
 
 class _Recorded(Tensor):
-    """A tensor without numbers that stands for a node."""
+    """A tensor that stands for a node. What it would be in the first cell tells its shape and dtype
+    alone, and nobody else gets to see it."""
 
     node: Node
-    shadow: Tensor  # on the meta device
+    first: Tensor
     gradients: bool
 
     __torch_function__ = torch._C._disabled_torch_function_impl  # pyright: ignore
 
     @staticmethod
-    def of(node: Node, shadow: Tensor, device: torch.device, gradients: bool) -> _Recorded:
+    def of(node: Node, first: Tensor, gradients: bool) -> _Recorded:
         made = Tensor._make_wrapper_subclass(  # pyright: ignore[reportAttributeAccessIssue]
-            _Recorded, shadow.shape, strides=shadow.stride(), dtype=shadow.dtype, device=device
+            _Recorded, first.shape, strides=first.stride(), dtype=first.dtype, device=first.device
         )
-        made.node, made.shadow, made.gradients = node, shadow, gradients
+        made.node, made.first, made.gradients = node, first, gradients
         return made
 
     @classmethod
     def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        ours = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, _Recorded)]
-        gradients = ours[0].gradients
+        kwargs = kwargs or {}
+        leaves = tree_leaves((args, kwargs))
+        gradients = next(leaf.gradients for leaf in leaves if isinstance(leaf, _Recorded))
         # In a Function of one's own, and where gradients are switched off, autograd sees something
         # else than torch's derivative of the operators.
         if gradients != torch.is_grad_enabled():
             raise _NoExpressionError
-        if func._schema.is_mutable or torch.Tag.nondeterministic_seeded in func.tags:
+        if func._schema.is_mutable or _is_strange(func, args):
             raise _NoExpressionError
-        args, kwargs = args, kwargs or {}
-        shadowed, more = tree_map(_shadow, (args, kwargs))
-        if "device" in more:
-            more["device"] = torch.device("meta")
-        shadow = func(*shadowed, **more)
-        if type(shadow) is not Tensor or not shadow.is_meta:
+        ordinary, named = tree_map(_first, (args, kwargs))
+        first = func(*ordinary, **named)
+        if type(first) is not Tensor:
             raise _NoExpressionError
         arguments, keywords = tree_map(_node, (args, kwargs))
-        node = Node(shadow.dtype, "", func, arguments, keywords)
-        return _Recorded.of(node, shadow, ours[0].device, gradients)
+        return _Recorded.of(Node(first.dtype, "", func, arguments, keywords), first, gradients)
 
 
-def _shadow(thing: Any) -> Any:
+def _is_strange(func: Any, args: Any) -> bool:
+    if func is torch.ops.aten.index.Tensor:  # it finds what is true where an index is bool
+        return any(place.dtype in (torch.bool, torch.uint8) for place in args[1])
+    return not _STRANGE.isdisjoint(func.tags)
+
+
+def _first(thing: Any) -> Any:
     if isinstance(thing, _Recorded):
-        return thing.shadow
-    return thing.detach().to("meta") if isinstance(thing, Tensor) else thing
+        return thing.first
+    return thing.detach() if isinstance(thing, Tensor) else thing
 
 
 def _node(thing: Any) -> Any:
@@ -105,15 +116,12 @@ def _node(thing: Any) -> Any:
 def expression_of(mod: Mod, device: torch.device, score: torch.dtype | None = None) -> Node | None:
     """What a mod computes; with `score` it is a score_mod of scores of that dtype. None where it is
     no expression."""
-    inputs = [(place, torch.int64) for place in PLACES]
+    inputs = dict(zip(PLACES, first_cell(device), strict=True))
     if score is not None:
-        inputs.insert(0, (SCORE, score))
+        inputs = {SCORE: torch.zeros((), dtype=score, device=device), **inputs}
     gradients = torch.is_grad_enabled()
     arguments = [
-        _Recorded.of(
-            Node(dtype, name), torch.empty((), dtype=dtype, device="meta"), device, gradients
-        )
-        for name, dtype in inputs
+        _Recorded.of(Node(first.dtype, name), first, gradients) for name, first in inputs.items()
     ]
     try:
         answer = OverCells(mod).of_cell(*arguments)
