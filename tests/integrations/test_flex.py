@@ -5,6 +5,7 @@ from __future__ import annotations
 import flex_cases as cases
 import pytest
 import torch
+from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn.attention import flex_attention as theirs
 
 import qkv
@@ -253,22 +254,61 @@ def test_nothing_to_attend_to() -> None:
         assert bool((aux.max_scores == -torch.inf).all())
 
 
+OF_A_TABLE = {
+    "callable": lambda t: lambda s, b, h, q, k: torch.tanh(s) * t[h, q - k + 3],
+    "recognised": lambda t: (
+        lambda s, b, h, q, k: torch.where(
+            q >= k, 2 * torch.tanh(s / 2) + t[h, q - k + 3].exp(), -torch.inf
+        )
+    ),
+}
+
+
 @pytest.mark.parametrize("memory", [None, 10_000], ids=["at once", "in blocks"])
-def test_every_derivative(memory) -> None:
-    small = cases.vectors(queries=3, keys=4, batch=1)
-    table = torch.randn(cases.HEADS, 7, dtype=torch.float64, requires_grad=True)
-    mask = qkv.create_block_mask(MASKS["causal"], None, None, 3, 4)
+@pytest.mark.parametrize("name", OF_A_TABLE)
+def test_every_derivative(name, memory) -> None:
+    small = cases.vectors(queries=3, keys=3, batch=1)
+    table = torch.randn(2, 7, dtype=torch.float64, requires_grad=True)
 
     def attend(query, key, value, table):
-        def mod(s, b, h, q, k):
-            return torch.tanh(s) * table[h, q - k + 3]
-
-        matrix = qkv.flex_matrix(query, key, mod, mask, memory=memory)
-        return matrix @ value
+        return qkv.flex_matrix(query, key, OF_A_TABLE[name](table), memory=memory) @ value
 
     arguments = (*(x.detach()[:, :2].requires_grad_() for x in small), table)
-    assert torch.autograd.gradcheck(attend, arguments, check_forward_ad=True)
-    assert torch.autograd.gradgradcheck(attend, arguments)
+    assert torch.autograd.gradcheck(attend, arguments, check_forward_ad=True, fast_mode=True)
+    assert torch.autograd.gradgradcheck(attend, arguments, fast_mode=True)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.trace` is deprecated:DeprecationWarning")
+def test_traced_programs_are_right_for_other_numbers() -> None:
+    v = [x.detach() for x in cases.vectors()]
+    slopes = cases.tables(gradients=False).slopes
+    blocks = qkv.create_block_mask(MASKS["causal"], None, None, *SIZES[2:], BLOCK_SIZE=4)
+
+    def attend(*vectors):
+        return qkv.flex_attention(*vectors, lambda s, b, h, q, k: s + slopes[h] * (k - q), blocks)
+
+    others = [x + 1 for x in v]
+    for program in (
+        make_fx(attend, tracing_mode="real")(*v),
+        torch.jit.trace(attend, tuple(v), check_trace=False),
+    ):
+        close((program(*others),), (attend(*others),))
+
+
+def test_what_is_masked_never_leaks() -> None:
+    v = cases.vectors()
+    key, value = (x.detach().clone() for x in v[1:])
+    key[:, :, 5], value[:, :, 5] = torch.nan, torch.inf
+    blocks = qkv.create_block_mask(MASKS["causal"], None, None, *SIZES[2:], BLOCK_SIZE=4)
+    for name in ("alibi", "squared"):
+        mod = cases.score_mods(cases.tables())[name]
+        query = v.query.detach().requires_grad_()
+        output = qkv.flex_attention(query, key, value, mod, blocks)
+        truth = qkv.flex_attention(*v, mod, blocks)
+        close((output[..., :5, :],), (truth[..., :5, :],))
+        (found,) = cases.gradients(output[..., :5, :], [query])
+        (expected,) = cases.gradients(truth[..., :5, :], [v.query])
+        close((found[..., :5, :],), (expected[..., :5, :],))
 
 
 def test_transforms() -> None:

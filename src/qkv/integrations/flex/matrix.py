@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.attention.flex_attention import BlockMask, noop_mask
 
 from ...ground.errors import UnsupportedError
+from ...ground.jit import with_int_sizes
 from ...masks.base import Mask
 from ...matrix.attention import attention
 from ...matrix.matrix import AttentionMatrix
@@ -53,6 +54,7 @@ def flex_matrix(
     return matrix_of(query, key, score_mod, block_mask, scale, enable_gqa, **how)
 
 
+@with_int_sizes
 def matrix_of(
     query: Tensor,
     key: Tensor,

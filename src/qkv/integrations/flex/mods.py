@@ -34,14 +34,17 @@ class Indexing(TorchFunctionMode):
             table, index = args
             index = index if isinstance(index, tuple) else (index,)
             if all(map(_is_index, index)) and any(isinstance(part, Tensor) for part in index):
-                device = table.device
-                places = [torch.as_tensor(part, device=device) for part in index]
+                places = [_place(part, table.device) for part in index]
                 return torch.ops.aten.index.Tensor(table, places)
         return func(*args, **(kwargs or {}))
 
 
 def _is_index(part: object) -> bool:
     return isinstance(part, (Tensor, int)) and not isinstance(part, bool)
+
+
+def _place(part: Tensor | int, device: torch.device) -> Tensor:
+    return part if isinstance(part, Tensor) else torch.tensor(part, device=device)
 
 
 @dataclass(frozen=True)
