@@ -237,7 +237,7 @@ MUTANTS = (
         "dropout: columns share their fate",
         "contract 9",
         "stage/dropout.py",
-        "mixed(states ^ (cells.col & _WORD))",
+        "mixed(states ^ ((cells.col + self.column) & _WORD))",
         "mixed(states)",
         "contracts/test_9_dropout.py",
     ),

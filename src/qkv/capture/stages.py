@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import Field, fields, replace
 from math import prod
 from typing import Any, get_type_hints
 
@@ -34,7 +34,7 @@ from ..scores import SCORES
 from ..scores.base import Score
 from ..scores.cosine import CosineOfDirections
 from ..stage.custom import Custom
-from ..stage.dropout import Dropout
+from ..stage.dropout import OF_PARTS, Dropout
 from .container import DTYPES, Malformed, are_sizes, clipped, in_order, without_repeats
 
 STAGES: dict[str, type] = {
@@ -131,8 +131,13 @@ def told_of_matrix(matrix: Description, tensors: Tensors, name: str) -> dict[str
     """A matrix as JSON; its tensors are added under names that begin with `name`.
 
     Raises:
-        TypeError: a stage is not in the table, such as a user's function.
+        TypeError: a stage is not in the table, such as a user's function, or the matrix is shared.
     """
+    if matrix.shards is not None:
+        raise TypeError(
+            f"save: {name} is shared by {matrix.shards.count} processes, and a file holds whole "
+            "matrices alone"
+        )
     parts = {
         "score": matrix.score,
         "bias": matrix.bias,
@@ -174,7 +179,7 @@ def told_of(thing: Any, tensors: Tensors, name: str) -> Any:
             f"save: {name} is {clipped(what)}, which is a user's code, and a file holds stages of "
             "qkv alone; say the same by these, or by a tensor (qkv.Dense, a bias)"
         )
-    values = {field.name: getattr(thing, field.name) for field in fields(thing)}
+    values = {field.name: getattr(thing, field.name) for field in _written(thing)}
     if isinstance(thing, (Dense, TensorBias)):  # these say the same of all where they have one
         values = {what: without_repeats(tensor) for what, tensor in values.items()}
     told = {what: told_of(value, tensors, f"{name}.{what}") for what, value in values.items()}
@@ -248,6 +253,11 @@ def _found(told: Any, stored: Stored, what: str) -> Any:
     return stored.take(told, what)
 
 
+def _written(stage: Any) -> list[Field[Any]]:
+    """The fields of a stage that a file holds."""
+    return [field for field in fields(stage) if not field.metadata.keys() & OF_PARTS.keys()]
+
+
 def number_of(told: Any, what: str) -> Any:
     """A number that is not finite, which JSON has no word for; all else as it is."""
     if not isinstance(told, dict) or told.keys() != {"number"}:
@@ -263,7 +273,7 @@ def _stage(name: Any, told: Any, stored: Stored, what: str) -> Any:
     if kind is None:
         raise Malformed(f"{what} is a stage {clipped(name)}, which this version does not know")
     declared = get_type_hints(kind)
-    names = tuple(field.name for field in fields(kind))
+    names = tuple(field.name for field in _written(kind))
     members(told, names, f"{what} ({name})")
     values = {field: _found(told[field], stored, f"{what}.{field}") for field in names}
     for field, value in values.items():

@@ -6,7 +6,7 @@ every implementation drops the same weights, forward and backward, however the m
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -17,6 +17,8 @@ from ..ground.tensors import check_integers, integer
 from .base import Entries
 
 _WORD = 0xFFFFFFFF
+OF_PARTS = {"of parts": True}
+"""Marks a field that only parts of a matrix have; no file holds parts."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +31,8 @@ class Dropout:
 
     probability: float
     seed: Tensor
-    row: int = 0
-    column: int = 0
+    row: int = field(default=0, metadata=OF_PARTS)
+    column: int = field(default=0, metadata=OF_PARTS)
 
     @staticmethod
     def of(probability: float, seed: int | Tensor | None, device: torch.device) -> Dropout:

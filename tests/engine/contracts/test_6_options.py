@@ -32,11 +32,12 @@ CHANGES = {
 }
 WITHOUT = {"query_offset": {"query_offset": "start", "mask": qkv.Causal()}}
 HOW = {"impl", "memory"}  # these say how and not what: their own tests are below
+WHO = {"group", "shards"}  # who computes: tests/distributed
 
 
 def test_every_option_has_a_test_here() -> None:
     options = set(inspect.signature(qkv.attention).parameters) - {"query", "key"}
-    assert options | {"dropout"} == set(CHANGES) | HOW
+    assert options | {"dropout"} == set(CHANGES) | HOW | WHO
 
 
 @pytest.mark.parametrize("impl", ["auto", *NAMED])
