@@ -135,18 +135,15 @@ def _attended(
     value: Tensor,
     attn_mask: Tensor | None = None,
     dropout_p: float = 0.0,
-    is_causal: bool = False,
-    *,
-    scale: float | None = None,
-    enable_gqa: bool = False,
+    *rest: Any,
+    **options: Any,
 ) -> Tensor:
     """By the kernels, or one of qkv's errors."""
     if is_tensor(query) and is_tensor(key) and not query.is_nested and not key.is_nested:
         least = _PLAIN if attn_mask is None and not dropout_p else _ANY
         if query.numel() * key.shape[-2] < least and not is_traced():
             raise UnsupportedError("too small to gain")
-    given = (attn_mask, dropout_p, is_causal, scale, enable_gqa)
-    return attended(query, key, value, *given, impl="native")
+    return attended(query, key, value, attn_mask, dropout_p, *rest, **options, impl="native")
 
 
 def _traced(
@@ -156,16 +153,14 @@ def _traced(
     value: Tensor,
     attn_mask: Tensor | None = None,
     dropout_p: float = 0.0,
-    is_causal: bool = False,
-    *,
-    scale: float | None = None,
-    enable_gqa: bool = False,
+    *rest: Any,
+    **options: Any,
 ) -> Tensor:
     """One operator where it is plain attention on a processor, else torch's function."""
-    given = (attn_mask, dropout_p, is_causal)
+    given = (query, key, value, attn_mask, dropout_p, *rest)
     if attn_mask is None and dropout_p == 0 and query.device.type == "cpu":
-        return attended(query, key, value, *given, scale, enable_gqa, impl="auto")
-    return original(query, key, value, *given, scale=scale, enable_gqa=enable_gqa)
+        return attended(*given, **options, impl="auto")
+    return original(*given, **options)
 
 
 def _unless_slow(original: Callable[[], bool]) -> Callable[[], bool]:

@@ -54,8 +54,8 @@ def scaled_dot_product_attention(
     Raises:
         ValueError, TypeError: an argument breaks a rule; the text names both.
     """
-    given = (attn_mask, dropout_p, is_causal, scale, enable_gqa)
-    return attended(query, key, value, *given, impl="auto")
+    given = (attn_mask, dropout_p, is_causal)
+    return attended(query, key, value, *given, scale=scale, enable_gqa=enable_gqa, impl="auto")
 
 
 @with_int_sizes
@@ -63,11 +63,12 @@ def attended(
     query: Tensor,
     key: Tensor,
     value: Tensor,
-    attn_mask: Tensor | None,
-    dropout_p: float,
-    is_causal: bool,
-    scale: float | None,
-    enable_gqa: bool,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    *,
+    scale: float | None = None,
+    enable_gqa: bool = False,
     impl: str,
 ) -> Tensor:
     """The same by the implementation that is named.
