@@ -94,7 +94,17 @@ class Rule:
         return totals[0]
 
 
-class OfProduct(Rule):
+class OfVectors(Rule):
+    """Weighted sums of vectors, its one operand."""
+
+    def trail(self) -> tuple[int, ...]:
+        return (self.operands[0].shape[-1],)
+
+    def finish(self, job: Job, totals: Sequence[Tensor]) -> Tensor:
+        return totals[0].to(job.description.dtype)
+
+
+class OfProduct(OfVectors):
     of_keys_operands = True
 
     @property
@@ -105,14 +115,8 @@ class OfProduct(Rule):
     def asks(self, job: Job, part: Part, own: Sequence[Tensor]) -> tuple[Measure, ...]:
         return (Product(own[0]),)
 
-    def trail(self) -> tuple[int, ...]:
-        return (self.operands[0].shape[-1],)
 
-    def finish(self, job: Job, totals: Sequence[Tensor]) -> Tensor:
-        return totals[0].to(job.description.dtype)
-
-
-class OfCollected(Rule):
+class OfCollected(OfVectors):
     of_keys = True
 
     @property
@@ -122,12 +126,6 @@ class OfCollected(Rule):
 
     def asks(self, job: Job, part: Part, own: Sequence[Tensor]) -> tuple[Measure, ...]:
         return (Collected(own[0]),)
-
-    def trail(self) -> tuple[int, ...]:
-        return (self.operands[0].shape[-1],)
-
-    def finish(self, job: Job, totals: Sequence[Tensor]) -> Tensor:
-        return totals[0].to(job.description.dtype)
 
 
 class OfMass(Rule):
