@@ -18,6 +18,7 @@ from qkv.capture.stages import STAGES, Stored, Tensors, matrix_of_told, told_of_
 from qkv.masks.base import And, Mask, Not, Or
 from qkv.matrix.matrix import AttentionMatrix
 from qkv.normalizers.base import Normalizer
+from qkv.request.shards import Shards, held_in_order
 from qkv.scores.base import Score
 from qkv.scores.cosine import CosineOfDirections
 from qkv.stage.dropout import Dropout
@@ -148,6 +149,13 @@ def test_a_class_of_a_users_own_is_refused_though_it_has_the_name_of_ours(tmp_pa
 
     with pytest.raises(TypeError, match=r"save: m.mask is 'a Causal', which is a user's code"):
         told(some(mask=Causal()), tmp_path / "file")
+
+
+def test_a_share_of_a_matrix_is_refused(tmp_path):
+    held = held_in_order([5, 5])
+    shared = replace(some(), shards=Shards(None, 0, held, held))
+    with pytest.raises(TypeError, match="save: m is shared by 2 processes"):
+        told(shared, tmp_path / "file")
 
 
 def at(*path: str | int) -> Callable[[Any, Any], None]:
