@@ -34,7 +34,7 @@ PLACES_OF_KINDS = (
     (re.compile(r"^(?:docs/)?(.*/)README\.md$"), r"\1index.md"),
     (re.compile(r"^docs/(.*)$"), r"\1"),
 )
-AS_THEY_ARE = {".png", ".svg", ".css", ".json"}
+AS_THEY_ARE = {".png", ".svg", ".css", ".json", ".gz", ".html"}
 FENCED = re.compile(r"^(`{3,}).*?^\1`*$", re.DOTALL | re.MULTILINE)
 CODE_OR_LINK = re.compile(
     r"(?P<code>(?P<ticks>`+)(?!`).*?(?<!`)(?P=ticks)(?!`))"

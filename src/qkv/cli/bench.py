@@ -25,6 +25,10 @@ _THREADS = "Threads of torch and of all peers; default: torch's own number."
 _ROUNDS = "Calls of each contender at most; long ones get fewer."
 _JSON = "Write everything to a file: machine, limits, every sample."
 _TARGETS = "Show the targets that qkv sets itself, and which of them are reached."
+_CHOOSE = (
+    "Measure plain attention by qkv's kernels and by torch's, no works, and keep what is quicker: "
+    "from then on this installation takes torch's where they are."
+)
 _PICTURE = "Draw the ratios to a .png, .svg or .pdf file."
 
 _FAILED = 1
@@ -40,6 +44,7 @@ def bench(
     json: Annotated[Path | None, typer.Option(metavar="FILE", help=_JSON)] = None,
     picture: Annotated[Path | None, typer.Option(metavar="FILE", help=_PICTURE)] = None,
     targets: Annotated[bool, typer.Option("--targets", help=_TARGETS)] = False,
+    choose: Annotated[bool, typer.Option("--choose", help=_CHOOSE)] = False,
 ) -> None:
     """Check qkv and its peers against the oracle, then time them in turn; exit with 1 if qkv is
     wrong."""
@@ -57,6 +62,9 @@ def bench(
         settings = Settings(_QUICK_ROUNDS, _QUICK_SECONDS, quick)
     if rounds is not None:
         settings = Settings(rounds, settings.seconds, quick)
+    if choose:
+        _choose(settings, works, (json, picture))
+        return
     report = _Report(settings, targets)
     try:
         report.measure(chosen, json)
@@ -66,6 +74,32 @@ def bench(
     if wrong:
         typer.echo(f"qkv: bench: qkv is wrong in {'; '.join(wrong)}", err=True)
         raise typer.Exit(_FAILED)
+
+
+def _choose(settings: Settings, works: list[str] | None, files: tuple[Path | None, ...]) -> None:
+    """Measures what "auto" should take, and keeps it."""
+    from qkv import native
+    from qkv.bench.choosing import chosen, count, keep
+    from qkv.ground.files import require_writable
+    from qkv.native.quicker import LEVEL, TABLE
+
+    if works or any(files):
+        raise typer.BadParameter("--choose measures cases of its own and writes its own table")
+    if native.unavailable_reason() is not None:
+        raise typer.BadParameter(f"--choose: {native.unavailable_reason()}")
+    require_writable(TABLE.parent)
+    rows = []
+    with _progress(count(settings.quick)) as (tell, advance):
+        for result, row in chosen(settings, tell):
+            rows.append(row)
+            typer.echo(f"{row.ratio:6.2f}  {result.case}")
+            advance()
+    keep(TABLE, rows)
+    slower = sum(row.ratio < LEVEL for row in rows)
+    typer.echo(
+        f"torch's time as a multiple of that of qkv's kernels ({native.instruction_set()}); below "
+        f"{LEVEL} in {slower} of {len(rows)} cases, where torch's are taken from now on\n{TABLE}"
+    )
 
 
 def _check_paths(json: Path | None, picture: Path | None) -> None:

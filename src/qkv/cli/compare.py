@@ -23,6 +23,7 @@ _LIST = "Name the studies, their claims and what they cost."
 _SHARED = "Folder of the public data that some studies need; without it they are left out."
 _DATA = "Your own texts or pairs: a CSV file with a header, or lines with tabs."
 _TASK = "What they are for: classify (label, text) or translate (source, target)."
+_FROM = "A results.json, plain or with gzip: its runs are taken as done, and only others are run."
 _THREADS = "CPU threads; default: torch's choice."
 
 
@@ -36,6 +37,7 @@ def compare(
     ] = None,
     data: Annotated[Path | None, typer.Option(metavar="FILE", help=_DATA)] = None,
     task: Annotated[str | None, typer.Option(help=_TASK)] = None,
+    report: Annotated[Path | None, typer.Option("--from", metavar="FILE", help=_FROM)] = None,
     threads: Annotated[int | None, typer.Option(min=1, max=1024, help=_THREADS)] = None,
 ) -> None:
     """Check what is claimed of RNN, LSTM, self-attention and hybrid, and write a report; or find
@@ -54,10 +56,13 @@ def compare(
         raise typer.BadParameter(f"--out must be a folder; {out} is a file")
     if shared is not None and not shared.is_dir():
         raise typer.BadParameter(f"--shared: there is no folder '{shared}'")
+    if report is not None and not report.is_file():
+        raise typer.BadParameter(f"--from: there is no file '{report}'")
     from qkv.ground.files import require_writable
     from qkv.lab.own import brought
     from qkv.lab.report import write_report
-    from qkv.lab.session import conduct, found
+    from qkv.lab.session import RUNS, conduct, found
+    from qkv.lab.taken import take
 
     require_writable(out)
     if threads is not None:
@@ -67,6 +72,10 @@ def compare(
     files = found(shared, studies)
     if data is not None and task is not None:
         studies, files = [brought(data, task)], {data.name: data}
+    if report is not None:
+        counts = take(report, out / RUNS, studies, quick=quick)
+        told = ", ".join(f"{count} of {name}" for name, count in counts.items() if count)
+        _say(f"runs taken from {report}: {told or 'none'}")
     conducted = conduct(studies, out, files, quick=quick, say=_say)
     write_report(out, conducted, command=_command(), quick=quick)
     for one in conducted:

@@ -7,16 +7,20 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from ..ground.errors import UnsupportedError
+from ..ground.tensors import is_traced, is_tracked
 from ..measures.base import Measure
 from ..measures.product import Product
+from ..native import instruction_set, quicker
 from ..request.description import Description
 from . import native, reference, sdpa, tiled
 from .accepted import Accepted
+from .plain import is_plain
 
 # In the order in which "auto" asks them; the reference runs only when it is named.
 IMPLEMENTATIONS = (native, sdpa, tiled, reference)
 NAMES = ("auto", *(implementation.NAME for implementation in IMPLEMENTATIONS))
 _FAST = (native, sdpa)  # what "auto" asks before `tiled`, which serves everything
+_TORCH_FIRST = (sdpa, native)
 
 
 class Choice(NamedTuple):
@@ -35,14 +39,32 @@ def choose(description: Description, measures: tuple[Measure, ...]) -> Choice:
     """
     if description.impl != "auto":
         return _named(description, measures)
-    reasons: list[str] = []
-    for implementation in _FAST:
+    quicker_by_torch = _quicker_by_torch(description, measures)
+    reasons = [quicker_by_torch] if quicker_by_torch else []
+    for implementation in _TORCH_FIRST if quicker_by_torch else _FAST:
         answer = implementation.accept(description, measures)
         if not isinstance(answer, str):
             why = "; ".join(reasons) or "the fastest that serves the request"
             return Choice(implementation.NAME, answer, why)
         reasons.append(f"not {implementation.NAME}: {answer}")
     return Choice(tiled.NAME, tiled.accept(description, measures), "; ".join(reasons))
+
+
+def _quicker_by_torch(description: Description, measures: tuple[Measure, ...]) -> str | None:
+    """Why torch is asked first: it was measured to be quicker; None where it was not."""
+    if not quicker.LOST or is_traced() or native.unavailable_reason() is not None:
+        return None
+    if instruction_set() not in quicker.LOST or not is_plain(description, measures):
+        return None
+    (product,) = measures
+    assert isinstance(product, Product)
+    query, key = description.query, description.key
+    dtype, gradients = (
+        str(query.dtype).removeprefix("torch."),
+        is_tracked(query, key, product.value),
+    )
+    sizes = (query.shape[-1], query.shape[-2], key.shape[-2])
+    return quicker.torch_is(dtype, gradients, description.mask is not None, *sizes)
 
 
 def _named(description: Description, measures: tuple[Measure, ...]) -> Choice:

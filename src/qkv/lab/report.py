@@ -63,9 +63,10 @@ def _study(one: Conducted) -> dict[str, Any]:
         name: getattr(study, name)
         for name in ("name", "title", "claim", "source", "rule", "limits")
     }
-    if results is None or outcome is None:
+    if results is None or outcome is None or one.circumstances is None:
         return told | {"left out": one.left_out}
     return told | {
+        "circumstances": asdict(one.circumstances),
         "seeds": sorted({run.seed for run in results.runs}),
         "advice": outcome.advice,
         "findings": [asdict(finding) for finding in outcome.findings],

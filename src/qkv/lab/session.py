@@ -30,6 +30,7 @@ class Conducted:
     study: Study
     results: Results | None = None
     outcome: Outcome | None = None
+    circumstances: Circumstances | None = None
     left_out: str = ""
 
 
@@ -129,7 +130,7 @@ class _Conductor:
         outcome = self.study.outcome(self.results)
         if self.quick:
             outcome = outcome.unconcluded()
-        return Conducted(self.study, self.results, outcome)
+        return Conducted(self.study, self.results, outcome, self.kept.circumstances)
 
     def _is_of_chosen_rate(self, run: Run) -> bool:
         """Whether a kept run had the rate that is chosen now: the grid may have had fewer."""

@@ -9,7 +9,6 @@ from torch import Tensor
 from torch.utils._pytree import tree_flatten
 
 from ..ground.tensors import accumulation_dtype
-from ..impl import sdpa
 from ..matrix.matrix import AttentionMatrix, map_tensors
 from ..measures.base import Measure
 from ..measures.cells import Links
@@ -108,7 +107,7 @@ def truths(request: Request) -> tuple[Outcome, Outcome]:
 
 def _relative_rounding(outcome: Outcome, dtype: torch.dtype) -> float:
     """How inexact the terms of a sum are, relative to the largest of them."""
-    if outcome.implementation == sdpa.NAME:
+    if outcome.implementation == "torch":
         return tolerance(dtype)  # fused kernels round weights to the dtype of the query
     return 8 * tolerance(accumulation_dtype(dtype))  # terms pass through several operations
 

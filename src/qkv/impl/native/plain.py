@@ -22,6 +22,7 @@ from ...ground.tensors import (
 )
 from ...measures.base import Measure
 from ...measures.product import Product
+from ...native import quicker
 from ...request.description import Description
 from ...scores.dot import Dot
 from ..accepted import Accepted
@@ -71,7 +72,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor, causal: bool = False) -> T
     """`softmax(query @ key.mT / √D) @ value` without a matrix in between, for that would take
     longer than the product of a few queries and keys; `causal`: of as many keys as queries those
     up to each query's position. None where this takes more than a call of the kernels, derivatives
-    for one, or where anything is wrong."""
+    for one, where torch may be quicker, or where anything is wrong."""
     if torch.compiler.is_compiling() or not (
         are_ordinary(query, key, value)
         and query.dtype is key.dtype is value.dtype
@@ -83,6 +84,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor, causal: bool = False) -> T
         and _fit(query, key, value)
         and not (causal and query.shape[-2] != key.shape[-2])
         and native.unavailable_reason() is None
+        and not (quicker.LOST and native.instruction_set() in quicker.LOST)
     ):
         return None
     scale, intervals = _DOT.factor(query.shape[-1]), None

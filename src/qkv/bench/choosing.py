@@ -1,0 +1,94 @@
+"""What "auto" should take: plain attention by our kernels and by torch's, of each type and at sizes
+that stand for others. Measured for the instruction set in use, and kept in a table of all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+import torch
+
+import qkv
+from qkv import native
+from qkv.bench.machine import processor
+from qkv.bench.results import QKV, Result
+from qkv.bench.runner import Settings, Tell, cases, measure
+from qkv.bench.work import HEADS, Case, Inputs, Work, inputs
+from qkv.ground.files import write_json
+from qkv.native.quicker import Measured, Row, read, record
+
+_TYPES = torch.float32, torch.bfloat16, torch.float16, torch.float64
+_WIDTHS = 64, 128
+_LENGTHS = 16, 64, 256, 1024, 2048
+
+
+def _kinds(length: int) -> list[Row]:
+    """What is measured at a length; the ratios are yet to come."""
+    return [
+        Row(str(dtype).removeprefix("torch."), gradients, causal, width, length, 1.0)
+        for dtype in _TYPES
+        for width in _WIDTHS
+        for causal in (False, True)
+        for gradients in (False, True)
+    ]
+
+
+def _case(row: Row) -> Case:
+    return Case(
+        f"{row.dtype}, {'causal' if row.causal else 'full'}, D {row.width}, L {row.length}"
+        f"{', with gradients' if row.gradients else ''}",
+        partial(
+            inputs, (1, HEADS, row.length, row.width), dtype=getattr(torch, row.dtype),
+            backward=row.gradients,
+        ),
+        partial(_options, row.causal),
+        lambda inputs: [],
+    )  # fmt: skip
+
+
+def _options(causal: bool, inputs: Inputs) -> dict[str, object]:
+    return {"mask": qkv.Causal()} if causal else {}
+
+
+WORK = Work(
+    "choice", "what auto takes", lambda length: list(map(_case, _kinds(length))), _LENGTHS, (16,)
+)
+
+
+def chosen(settings: Settings, tell: Tell) -> Iterator[tuple[Result, Row]]:
+    """Each case as soon as it is measured, with its row."""
+    kinds = [row for length in _lengths(settings.quick) for row in _kinds(length)]
+    whole = Settings(settings.rounds, settings.seconds)  # a quick run has no other implementations
+    results = measure(cases([WORK], settings.quick), whole, {}, tell)
+    for row, result in zip(kinds, results, strict=True):
+        yield result, row._replace(ratio=_ratio(result))
+
+
+def count(quick: bool) -> int:
+    """How many cases there are."""
+    return len(cases([WORK], quick))
+
+
+def _lengths(quick: bool) -> Sequence[int]:
+    return WORK.quick if quick else WORK.lengths
+
+
+def _ratio(result: Result) -> float:
+    """How many times as long torch takes as the kernels, whichever of them "auto" took."""
+    times = {
+        result.implementation if entry.name == QKV else entry.name.partition("=")[2]: entry.timing
+        for entry in result.entries
+    }
+    by_torch, by_kernels = times.get("torch"), times.get("native")
+    if by_torch is None or by_kernels is None:
+        raise ValueError(f"bench: {result.case}: torch and the kernels were not both right")
+    return float(f"{by_torch.median / by_kernels.median:.3g}")
+
+
+def keep(table: Path, rows: Sequence[Row]) -> None:
+    """Puts the rows into a table for the instruction set in use; those of others stay."""
+    where = f"{processor()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+    measured = read(table) if table.exists() else {}
+    measured[native.instruction_set()] = Measured(where, tuple(rows))
+    write_json(table, record(measured))
