@@ -12,7 +12,7 @@ DEVELOPMENT := .venv/development.stamp
 # What builds the site: mkdocs (with Material) or zensical.
 SITE ?= mkdocs
 
-.PHONY: demo test kernels lint types layers tests docs mutants wheels format clean
+.PHONY: demo test kernels lint types layers tests docs mutants conformance wheels format clean
 
 demo: $(INSTALLED)
 	mkdir -p build
@@ -56,6 +56,11 @@ docs: $(DEVELOPMENT)
 # an hour.
 mutants: $(DEVELOPMENT)
 	$(BIN)/python scripts/mutants.py --resume
+
+# Runs the suites of others that apply and writes docs/conformance.md.
+conformance: $(DEVELOPMENT)
+	$(BIN)/pip install --quiet --group conformance
+	$(BIN)/python scripts/conformance.py
 
 # The source distribution and wheels for the Pythons of PYTHONS, in dist/, tested beside the torch that
 # TORCH says (without it: its CPU build). Takes minutes, and fetches a torch for each Python once.
