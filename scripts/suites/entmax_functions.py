@@ -1,4 +1,4 @@
-"""The functions of the package entmax as qkv has them, of its arguments."""
+"""The functions of the package entmax, by normalizers of qkv."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ from functools import partial
 from importlib import import_module
 from itertools import product
 from typing import Any
+from unittest.mock import patch
 
 from .case import Case, RefusedError
 from .entmax_functions import COUNTERPARTS
@@ -19,6 +20,7 @@ PACKAGES = ("entmax",)
 ASKED_BY = "entmax"
 
 FILES = ("test_mask", "test_root_finding", "test_topk", "test_losses")
+COMPUTING = {f"entmax.{name}" for name in ("activations", "losses", "root_finding")}
 
 
 def cases() -> Iterator[Case]:
@@ -41,34 +43,31 @@ def own_cases(module: Any, test: Callable[..., None]) -> Iterator[Case]:
 
 def run_own(module: Any, test: Callable[..., None], arguments: dict[str, Any]) -> None:
     """Runs a test with our normalizers in the place of all that the package computes."""
-    import entmax
-    from entmax import activations, losses, root_finding
-
-    theirs = {}
-    for place in (entmax, activations, losses, root_finding):
-        theirs |= {name: one for name, one in vars(place).items() if callable(one)}
-    kept = dict(vars(module))
     compared = {"sparsemax_bisect", "entmax_bisect"} & {*test.__code__.co_names}
     stay = {"sparsemax", "entmax15"} if compared else set()
-    try:
-        for name, one in kept.items():
-            if name in theirs and theirs[name] is one and name not in stay:
-                setattr(module, name, COUNTERPARTS.get(name) or partial(absent, name))
+    names = [name for name, one in vars(module).items() if is_theirs(one) and name not in stay]
+    with patch.multiple(module, **{name: in_place_of(name) for name in names}):
         test(**{name: counterpart(value) for name, value in arguments.items()})
-    finally:
-        for name, one in kept.items():
-            setattr(module, name, one)
+
+
+def is_theirs(one: Any) -> bool:
+    """Whether the package computes something by it."""
+    return getattr(one, "__module__", None) in COMPUTING
 
 
 def counterpart(argument: Any) -> Any:
-    """What stands for an argument of a test: our normalizer for a function of the package."""
+    """What stands for an argument of a test, which may be a function, a module or its class."""
     made = argument.func if isinstance(argument, partial) else argument
-    kind = made if inspect.isroutine(made) or inspect.isclass(made) else type(made)
-    if not getattr(kind, "__module__", "").startswith("entmax"):
+    if not is_theirs(made):
         return argument
-    ours = COUNTERPARTS.get(kind.__name__) or partial(absent, kind.__name__)
-    is_module = not inspect.isclass(made) and inspect.isclass(kind)
-    return ours(dim=made.dim) if is_module else ours
+    if inspect.isclass(made) or inspect.isfunction(made):
+        return in_place_of(made.__name__)
+    return in_place_of(type(made).__name__)(dim=made.dim)
+
+
+def in_place_of(name: str) -> Callable[..., Any]:
+    """What stands for a function of the package."""
+    return COUNTERPARTS.get(name) or partial(absent, name)
 
 
 def absent(name: str, *args: Any, **options: Any) -> Any:

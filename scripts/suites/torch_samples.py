@@ -211,13 +211,11 @@ def module(sample: Any) -> None:
     theirs, ours = ([leaf(x) for x in sample.forward_input.args] for _ in range(2))
     right, weights = made(*theirs, **options, average_attn_weights=False)
     query, key, value = ours
-    hidden = [
-        options[name] for name in ("attn_mask", "key_padding_mask") if options[name] is not None
-    ]
-    masks = [qkv.Dense(~one) for one in hidden]
-    mask = {"mask": masks[0] if len(masks) == 1 else masks[0] & masks[1]} if masks else {}
-    found = layer(query, key, value, **mask)
+    hidden = (options["attn_mask"], options["key_padding_mask"])
+    nothing = torch.zeros(1, 1, dtype=torch.bool)
+    mask = qkv.Dense(~sum((one for one in hidden if one is not None), nothing))
+    found = layer(query, key, value, mask=mask)
     assert_close(found, right)
-    assert_close(layer.matrix(query, key, value, **mask).dense(), weights)
+    assert_close(layer.matrix(query, key, value, mask=mask).dense(), weights)
     for one, other in zip(gradients(found, ours), gradients(right, theirs), strict=True):
         assert_close(one, other)
