@@ -2,6 +2,8 @@
 
 import copy
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -9,16 +11,73 @@ from ranks import joined, write
 from torch import Tensor, nn
 
 import qkv
-from qkv.request.shards import held_balanced, held_in_order
+from qkv.nn import AttentionPooling, MultiHeadAttention, SelfAttentionEncoder
+from qkv.request.shards import held_by
 
-LENGTHS = [6, 3, 8]
-LAYERS: dict[str, Callable[[], dict[str, Any]]] = {
-    "self-attention": lambda: {"mask": qkv.Causal(), "shards": "balanced"},
-    "rotary": lambda: {"mask": qkv.Causal(), "rotary": True},
-    "rotary, balanced": lambda: {"mask": qkv.Causal(), "rotary": True, "shards": "balanced"},
-    "a learnt bias": lambda: {"bias": qkv.RelativeBias(nn.Parameter(torch.randn(4, 8)), True, 16)},
-    "a learnt sink": lambda: {"normalizer": qkv.Softmax(nn.Parameter(torch.randn(4)))},
-    "a learnt alpha": lambda: {"normalizer": qkv.Entmax(nn.Parameter(torch.tensor([1.4])))},
+WIDTH = 16
+SHARES = [6, 3, 8]  # rows of each rank
+
+
+class Classifier(nn.Module):
+    """An encoder, what pools its states, and a map of that."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__()
+        group = {name: options[name] for name in ("group", "shards") if name in options}
+        self.encoder = SelfAttentionEncoder(WIDTH, WIDTH, 4, **options)
+        self.pooling = AttentionPooling(WIDTH, 2, 2, **group)
+        self.output = nn.Linear(WIDTH, 3)
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        return self.output(self.pooling(self.encoder(x, lengths), lengths))
+
+
+@dataclass(frozen=True)
+class Case:
+    """A layer, given how a group shares sequences. `pools`: its output is that of whole sequences,
+    on every rank. `lengths` are those of the sequences."""
+
+    make: Callable[..., nn.Module]
+    options: Callable[[], dict[str, Any]] = dict
+    balanced: bool = False
+    lengths: tuple[int, ...] | None = None
+    pools: bool = False
+    shares: tuple[int, ...] = tuple(SHARES)
+
+    @property
+    def shards(self) -> str:
+        return "balanced" if self.balanced else "in order"
+
+
+attention = partial(Case, partial(MultiHeadAttention, WIDTH, 4, kv_heads=2))
+encoder = partial(Case, partial(SelfAttentionEncoder, WIDTH, WIDTH, 4, 2))
+LAYERS: dict[str, Case] = {
+    "self-attention": attention(lambda: {"mask": qkv.Causal()}, balanced=True),
+    "rotary": attention(lambda: {"mask": qkv.Causal(), "rotary": True}),
+    "rotary, balanced": attention(lambda: {"mask": qkv.Causal(), "rotary": True}, balanced=True),
+    "lengths": attention(lambda: {"rotary": True}, balanced=True, lengths=(17, 8, 0)),
+    "a learnt bias": attention(
+        lambda: {"bias": qkv.RelativeBias(nn.Parameter(torch.randn(4, 8)), True, 16)}
+    ),
+    "a learnt sink": attention(lambda: {"normalizer": qkv.Softmax(nn.Parameter(torch.randn(4)))}),
+    "a learnt alpha": attention(
+        lambda: {"normalizer": qkv.Entmax(nn.Parameter(torch.tensor([1.4])))}
+    ),
+    "an encoder": encoder(lambda: {"mask": qkv.Window(4, 2)}),
+    "an encoder, balanced": encoder(lambda: {"mask": qkv.Causal()}, balanced=True),
+    "an encoder, rotary": encoder(lambda: {"positions": "rotary"}, lengths=(5, 17, 8)),
+    "an encoder, learnt positions": encoder(
+        lambda: {"positions": qkv.nn.LearntPositions(WIDTH, 17)}, balanced=True, lengths=(0, 11, 8)
+    ),
+    "an encoder, a rank without rows": encoder(shares=(6, 0, 8), lengths=(9, 14, 3)),
+    "an encoder that drops weights": encoder(lambda: {"attention_dropout": 0.4}),
+    "pooling": Case(partial(AttentionPooling, WIDTH, 3, 2), pools=True),
+    "pooling, lengths": Case(
+        partial(AttentionPooling, WIDTH, 3, 2), balanced=True, lengths=(8, 0, 15), pools=True
+    ),
+    "a classifier": Case(
+        Classifier, lambda: {"mask": qkv.Window(3, 3)}, lengths=(17, 4, 12), pools=True
+    ),
 }
 
 
@@ -26,49 +85,86 @@ def cut(tensor: Tensor, held) -> Tensor:
     return torch.cat([tensor.narrow(-2, a, b - a) for a, b in held], -2).detach()
 
 
-def compared(name: str, rank: int) -> dict[str, float]:
+def made(case: Case, **sharing: Any) -> nn.Module:
+    torch.manual_seed(0)
+    return case.make(**case.options(), **sharing).double()
+
+
+def compared(name: str, rank: int, count: int) -> dict[str, float]:
     """How far outputs, gradients of the input and gradients of parameters are apart, those of all
     ranks summed."""
-    torch.manual_seed(0)
-    options = LAYERS[name]()
-    shards = options.pop("shards", "in order")
+    case = LAYERS[name]
     group = torch.distributed.group.WORLD
-    alone = qkv.nn.MultiHeadAttention(16, 4, kv_heads=2, **options).double()
-    together = qkv.nn.MultiHeadAttention(16, 4, kv_heads=2, group=group, shards=shards, **options)
-    together.double().load_state_dict(alone.state_dict())
-    together = copy.deepcopy(together)
-    held = (held_balanced if shards == "balanced" else held_in_order)(LENGTHS)[rank]
-    whole = torch.randn(2, sum(LENGTHS), 16, dtype=torch.float64)
+    alone = made(case)
+    together = copy.deepcopy(made(case, group=group, shards=case.shards))
+    shares = list(case.shares[:count])
+    held = held_by(case.shards, shares)[rank]
+    whole = torch.randn(3, sum(shares), WIDTH, dtype=torch.float64)
+    lengths = None if case.lengths is None else torch.tensor(case.lengths)
+    options = {} if lengths is None else {"lengths": lengths}
     x, own = whole.clone().requires_grad_(), cut(whole, held).requires_grad_()
-    wanted, found = alone(x), together(own)
-    seed = torch.randn_like(wanted)
+    torch.manual_seed(7)
+    wanted = alone(x, **options)
+    torch.manual_seed(7 + rank)  # the first one's seed drops weights
+    found = together(own, **options)
+    seed = torch.randn(wanted.shape, dtype=wanted.dtype, generator=torch.Generator().manual_seed(1))
     wanted.backward(seed)
-    found.backward(cut(seed, held))
+    # What all ranks have alike gives to the sum of their losses as often as there are ranks.
+    found.backward(seed / count if case.pools else cut(seed, held))
     for parameter in together.parameters():
         torch.distributed.all_reduce(parameter.grad)
-    pairs = {"output": (found, cut(wanted, held)), "input": (own.grad, cut(x.grad, held))}
+    pairs = {
+        "output": (found, wanted if case.pools else cut(wanted, held)),
+        "input": (own.grad, cut(x.grad, held)),
+    }
     both = zip(alone.named_parameters(), together.parameters(), strict=True)
     pairs |= {name: (mine.grad, other.grad) for (name, other), mine in both}
-    return {name: float((a - b).abs().max()) for name, (a, b) in pairs.items()}
+    return {
+        name: float((a - b).abs().max()) if a.numel() else 0.0 for name, (a, b) in pairs.items()
+    }
 
 
-def refused() -> str:
-    layer = qkv.nn.MultiHeadAttention(16, 4, group=torch.distributed.group.WORLD)
-    texts = []
-    for act in (
-        lambda: layer(torch.ones(1, 2, 16), lengths=torch.tensor([1])),
-        lambda: layer(torch.ones(1, 2, 16), cache=qkv.nn.KeyValueCache()),
-        lambda: layer.prepare(torch.ones(1, 2, 16), lengths=torch.tensor([1])),
-    ):
-        try:
-            act()
-        except ValueError as error:
-            texts.append(str(error))
-    return "\n".join(texts)
+def same_bits(rank: int, count: int) -> bool:
+    """Whether what a pooling gives on this rank is what it gives on the first."""
+    pooling = made(LAYERS["pooling"], group=torch.distributed.group.WORLD)
+    x = torch.randn(2, SHARES[rank], WIDTH, dtype=torch.float64)
+    found = pooling(x).detach()
+    first = found.clone()
+    torch.distributed.broadcast(first, 0)
+    return torch.equal(found, first)
+
+
+def refused(rank: int, count: int) -> dict[str, str]:
+    """What layers say of a call that a group cannot serve."""
+    group = torch.distributed.group.WORLD
+    layer = MultiHeadAttention(WIDTH, 4, group=group)
+    encoder = SelfAttentionEncoder(WIDTH, WIDTH, group=group)
+    short = SelfAttentionEncoder(
+        WIDTH, WIDTH, positions=qkv.nn.LearntPositions(WIDTH, 2 * count - 1), group=group
+    )
+    x = torch.ones(2, 2, WIDTH)
+    lengths = torch.tensor([3, 2 if rank else 1])
+    acts: dict[str, Callable[[], object]] = {
+        "cache": lambda: layer(x, cache=qkv.nn.KeyValueCache()),
+        "summary": lambda: encoder.summary(encoder(x)),
+        "lengths": lambda: encoder(x, lengths),
+        "lengths of one": lambda: encoder(x, lengths if rank else None),
+        "positions": lambda: short(x),
+    }
+    return {name: _message(act) for name, act in acts.items()}
+
+
+def _message(act: Callable[[], object]) -> str:
+    try:
+        act()
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    return "no error"
 
 
 if __name__ == "__main__":
     rank, count, folder, _ = joined()
-    found = {name: compared(name, rank) for name in LAYERS}
-    write(rank, folder, found | {"refused": refused()})
+    found = {name: compared(name, rank, count) for name in LAYERS}
+    found |= {"same bits": same_bits(rank, count), "refused": refused(rank, count)}
+    write(rank, folder, found)
     torch.distributed.destroy_process_group()

@@ -4,7 +4,20 @@ Keys visit the ranks whose queries see them, while what came before is computed.
 their own queries and of visiting keys is put together by the rule of each normalizer and measure.
 """
 
-from .agreement import agreed, held_here
+from ..request.shards import Held, check_shards
+from .agreement import agreed, held_here, rank_in, share_here, tell
+from .replicated import from_first
 from .run import refuse_rows, run
 
-__all__ = ["agreed", "held_here", "refuse_rows", "run"]
+__all__ = [
+    "Held",
+    "agreed",
+    "check_shards",
+    "from_first",
+    "held_here",
+    "rank_in",
+    "refuse_rows",
+    "run",
+    "share_here",
+    "tell",
+]

@@ -12,7 +12,7 @@ from torch import Tensor
 from ..ground.errors import UnsupportedError
 from ..ground.tensors import is_concrete, is_tensor
 from ..request.description import Description
-from ..request.shards import Held, Shards, held_balanced, held_in_order
+from ..request.shards import Held, Shards, held_by
 from ..stage.custom import Custom
 from .exchange import all_agree, told_by_all
 
@@ -20,7 +20,7 @@ Matrix = TypeVar("Matrix", bound=Description)
 
 
 def agreed(
-    group: Any, balanced: bool, query_offset: Any, make: Callable[[], Matrix]
+    group: Any, shards: str, query_offset: Any, make: Callable[[], Matrix]
 ) -> tuple[Matrix, Shards]:
     """A rank's part of a matrix, with the shares of all ranks.
 
@@ -28,31 +28,59 @@ def agreed(
         ValueError: ranks ask for different things, or `group` is none that this process is in.
         RuntimeError: another rank refused its arguments, or does not answer.
     """
-    rank, device = _rank_in(group), torch.device("cpu")
+    rank, device = rank_in(group), torch.device("cpu")
     try:
         description = make()
         _check(description)
         device = description.device
-        message = _told(description, balanced, query_offset)
+        message = _told(description, shards, query_offset)
     except Exception as error:
-        told_by_all(group, {"error": str(error)}, _device_of(group))
+        tell(group, error)
         raise
     messages = told_by_all(group, message, device)
     all_agree(messages, rank, [name for name in message if name != "lengths"])
     queries, keys = zip(*(told["lengths"] for told in messages), strict=True)
-    held = held_balanced if balanced else held_in_order
-    return description, Shards(group, rank, held(list(queries)), held(list(keys)))
+    held = held_by(shards, list(queries)), held_by(shards, list(keys))
+    return description, Shards(group, rank, *held)
 
 
-def held_here(group: Any, balanced: bool, length: int) -> Held:
-    """The stretches that this rank has of a sequence, of which it has so many places."""
-    rank = _rank_in(group)
-    messages = told_by_all(group, {"length": length}, _device_of(group))
-    held = held_balanced if balanced else held_in_order
-    return held([message["length"] for message in messages])[rank]
+def held_here(group: Any, shards: str, length: int, lengths: Tensor | None = None) -> Held:
+    """The stretches that this rank has of a sequence, of which it has so many places. `lengths` are
+    those of the whole sequences of a batch, where not all of them are real.
+
+    Raises:
+        ValueError: ranks are given different lengths, or ask for something else.
+        RuntimeError: another rank does not answer.
+    """
+    rank = rank_in(group)
+    message = {"lengths of sequences": told(lengths), "length": length}
+    messages = told_by_all(group, message, _device_of(group))
+    all_agree(messages, rank, ["lengths of sequences"])
+    return held_by(shards, [message["length"] for message in messages])[rank]
 
 
-def _rank_in(group: Any) -> int:
+def share_here(group: Any, shards: str, length: int) -> Held:
+    """The stretches that this rank has where all share a sequence of such a length as evenly as can
+    be."""
+    import torch.distributed as dist
+
+    whole, more = divmod(length, dist.get_world_size(group))
+    lengths = [whole + (rank < more) for rank in range(dist.get_world_size(group))]
+    return held_by(shards, lengths)[rank_in(group)]
+
+
+def tell(group: Any, error: Exception) -> None:
+    """Tells the other ranks, who are about to make sure of something, that this one has failed."""
+    told_by_all(group, {"error": str(error)}, _device_of(group))
+
+
+def rank_in(group: Any) -> int:
+    """The place of this process in a group.
+
+    Raises:
+        TypeError: it is no process group.
+        ValueError: it is one that this process is not in.
+    """
     import torch.distributed as dist
 
     if not dist.is_available() or not isinstance(group, dist.ProcessGroup):
@@ -107,7 +135,7 @@ def require_merge(description: Description) -> None:
         )
 
 
-def _told(description: Description, balanced: bool, query_offset: Any) -> dict[str, Any]:
+def _told(description: Description, shards: str, query_offset: Any) -> dict[str, Any]:
     query, key = description.query, description.key
     return {
         "query": told([*query.shape[:-2], "its length", query.shape[-1]]),
@@ -120,7 +148,7 @@ def _told(description: Description, balanced: bool, query_offset: Any) -> dict[s
         "normalizer": told(description.normalizer),
         "query_offset": told(query_offset),
         "impl": description.impl,
-        "shards": "balanced" if balanced else "in order",
+        "shards": shards,
         "lengths": (query.shape[-2], key.shape[-2]),
     }
 

@@ -55,10 +55,11 @@ def all_agree(messages: list[dict[str, Any]], rank: int, what: Sequence[str]) ->
     first = messages[0]
     for name in what:
         for other, message in enumerate(messages):
-            if message[name] != first[name]:
+            one, another = first.get(name), message.get(name)  # None: it tells of other things
+            if one != another:
                 raise ValueError(
                     f"attention: {name} must be the same on all ranks of the group; "
-                    f"got {first[name]} on rank 0, {message[name]} on rank {other}"
+                    f"got {one} on rank 0, {another} on rank {other}"
                 )
 
 

@@ -32,6 +32,7 @@ from ..masks.custom import CustomMask
 from ..normalizers.base import Normalizer
 from ..normalizers.custom import CustomNormalizer
 from ..normalizers.softmax import Softmax
+from ..request.shards import check_shards
 from ..scores.base import Score
 from ..scores.given import score_of
 from ..stage.base import Stage, type_given
@@ -42,8 +43,6 @@ from .prepare import PreparedKey
 DEFAULT_MEMORY = 64 * 2**20  # bytes
 
 _FARTHEST = 2**61  # of a position: it and the width of a window add up to an int64
-
-_SHARDS = ("in order", "balanced")
 
 _SOFTMAX = Softmax()
 _STAGES = ("score", "bias", "mask", "normalizer", "query_offset", "memory", "group")
@@ -105,17 +104,14 @@ def attention(
             request; the group cannot.
         RuntimeError: another rank of the group refused its arguments, or does not answer.
     """
-    if shards not in _SHARDS:
-        raise ValueError(f"attention: shards must be one of {', '.join(_SHARDS)}; got {shards!r}")
+    check_shards("attention", group, shards)
     if group is not None:
         given = {"score": score, "bias": bias, "mask": mask, "normalizer": normalizer}
         own = partial(attention, query, key, **given, query_offset=0, impl=impl, memory=memory)
-        matrix, shares = distributed.agreed(group, shards == "balanced", query_offset, own)
+        matrix, shares = distributed.agreed(group, shards, query_offset, own)
         stages = matrix.score, *matrix.bias, matrix.mask
         offset = _offset(query_offset, matrix.query, matrix.key, shares.shape, stages)
         return replace(matrix, offset=offset, shards=shares)
-    if shards != "in order":
-        raise ValueError(f"attention: shards must be left out without a group; got {shards!r}")
     if isinstance(key, PreparedKey):
         key, score = key.ready, _asking(key, score)
     query, key = vectors("attention: query", query), vectors("attention: key", key)

@@ -10,26 +10,15 @@ from torch import Tensor, nn
 
 import qkv
 
-from ..distributed import held_here
 from ..matrix.matrix import AttentionMatrix
 from ..stage.base import type_given
 from .cache import KeyValueCache, PreparedContext
 from .held import Held, all_of, held, stage_of
 from .linear import Linear
-from .padding import check_lengths, check_sequences, without_padding
+from .padding import check_lengths, check_sequences
 from .positions import Rotary
+from .sharing import Sharing
 from .sizes import check_sizes
-
-
-class _Group:
-    """A process group in a layer. Copies of the layer belong to the same one, for it cannot be
-    copied."""
-
-    def __init__(self, held: Any) -> None:
-        self.held = held
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> _Group:
-        return self
 
 
 class MultiHeadAttention(nn.Module):
@@ -50,7 +39,8 @@ class MultiHeadAttention(nn.Module):
         dropout: the probability with which weights are dropped in training.
         linear_bias: whether the projections have biases.
         group, shards: as for `qkv.attention`: the inputs are then this rank's share of sequences,
-            and parameters get the gradients of what this rank computes. Sum those over the group.
+            `lengths` those of the whole ones, and parameters get the gradients of what this rank
+            computes. Sum those over the group.
 
     Raises:
         ValueError, TypeError: an argument breaks a rule; the text names both.
@@ -86,7 +76,7 @@ class MultiHeadAttention(nn.Module):
         self.context_width = width if context_width is None else context_width
         self.values_width = self.context_width if values_width is None else values_width
         self.dropout = dropout
-        self._group, self.shards = _Group(group), shards
+        self.sharing = Sharing("MultiHeadAttention", group, shards)
         self._check_sizes(bool(rotary))
         head = width // heads
         self.query = Linear(width, width, linear_bias)
@@ -140,7 +130,7 @@ class MultiHeadAttention(nn.Module):
         if self.training and self.dropout:
             matrix = matrix.dropout(self.dropout)
         summed = self.output((matrix @ value).transpose(-3, -2).flatten(-2))
-        return without_padding(summed, lengths) if context is None else summed
+        return self.sharing.without_padding(summed, lengths) if context is None else summed
 
     def matrix(
         self,
@@ -170,14 +160,8 @@ class MultiHeadAttention(nn.Module):
         Raises:
             ValueError, TypeError: an argument breaks a rule; the text names both.
         """
-        self._check_group(lengths)
         key, value = self._project(context, values, lengths, "context")
         return PreparedContext(qkv.prepare(key, stage_of(self.score)), value, lengths)
-
-    @property
-    def group(self) -> Any:
-        """The process group over which sequences are shared, or None."""
-        return self._group.held
 
     @property
     def reads_anywhere(self) -> bool:
@@ -237,7 +221,7 @@ class MultiHeadAttention(nn.Module):
         """The matrix and the values in heads."""
         self._check_call(x, context, values, lengths, cache, query_offset)
         if context is None:
-            x = without_padding(x, lengths)
+            x = self.sharing.without_padding(x, lengths)
         query = self._heads(self.query(x), self.heads)
         if isinstance(context, PreparedContext):
             key, value, lengths = context.key, context.value, context.lengths
@@ -246,8 +230,7 @@ class MultiHeadAttention(nn.Module):
         else:
             key, value = self._project(context, values, lengths, "context")
         if self.rotary is not None and isinstance(key, Tensor):
-            start = 0 if cache is None else cache.length
-            query, key = self._turned(self.rotary, query, key, start)
+            query, key = self._turned(self.rotary, query, key, cache)
         if cache is not None and isinstance(key, Tensor):
             key, value = cache.append(key, value)
             query_offset = "end"
@@ -256,29 +239,19 @@ class MultiHeadAttention(nn.Module):
             options["mask"] = None  # the newest position sees all of them, and more kernels serve
         if isinstance(key, qkv.PreparedKey):
             options["score"] = None
-        matrix = qkv.attention(query, key, query_offset=query_offset, **options, **self._together())
+        options |= self.sharing.options()
+        matrix = qkv.attention(query, key, query_offset=query_offset, **options)
         if matrix.shards is not None:
             matrix = replace(matrix, shards=replace(matrix.shards, own_gradients=True))
         return matrix, value
 
-    def _together(self) -> dict[str, Any]:
-        """With whom a matrix is computed."""
-        return {} if self.group is None else {"group": self.group, "shards": self.shards}
-
     def _turned(
-        self, rotary: Rotary, query: Tensor, key: Tensor, start: int
-    ) -> tuple[Tensor, Tensor]:
+        self, rotary: Rotary, query: Tensor, key: Tensor, cache: KeyValueCache | None
+    ) -> tuple[Tensor, ...]:
         """Queries and keys of self-attention with their positions."""
-        if self.group is None:
-            return rotary(query, start), rotary(key, start)
-        held = held_here(self.group, self.shards == "balanced", query.shape[-2])
-        sizes = [stop - first for first, stop in held]
-
-        def turned(vectors: Tensor) -> Tensor:
-            pieces = zip(vectors.split(sizes, -2), held, strict=True)
-            return torch.cat([rotary(piece, first) for piece, (first, _) in pieces], -2)
-
-        return turned(query), turned(key)
+        if cache is not None:
+            return rotary(query, cache.length), rotary(key, cache.length)
+        return self.sharing.with_positions(rotary, query, key)
 
     def _project(
         self, context: Tensor, values: Tensor | None, lengths: Tensor | None, what: str
@@ -287,11 +260,11 @@ class MultiHeadAttention(nn.Module):
         where = "MultiHeadAttention"
         check_sequences(where, what, context, self.context_width)
         check_lengths(where, lengths, context)
-        context = without_padding(context, lengths)
+        context = self.sharing.without_padding(context, lengths)
         if values is None:
             source, what = context, f"{what} (where no values are given)"
         else:
-            source, what = without_padding(values, lengths), "values"
+            source, what = self.sharing.without_padding(values, lengths), "values"
         check_sequences(where, what, source, self.values_width)
         key = self._heads(self.key(context), self.kv_heads)
         return key, self._heads(self.value(source), self.kv_heads)
@@ -349,7 +322,6 @@ class MultiHeadAttention(nn.Module):
             raise TypeError(f"{where}: context must be a tensor or what prepare made; got {got}")
         if context is None:
             check_lengths(where, lengths, x)
-        self._check_group(lengths, cache)
         if context is not None and self.rotary is not None:
             raise ValueError(f"{where}: rotary is for self-attention; got a context")
         if cache is None:
@@ -357,13 +329,9 @@ class MultiHeadAttention(nn.Module):
         if not isinstance(cache, KeyValueCache):
             got = type(cache).__name__
             raise TypeError(f"{where}: cache must be a KeyValueCache; got {got}")
+        if not self.sharing.alone:
+            raise ValueError(f"{where}: group takes sequences as a whole; got a cache")
         others = {"a context (prepare it instead)": context, "lengths": lengths}
         for what, given in (others | {"query_offset": query_offset}).items():
             if given is not None:
                 raise ValueError(f"{where}: a cache goes with x alone; got {what}")
-
-    def _check_group(self, lengths: Any, cache: Any = None) -> None:
-        if self.group is None or (lengths is None and cache is None):
-            return
-        what = "a cache" if lengths is None else "lengths (give mask=qkv.Padding(lengths))"
-        raise ValueError(f"MultiHeadAttention: group takes sequences as a whole; got {what}")

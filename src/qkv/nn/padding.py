@@ -62,15 +62,19 @@ def real_ends(x: Tensor, lengths: Tensor) -> Tensor:
     return lengths.to(torch.int64).clamp(0, x.shape[-2])
 
 
-def real_rows(x: Tensor, lengths: Tensor) -> Tensor:
-    """bool `[B, 1..., L, 1]`: True where a row of `x` `[B..., L, width]` is no padding."""
-    ends = real_ends(x, lengths).reshape(-1, *(1,) * max(1, x.ndim - 1))
-    return torch.arange(x.shape[-2], device=x.device).unsqueeze(-1) < ends
+def real_rows(x: Tensor, lengths: Tensor, places: Tensor | None = None) -> Tensor:
+    """bool `[B, 1..., L, 1]`: True where a row of `x` `[B..., L, width]` is no padding. `places`
+    `[L]` are those of the rows in their sequence; default: from its beginning on."""
+    if places is None:
+        places = torch.arange(x.shape[-2], device=x.device)
+    ends = lengths.to(torch.int64).reshape(-1, *(1,) * max(1, x.ndim - 1))
+    return places.unsqueeze(-1) < ends
 
 
-def without_padding(x: Tensor, lengths: Tensor | None) -> Tensor:
-    """`x` `[B..., L, width]` with zeros where it is padding, whatever stands there."""
-    return x if lengths is None else torch.where(real_rows(x, lengths), x, 0)
+def without_padding(x: Tensor, lengths: Tensor | None, places: Tensor | None = None) -> Tensor:
+    """`x` `[B..., L, width]` with zeros where it is padding, whatever stands there. `places` as for
+    `real_rows`."""
+    return x if lengths is None else torch.where(real_rows(x, lengths, places), x, 0)
 
 
 def mean_of_real(x: Tensor, lengths: Tensor | None) -> Tensor:

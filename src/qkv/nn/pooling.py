@@ -23,7 +23,10 @@ class AttentionPooling(nn.Module):
         width: width of the members of the set and of the outputs.
         queries: the number of output vectors.
         heads: the number of heads; each query has all of them.
-        options: as for `MultiHeadAttention`: `score`, `normalizer`, `kv_heads`, ...
+        options: as for `MultiHeadAttention`: `score`, `normalizer`, `kv_heads`, ... With `group`
+            each rank has a share of the members, and all get the outputs, the same bits. So a loss
+            of them is taken on one rank, or divided by how many there are, for gradients are those
+            of the sum of all ranks' losses.
 
     Raises:
         ValueError, TypeError: an argument breaks a rule; the text names both.
@@ -51,7 +54,8 @@ class AttentionPooling(nn.Module):
             TypeError: `x` is no floating tensor, or `lengths` no integer tensor.
             ValueError: one of them has another shape.
         """
-        return self.attention(self._queries(x), x, lengths=lengths)
+        pooled = self.attention(self._queries(x), x, lengths=lengths)
+        return self.attention.sharing.from_first(pooled, self.queries.shape[0])
 
     def matrix(self, x: Tensor, lengths: Tensor | None = None) -> AttentionMatrix:
         """How the queries look at the set, `[B..., heads, queries, L]`."""
@@ -59,4 +63,5 @@ class AttentionPooling(nn.Module):
 
     def _queries(self, x: Tensor) -> Tensor:
         check_sequences("AttentionPooling", "x", x, self.attention.context_width)
-        return self.queries.expand(*x.shape[:-2], *self.queries.shape)
+        count = self.queries.shape[0] if self.attention.sharing.first else 0
+        return self.queries.narrow(0, 0, count).expand(*x.shape[:-2], count, -1)

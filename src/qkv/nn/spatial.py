@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ..matrix.matrix import AttentionMatrix
 from .grid import GridBias
 from .multihead import MultiHeadAttention
+from .sharing import refuse_group
 from .sizes import check_sizes
 
 POSITIONS = ("relative", "learnt", "none")
@@ -55,6 +56,7 @@ class SpatialAttention(nn.Module):
                 f"SpatialAttention: positions must be one of {known}; got {positions!r}"
             )
         check_sizes("SpatialAttention", channels=channels, heads=heads, reach=reach)
+        refuse_group("SpatialAttention", options, "the places of a map have no order to share")
         self.positions = positions
         self.norm = nn.LayerNorm(channels)
         self.attention = MultiHeadAttention(channels, heads, **options)

@@ -30,6 +30,8 @@ class TransformerLayer(nn.Module):
         dropout: probability for the output of each part, and inside the feed-forward network.
         attention_dropout: probability for attention weights.
         activation: "relu" or "gelu".
+        group, shards: of the self-attention, as for `MultiHeadAttention`. A context is not shared:
+            each rank has the whole of it.
         options: of the self-attention: `score`, `mask`, `rotary`, `kv_heads`, ...
 
     Raises:
@@ -49,6 +51,8 @@ class TransformerLayer(nn.Module):
         dropout: float = 0.0,
         attention_dropout: float = 0.0,
         activation: str = "relu",
+        group: Any = None,
+        shards: str = "in order",
         **options: Any,
     ) -> None:
         super().__init__()
@@ -64,7 +68,8 @@ class TransformerLayer(nn.Module):
         # Layers that are made of the same options have parameters of their own.
         options = copy.deepcopy(options)
         self.attention_norm = nn.LayerNorm(width)
-        self.attention = MultiHeadAttention(width, heads, dropout=attention_dropout, **options)
+        options |= {"dropout": attention_dropout, "group": group, "shards": shards}
+        self.attention = MultiHeadAttention(width, heads, **options)
         self.looks_out = context_width is not None
         if self.looks_out:
             self.context_norm = nn.LayerNorm(width)

@@ -8,6 +8,7 @@ from typing import Any
 from ..blocks.ranges import Range, size
 
 Held = tuple[Range, ...]  # stretches of a sequence, in the order in which a rank has them
+_WAYS = ("in order", "balanced")  # to share a sequence
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,23 @@ class Shards:
         """How many queries and keys all have together."""
         queries, keys = (sum(map(size, held)) for held in (self.queries, self.keys))
         return queries, keys
+
+
+def check_shards(where: str, group: Any, shards: str) -> None:
+    """Checks how a group is to share sequences; `where` begins errors.
+
+    Raises:
+        ValueError: there is no such way, or no group.
+    """
+    if shards not in _WAYS:
+        raise ValueError(f"{where}: shards must be one of {', '.join(_WAYS)}; got {shards!r}")
+    if group is None and shards != "in order":
+        raise ValueError(f"{where}: shards must be left out without a group; got {shards!r}")
+
+
+def held_by(shards: str, lengths: list[int]) -> tuple[Held, ...]:
+    """What ranks of such lengths have of a sequence that they share in this way."""
+    return held_balanced(lengths) if shards == "balanced" else held_in_order(lengths)
 
 
 def held_in_order(lengths: list[int]) -> tuple[Held, ...]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ...ground.errors import UnsupportedError
 from ...matrix.matrix import AttentionMatrix
 from ..linear import Linear
-from ..padding import check_lengths, check_sequences, mean_of_real, without_padding
+from ..padding import check_lengths, check_sequences, mean_of_real
+from ..sharing import Sharing
 from ..sizes import check_sizes
 
 
@@ -21,13 +23,16 @@ class Encoder(nn.Module):
     Args:
         inputs: width of the input rows.
         width: width of the states.
+        sharing: with whom sequences are shared; default: nobody. Then rows, states and L are those
+            of this rank's share, `lengths` those of the whole sequences.
 
     Raises:
         ValueError: a width is no int >= 1.
     """
 
-    def __init__(self, inputs: int, width: int) -> None:
+    def __init__(self, inputs: int, width: int, sharing: Sharing | None = None) -> None:
         super().__init__()
+        self.sharing = Sharing(type(self).__name__) if sharing is None else sharing
         check_sizes(type(self).__name__, inputs=inputs, width=width)
         self.inputs = inputs
         self.width = width
@@ -45,10 +50,10 @@ class Encoder(nn.Module):
             ValueError: one of them has another shape.
         """
         x = self._real(x, lengths)
-        if x.shape[1] == 0:
+        if x.shape[1] == 0 and self.sharing.alone:
             # Torch's recurrent layers and convolutions refuse it: a row is read and cut off again.
             return self.read(F.pad(x, (0, 0, 0, 1)), None)[:, :0]
-        return without_padding(self.read(x, lengths), lengths)
+        return self.sharing.without_padding(self.read(x, lengths), lengths)
 
     def matrices(self, x: Tensor, lengths: Tensor | None = None) -> list[AttentionMatrix]:
         """How the rows look at each other: a matrix `[B, H, L, L]` for each layer that attends,
@@ -59,7 +64,16 @@ class Encoder(nn.Module):
     def summary(self, states: Tensor, lengths: Tensor | None = None) -> Tensor:
         """The states `[B, L, width]` of each sequence as one vector, `[B, width]`: the final state
         of an encoder that has one, otherwise the mean of the real states; zeros where none is
-        real."""
+        real.
+
+        Raises:
+            UnsupportedError: sequences are shared: no rank has all states.
+        """
+        if not self.sharing.alone:
+            raise UnsupportedError(
+                f"{type(self).__name__}.summary: group has states that no rank has all of; take "
+                "qkv.nn.AttentionPooling(..., group=)"
+            )
         check_lengths(type(self).__name__, lengths, states)
         return mean_of_real(states, lengths)
 
@@ -78,7 +92,7 @@ class Encoder(nn.Module):
         if x.ndim != 3:
             raise ValueError(f"{kind}: x must be [B, L, {self.inputs}]; got {list(x.shape)}")
         check_lengths(kind, lengths, x)
-        return without_padding(x, lengths)
+        return self.sharing.without_padding(x, lengths)
 
 
 def fitted(inputs: int, width: int) -> nn.Module:

@@ -5,6 +5,7 @@ from typing import Any
 from torch import Tensor
 
 from ...matrix.matrix import AttentionMatrix
+from ..sharing import refuse_group
 from ..sizes import check_sizes
 from .base import Encoder
 from .recurrent import RecurrentEncoder
@@ -48,6 +49,8 @@ class HybridEncoder(Encoder):
         self.below = RecurrentEncoder(
             inputs, width, cell=cell, layers=recurrent_layers, dropout=dropout
         )
+        why = "recurrent layers read a sequence as a whole, in its order"
+        refuse_group("HybridEncoder", options, why)
         options = {"positions": "none", **options}
         self.above = SelfAttentionEncoder(width, width, heads, layers, dropout=dropout, **options)
 

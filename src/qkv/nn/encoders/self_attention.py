@@ -10,6 +10,7 @@ from ...ground.tensors import is_concrete
 from ...matrix.matrix import AttentionMatrix
 from ..padding import real_ends, with_rows_of_padding, without_rows_of_padding
 from ..positions import positions_of
+from ..sharing import Sharing
 from ..sizes import check_sizes
 from ..transformer import TransformerLayer
 from .base import Encoder, fitted
@@ -32,6 +33,8 @@ class SelfAttentionEncoder(Encoder):
         options: of every layer: `feedforward`, `activation`, `attention_dropout`, and the arguments
             of its `MultiHeadAttention`: `mask=qkv.Window(64, 64)`, `kv_heads=2`, ... Each layer has
             its own copy of the parameters in a stage.
+        group, shards: as for `MultiHeadAttention`: `x` is then this rank's share, `[B, n, inputs]`,
+            and the positions of its rows are those in the whole sequences.
 
     Raises:
         ValueError, TypeError: an argument breaks a rule; the text names both.
@@ -49,16 +52,18 @@ class SelfAttentionEncoder(Encoder):
         *,
         positions: str | nn.Module = "sinusoidal",
         dropout: float = 0.0,
+        group: Any = None,
+        shards: str = "in order",
         **options: Any,
     ) -> None:
-        super().__init__(inputs, width)
+        super().__init__(inputs, width, Sharing("SelfAttentionEncoder", group, shards))
         check_sizes("SelfAttentionEncoder", heads=heads, layers=layers)
         self.enter = fitted(inputs, width)
         self.positions, rotary = positions_of(positions, width, "SelfAttentionEncoder")
         self.dropout = nn.Dropout(dropout)
+        options |= {"dropout": dropout, "rotary": rotary, "group": group, "shards": shards}
         self.layers = nn.ModuleList(
-            TransformerLayer(width, heads, dropout=dropout, rotary=rotary, **options)
-            for _ in range(layers)
+            TransformerLayer(width, heads, **options) for _ in range(layers)
         )
         self.norm = nn.LayerNorm(width)
 
@@ -85,7 +90,8 @@ class SelfAttentionEncoder(Encoder):
 
     def _packs(self, x: Tensor, lengths: Tensor) -> bool:
         """Whether the batch is read without its padding, a quarter of it at least."""
-        if not (self.training and x.device.type == "cpu" and is_concrete(lengths)):
+        able = self.sharing.alone and x.device.type == "cpu" and is_concrete(lengths)
+        if not (self.training and able):
             return False
         layers = [layer for layer in self.layers if isinstance(layer, TransformerLayer)]
         if not all(layer.attention.reads_anywhere for layer in layers):
@@ -95,7 +101,9 @@ class SelfAttentionEncoder(Encoder):
 
     def _entered(self, x: Tensor) -> Tensor:
         x = self.enter(x)
-        return self.dropout(x if self.positions is None else self.positions(x))
+        if self.positions is not None:
+            (x,) = self.sharing.with_positions(self.positions, x)
+        return self.dropout(x)
 
 
 def _padding(lengths: Tensor | None) -> qkv.Padding | None:
