@@ -11,7 +11,7 @@ from qkv.tasks.kind import Kind
 from qkv.tasks.kinds import loaded
 from qkv.tasks.trainer.configuration import merged
 from qkv.tasks.trainer.run import start, train
-from qkv.tasks.trainer.settings import Settings
+from qkv.tasks.trainer.settings import BATCHES, SEQUENCES, Settings
 from qkv.tasks.trainer.task import Task
 
 
@@ -22,6 +22,15 @@ class Sized(Task[Any], Protocol):
     options: Any
     sizes: dict[str, Any]
     chosen: dict[str, Any]
+
+
+def require_batches(settings: Settings, what: str) -> None:
+    """Raise ValueError where processes are to share sequences and train what cannot."""
+    if settings.share != BATCHES:
+        raise ValueError(
+            f"train: share must be {BATCHES} for {what}: a text classifier whose encoder is "
+            f"attention can share sequences, nothing else; got {settings.share!r}"
+        )
 
 
 class Training:
@@ -42,6 +51,11 @@ class Training:
         """Say something of the data or the run."""
         if self.main:
             self._say(line)
+
+    @property
+    def group(self) -> Any:
+        """The process group that shares the sequences of each batch; None where none does."""
+        return self.processes.group if self.settings.share == SEQUENCES else None
 
     def trained(self, kind: Kind) -> Any:
         """The model of this kind to start from; None where there is none."""

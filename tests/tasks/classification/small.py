@@ -25,6 +25,7 @@ LINES = [
 ]
 TEXT_SIZES = {"encoder": "gru", "embedding": 16, "width": 16, "dropout": 0.1}
 IMAGE_SIZES = {"channels": 4}
+ATTENTION = TEXT_SIZES | {"encoder": "attention", "window": 3}
 
 
 def write_texts(path: Path, lines=LINES) -> Path:
@@ -86,6 +87,9 @@ if __name__ == "__main__":
 
         learning.F.cross_entropy = cross_entropy
         RUNS[task](path, folder)
+    elif killed == "sequences":  # one of several that share those of every batch
+        sizes = ATTENTION | UNCERTAIN["texts"]
+        train_texts(path, folder, sizes=sizes, share="sequences", cpu=True, clip=0.1)
     else:  # one of several processes, without chance in the model
         sizes = {"texts": TEXT_SIZES, "images": {"architecture": "vit", "channels": 8, "heads": 2}}
         RUNS[task](path, folder, sizes=sizes[task] | UNCERTAIN[task], cpu=True, clip=0.1)

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
-from small import LINES, RUNS, TEXT_SIZES, UNCERTAIN, WRITERS, write_pictures
+from small import ATTENTION, LINES, RUNS, TEXT_SIZES, UNCERTAIN, WRITERS, write_pictures
 
 from qkv.tasks.classification import ImageLabeller, TextLabeller, learning
 from qkv.tasks.trainer import run as trainer
@@ -63,6 +63,46 @@ def test_two_processes_are_one_with_the_same_global_batch(task, data, tmp_path):
     torch.testing.assert_close(
         weights(tmp_path / "two"), weights(tmp_path / "one"), rtol=1e-3, atol=1e-4
     )
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_processes_that_share_the_texts_of_each_batch_are_one(count, tmp_path):
+    data = WRITERS["texts"](tmp_path / "data.tsv")
+    launcher = [*TORCHRUN[:-1], str(count)]
+    done = launch("texts", data, tmp_path / "many", "sequences", *launcher)
+    assert done.returncode == 0, done.stderr
+    RUNS["texts"](data, tmp_path / "one", sizes=ATTENTION | UNCERTAIN["texts"], clip=0.1)
+    torch.testing.assert_close(
+        weights(tmp_path / "many"), weights(tmp_path / "one"), rtol=1e-3, atol=1e-4
+    )
+    many, one = (TextLabeller.load(tmp_path / run) for run in ("many", "one"))
+    assert many.model.config == one.model.config
+    texts = [line.partition("\t")[2] for line in LINES]
+    for answer, wanted in zip(many.classify(texts), one.classify(texts), strict=True):
+        assert answer.probability == pytest.approx(wanted.probability, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("task", "sizes", "what"),
+    [
+        ("texts", TEXT_SIZES, "the encoder gru"),
+        ("texts", ATTENTION | {"encoder": "hybrid"}, "the encoder hybrid"),
+        ("images", {}, "an image classifier"),
+    ],
+)
+def test_what_cannot_share_sequences_is_refused_before_data_are_read(task, sizes, what, tmp_path):
+    with pytest.raises(ValueError, match=rf"^train: share must be batches for {what}: "):
+        RUNS[task](tmp_path / "absent", tmp_path / "out", sizes=sizes, share="sequences")
+
+
+def test_the_encoder_of_a_model_to_start_from_decides_whether_sequences_are_shared(tmp_path):
+    data = WRITERS["texts"](tmp_path / "data.tsv")
+    for encoder in (TEXT_SIZES, ATTENTION):
+        RUNS["texts"](data, tmp_path / encoder["encoder"], sizes=encoder, steps=1)
+    again = {"sizes": {}, "steps": 1, "share": "sequences"}
+    RUNS["texts"](data, tmp_path / "a", start_from=tmp_path / "attention", **again)
+    with pytest.raises(ValueError, match="for the encoder gru"):
+        RUNS["texts"](data, tmp_path / "b", start_from=tmp_path / "gru", **again)
 
 
 @BOTH

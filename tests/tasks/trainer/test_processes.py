@@ -17,7 +17,7 @@ from qkv.tasks.trainer.run import train
 from qkv.tasks.trainer.settings import Settings
 
 sys.path.insert(0, str(Path(__file__).parent))
-from toy import Uneven, records, weights
+from toy import Uneven, assert_same_run
 
 TOY = str(Path(__file__).parent / "toy.py")
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
@@ -32,17 +32,6 @@ ACCELERATE = [
 def launch(launcher, *arguments):
     command = [*launcher, TOY, *map(str, arguments)]
     return subprocess.run(command, check=False, capture_output=True, text=True, timeout=300)
-
-
-def assert_same_run(one: Path, other: Path) -> None:
-    kept = [value for value in weights(one) if value.is_floating_point()]
-    expected = [value for value in weights(other) if value.is_floating_point()]
-    torch.testing.assert_close(kept, expected, rtol=1e-9, atol=1e-12)
-    best, other_best = (torch.load(folder / "best.pt") for folder in (one, other))
-    torch.testing.assert_close(best, other_best, rtol=1e-9, atol=1e-12)
-    for record, wanted in zip(records(one), records(other), strict=True):
-        assert record.pop("kind") == wanted["kind"]
-        assert record == pytest.approx({k: wanted[k] for k in record}, rel=1e-9)
 
 
 @pytest.fixture(scope="module")

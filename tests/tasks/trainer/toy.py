@@ -7,6 +7,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
 import torch
 from torch import nn
 
@@ -75,6 +76,18 @@ def records(folder: Path):
     lines = (folder / "training" / "log.jsonl").read_text().splitlines()
     timed = ("minutes", "points_per_second")
     return [{k: v for k, v in json.loads(line).items() if k not in timed} for line in lines]
+
+
+def assert_same_run(one: Path, other: Path) -> None:
+    """Up to the rounding of several processes."""
+    kept = [value for value in weights(one) if value.is_floating_point()]
+    expected = [value for value in weights(other) if value.is_floating_point()]
+    torch.testing.assert_close(kept, expected, rtol=1e-9, atol=1e-12)
+    best, other_best = (torch.load(folder / "best.pt") for folder in (one, other))
+    torch.testing.assert_close(best, other_best, rtol=1e-9, atol=1e-12)
+    for record, wanted in zip(records(one), records(other), strict=True):
+        assert record.pop("kind") == wanted["kind"]
+        assert record == pytest.approx({k: wanted[k] for k in record}, rel=1e-9)
 
 
 class Uneven(Toy):

@@ -54,6 +54,12 @@ def test_same_data_and_seed_give_the_same_model(data, tmp_path):
     assert_same(tmp_path / "a", tmp_path / "b")
 
 
+def test_sequences_of_a_translator_are_not_shared(tmp_path):
+    absent, shared = Data([tmp_path / "absent"]), replace(SETTINGS, share="sequences")
+    with pytest.raises(ValueError, match="^train: share must be batches for a translator: "):
+        train_translator(absent, tmp_path / "out", shared, OPTIONS, SMALL)
+
+
 def test_the_processes_start_once(data, tmp_path, monkeypatch):
     started, start = [], trainer.Processes
     monkeypatch.setattr(trainer, "Processes", lambda cpu: started.append(cpu) or start(cpu))

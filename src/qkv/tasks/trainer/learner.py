@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from qkv.tasks.trainer.average import averaged
 from qkv.tasks.trainer.muon import Muon
 from qkv.tasks.trainer.processes import Processes, launched_precision
-from qkv.tasks.trainer.settings import Settings
+from qkv.tasks.trainer.settings import SEQUENCES, Settings
 from qkv.tasks.trainer.task import Loss, Task
 
 
@@ -26,7 +26,7 @@ class Learner:
         self.precision = settings.precision or launched_precision()
         torch.manual_seed(settings.seed)
         self.model: nn.Module = task.model()
-        self.shared = processes.prepare(self.model)
+        self.shared = self._shared()
         if processes.rank:  # all start from the same weights and drop different units
             torch.manual_seed(settings.seed + processes.rank * 1_000_003)
         self.optimizers = _optimizers(self.model, settings, half=self.precision == "bf16")
@@ -40,10 +40,29 @@ class Learner:
         """
         self.shared.train()
         self.model.zero_grad()
-        return [
+        losses = [
             self._gradient(batch, weight, last=number == len(batches))
             for number, batch in enumerate(batches, 1)
         ]
+        if self.settings.share == SEQUENCES:
+            self.processes.average_gradients(self.model)
+        return losses
+
+    def _shared(self) -> nn.Module:
+        """The model on its device. Where processes share batches it is wrapped, and gradients are
+        averaged as they are found: amid the exchanges of layers that share sequences they cannot
+        be.
+
+        Raises ValueError where such layers meet a setting that says otherwise.
+        """
+        if self.settings.share == SEQUENCES:
+            return self.model.to(self.processes.device)
+        if self.processes.count > 1 and _shares_sequences(self.model):
+            raise ValueError(
+                f"train: share must be {SEQUENCES} for a model whose layers have a group; "
+                f"got {self.settings.share!r}"
+            )
+        return self.processes.prepare(self.model)
 
     def _gradient(self, batch: Any, weight: float, last: bool) -> Loss:
         half = torch.autocast(
@@ -93,6 +112,12 @@ class Learner:
             optimizer.load_state_dict(saved)
         if self.average is not None:
             self.average.load_state_dict(state["average"])
+
+
+def _shares_sequences(model: nn.Module) -> bool:
+    """Whether layers of a model have a group: those of `qkv.nn` say so."""
+    found = (getattr(module, "sharing", None) for module in model.modules())
+    return any(not getattr(sharing, "alone", True) for sharing in found)
 
 
 def _optimizers(model: nn.Module, settings: Settings, half: bool) -> list[torch.optim.Optimizer]:

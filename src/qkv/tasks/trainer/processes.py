@@ -27,7 +27,7 @@ _PRECISIONS = {"no": "float32", "bf16": "bf16"}
 
 
 class Processes:
-    """One process, or several that hold a copy of the model each and share the batches.
+    """One process, or several that hold a copy of the model each and share batches or sequences.
 
     The first process (`main`) alone validates and writes files. The group that is made for them
     serves all runs of a program and is left when it ends, however it does.
@@ -58,6 +58,23 @@ class Processes:
     def prepare(self, model: nn.Module) -> nn.Module:
         """The model on this process's device, wrapped so that gradients are averaged over all."""
         return self._accelerator.prepare_model(model)
+
+    @property
+    def group(self) -> Any:
+        """Their process group, for layers that share sequences; None for one process."""
+        return torch.distributed.group.WORLD if self.count > 1 else None
+
+    def average_gradients(self, model: nn.Module) -> None:
+        """Average the gradients of a model that is not wrapped. A parameter that no process has a
+        gradient of stays without."""
+        if self.count == 1:
+            return
+        parameters = [p for p in model.parameters() if p.requires_grad]
+        rows = self.gather([float(p.grad is not None) for p in parameters])
+        for parameter, found in zip(parameters, zip(*rows, strict=True), strict=True):
+            if any(found):
+                own = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+                parameter.grad = self._accelerator.reduce(own, "mean")
 
     def alone(self, model: nn.Module) -> AbstractContextManager[Any]:
         """Backward passes in this context leave gradients to this process."""

@@ -25,7 +25,7 @@ from qkv.tasks.trainer.learner import Learner
 from qkv.tasks.trainer.processes import Processes
 from qkv.tasks.trainer.report import Report
 from qkv.tasks.trainer.schedule import learning_rate
-from qkv.tasks.trainer.settings import Settings
+from qkv.tasks.trainer.settings import BATCHES, Settings
 from qkv.tasks.trainer.task import LOSS, Task
 
 STATE = "training"
@@ -48,8 +48,10 @@ def train(
     `folder/training` gets checkpoint, `log.jsonl` and TensorBoard events. With `resume` the run in
     `folder` continues as if it had never stopped: same data, same random numbers, same result.
     Several processes, as `torchrun` starts them, share the batches of each epoch: a step is over
-    the next `settings.accumulate` batches of each process. `processes` is what `start` returned, if
-    it was called before the data were read.
+    the next `settings.accumulate` batches of each process. With `share="sequences"` they all take
+    the same batches, and share the sequences of each: the layers of the task's model have
+    `processes.group`. `processes` is what `start` returned, if it was called before the data were
+    read.
 
     Raises:
         ValueError: `folder` cannot take the run (see `check_folder`), or the run to resume had
@@ -119,7 +121,9 @@ class _Run:
         if resume:
             self._restore()
         self.batches = task.batches(self.at.epoch)
-        planned = settings.planned(len(self.batches), processes.count)
+        # How many processes take different batches at once.
+        self.at_once = processes.count if settings.share == BATCHES else 1
+        planned = settings.planned(len(self.batches), self.at_once)
         self.report = Report(
             folder / STATE, self.at, settings, task.unit, main=processes.main, quiet=quiet
         )
@@ -156,7 +160,7 @@ class _Run:
     def _step(self) -> None:
         rate = learning_rate(self.settings, self.at.step, self._progress())
         first = self.at.batch
-        width = self.settings.accumulate * self.processes.count
+        width = self.settings.accumulate * self.at_once
         numbers = range(first, min(first + width, len(self.batches)))
         total, count = self._gradients(numbers)
         norm = self.learner.step(rate, count)
@@ -171,7 +175,7 @@ class _Run:
     def _gradients(self, numbers: range) -> tuple[float, int]:
         """The gradients of the batches of these numbers, over all processes: their summed loss,
         and the number of items in it."""
-        own = numbers[self.processes.rank :: self.processes.count]
+        own = numbers[self.processes.rank % self.at_once :: self.at_once]
         # Where batches run out, a process takes the last one again, for nothing: all must take
         # part in a step.
         batches = [self.batches[number] for number in own or numbers[-1:]]
@@ -182,8 +186,9 @@ class _Run:
         self.at.seconds = rows[0][0]  # one clock for all, or they would not stop together
         total, count = 0.0, 0
         for offset, number in enumerate(numbers):
-            place, rank = divmod(offset, self.processes.count)
-            loss, items = rows[rank][1 + 2 * place : 3 + 2 * place]
+            place, rank = divmod(offset, self.at_once)
+            parts = [row[1 + 2 * place : 3 + 2 * place] for row in rows[rank :: self.at_once]]
+            loss, items = map(sum, zip(*parts, strict=True))
             if not math.isfinite(loss):
                 self._stop(f"loss is {loss}", number)
             total, count = total + loss, count + int(items)
@@ -206,7 +211,7 @@ class _Run:
     def _validate(self) -> None:
         """Measure the model, keep it if it is the best so far, and close a finished epoch."""
         self._require_finite_weights()
-        self.at.figures, self.at.seconds = self.processes.by_main(self._measure)
+        self.at.figures, self.at.seconds = self._measured()
         figure, loss = self.at.figures[self.task.best], self.at.figures.get(LOSS, math.inf)
         best = (
             self.at.best is None
@@ -225,6 +230,13 @@ class _Run:
                 self.at, epoch=self.at.epoch + 1, batch=0, loss_total=0.0, loss_count=0
             )
             self.batches = self.task.batches(self.at.epoch)
+
+    def _measured(self) -> tuple[dict[str, float], float]:
+        """What the first process measured, alone or together with those that share sequences."""
+        if self.settings.share == BATCHES:
+            return self.processes.by_main(self._measure)
+        found = self._measure()
+        return self.processes.by_main(lambda: found)
 
     def _measure(self) -> tuple[dict[str, float], float]:
         self.learner.best.eval()

@@ -12,6 +12,7 @@ SCHEDULES = ("cosine", "inverse-square-root", "one-cycle")
 OPTIMIZERS = ("adamw", "muon")
 PRECISIONS = ("float32", "bf16")
 LIMITS = ("epochs", "steps", "minutes")
+BATCHES, SEQUENCES = SHARES = ("batches", "sequences")
 WARMUP = 200
 # What may change when a run is resumed: how long it lasts, and what it tells of itself.
 _CHANGEABLE = (*LIMITS, "patience", "save_every", "log_every")
@@ -62,6 +63,12 @@ class Settings(Options):
     accumulate: int = option(
         1, "Batches, in each process, whose gradients make one step.", at_least=1
     )
+    share: str = option(
+        BATCHES,
+        "What several processes share: the batches of an epoch, or the sequences of every batch, "
+        "which classifiers of texts with the encoder attention can.",
+        choices=SHARES,
+    )
     average: float = option(
         0.0, "Decay of the average of weights that is validated and saved; 0: the weights.",
         at_least=0, below=1,
@@ -88,15 +95,16 @@ class Settings(Options):
         done = zip((epochs, steps, minutes), limits, strict=True)
         return min(1.0, max(now / limit for now, limit in done if limit is not None))
 
-    def planned(self, batches: int, processes: int = 1) -> int | None:
-        """The steps of a run whose epochs have so many batches; None if the time alone ends it.
+    def planned(self, batches: int, at_once: int = 1) -> int | None:
+        """The steps of a run whose epochs have so many batches, of which so many processes each
+        take another; None if the time alone ends it.
 
         Raises:
             ValueError: the given warm-up is longer than the run.
         """
         limits = [] if self.steps is None else [self.steps]
         if self.epochs is not None:
-            limits.append(self.epochs * -(-batches // (self.accumulate * processes)))
+            limits.append(self.epochs * -(-batches // (self.accumulate * at_once)))
         steps = min(limits, default=None)
         if steps is not None and (self.warmup or 0) > steps:
             raise ValueError(

@@ -23,6 +23,11 @@ class Loss:
     total: Tensor
     count: int
 
+    def counted(self, here: bool) -> Loss:
+        """Itself, or nothing where it is counted elsewhere: by another of the processes that share
+        sequences and have the same loss."""
+        return self if here else Loss(0 * self.total, 0)
+
 
 class Batches(Protocol):
     """The batches of an epoch, by number. Their `str` names them in messages."""
@@ -59,12 +64,17 @@ class Task(Protocol[Model]):
         ...
 
     def loss(self, model: Model, batch: Any) -> Loss:
-        """The loss of a batch. The model is in training mode."""
+        """The loss of a batch. The model is in training mode.
+
+        Of processes that share sequences each gives the loss of its share, and one of them that of
+        what all have alike (see `Loss.counted`).
+        """
         ...
 
     def validate(self, model: Model) -> dict[str, float]:
         """Figures on held-out data, the one named `best` among them. The model is in evaluation
-        mode and gradients are off."""
+        mode and gradients are off. The first process alone is asked; of those that share sequences
+        all are, and the figures of the first count."""
         ...
 
     def save(self, model: Model, folder: Path) -> None:

@@ -12,7 +12,7 @@ from qkv.tasks import by_size
 from qkv.tasks.kinds import loaded
 from qkv.tasks.trainer.run import STATE
 from qkv.tasks.trainer.settings import Settings
-from qkv.tasks.training import Training
+from qkv.tasks.training import Training, require_batches
 from qkv.tasks.translation.bleu import TOO_SHORT, Bleu, Comparison, bleu, by_source, compare
 from qkv.tasks.translation.kind import KIND
 from qkv.tasks.translation.options import BEAM, RESAMPLINGS, Data, Options
@@ -52,6 +52,7 @@ def train_translator(
         OSError: a file cannot be read or written.
         TrainingError: loss, gradient or weights are not finite.
     """
+    require_batches(settings, KIND.name)
     training = Training(folder, settings, resume, say)
     trained = training.trained(KIND)
     files, validation, test = (

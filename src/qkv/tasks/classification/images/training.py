@@ -16,7 +16,7 @@ from qkv.tasks.classification.images.task import ImageTask
 from qkv.tasks.classification.labels import counted, numbered
 from qkv.tasks.kinds import loaded
 from qkv.tasks.trainer.settings import Settings
-from qkv.tasks.training import Training
+from qkv.tasks.training import Training, require_batches
 
 
 def train_image_classifier(
@@ -45,6 +45,7 @@ def train_image_classifier(
         OSError: a file cannot be read or written.
         TrainingError: loss, gradient or weights are not finite.
     """
+    require_batches(settings, KIND.name)
     training = Training(folder, settings, resume, say)
     trained = training.trained(KIND)
     size = None if data.size is None else (data.size, data.size)

@@ -50,7 +50,8 @@ class TextTask:
     `cut` counts the training texts that are longer than `options.longest` words. A `trained`
     classifier is gone on from: with its weights, tokens and sizes, of which `sizes` may change the
     dropout alone; its output layer is kept where the labels are the same. `chosen` is
-    what the size of the data decided of what was `left_open`; of it `options` have theirs.
+    what the size of the data decided of what was `left_open`; of it `options` have theirs. The
+    processes of a `group` share the texts of each batch.
     """
 
     best = "accuracy"
@@ -65,8 +66,9 @@ class TextTask:
         seed: int = 0,
         trained: TextLabeller | None = None,
         left_open: Collection[str] = (),
+        group: Any = None,
     ) -> None:
-        self.options, self.seed, self.trained = options, seed, trained
+        self.options, self.seed, self.trained, self.group = options, seed, trained, group
         if not train or not validation:
             missing = "validate on" if train else "train on"
             raise ValueError(f"classify: the split leaves no text to {missing}")
@@ -104,7 +106,7 @@ class TextTask:
 
     def model(self) -> TextClassifier:
         config = TextClassifierConfig(self.tokens.size, len(self.labels), **self.sizes)
-        model = TextClassifier(config)
+        model = TextClassifier(config, self.group)
         if self.trained is not None:
             take_over(model, self.trained.model, output=self.labels == self.trained.labels)
         return model
@@ -113,7 +115,8 @@ class TextTask:
         return self._batches(self.train, self.classes, self.seed * 1_000_003 + epoch)
 
     def loss(self, model: TextClassifier, batch: Examples) -> Loss:
-        return classification_loss(model, batch, self.options.label_smoothing)
+        loss = classification_loss(model, batch, self.options.label_smoothing)
+        return loss.counted(self.group is None or model.sharing.first)
 
     def validate(self, model: TextClassifier) -> dict[str, float]:
         batches = self._batches(self.held, self.held_classes, None)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from qkv.models import TextClassifierConfig
 from qkv.tasks import by_size
 from qkv.tasks.classification.accuracy import Accuracy
 from qkv.tasks.classification.labels import counted, numbered
@@ -16,7 +17,7 @@ from qkv.tasks.classification.text.reading import read_texts, require_labels, sp
 from qkv.tasks.classification.text.task import TextTask
 from qkv.tasks.kinds import loaded
 from qkv.tasks.trainer.settings import Settings
-from qkv.tasks.training import Training
+from qkv.tasks.training import Training, require_batches
 
 
 def train_text_classifier(
@@ -47,6 +48,10 @@ def train_text_classifier(
     """
     training = Training(folder, settings, resume, say)
     trained = training.trained(KIND)
+    own = sizes.get("encoder", TextClassifierConfig.encoder)
+    encoder = own if trained is None else trained.model.config.encoder
+    if encoder != "attention":
+        require_batches(settings, f"the encoder {encoder}")
     files, validation = (
         [read_texts(path) for path in paths] for paths in (data.train, data.validation)
     )
@@ -56,7 +61,7 @@ def train_text_classifier(
         share = by_size.held_out(sum(len(file.texts) for file in files), 0.1)
         data = replace(data, validation_share=share)
     split = split_texts(files, validation, data.share)
-    task = TextTask(*split, options, sizes, settings.seed, trained, left_open)
+    task = TextTask(*split, options, sizes, settings.seed, trained, left_open, training.group)
     for file in [*files, *validation]:
         if file.skipped:
             training.say(
