@@ -5,6 +5,7 @@ import subprocess
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,6 +14,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 from small import ATTENTION, LINES, RUNS, TEXT_SIZES, UNCERTAIN, WRITERS, write_pictures
 
 from qkv.tasks.classification import ImageLabeller, TextLabeller, learning
+from qkv.tasks.classification.text.options import Options
+from qkv.tasks.classification.text.reading import LabelledText
+from qkv.tasks.classification.text.task import TextTask
 from qkv.tasks.trainer import run as trainer
 from qkv.tasks.trainer.run import TrainingError
 
@@ -80,6 +84,17 @@ def test_processes_that_share_the_texts_of_each_batch_are_one(count, tmp_path):
     texts = [line.partition("\t")[2] for line in LINES]
     for answer, wanted in zip(many.classify(texts), one.classify(texts), strict=True):
         assert answer.probability == pytest.approx(wanted.probability, abs=1e-3)
+
+
+@pytest.mark.parametrize(("first", "count"), [(True, 4), (False, 0)])
+def test_texts_that_processes_share_are_counted_by_the_first(first, count):
+    texts = [LabelledText(*line.split("\t")) for line in LINES[:4]]
+    task = TextTask(texts, texts, Options(pieces=256), ATTENTION)
+    model, batch = task.model(), task.batches(0)[0]
+    task.group = "a group"
+    model.sharing = SimpleNamespace(own=model.sharing.own, first=first)
+    loss = task.loss(model, batch)
+    assert (loss.count, bool(loss.total > 0), loss.total.requires_grad) == (count, first, True)
 
 
 @pytest.mark.parametrize(

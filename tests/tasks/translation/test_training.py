@@ -56,7 +56,7 @@ def test_same_data_and_seed_give_the_same_model(data, tmp_path):
 
 def test_sequences_of_a_translator_are_not_shared(tmp_path):
     absent, shared = Data([tmp_path / "absent"]), replace(SETTINGS, share="sequences")
-    with pytest.raises(ValueError, match="^train: share must be batches for a translator: "):
+    with pytest.raises(ValueError, match=r"^train: share must be batches for a translator: "):
         train_translator(absent, tmp_path / "out", shared, OPTIONS, SMALL)
 
 
