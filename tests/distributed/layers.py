@@ -11,7 +11,7 @@ from ranks import joined, write
 from torch import Tensor, nn
 
 import qkv
-from qkv.nn import AttentionPooling, MultiHeadAttention, SelfAttentionEncoder
+from qkv.nn import AttentionPooling, MultiHeadAttention, SelfAttentionEncoder, TransformerLayer
 from qkv.request.shards import held_by
 
 WIDTH = 16
@@ -30,6 +30,18 @@ class Classifier(nn.Module):
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         return self.output(self.pooling(self.encoder(x, lengths), lengths))
+
+
+class WithContext(nn.Module):
+    """A layer that looks at a context, of which every rank has all."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__()
+        self.layer = TransformerLayer(WIDTH, 4, context_width=WIDTH, **options)
+        self.context = nn.Parameter(torch.randn(3, 5, WIDTH))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(x, self.context)
 
 
 @dataclass(frozen=True)
@@ -71,6 +83,7 @@ LAYERS: dict[str, Case] = {
     ),
     "an encoder, a rank without rows": encoder(shares=(6, 0, 8), lengths=(9, 14, 3)),
     "an encoder that drops weights": encoder(lambda: {"attention_dropout": 0.4}),
+    "a layer with a context": Case(WithContext, lambda: {"mask": qkv.Causal()}, balanced=True),
     "pooling": Case(partial(AttentionPooling, WIDTH, 3, 2), pools=True),
     "pooling, lengths": Case(
         partial(AttentionPooling, WIDTH, 3, 2), balanced=True, lengths=(8, 0, 15), pools=True
@@ -134,6 +147,39 @@ def same_bits(rank: int, count: int) -> bool:
     return torch.equal(found, first)
 
 
+def looked(rank: int, count: int) -> dict[str, float]:
+    """How far what a pooling's and an encoder's matrices say is from what they say of whole
+    sequences."""
+    group, lengths = torch.distributed.group.WORLD, torch.tensor([17, 4, 9])
+    held = held_by("balanced", SHARES[:count])[rank]
+    whole = torch.randn(
+        3,
+        sum(SHARES[:count]),
+        WIDTH,
+        dtype=torch.float64,
+        generator=torch.Generator().manual_seed(2),
+    )
+    found, wanted = {}, {}
+    for said, x, sharing in (
+        (wanted, whole, {}),
+        (found, cut(whole, held), {"group": group, "shards": "balanced"}),
+    ):
+        said["mass"] = made(LAYERS["pooling"], **sharing).matrix(x, lengths).mass()
+        [_, above] = made(LAYERS["an encoder, balanced"], **sharing).matrices(x, lengths)
+        said["entropy"] = above.entropy()
+    return {
+        name: float((found[name] - cut(wanted[name].unsqueeze(-1), held).squeeze(-1)).abs().max())
+        for name in found
+    }
+
+
+def even(rank: int, count: int) -> list[int]:
+    """This rank's share of 11 places."""
+    group = torch.distributed.group.WORLD
+    encoder = SelfAttentionEncoder(WIDTH, WIDTH, group=group, shards="balanced")
+    return encoder.sharing.own(torch.arange(11), 0).tolist()
+
+
 def refused(rank: int, count: int) -> dict[str, str]:
     """What layers say of a call that a group cannot serve."""
     group = torch.distributed.group.WORLD
@@ -165,6 +211,7 @@ def _message(act: Callable[[], object]) -> str:
 if __name__ == "__main__":
     rank, count, folder, _ = joined()
     found = {name: compared(name, rank, count) for name in LAYERS}
-    found |= {"same bits": same_bits(rank, count), "refused": refused(rank, count)}
+    for act in (same_bits, looked, even, refused):
+        found[act.__name__] = act(rank, count)
     write(rank, folder, found)
     torch.distributed.destroy_process_group()

@@ -39,7 +39,22 @@ def test_outputs_and_summed_gradients(name, count) -> None:
 
 @COUNTS
 def test_what_is_pooled_is_the_same_on_all_ranks_to_the_bit(count) -> None:
-    assert all(own["same bits"] for own in found(count))
+    assert all(own["same_bits"] for own in found(count))
+
+
+@COUNTS
+def test_matrices_are_those_of_whole_sequences(count) -> None:
+    for own in found(count):
+        assert own["looked"].keys() == {"mass", "entropy"}
+        assert max(own["looked"].values()) < 1e-12
+
+
+@COUNTS
+def test_what_all_have_is_shared_evenly(count) -> None:
+    shares = [own["even"] for own in found(count)]
+    assert sorted(place for share in shares for place in share) == [*range(11)]
+    assert {len(share) for share in shares} == {11 // count, 11 // count + 1}
+    assert (shares[0][0], shares[0][-1]) == (0, 10)  # a piece of either end
 
 
 @COUNTS
