@@ -21,7 +21,10 @@ def export(
     """
     from qkv.tasks.onnx_models import check_out, write_export
 
-    check_out(out)  # before the model is loaded, so that a slip costs no time
+    try:
+        check_out(out)  # before the model is loaded, so that a slip costs no time
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
     for file, difference in write_export(model, out).items():
         said = "not checked: onnxruntime is missing"
         if difference is not None:

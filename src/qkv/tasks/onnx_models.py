@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from qkv._extras import needed
 from qkv.ground.errors import UnsupportedError
-from qkv.ground.files import json_bytes, write_together
+from qkv.ground.files import json_bytes, require_writable, write_together
 from qkv.tasks.kinds import kind_of
 from qkv.tasks.model_folders import CONFIG, TOKENIZER, model_folder, read_format, read_json
 
@@ -182,10 +182,12 @@ def write_export(path: str | Path, out: str | Path) -> dict[str, float | None]:
 
 
 def check_out(folder: Path) -> None:
-    """Raises ValueError where a folder holds something that is no export."""
+    """Raises ValueError where a folder holds something that is no export, OSError where nothing can
+    be written to it."""
     rule = "export: out must be a new or empty folder, or one that holds an export"
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{rule}; {folder} is a file")
+    require_writable(folder)
     if not folder.is_dir() or not any(folder.iterdir()):
         return
     if not (folder / CONFIG).is_file() or read_format(folder) != FORMAT:
