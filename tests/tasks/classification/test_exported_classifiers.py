@@ -34,6 +34,22 @@ def test_texts_and_pictures_get_the_same_labels(tmp_path):
         assert answer.probability == pytest.approx(float(row.max()), abs=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
+def test_the_program_of_the_readme_labels_as_many_words_of_a_text(tmp_path, monkeypatch, capsys):
+    write_export("reviews", tmp_path)
+    labeller = qkv.load("reviews")
+    text = " ".join(["Film."] * labeller.longest + ["Awful film."] * 100)
+    program = (tmp_path / "README.md").read_text().split("```python\n")[1].split("```")[0]
+    program = program.replace("A film that one does not forget.", text)
+    assert text in program
+    monkeypatch.chdir(tmp_path)
+    exec(program, {})
+    label, probability = capsys.readouterr().out.split()
+    [answer] = labeller.classify([text])
+    assert label == answer.label
+    assert float(probability) == pytest.approx(answer.probability, abs=1e-5)
+
+
 def test_a_folder_that_holds_something_else_is_refused(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(ValueError, match=r"export: out must be .*; .* holds something else"):

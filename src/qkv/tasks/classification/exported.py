@@ -18,6 +18,7 @@ from tokenizers import Tokenizer
 
 text = "A film that one does not forget."
 config, tokens = json.load(open("config.json")), json.load(open("tokenizer.json"))["text"]
+text = " ".join(text.split()[: config["longest"]])
 encoding = Tokenizer.from_str(json.dumps(tokens["tokenizer"])).encode(text)
 numbers = np.array([[3 + i for i in encoding.ids] + [2]])  # 2 is the end mark
 feed = {"tokens": numbers, "lengths": np.array([numbers.shape[1]])}
