@@ -27,6 +27,7 @@ PLACES = {
     "CONTRIBUTING.md": "contributing.md",
     "SECURITY.md": "security.md",
     "CHANGELOG.md": "changelog.md",
+    "findings/README.md": "findings.md",  # as an index it would be the front of its section
 }
 PLACES_OF_KINDS = (
     (re.compile(r"^src/qkv/weights/([^/]+)/README\.md$"), r"models/\1.md"),
@@ -41,6 +42,9 @@ CODE_OR_LINK = re.compile(
     r"|(?P<before>\]\()(?P<target>[^)\s]+)(?=\))",
     re.DOTALL,
 )
+# Between Chinese characters the end of a line is no space.
+CHINESE = "[\u3000-\u9fff\uff00-\uffef]"
+WRAPPED = re.compile(rf"(?<={CHINESE})\n *(?={CHINESE})")
 ROW = re.compile(r"^\|.*\|$", re.MULTILINE)
 LANGUAGES = {".py": "python", ".h": "cpp", ".cpp": "cpp", ".sh": "sh", ".toml": "toml"}
 
@@ -102,7 +106,10 @@ class Gathered:
         def row(found: re.Match[str]) -> str:  # GitHub wants a bar in code escaped, others do not
             return re.sub(r"`[^`]+`", lambda code: code[0].replace("\\|", "|"), found[0])
 
-        return outside_code(text, lambda part: ROW.sub(row, CODE_OR_LINK.sub(link, part)))
+        def change(part: str) -> str:
+            return ROW.sub(row, WRAPPED.sub("", CODE_OR_LINK.sub(link, part)))
+
+        return outside_code(text, change)
 
     def _link(self, target: str, name: str) -> str:
         path, mark, heading = target.partition("#")

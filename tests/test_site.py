@@ -45,6 +45,33 @@ def test_every_page_is_in_the_navigation_once(gathered):
     assert sorted(NAV.findall(text)) == sorted(wanted)
 
 
+def test_the_index_of_a_section_is_its_first_page():
+    """It becomes what the section's name leads to, and is listed no more."""
+    yaml = pytest.importorskip("yaml", reason="pip install --group docs")
+    nav = "nav:\n" + SETTINGS.read_text(encoding="utf-8").partition("\nnav:\n")[2]
+
+    def sections(entries):
+        section = [next(iter(one.values())) if isinstance(one, dict) else one for one in entries]
+        yield section
+        for page in section:
+            if isinstance(page, list):
+                yield from sections(page)
+
+    found = list(sections(yaml.safe_load(nav)["nav"]))
+    assert len(found) > 10
+    for section in found:
+        indexes = [place for place, page in enumerate(section) if str(page).endswith("/index.md")]
+        assert section == found[0] or indexes[:1] in ([], [0])
+
+
+def test_examples_of_the_api_are_code():
+    docstrings = (thing.__doc__ or "" for page in pages_api.contents().values()
+                  for thing in page.values())  # fmt: skip
+    examples = [one.partition("Example:")[2].split("\n") for one in docstrings if "Example:" in one]
+    assert len(examples) >= 2
+    assert {lines[1].strip() for lines in examples} == {"```python"}
+
+
 def test_every_public_name_is_on_a_page_of_the_api_or_the_guide(gathered):
     names = {name for page in pages_api.contents().values() for name in page}
     names |= {f"qkv.{spec.title}" for spec in pages_api.guide.specs()}
@@ -75,6 +102,10 @@ def test_links_are_turned_and_code_is_left_alone():
     turned = text.replace("[a](../README.md#more)", "[a](index.md#more)")
     assert gathered.turned(text, "docs/x.md") == turned
     assert gathered.turned("[a](../../LICENSE)", "docs/guide/x.md") == "[a](../source/LICENSE.md)"
+    assert (
+        gathered.turned("## 一\n\n二，\n  三\n四 a\n五\n\n六\n", "x.md")
+        == "## 一\n\n二，三四 a\n五\n\n六\n"
+    )
     assert gathered.turned("| `a \\| b` | c \\| d |", "README.md") == "| `a | b` | c \\| d |"
     with pytest.raises(SystemExit, match=r"docs/x\.md: there is no gone\.md"):
         gathered.turned("[a](gone.md)", "docs/x.md")

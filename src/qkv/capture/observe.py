@@ -79,10 +79,12 @@ def observe(
         OSError: `spill` is no folder that can be written in.
 
     Example:
+        ```python
         with qkv.observe(model) as capture:
             model(tokens)
         print(capture)
         capture.calls[0].matrix[0, 3].entropy()
+        ```
     """
     observer = _Observer(model, where, heads, keep, spill, each)
     with ExitStack() as stack:

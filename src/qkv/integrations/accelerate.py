@@ -89,9 +89,11 @@ def accelerate() -> Acceleration:
         A context whose value says who computed what.
 
     Example:
+        ```python
         with qkv.accelerate() as calls:
             model(tokens)
         print(calls)
+        ```
     """
     return Acceleration()
 
