@@ -90,7 +90,7 @@ def attended(
         mask = Causal() if mask is None else Causal() & mask
     if query.shape[-2] != key.shape[-2] and offset is not None:
         options["query_offset"] = offset
-    if scale is not None and scale != query.shape[-1] ** -0.5:  # torch's users often say it
+    if scale is not None and scale != Dot().factor(query.shape[-1]):  # torch's users often say it
         options["score"] = Dot(scale)
     if mask is not None:
         options["mask"] = mask

@@ -109,6 +109,10 @@ def read_json(folder: Path, name: str) -> dict[str, Any]:
     """
     try:
         value = json.loads((folder / name).read_text(encoding="utf-8"))
+    except RecursionError:
+        raise ValueError(
+            f"{folder}: {name} cannot be read: too many brackets within brackets"
+        ) from None
     except (OSError, ValueError) as error:
         raise ValueError(f"{folder}: {name} cannot be read: {error}") from error
     if not isinstance(value, dict):

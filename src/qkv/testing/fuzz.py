@@ -28,15 +28,12 @@ from ..ground.errors import UnsupportedError
 from .report import Case, Display, Mismatch, Report
 from .reproduction import reproduction
 from .requests import Request, assert_honoured, truths
+from .rounds import Stopped, run_round
 
 Emit = Callable[[Case | Mismatch], None]
 
 _ROUND = 200  # requests that one seed draws
 _PATIENCE = 30.0  # seconds that workers have to end in
-
-
-class _Stopped(BaseException):
-    """Leaves hypothesis, which catches every Exception, in the middle of a round."""
 
 
 class Round:
@@ -48,31 +45,18 @@ class Round:
 
     def run(self) -> None:
         """Emits every case, and the mismatch if there is one."""
-        from hypothesis import HealthCheck, Phase, given, seed, settings
-
         from .strategies import BUDGETS, requests
 
         whole = [(impl, None) for impl in ("auto", "native", "torch")]
         regimes = [*whole, *(("tiled", budget) for budget in BUDGETS)]
 
-        @seed(self.seed)
-        @settings(
-            max_examples=_ROUND,
-            deadline=None,
-            database=None,
-            phases=(Phase.generate, Phase.shrink),
-            suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-        )
-        @given(requests())
         def compare_all(request: Request) -> None:
             if self.stopped():
-                raise _Stopped
+                raise Stopped
             self._compare(request, regimes)
 
         try:
-            compare_all()
-        except _Stopped:
-            pass
+            run_round(requests(), compare_all, self.seed, _ROUND)
         except Exception:  # a wrong answer was noted; all else is an error in drawing requests
             self.wrong = self.wrong or (traceback.format_exc(), "")
         if self.wrong is not None:
