@@ -4,9 +4,9 @@
     python scripts/fuzz.py --minutes 5            all of them, one after the other
     python scripts/fuzz.py flex --seed 7          the rounds from seed 7 on, as in another run
 
-A target draws cases from seeds, one after the other; each must be answered rightly or refused with a
-reason. A line every ten seconds tells how many were. The first fault ends a target: it is shown with
-the smallest case that has it and the seed that repeats it. Exits with 1 where there was a fault.
+A target draws cases from seeds, one after the other; each must be answered rightly or refused with
+a reason. A line every ten seconds tells how many were. The first fault ends a target: it is shown
+with the smallest case that has it and the seed that repeats it. Exits with 1 where there was one.
 The engine's own requests are fuzzed by `python -m qkv.testing.fuzz`.
 """
 
@@ -32,8 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     faults = [
-        run(name, seed, 60 * options.minutes, options.folder)
-        for name in options.targets or TARGETS
+        run(name, seed, 60 * options.minutes, options.folder) for name in options.targets or TARGETS
     ]
     return int(any(faults))
 
@@ -59,11 +58,11 @@ def run(name: str, seed: int, seconds: float, folder: Path) -> bool:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("targets", nargs="*", metavar="TARGET",
+    parser.add_argument("targets", nargs="*", choices=[[], *TARGETS], metavar="TARGET",
                         help=f"any of {', '.join(TARGETS)}; default: all")  # fmt: skip
     parser.add_argument("--minutes", type=float, default=20.0, help="for each; default: 20")
     parser.add_argument("--seed", type=int, help="of the first round; default: drawn")
-    parser.add_argument("--folder", type=Path, default=FOLDER, help="for files; default: build/fuzz")
+    parser.add_argument("--folder", type=Path, default=FOLDER, help="default: build/fuzz")
     return parser
 
 

@@ -10,6 +10,5 @@ from .tables import Tables
 from .target import Target
 
 TARGETS: dict[str, type[Target]] = {
-    target.name: target
-    for target in (Flex, DropIn, Captures, Models, Tables, Pictures, Shards)
+    target.name: target for target in (Flex, DropIn, Captures, Models, Tables, Pictures, Shards)
 }

@@ -64,8 +64,7 @@ class DropIn(Target):
             return ""
         try:
             oracle, baseline = (
-                _Call(case, dtype).made(_by_torch)
-                for dtype in (torch.float64, _DTYPES[case.dtype])
+                _Call(case, dtype).made(_by_torch) for dtype in (torch.float64, _DTYPES[case.dtype])
             )
         except _REFUSALS as error:
             return f"torch alone refuses: {error}"

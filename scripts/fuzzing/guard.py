@@ -13,9 +13,9 @@ MOST = 256 * 2**20  # bytes that a small file may take for a moment
 _LIMIT = 8 * 2**30  # bytes of addresses beyond those in use; more is refused by the system
 _FORBIDDEN = {
     *("pickle.find_class", "code.__new__", "ctypes.dlopen", "socket.connect", "socket.bind"),
-    *("os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.spawn", "os.system", "os.startfile"),
-    *("subprocess.Popen", "os.remove", "os.rename", "os.rmdir", "os.link", "os.symlink", "os.chmod"),
-    *("os.mkdir", "shutil.rmtree", "shutil.move"),
+    *("os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.spawn", "os.system"),
+    *("os.startfile", "subprocess.Popen", "os.remove", "os.rename", "os.rmdir", "os.link"),
+    *("os.symlink", "os.chmod", "os.mkdir", "shutil.rmtree", "shutil.move"),
 }  # fmt: skip
 _LIBRARIES = tuple(
     os.path.realpath(place) + os.sep for place in (sys.prefix, sys.base_prefix, *sys.path) if place
@@ -23,7 +23,7 @@ _LIBRARIES = tuple(
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
-class Escaped(AssertionError):
+class EscapedError(AssertionError):
     """A file did what none may do."""
 
 
@@ -77,8 +77,8 @@ def guarded(folder: Path) -> Iterator[None]:
     """While a file of a folder is opened: everything that the process does is looked at.
 
     Raises:
-        Escaped: it ran something, touched what is outside the folder, or took much memory for a
-            moment. Memory is measured on Linux alone.
+        EscapedError: it ran something, touched what is outside the folder, or took much memory for
+            a moment. Memory is measured on Linux alone.
     """
     watch = _watching()
     watch.seen.clear()
@@ -91,10 +91,10 @@ def guarded(folder: Path) -> Iterator[None]:
     finally:
         watch.folder = None
     if watch.seen:
-        raise Escaped(f"the file led to: {'; '.join(watch.seen)}")
+        raise EscapedError(f"the file led to: {'; '.join(watch.seen)}")
     taken = _resident("VmHWM") - before
     if taken > MOST:
-        raise Escaped(f"the file took {taken / 2**20:,.0f} MiB for a moment")
+        raise EscapedError(f"the file took {taken / 2**20:,.0f} MiB for a moment")
 
 
 def _resident(name: str) -> int:
@@ -122,13 +122,16 @@ def limited() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_AS, before)
 
 
-def refusal_of(error: Exception) -> str:
+def refusal_of(error: Exception, place: Path | None = None) -> str:
     """The text of a refusal.
 
     Raises:
-        AssertionError: it says that the system had no memory: then the file was believed.
+        AssertionError: it does not name the place, or says that the system had no memory: then the
+            file was believed.
     """
     text = str(error)
+    if place is not None and str(place) not in text:
+        raise AssertionError(f"{place} must be named; got {text}")
     if "llocate memory" in text or "bad_alloc" in text or "alloc_cpu" in text:
         raise AssertionError(f"memory was asked for before the file was checked: {text}")
-    return text or type(error).__name__
+    return text

@@ -78,8 +78,7 @@ class Pictures(Target):
                 with guarded(self.folder):
                     found = read_picture(file, str(file), case.size)
             except ValueError as error:
-                assert str(file) in str(error), f"the file must be named; got {error}"
-                return refusal_of(error)
+                return refusal_of(error, file)
             assert found.dtype is torch.uint8
             assert found.ndim == 3
             assert found.shape[0] == 3

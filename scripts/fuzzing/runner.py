@@ -18,7 +18,6 @@ from qkv.testing.rounds import Stopped, run_round
 from .target import Target
 
 ROUND = 200  # cases that one seed draws
-_PATIENCE = 60.0  # seconds that one case may take
 _EVERY = 10.0  # seconds between two lines of progress
 _MOST_REASONS = 25
 
@@ -36,11 +35,13 @@ class Runner:
     """Counts what a target did with its cases, up to the first fault.
 
     While a case is tried it stands in the file `case` of the target's folder, so it is known also
-    where the process dies of it; one that takes more than a minute ends the process.
+    where the process dies of it; one that takes more than `patience` seconds ends the process.
     """
 
-    def __init__(self, target: Target, say: Callable[[str], None] = print) -> None:
-        self.target, self.say = target, say
+    def __init__(
+        self, target: Target, say: Callable[[str], None] = print, patience: float = 60.0
+    ) -> None:
+        self.target, self.say, self.patience = target, say, patience
         self.accepted = 0
         self.refused: Counter[str] = Counter()
         self.fault: Fault | None = None
@@ -61,8 +62,9 @@ class Runner:
                 if self.fault is None:  # an error in drawing cases
                     self.fault = Fault(self._seed, "", traceback.format_exc())
             if self.fault is not None or self._is_over():
-                self._file.unlink(missing_ok=True)
-                return self.fault
+                break
+        self._file.unlink(missing_ok=True)
+        return self.fault
 
     def _is_over(self) -> bool:
         enough = self._cases is not None and self.total >= self._cases
@@ -72,15 +74,17 @@ class Runner:
         if self.fault is None and self._is_over():
             raise Stopped
         self._file.write_text(f"{case!r}\n")
-        faulthandler.dump_traceback_later(_PATIENCE, exit=True, file=sys.__stdout__)
+        faulthandler.dump_traceback_later(self.patience, exit=True, file=sys.__stdout__)
         try:
             refusal = self.target.check(case)
-        except Exception as error:
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # panics of libraries are no Exceptions
             if self.fault is None:
                 self.say(f"a fault, which is made smaller: {type(error).__name__}: {error}")
             told = "".join(traceback.format_exception(error))
             self.fault = Fault(self._seed, repr(case), told)
-            raise
+            raise AssertionError("this case is a fault") from error
         finally:
             faulthandler.cancel_dump_traceback_later()
         if self.fault is None:  # smaller forms of a fault do not count

@@ -252,3 +252,9 @@ def test_what_breaks_a_rule_is_refused_by_name(case) -> None:
     args, options, kind, text = WRONG[case]
     with pytest.raises(kind, match=text):
         qkv.scaled_dot_product_attention(*args, **options)
+
+
+def test_vectors_without_width_take_a_scale() -> None:
+    query, key, value = torch.ones(3, 0), torch.ones(4, 0), torch.randn(4, 2)
+    output = qkv.scaled_dot_product_attention(query, key, value, scale=0.3)
+    torch.testing.assert_close(output, value.mean(0).expand(3, 2))

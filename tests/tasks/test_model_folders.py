@@ -2,8 +2,11 @@
 narrow types, and what is wrong with a damaged folder."""
 
 import errno
+import json
 import os
+import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,7 +15,8 @@ from torch import nn
 
 import qkv
 from qkv.tasks.filled import filled
-from qkv.tasks.model_folders import read_model, write_model
+from qkv.tasks.model_folders import MODELS, read_model, write_model
+from qkv.tasks.tokens import Tokens
 
 
 @pytest.fixture
@@ -182,6 +186,88 @@ def test_weights_that_do_not_fit_are_named(change, message):
     weights = dict(nn.Linear(3, 4).state_dict()) | change
     with pytest.raises(ValueError, match=f"does not fit config.json: {message}"):
         filled(lambda: nn.Linear(3, 4), weights)
+
+
+@pytest.mark.parametrize("wide", [True, False])
+def test_a_model_of_many_more_weights_is_refused_before_it_is_made(wide):
+    made = []
+
+    def make():
+        for size in [2**20] if wide else [300] * 2**20:
+            made.append(nn.Linear(size, size))
+        return nn.Sequential(*made)
+
+    weights = dict(nn.Linear(3, 4).state_dict())
+    with pytest.raises(
+        ValueError, match=r"does not fit config\.json: .* have about 16 weights; got"
+    ):
+        filled(make, weights)
+    assert len(made) < 3
+
+
+def test_a_model_may_make_what_it_does_not_save():
+    model = filled(lambda: nn.Linear(200, 200).requires_grad_(bool(torch.empty(200, 200).ndim)),
+                   dict(nn.Linear(200, 200).state_dict()))  # fmt: skip
+    assert model.weight.shape == (200, 200)
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json"])
+def test_brackets_without_end_are_refused(name, tmp_path):
+    write_model(tmp_path, {"format": "x"}, {"text": {}}, {"weight": torch.ones(2)})
+    (tmp_path / name).write_text("[" * 100_000)
+    with pytest.raises(ValueError, match=f"{name} cannot be read: too many brackets"):
+        read_model(tmp_path)
+
+
+def changed(folder, name, **changes):
+    """A copy of a model that ships, of which config.json says something else."""
+    shutil.copytree(MODELS / name, folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | changes))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "message"),
+    [
+        ("reviews", {"labels": ["neg", {}]}, r"labels must be a list of texts; got \['neg', {}\]"),
+        ("reviews", {"labels": "ab"}, "labels must be a list of texts; got 'ab'"),
+        ("reviews", {"labels": ["a", "a"]}, "labels must be different ones; got"),
+        ("images", {"labels": [1] * 10}, "labels must be a list of texts; got"),
+        ("images", {"both_ways": "no"}, "both_ways must be of type bool; got 'no'"),
+        ("en-zh-recurrent", {"carries": 0}, "carries must be of type bool; got 0"),
+        (
+            "en-zh-recurrent",
+            {"source_language": ["English"]},
+            "source_language must be of type str",
+        ),
+    ],
+)
+def test_what_a_config_says_is_of_its_kind(name, changes, message, tmp_path):
+    folder = changed(tmp_path / "model", name, **changes)
+    with pytest.raises(ValueError, match=f"^{folder}: not .* that qkv can load: {message}"):
+        qkv.load(folder)
+
+
+def test_a_model_that_claims_endless_layers_is_refused_at_once(tmp_path):
+    sizes = json.loads((MODELS / "en-zh-recurrent" / "config.json").read_text())["model"]
+    for change in ({"decoder_layers": 2**31 - 1}, {"width": 2**20}):
+        folder = changed(tmp_path / str(change), "en-zh-recurrent", model=sizes | change)
+        with pytest.raises(ValueError, match=r"the model must have about .* weights; got more"):
+            qkv.load(folder)
+
+
+class Panic(BaseException):
+    """What a library's panic is: no Exception."""
+
+
+def test_a_panic_of_the_tokenizers_is_a_refusal(monkeypatch):
+    def panic(text):
+        raise Panic("range end out of range")
+
+    monkeypatch.setattr("tokenizers.Tokenizer", SimpleNamespace(from_str=panic))
+    with pytest.raises(ValueError, match="not a tokenizer: range end out of range"):
+        Tokens.from_json({"kind": "pieces", "tokenizer": {}})
 
 
 def test_loaded_weights_are_on_the_default_device(tmp_path):

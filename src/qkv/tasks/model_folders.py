@@ -102,6 +102,30 @@ def loading(folder: Path, kind: Kind, config: dict[str, Any]) -> Iterator[None]:
         raise ValueError(f"{folder}: not {kind.name} that qkv can load: {reason}") from error
 
 
+def member(config: dict[str, Any], name: str, kind: type, default: Any = None) -> Any:
+    """What a config says of a name: of this kind, or the default where it says nothing.
+
+    Raises ValueError naming it where it is of another kind.
+    """
+    value = config.get(name, default)
+    if value is not default and type(value) is not kind:
+        raise ValueError(f"{name} must be of type {kind.__name__}; got {value!r}")
+    return value
+
+
+def labels_of(config: dict[str, Any]) -> list[str]:
+    """The labels of a classifier, of which none stands twice.
+
+    Raises ValueError where they are none.
+    """
+    labels = config["labels"]
+    if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
+        raise ValueError(f"labels must be a list of texts; got {labels!r}")
+    if len(set(labels)) < len(labels):
+        raise ValueError(f"labels must be different ones; got {labels!r}")
+    return labels
+
+
 def read_json(folder: Path, name: str) -> dict[str, Any]:
     """The JSON object in a file of a folder.
 

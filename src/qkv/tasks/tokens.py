@@ -64,9 +64,9 @@ class Tokens:
             tokenizer = needed("tokenizers").Tokenizer.from_str(json.dumps(value["tokenizer"]))
             if value["kind"] not in KINDS:
                 raise ValueError(f"unknown kind {value['kind']!r}")
-        except ImportError:
+        except (ImportError, KeyboardInterrupt, SystemExit):
             raise
-        except Exception as error:  # tokenizers raises bare Exception
+        except BaseException as error:  # tokenizers raises bare Exception; its panics are not even
             raise ValueError(f"not a tokenizer: {error}") from error
         return cls(value["kind"], tokenizer)
 

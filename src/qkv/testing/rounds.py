@@ -1,8 +1,9 @@
-"""A round of a fuzzer: cases that hypothesis draws from one seed, and shrinks where one is wrong."""
+"""A round of a fuzzer: hypothesis draws cases from one seed, and shrinks one that is wrong."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 
@@ -32,7 +33,5 @@ def run_round(cases: Any, check: Callable[[Any], None], seed: int, most: int) ->
     def check_all(case: Any) -> None:
         check(case)
 
-    try:
+    with suppress(Stopped):
         check_all()
-    except Stopped:
-        pass

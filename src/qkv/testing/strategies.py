@@ -100,10 +100,11 @@ def matrices(
 
 
 @st.composite
-def requests(draw: Callable) -> Request:
+def requests(draw: Callable, of_sizes: st.SearchStrategy[Sizes] | None = None) -> Request:
     """A matrix, whole or some of its leading entries, with or without dropout, and some of the
-    measures that it has, in any dtype. Every fourth is one that fused kernels may serve."""
-    of, numbers = draw(sizes()), draw(draws())
+    measures that it has, in any dtype. Every fourth is one that fused kernels may serve. It is of
+    these sizes; default: `sizes()`."""
+    of, numbers = draw(sizes() if of_sizes is None else of_sizes), draw(draws())
     dtype = draw(st.sampled_from(DTYPES))
     if draw(st.integers(0, 3)) == 3:
         return rounded(draw(_fused(of, numbers)), dtype)

@@ -1,4 +1,4 @@
-// Ctrl-C while the kernels run. They ask between tasks whether to go on, and the module raises the
+// Ctrl-C while the kernels run. They ask between pieces of work whether to go on, and the module raises the
 // exception when they are back.
 #pragma once
 

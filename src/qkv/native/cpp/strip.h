@@ -48,6 +48,7 @@ class StripForward {
         sweep_.begin(lead, part, keys);
         pack_keys(lead, keys, scratch);
         sizes_.for_each_strip(request_, lead, part, [&](const Strip& strip) {
+            if (ends_early()) return;
             scratch.weights.compute(strip);
             drop(strip, scratch);
             sweep_.take(strip, scratch.weights, part, scratch.sweep);

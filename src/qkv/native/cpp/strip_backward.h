@@ -107,6 +107,7 @@ class StripBackward {
         pack_keys(lead, keys, scratch);
         scratch.scores.begin(lead, keys, scratch.weight_sums);
         sizes_.for_each_strip(request_, lead, part, [&](const Strip& strip) {
+            if (ends_early()) return;
             run_strip(strip, scratch);
             write_query_gradient(strip, scratch);
         });

@@ -17,16 +17,29 @@
 
 namespace qkv::QKV_ISA {
 
+// What a thread knows of the call that it works for.
+struct Watch {
+    bool* stopped;  // whether the call was interrupted
+    bool asks;      // whether this is the thread that Python called
+};
+inline thread_local Watch watch{};
+
+// Whether the task at hand shall end early. Long tasks ask between their pieces.
+inline bool ends_early() {
+    if (watch.asks && interrupted()) __atomic_store_n(watch.stopped, true, __ATOMIC_RELAXED);
+    return __atomic_load_n(watch.stopped, __ATOMIC_RELAXED);
+}
+
 // Calls work(task, thread) for each task < tasks; the next free thread takes the next task. Which
 // thread runs a task must not matter to the result. `work` must not throw. An interrupted call
-// leaves the tasks that have not begun.
+// leaves the tasks that have not begun, and of those that have what they leave.
 template <class Work>
 void parallel(int threads, std::int64_t tasks, Work work) {
     if (threads > tasks) threads = int(tasks);
     bool stopped = false;
     const auto run = [&](std::int64_t task, int thread) {
-        if (thread == 0 && interrupted()) __atomic_store_n(&stopped, true, __ATOMIC_RELAXED);
-        if (!__atomic_load_n(&stopped, __ATOMIC_RELAXED)) work(task, thread);
+        watch = {&stopped, thread == 0};
+        if (!ends_early()) work(task, thread);
     };
 #if defined(QKV_STANDARD_THREADS)
     std::atomic<std::int64_t> next{0};

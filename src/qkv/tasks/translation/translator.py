@@ -14,7 +14,14 @@ from qkv import AttentionMatrix
 from qkv.models import SequenceToSequence, SequenceToSequenceConfig
 from qkv.tasks.buckets import padded
 from qkv.tasks.filled import filled
-from qkv.tasks.model_folders import MODELS, loading, model_folder, read_model, write_model
+from qkv.tasks.model_folders import (
+    MODELS,
+    loading,
+    member,
+    model_folder,
+    read_model,
+    write_model,
+)
 from qkv.tasks.shown import Shown
 from qkv.tasks.texts import listed
 from qkv.tasks.tokens import END_TEXT, Tokens, words
@@ -100,8 +107,8 @@ class Translator:
                 raise ValueError("tokenizer.json is of another model: the token counts differ")
             penalty = config.get("length_penalty", 1.0)
             model.requires_grad_(False)
-            language = config.get("source_language")
-            carries = config.get("carries", False)
+            language = member(config, "source_language", str)
+            carries = member(config, "carries", bool, False)
             aligner = Look(**config["aligner"]) if "aligner" in config else None
             return cls(
                 model, source, target, config["longest"], penalty, language, carries, aligner

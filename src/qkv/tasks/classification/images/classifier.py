@@ -16,7 +16,15 @@ from qkv.tasks.classification.answers import answer, by_label
 from qkv.tasks.classification.images.kind import KIND
 from qkv.tasks.classification.images.reading import read_picture
 from qkv.tasks.filled import filled
-from qkv.tasks.model_folders import MODELS, loading, model_folder, read_model, write_model
+from qkv.tasks.model_folders import (
+    MODELS,
+    labels_of,
+    loading,
+    member,
+    model_folder,
+    read_model,
+    write_model,
+)
 from qkv.tasks.shown import Shown
 
 if TYPE_CHECKING:
@@ -107,10 +115,10 @@ class ImageLabeller:
         with loading(folder, KIND, config):
             sizes = ImageClassifierConfig(**config["model"])
             model = filled(lambda: ImageClassifier(sizes), weights)
-            labels = list(config["labels"])
+            labels, both_ways = labels_of(config), member(config, "both_ways", bool, False)
             if model.config.labels != len(labels):
                 raise ValueError(f"it has {model.config.labels} classes and {len(labels)} labels")
-            return cls(model.requires_grad_(False), labels, bool(config.get("both_ways")))
+            return cls(model.requires_grad_(False), labels, both_ways)
 
     def save(self, path: str | Path, dtype: torch.dtype | None = None) -> None:
         """Writes a model folder of `config.json` and `model.safetensors`.

@@ -16,7 +16,14 @@ from qkv.tasks.buckets import bucket, padded
 from qkv.tasks.classification.answers import answer, by_label
 from qkv.tasks.classification.text.kind import KIND
 from qkv.tasks.filled import filled
-from qkv.tasks.model_folders import MODELS, loading, model_folder, read_model, write_model
+from qkv.tasks.model_folders import (
+    MODELS,
+    labels_of,
+    loading,
+    model_folder,
+    read_model,
+    write_model,
+)
 from qkv.tasks.shown import Shown
 from qkv.tasks.texts import listed
 from qkv.tasks.tokens import Tokens, word_numbers
@@ -103,7 +110,7 @@ class TextLabeller:
         with loading(folder, KIND, config):
             sizes = TextClassifierConfig(**config["model"])
             model = filled(lambda: TextClassifier(sizes), weights)
-            tokens, labels = Tokens.from_json(tokenizer["text"]), list(config["labels"])
+            tokens, labels = Tokens.from_json(tokenizer["text"]), labels_of(config)
             if (model.config.tokens, model.config.labels) != (tokens.size, len(labels)):
                 raise ValueError("tokenizer or labels are of another model: the counts differ")
             return cls(model.requires_grad_(False), tokens, labels, config["longest"])
