@@ -134,6 +134,14 @@ def test_shares_that_are_cut_in_another_way_are_found(tmp_path, monkeypatch) -> 
     assert "balanced=True" in planted("shards", tmp_path).case
 
 
+def test_ranks_may_refuse_in_the_words_of_another() -> None:
+    own, other = "UnsupportedError: no", "RuntimeError: attention: rank 1 of the group failed: no"
+    assert shards._reason([own, other]) == shards._reason([own, own]) == "no"
+    for refusals in ([other, other], [own, "RuntimeError: no"], [own, other + "ne"]):
+        with pytest.raises(AssertionError, match="RuntimeError"):
+            shards._reason(refusals)
+
+
 # What a file may not do.
 
 

@@ -1,5 +1,6 @@
 """What is fuzzed beside the engine's own requests (`python -m qkv.testing.fuzz`)."""
 
+from .arrays import Arrays
 from .captures import Captures
 from .dropin import DropIn
 from .flex import Flex
@@ -10,5 +11,6 @@ from .tables import Tables
 from .target import Target
 
 TARGETS: dict[str, type[Target]] = {
-    target.name: target for target in (Flex, DropIn, Captures, Models, Tables, Pictures, Shards)
+    target.name: target
+    for target in (Flex, DropIn, Captures, Models, Tables, Pictures, Arrays, Shards)
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import sys
 import typing
@@ -43,8 +44,9 @@ class _Watch:
             self.seen.append(f"open {arguments[0]!r}")
         elif event in ("compile", "exec"):
             place = arguments[1] if event == "compile" else arguments[0].co_filename
-            by_hints = sys._getframe(1).f_code.co_filename == typing.__file__  # annotations
-            if not _is_library(place) and not by_hints:
+            # Annotations are evaluated; what only becomes a syntax tree is not run.
+            caller = sys._getframe(1).f_code.co_filename
+            if not _is_library(place) and caller not in (typing.__file__, ast.__file__):
                 self.seen.append(f"{event} {str(arguments)[:200]}")
 
     def _may_open(self, path: object) -> bool:

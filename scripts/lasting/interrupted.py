@@ -64,7 +64,7 @@ def run(times: int, names: Iterable[str] = CALLS) -> list[str]:
         call = CALLS[name]
         is_backward = call == "backward()"
         code = _CODE.format(
-            call=call, backward=is_backward, length=16_384 if is_backward else 65_536
+            call=call, backward=is_backward, length=8_192 if is_backward else 65_536
         )
         took = [json.loads(output_of(code, MALLOC_PERTURB_="165")) for _ in range(times)]
         assert all(isinstance(one, float) for one in took), f"{name}: {took}"

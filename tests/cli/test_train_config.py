@@ -58,6 +58,7 @@ def test_what_a_run_writes_repeats_it(config, tmp_path):
         ('encoder = "tree"', "Invalid value for '--encoder'"),
         ("encoder = rnn", "line 1"),
         (None, "No such file or directory"),
+        ("x = " + "[" * 100_000, "too many brackets within brackets"),
     ],
 )
 def test_a_file_that_is_wrong_is_one_line_and_status_2(tmp_path, capsys, content, message):

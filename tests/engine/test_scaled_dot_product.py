@@ -258,3 +258,19 @@ def test_vectors_without_width_take_a_scale() -> None:
     query, key, value = torch.ones(3, 0), torch.ones(4, 0), torch.randn(4, 2)
     output = qkv.scaled_dot_product_attention(query, key, value, scale=0.3)
     torch.testing.assert_close(output, value.mean(0).expand(3, 2))
+
+
+@pytest.mark.parametrize(("key_heads", "value_heads"), [(1, 2), (2, 1), (4, 2), (2, 4)])
+def test_key_and_value_may_be_grouped_each_in_its_way(key_heads, value_heads) -> None:
+    query = torch.randn(2, 4, 5, 3, dtype=torch.float64)
+    key = torch.randn(2, key_heads, 6, 3, dtype=torch.float64)
+    value = torch.randn(2, value_heads, 6, 2, dtype=torch.float64)
+    leaves = [tensor.requires_grad_() for tensor in (query, key, value)]
+    found, expected = (
+        function(*leaves, enable_gqa=True)
+        for function in (qkv.scaled_dot_product_attention, F.scaled_dot_product_attention)
+    )
+    torch.testing.assert_close(found, expected)
+    gradients = (torch.autograd.grad(output.square().sum(), leaves) for output in (found, expected))
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, other)

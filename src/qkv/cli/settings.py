@@ -153,6 +153,8 @@ def _read(context: typer.Context, path: Path | None) -> Path | None:
         return None
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except RecursionError as error:
+        raise typer.BadParameter(f"{path}: too many brackets within brackets") from error
     except (ValueError, OSError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise typer.BadParameter(f"{path}: {reason}") from error

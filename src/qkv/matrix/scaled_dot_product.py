@@ -129,7 +129,17 @@ def _checked(
             f"is True; got query {shape_of(query)}, key {shape_of(key)}, value {shape_of(value)}"
         )
     check_together(query, key)
+    if others[0] != others[1]:
+        key, value = (_repeated(tensor, heads) for tensor in (key, value))
     return query, key, value
+
+
+def _repeated(tensor: Tensor, heads: int) -> Tensor:
+    """Each of several heads as often as there are heads of queries that it serves."""
+    count = tensor.shape[-3] if tensor.ndim > 2 else 1
+    if count < 2 or count == heads or heads % count:
+        return tensor
+    return tensor.repeat_interleave(heads // count, -3)
 
 
 def _stages(mask: Tensor, query: Tensor, key: Tensor) -> tuple[Mask | None, Tensor | None]:

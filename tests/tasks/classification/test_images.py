@@ -2,6 +2,7 @@
 
 import json
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy
@@ -163,6 +164,40 @@ def test_arrays_that_do_not_fit_are_refused(tmp_path, changes, message):
     numpy.savez(tmp_path / "a.npz", **{k: v for k, v in arrays.items() if v is not None})
     with pytest.raises(ValueError, match=message):
         read_pictures(tmp_path / "a.npz")
+
+
+def _array_file(header: str) -> bytes:
+    """An array file with this header and three bytes of numbers."""
+    text = f"{header}\n".encode()
+    return b"\x93NUMPY\x01\0" + len(text).to_bytes(2, "little") + text + b"abc"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"no array", "the magic string is not correct"),
+        (_array_file("{'descr': '|u1', 'fortran_order': False, 'shape': (1099511627776,)}"),
+         r"an array of uint8 \[1099511627776\] has 3 bytes"),
+        (_array_file("{'descr': '|O', 'fortran_order': False, 'shape': (3,)}"),
+         "an array of object"),
+        (_array_file("{'descr': '|u1', 'fortran_order': False, 'shape': (-3,)}"),
+         r"an array of uint8 \[-3\] has 3 bytes"),
+        (_array_file("{'descr': '|u1', 'shape': ((((3,)"), "Cannot parse header|multi-line"),
+        (b"\x93NUMPY\x03\0" + bytes(200), r"of the version \(3, 0\), which is not read"),
+    ],
+)  # fmt: skip
+def test_a_damaged_array_is_refused_before_memory_is_taken(tmp_path, content, message):
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as file:
+        file.writestr("labels.npy", content)
+    with pytest.raises(ValueError, match=rf"a\.npz: not an \.npz file: .*({message})"):
+        read_pictures(tmp_path / "a.npz")
+
+
+def test_arrays_by_columns_and_compressed_are_read(tmp_path):
+    images = numpy.arange(2 * 8 * 9 * 3, dtype=numpy.uint8).reshape(2, 8, 9, 3)
+    numpy.savez_compressed(tmp_path / "a.npz", images=numpy.asfortranarray(images), labels=[0, 1])
+    found = read_pictures(tmp_path / "a.npz").images
+    assert torch.equal(found, torch.tensor(images).permute(0, 3, 1, 2))
 
 
 def test_a_file_or_folder_that_is_none_is_refused(tmp_path):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -86,17 +88,40 @@ def _unseen(name: str) -> bool:
 
 
 def _in_file(path: Path, size: tuple[int, int] | None) -> LabelledPictures:
-    numpy = needed("numpy")
-    try:
-        with path.open("rb") as opened, numpy.load(opened, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except (ValueError, zipfile.BadZipFile, EOFError, AttributeError) as error:
-        raise ValueError(f"{path}: not an .npz file: {error}") from error
+    arrays = _arrays(path)
     labels = _labels(path, arrays)
     made = _from_blob if "blob" in arrays else _from_arrays
     images = made(path, arrays, size, len(labels))
     for number, (image, label) in enumerate(zip(images, labels, strict=True)):
         yield image, label, f"picture {number}"
+
+
+def _arrays(path: Path) -> dict[str, Any]:
+    """The arrays of an `.npz` file by name. Its members are read as they are and then looked at, so
+    that no memory is taken for what a header claims."""
+    with path.open("rb") as opened:
+        try:
+            with zipfile.ZipFile(opened) as archive:
+                members = {name: archive.read(name) for name in archive.namelist()}
+            return {name.removesuffix(".npy"): _in_member(one) for name, one in members.items()}
+        except Exception as error:  # numpy and zipfile raise whatever a damaged file makes of them
+            raise ValueError(f"{path}: not an .npz file: {error}") from error
+
+
+def _in_member(content: bytes) -> Any:
+    """The array of an `.npy` file. Raises ValueError, or whatever numpy does, where it is none."""
+    numpy, file = needed("numpy"), io.BytesIO(content)
+    form = numpy.lib.format
+    read = {(1, 0): form.read_array_header_1_0, (2, 0): form.read_array_header_2_0}
+    version = form.read_magic(file)
+    if version not in read:
+        raise ValueError(f"an array is of the version {version}, which is not read")
+    shape, by_columns, dtype = read[version](file)
+    size = len(content) - file.tell()
+    if dtype.hasobject or min(shape, default=0) < 0 or prod(shape) * dtype.itemsize != size:
+        raise ValueError(f"an array of {dtype} {list(shape)} has {size:,} bytes")
+    numbers = numpy.frombuffer(content, dtype, offset=file.tell())
+    return numbers.reshape(shape, order="F" if by_columns else "C")
 
 
 def _labels(path: Path, arrays: dict[str, Any]) -> list[str]:
