@@ -10,4 +10,4 @@ RUNS: dict[str, Callable[[int], list[str]]] = {
     "interrupted": interrupted.run,
     "exhausted": exhausted.run,
 }
-SIZES = {"mixed": 10_000, "workers": 400, "interrupted": 3, "exhausted": 24}
+SIZES = {"mixed": 10_000, "workers": 400, "interrupted": 3, "exhausted": 12}

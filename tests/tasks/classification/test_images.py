@@ -1,6 +1,8 @@
 """Labelled pictures: reading, varying, learning, and what the classifier says."""
 
+import io
 import json
+import struct
 import sys
 import zipfile
 from pathlib import Path
@@ -164,6 +166,35 @@ def test_arrays_that_do_not_fit_are_refused(tmp_path, changes, message):
     numpy.savez(tmp_path / "a.npz", **{k: v for k, v in arrays.items() if v is not None})
     with pytest.raises(ValueError, match=message):
         read_pictures(tmp_path / "a.npz")
+
+
+def _claiming(form: str, width: int, height: int) -> bytes:
+    """A picture of 8 × 8 pixels that claims to have others."""
+    file = io.BytesIO()
+    Image.new("RGB", (8, 8), "red").save(file, form)
+    content = bytearray(file.getvalue())
+    if form == "GIF":
+        content[6:10] = struct.pack("<HH", width, height)
+    else:
+        place = content.index(b"\xff\xc0") + 5
+        content[place : place + 4] = struct.pack(">HH", height, width)
+    return bytes(content)
+
+
+@pytest.mark.parametrize("form", ["JPEG", "GIF"])
+def test_a_picture_that_claims_more_than_it_can_hold_is_refused(form):
+    for padding in (0, 5_000 if form == "JPEG" else 0):
+        content = _claiming(form, 9000, 9000) + bytes(padding)
+        with pytest.raises(ValueError, match=r"x: not a .* it claims 9,000 × 9,000 pixels and has"):
+            read_picture(content, "x", (8, 8))
+    assert read_picture(_claiming(form, 90, 70), "x").shape == (3, 70, 90)
+
+
+@pytest.mark.parametrize(("form", "mode"), [("PNG", "1"), ("PNG", "RGB"), ("JPEG", "L")])
+def test_a_large_picture_of_one_colour_is_read(form, mode):
+    file = io.BytesIO()
+    Image.new(mode, (5000, 4000)).save(file, form, optimize=True)
+    assert read_picture(file.getvalue(), "x", (8, 8)).max() == 0
 
 
 def _array_file(header: str) -> bytes:

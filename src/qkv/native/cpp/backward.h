@@ -11,6 +11,8 @@
 // are added in a fixed order. So results do not depend on which thread was first.
 #pragma once
 
+#include <type_traits>
+
 #include "arithmetic.h"
 #include "bias_gradient.h"
 #include "long_sums.h"
@@ -223,6 +225,9 @@ class Backward {
         const Visible visible(request_, part.lead);
         const Biases<Number> biases(request_, part.lead);
         part.seen_tiles.for_each(part.lead, tile.keys.start, [&](Range queries) {
+            // What handles a signal might take the registers that some sessions hold.
+            if (std::is_trivially_destructible_v<typename Arithmetic::Session> && ends_early())
+                return;
             tile.queries = queries;
             if (!find_seen(visible, tile)) return;
             pack_queries(part.lead, tile, scratch);
