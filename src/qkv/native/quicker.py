@@ -57,10 +57,6 @@ def lost(measured: dict[str, Measured]) -> frozenset[str]:
     )
 
 
-MEASURED = read(TABLE)
-LOST = lost(MEASURED)
-
-
 def torch_is(
     dtype: str, gradients: bool, causal: bool, width: int, queries: int, keys: int
 ) -> str | None:
@@ -94,3 +90,7 @@ def _name(row: Row) -> str:
 def _row(name: str, ratio: float) -> Row:
     dtype, mask, passes, width, length = name.split()
     return Row(dtype, passes == "gradients", mask == "causal", int(width), int(length), ratio)
+
+
+MEASURED = read(TABLE)
+LOST = lost(MEASURED)
