@@ -33,7 +33,7 @@ your machine, and from then on your installation goes by them.
 """
 FLAGS = {
     "amx_bf16": "AMX",
-    "avx512_bf16": "AVX-512 with bfloat16",
+    "avx512_bf16": "AVX-512 and bfloat16",
     "avx512f": "AVX-512",
     "avx2": "AVX2",
 }
