@@ -17,13 +17,10 @@ ONCE = Settings(rounds=1, seconds=0.0, quick=True)
 
 
 def test_each_type_and_size_gets_a_ratio_whichever_is_taken(monkeypatch):
-    few = choosing._kinds(16)[:2]
-    monkeypatch.setattr(choosing, "_kinds", lambda length: few)
-    work = choosing.Work("choice", "", lambda n: [choosing._case(row) for row in few], (16,), (16,))
-    monkeypatch.setattr(choosing, "WORK", work)
+    few = choosing.kinds(quick=True)[:2]
     for lost in (False, True):
         monkeypatch.setattr(choose, "_quicker_by_torch", lambda *_, lost=lost: lost and "it is")
-        measured = [row for _, row in choosing.chosen(ONCE, lambda text: None)]
+        measured = [row for _, row in choosing.chosen(few, ONCE, lambda text: None)]
         assert [row[:-1] for row in measured] == [row[:-1] for row in few]
         assert all(0.01 < row.ratio < 100 for row in measured)
 
@@ -41,13 +38,9 @@ def test_the_rows_of_other_instruction_sets_stay(tmp_path):
 
 
 def test_the_command_keeps_what_it_measured(tmp_path, monkeypatch, capsys):
-    few = choosing._kinds(16)[:1]
+    few = choosing.kinds(quick=True)[:1]
     monkeypatch.setattr(quicker, "TABLE", tmp_path / "table.json")
-    monkeypatch.setattr(choosing, "_kinds", lambda length: few)
-    monkeypatch.setattr(
-        choosing, "WORK", choosing.WORK.__class__("choice", "", lambda n: [choosing._case(few[0])],
-                                                  (16,), (16,)),
-    )  # fmt: skip
+    monkeypatch.setattr(choosing, "kinds", lambda quick: few)
     assert run(["bench", "--choose", "--quick", "--rounds", "1"]) == 0
     output = capsys.readouterr().out
     assert "float32, full, D 64, L 16" in output

@@ -13,7 +13,7 @@ import qkv
 from qkv import native
 from qkv.bench.machine import processor
 from qkv.bench.results import QKV, Result
-from qkv.bench.runner import Settings, Tell, cases, measure
+from qkv.bench.runner import Settings, Tell, measure
 from qkv.bench.work import HEADS, Case, Inputs, Work, inputs
 from qkv.ground.files import write_json
 from qkv.native.quicker import Measured, Row, read, record
@@ -23,10 +23,11 @@ _WIDTHS = 64, 128
 _LENGTHS = 16, 64, 256, 1024, 2048
 
 
-def _kinds(length: int) -> list[Row]:
-    """What is measured at a length; the ratios are yet to come."""
+def kinds(quick: bool) -> list[Row]:
+    """What is measured; the ratios are yet to come."""
     return [
         Row(str(dtype).removeprefix("torch."), gradients, causal, width, length, 1.0)
+        for length in (_LENGTHS[:1] if quick else _LENGTHS)
         for dtype in _TYPES
         for width in _WIDTHS
         for causal in (False, True)
@@ -51,27 +52,13 @@ def _options(causal: bool, inputs: Inputs) -> dict[str, object]:
     return {"mask": qkv.Causal()} if causal else {}
 
 
-WORK = Work(
-    "choice", "what auto takes", lambda length: list(map(_case, _kinds(length))), _LENGTHS, (16,)
-)
-
-
-def chosen(settings: Settings, tell: Tell) -> Iterator[tuple[Result, Row]]:
+def chosen(rows: Sequence[Row], settings: Settings, tell: Tell) -> Iterator[tuple[Result, Row]]:
     """Each case as soon as it is measured, with its row."""
-    kinds = [row for length in _lengths(settings.quick) for row in _kinds(length)]
+    work = Work("choice", "what auto takes", lambda length: [], (), ())
     whole = Settings(settings.rounds, settings.seconds)  # a quick run has no other implementations
-    results = measure(cases([WORK], settings.quick), whole, {}, tell)
-    for row, result in zip(kinds, results, strict=True):
+    results = measure([(work, _case(row)) for row in rows], whole, {}, tell)
+    for row, result in zip(rows, results, strict=True):
         yield result, row._replace(ratio=_ratio(result))
-
-
-def count(quick: bool) -> int:
-    """How many cases there are."""
-    return len(cases([WORK], quick))
-
-
-def _lengths(quick: bool) -> Sequence[int]:
-    return WORK.quick if quick else WORK.lengths
 
 
 def _ratio(result: Result) -> float:

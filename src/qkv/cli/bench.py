@@ -79,7 +79,7 @@ def bench(
 def _choose(settings: Settings, works: list[str] | None, files: tuple[Path | None, ...]) -> None:
     """Measures what "auto" should take, and keeps it."""
     from qkv import native
-    from qkv.bench.choosing import chosen, count, keep
+    from qkv.bench.choosing import chosen, keep, kinds
     from qkv.ground.files import require_writable
     from qkv.native.quicker import LEVEL, TABLE
 
@@ -88,9 +88,9 @@ def _choose(settings: Settings, works: list[str] | None, files: tuple[Path | Non
     if native.unavailable_reason() is not None:
         raise typer.BadParameter(f"--choose: {native.unavailable_reason()}")
     require_writable(TABLE.parent)
-    rows = []
-    with _progress(count(settings.quick)) as (tell, advance):
-        for result, row in chosen(settings, tell):
+    asked, rows = kinds(settings.quick), []
+    with _progress(len(asked)) as (tell, advance):
+        for result, row in chosen(asked, settings, tell):
             rows.append(row)
             typer.echo(f"{row.ratio:6.2f}  {result.case}")
             advance()

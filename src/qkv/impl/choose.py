@@ -59,12 +59,14 @@ def _quicker_by_torch(description: Description, measures: tuple[Measure, ...]) -
     (product,) = measures
     assert isinstance(product, Product)
     query, key = description.query, description.key
-    dtype, gradients = (
+    return quicker.torch_is(
         str(query.dtype).removeprefix("torch."),
         is_tracked(query, key, product.value),
+        description.mask is not None,
+        query.shape[-1],
+        queries=query.shape[-2],
+        keys=key.shape[-2],
     )
-    sizes = (query.shape[-1], query.shape[-2], key.shape[-2])
-    return quicker.torch_is(dtype, gradients, description.mask is not None, *sizes)
 
 
 def _named(description: Description, measures: tuple[Measure, ...]) -> Choice:

@@ -1,5 +1,5 @@
-// Ctrl-C while the kernels run. They ask between pieces of work whether to go on, and the module raises the
-// exception when they are back.
+// Ctrl-C while the kernels run. They ask between pieces of work whether to go on, and the module
+// raises the exception when they are back.
 #pragma once
 
 namespace qkv {
