@@ -226,8 +226,9 @@ def shape_of(tensor: Tensor) -> str:
 
 
 def of_rank(tensor: Tensor, rank: int) -> Tensor:
-    """The same tensor with dimensions of size one in front."""
-    return tensor.reshape(*(1,) * (rank - tensor.ndim), *tensor.shape)
+    """The same tensor with dimensions of size one in front, if it has fewer."""
+    missing = rank - tensor.ndim
+    return tensor.reshape(*(1,) * missing, *tensor.shape) if missing > 0 else tensor
 
 
 def bits_of_size(size: int) -> int:

@@ -18,7 +18,7 @@ from torch.overrides import TorchFunctionMode
 from ..biases.base import DistanceBias, ProductBias
 from ..biases.tensor import TensorBias
 from ..blocks.tiling import Block
-from ..ground.tensors import accumulation_dtype
+from ..ground.tensors import accumulation_dtype, of_rank
 from ..masks.causal import Causal
 from ..measures.base import Measure
 from ..measures.product import Product
@@ -115,7 +115,7 @@ def _by_attention(description: Description, product: Measure, strip: Strip) -> T
     assert isinstance(product, Product)
     assert isinstance(description.score, Dot)
     query, wide = description.query, accumulation_dtype(description.dtype)
-    vectors = (_four_dimensions(t).to(wide) for t in (query, description.key, product.value))
+    vectors = (of_rank(t, 4).to(wide) for t in (query, description.key, product.value))
     query, key, value = vectors
     from_start = isinstance(description.offset, int) and description.offset == 0
     is_causal = type(description.mask) is Causal and from_start and not description.bias
@@ -152,11 +152,6 @@ def _mask(strip: Strip, dtype: torch.dtype) -> Tensor | None:
         mask = added if shown is None else torch.where(shown, added, -torch.inf)
     if mask is None:
         return None
-    while mask.ndim < len(layout.lead) + 2:
-        mask = mask.unsqueeze(0)
+    mask = of_rank(mask, len(layout.lead) + 2)
     mask = mask.expand(*mask.shape[:-2], layout.queries, layout.keys)
-    return _four_dimensions(layout.by_head(mask))
-
-
-def _four_dimensions(tensor: Tensor) -> Tensor:
-    return tensor.reshape(*(1,) * (4 - tensor.ndim), *tensor.shape) if tensor.ndim < 4 else tensor
+    return of_rank(layout.by_head(mask), 4)

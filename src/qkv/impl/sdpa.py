@@ -22,6 +22,7 @@ from ..ground.tensors import (
     is_dual,
     is_traced,
     is_tracked,
+    of_rank,
     sums_are_finite,
 )
 from ..masks.causal import Causal
@@ -215,6 +216,4 @@ def _mask_tensor(matrix: Description) -> Tensor | None:
 
 
 def _four_dimensions(tensor: Tensor) -> Tensor:
-    if tensor.ndim > 4:
-        return tensor.flatten(0, -4)
-    return tensor.reshape(*(1,) * (4 - tensor.ndim), *tensor.shape)
+    return tensor.flatten(0, -4) if tensor.ndim > 4 else of_rank(tensor, 4)

@@ -212,9 +212,8 @@ class AttentionMatrix(_MatrixProduct, Description):
         size = self.dtype.itemsize
         for extent in self.shape:
             size *= extent
-        if (
-            isinstance(size, int) and size > max_bytes
-        ):  # a program to be made may not know its sizes
+        known = isinstance(size, int)  # a program that is made may not know its sizes
+        if known and size > max_bytes:
             raise ValueError(
                 f"dense: the whole matrix {list(self.shape)} would take {size:,} bytes, "
                 f"max_bytes is {max_bytes:,}; take a region A[..., rows, cols] or a statistic"

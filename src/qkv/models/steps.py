@@ -40,7 +40,7 @@ def parts_of(state: Any) -> Parts:
     return Parts(contexts, states)
 
 
-def _withparts_of(state: Any, parts: Parts, lengths: Tensor, copies: int) -> Any:
+def _with_parts(state: Any, parts: Parts, lengths: Tensor, copies: int) -> Any:
     """A state with these tensors in it, in which `copies` hypotheses share a context."""
 
     def context(like: PreparedContext, key: Tensor, value: Tensor) -> PreparedContext:
@@ -87,7 +87,7 @@ class Step(nn.Module):
         like = self.model.start(one, one[0])
         states = [tensor.flatten(0, 1) for tensor in tensors[self.contexts :]]
         parts = Parts(list(tensors[: self.contexts]), states)
-        state = _withparts_of(like, parts, lengths, copies)
+        state = _with_parts(like, parts, lengths, copies)
         logits, state = self.model.decode(tokens.reshape(batch * copies, 1), state)
         news = (tensor.unflatten(0, (batch, copies)) for tensor in parts_of(state).states)
         return (logits.reshape(batch, copies, -1), *news)
