@@ -33,23 +33,31 @@ class Decode {
     void run() const {
         const std::int64_t heads = key_heads(request_), tasks = heads * parts_;
         const Scratches<Scratch, Decode> scratches(*this, request_.threads);
-        Numbers<double> output(tasks * rows_ * request_.value_width);
-        Numbers<RowState<double>> states(tasks * rows_);
+        const bool is_whole = parts_ == 1;  // then a head is written where it was computed
+        const std::int64_t places = is_whole ? request_.threads : tasks;
+        Numbers<double> output(places * rows_ * request_.value_width);
+        Numbers<RowState<double>> states(places * rows_);
+        Numbers<double> factors(places);
+        const auto head_at = [&](std::int64_t head, std::int64_t place) {
+            return Found{key_head(request_, head), states.data() + place * rows_,
+                         output.data() + place * rows_ * request_.value_width,
+                         factors.data() + place};
+        };
         parallel(request_.threads, tasks, [&](std::int64_t task, int thread) {
             const std::int64_t start = task % parts_ * part_keys_;
-            const Part part = {key_head(request_, task / parts_),
+            const Found head = head_at(task / parts_, is_whole ? thread : task);
+            const Part part = {head.lead,
                                {start, smaller(start + part_keys_, request_.keys)},
-                               states.data() + task * rows_,
-                               output.data() + task * rows_ * request_.value_width};
+                               head.states,
+                               head.output};
             const Scratch mine = scratches.of(thread);
             run_part<false>(part, mine);
             if (!is_finite(part)) run_part<true>(part, mine);
+            if (is_whole) merge(head);
         });
-        parallel(request_.threads, heads, [&](std::int64_t head, int) {
-            for (std::int64_t row = 0; row < queries_; ++row)
-                merge(key_head(request_, head), row, states.data() + head * parts_ * rows_ + row,
-                      output.data() + (head * parts_ * rows_ + row) * request_.value_width);
-        });
+        if (is_whole) return;
+        parallel(request_.threads, heads,
+                 [&](std::int64_t head, int) { merge(head_at(head, head * parts_)); });
     }
 
    private:
@@ -64,6 +72,14 @@ class Decode {
         Range keys;
         RowState<double>* states;
         double* output;
+    };
+
+    // What was found of all parts of a head, in their order, and room for a number of each.
+    struct Found {
+        Lead lead;
+        RowState<double>* states;
+        double* output;
+        double* factors;
     };
 
     struct Scratch {
@@ -223,30 +239,31 @@ class Decode {
         return probe == 0;
     }
 
-    // The parts of one row, in their order.
-    void merge(Lead lead, std::int64_t row, const RowState<double>* states,
-               const double* output) const {
-        RowState<double> whole;
-        for (std::int64_t part = 0; part < parts_; ++part)
-            whole.raise(states[part * rows_].maximum);
-        Numbers<double> factors(parts_);
-        for (std::int64_t part = 0; part < parts_; ++part) {
-            const RowState<double>& state = states[part * rows_];
-            factors.data()[part] = exp2_of(state.maximum - whole.shift());
-            whole.total += factors.data()[part] * state.total;
-        }
-        const Lead own = lead_of(lead, row);
-        Number* to = row_of<Number>(request_.output, own, row % request_.queries);
-        for (std::int64_t j = 0; j < request_.value_width; ++j) {
-            double found = 0;
+    void merge(const Found& head) const {
+        for (std::int64_t row = 0; row < queries_; ++row) {
+            const RowState<double>* states = head.states + row;
+            const double* output = head.output + row * request_.value_width;
+            RowState<double> whole;
+            for (std::int64_t part = 0; part < parts_; ++part)
+                whole.raise(states[part * rows_].maximum);
             for (std::int64_t part = 0; part < parts_; ++part) {
-                const double factor = factors.data()[part];
-                if (factor != 0) found += factor * output[part * rows_ * request_.value_width + j];
+                const RowState<double>& state = states[part * rows_];
+                head.factors[part] = exp2_of(state.maximum - whole.shift());
+                whole.total += head.factors[part] * state.total;
             }
-            to[j] = Number(found * whole.inverse());
+            const Lead own = lead_of(head.lead, row);
+            Number* to = row_of<Number>(request_.output, own, row % request_.queries);
+            for (std::int64_t j = 0; j < request_.value_width; ++j) {
+                double found = 0;
+                for (std::int64_t part = 0; part < parts_; ++part) {
+                    const double factor = head.factors[part];
+                    if (factor != 0) found += factor * output[part * rows_ * request_.value_width + j];
+                }
+                to[j] = Number(found * whole.inverse());
+            }
+            if (request_.logsumexp.data)
+                *row_of<double>(request_.logsumexp, own, row % request_.queries) = whole.logsumexp();
         }
-        if (request_.logsumexp.data)
-            *row_of<double>(request_.logsumexp, own, row % request_.queries) = whole.logsumexp();
     }
 
     const Request& request_;
