@@ -27,8 +27,8 @@ def table(monkeypatch):
     return put
 
 
-def row(length, ratio, dtype="float32", gradients=False, causal=False, width=64):
-    return Row(dtype, gradients, causal, width, length, ratio)
+def row(length, ratio, dtype="float32", gradients=False, causal=False, width=64, queries=None):
+    return Row(dtype, gradients, causal, width, queries or length, length, ratio)
 
 
 def vectors(length=64, dtype=torch.float32, width=64, **options):
@@ -46,8 +46,8 @@ def test_auto_takes_torch_where_it_is_quicker_and_says_why(table):
     plan = planned(query, key, value)
     assert plan.implementation == "torch"
     assert plan.reason == (
-        "torch takes 0.50 of the kernels' time at L 64, D 64, as measured on a machine "
-        f"({native.instruction_set()})"
+        "torch takes 0.50 of the kernels' time for 64 queries and 64 keys, D 64, as measured on "
+        f"a machine ({native.instruction_set()})"
     )
     expected = qkv.attend(query, key, value, impl="reference")
     torch.testing.assert_close(qkv.attend(query, key, value), expected)
@@ -88,6 +88,16 @@ def test_only_requests_like_those_that_were_measured(change, implementation, tab
     assert planned(*vectors(**change)).implementation == implementation
 
 
+def test_few_queries_have_rows_of_their_own(table):
+    table(row(64, 1.5), row(1024, 1.5), row(64, 0.5, queries=1))
+    query, key, value = vectors()
+    assert planned(query[..., :1, :], key, value).implementation == "torch"
+    assert planned(query[..., :7, :], key, value).implementation == "torch"
+    assert planned(query[..., :9, :], key, value).implementation == "native"
+    query, key, value = vectors(1024)  # nearer to one query of 64 than to 1,024 of 1,024
+    assert planned(query[..., :1, :], key, value).implementation == "torch"
+
+
 def test_what_torch_does_not_serve_the_kernels_do(table):
     table(row(64, 0.5), row(64, 0.5, causal=True))
     query, key, value = vectors()
@@ -118,7 +128,7 @@ def test_a_table_is_read_as_it_was_written(tmp_path):
     rows = (row(64, 0.5), row(16, 1.25, "bfloat16", gradients=True, causal=True, width=128))
     told = quicker.record({"x86-64-v3": Measured("somewhere", rows)})
     assert list(told["x86-64-v3"]["times"]) == [
-        "float32 full forward 64 64", "bfloat16 causal gradients 128 16",
+        "float32 full forward 64 64 64", "bfloat16 causal gradients 128 16 16",
     ]  # fmt: skip
     file = tmp_path / "table.json"
     file.write_text(json.dumps(told))

@@ -21,27 +21,32 @@ from qkv.native.quicker import Measured, Row, read, record
 _TYPES = torch.float32, torch.bfloat16, torch.float16, torch.float64
 _WIDTHS = 64, 128
 _LENGTHS = 16, 64, 256, 1024, 2048
+_FEW = (1, 64), (1, 1024), (4, 64), (4, 1024)  # queries and keys
+_BATCH_OF_FEW = 32  # so many that there is some work
 
 
 def kinds(quick: bool) -> list[Row]:
     """What is measured; the ratios are yet to come."""
+    squares = [(length, length) for length in _LENGTHS]
     return [
-        Row(str(dtype).removeprefix("torch."), gradients, causal, width, length, 1.0)
-        for length in (_LENGTHS[:1] if quick else _LENGTHS)
+        Row(str(dtype).removeprefix("torch."), gradients, causal, width, queries, keys, 1.0)
+        for queries, keys in (squares[:1] if quick else (*squares, *_FEW))
         for dtype in _TYPES
         for width in _WIDTHS
-        for causal in (False, True)
+        for causal in ((False, True) if queries == keys else (False,))
         for gradients in (False, True)
     ]
 
 
 def _case(row: Row) -> Case:
+    sizes = f"L {row.keys}" if row.queries == row.keys else f"{row.queries} of {row.keys}"
+    lead = 1 if row.queries == row.keys else _BATCH_OF_FEW, HEADS
     return Case(
-        f"{row.dtype}, {'causal' if row.causal else 'full'}, D {row.width}, L {row.length}"
+        f"{row.dtype}, {'causal' if row.causal else 'full'}, D {row.width}, {sizes}"
         f"{', with gradients' if row.gradients else ''}",
         partial(
-            inputs, (1, HEADS, row.length, row.width), dtype=getattr(torch, row.dtype),
-            backward=row.gradients,
+            inputs, (*lead, row.queries, row.width), (*lead, row.keys, row.width),
+            dtype=getattr(torch, row.dtype), backward=row.gradients,
         ),
         partial(_options, row.causal),
         lambda inputs: [],

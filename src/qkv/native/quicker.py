@@ -15,14 +15,14 @@ LEVEL = 0.97  # of the kernels' time; what takes longer is not quicker
 
 
 class Row(NamedTuple):
-    """Plain attention of eight heads of as many queries as keys: how many times as long torch
-    takes as the kernels."""
+    """Plain attention of eight heads: how many times as long torch takes as the kernels."""
 
     dtype: str
     gradients: bool
     causal: bool
     width: int
-    length: int
+    queries: int
+    keys: int
     ratio: float
 
 
@@ -66,30 +66,33 @@ def torch_is(
     measured = MEASURED[instruction_set()]
     kind = (dtype, gradients, causal)
     rows = [row for row in measured.rows if row[:3] == kind]
-    if not rows or width == 0 or keys == 0 or queries < min(row.length for row in rows):
+    if not rows or width == 0 or keys == 0 or queries < min(row.queries for row in rows):
         return None
 
     def distance(row: Row) -> tuple[float, float]:
-        return abs(log2(row.width / width)), abs(log2(row.length**2 / (queries * keys)))
+        sizes = abs(log2(row.queries / queries)) + abs(log2(row.keys / keys))
+        return abs(log2(row.width / width)), sizes
 
     nearest = min(rows, key=distance)
     if nearest.ratio >= LEVEL:
         return None
     return (
-        f"torch takes {nearest.ratio:.2f} of the kernels' time at L {nearest.length}, D "
-        f"{nearest.width}, as measured on {measured.where} ({instruction_set()})"
+        f"torch takes {nearest.ratio:.2f} of the kernels' time for {nearest.queries} queries and "
+        f"{nearest.keys} keys, D {nearest.width}, as measured on {measured.where} "
+        f"({instruction_set()})"
     )
 
 
 def _name(row: Row) -> str:
-    """As `bfloat16 causal gradients 64 1024`."""
+    """As `bfloat16 causal gradients 64 1024 1024`: the width, queries and keys."""
     mask, passes = ("full", "causal")[row.causal], ("forward", "gradients")[row.gradients]
-    return f"{row.dtype} {mask} {passes} {row.width} {row.length}"
+    return f"{row.dtype} {mask} {passes} {row.width} {row.queries} {row.keys}"
 
 
 def _row(name: str, ratio: float) -> Row:
-    dtype, mask, passes, width, length = name.split()
-    return Row(dtype, passes == "gradients", mask == "causal", int(width), int(length), ratio)
+    dtype, mask, passes, *sizes = name.split()
+    width, queries, keys = map(int, sizes)
+    return Row(dtype, passes == "gradients", mask == "causal", width, queries, keys, ratio)
 
 
 MEASURED = read(TABLE)

@@ -1,16 +1,11 @@
-// The forward pass for few queries and many keys, as when a text is written word by word. Its time
-// is that of reading keys and values, so each is read once, where it lies, for all the queries of a
-// group of heads; and the keys are split into parts, so that all threads read.
+// The forward pass for few queries and many keys. Parts of a head merge by their logsumexp.
 #pragma once
 
-#include "arithmetic.h"
+#include "few_queries.h"
 #include "long_sums.h"
-#include "softmax.h"
-#include "tasks.h"
 
 namespace qkv::QKV_ISA {
 
-// `Rows` queries share a load of a key. Widths must be whole vectors of operands.
 template <class Storage, int Rows, class Arithmetic = Widened<Storage>>
 class Decode {
    public:
@@ -18,37 +13,24 @@ class Decode {
     using Operand = typename Arithmetic::Operand;
 
     explicit Decode(const Request& request)
-        : request_(request),
-          unit_(request.scale * log2_of_e),
-          depth_(request.width / Arithmetic::terms),
-          queries_(request.group * request.queries),
-          rows_(rounded_up(queries_, Rows)) {
-        const std::int64_t chunks = (request.keys + chunk - 1) / chunk;
-        const std::int64_t wanted = parts_for(request.threads, key_heads(request), 4);
-        const std::int64_t parts = larger<std::int64_t>(1, smaller(wanted, chunks / 4));
-        part_keys_ = larger<std::int64_t>(1, (chunks + parts - 1) / parts) * chunk;
-        parts_ = larger<std::int64_t>(1, (request.keys + part_keys_ - 1) / part_keys_);
-    }
+        : request_(request), unit_(request.scale * log2_of_e), few_(request) {}
 
     void run() const {
-        const std::int64_t heads = key_heads(request_), tasks = heads * parts_;
+        const std::int64_t heads = key_heads(request_), tasks = heads * few_.parts;
         const Scratches<Scratch, Decode> scratches(*this, request_.threads);
-        const bool is_whole = parts_ == 1;  // then a head is written where it was computed
+        const bool is_whole = few_.parts == 1;  // then a head is written where it was computed
         const std::int64_t places = is_whole ? request_.threads : tasks;
-        Numbers<double> output(places * rows_ * request_.value_width);
-        Numbers<RowState<double>> states(places * rows_);
+        Numbers<double> output(places * few_.rows * request_.value_width);
+        Numbers<RowState<double>> states(places * few_.rows);
         Numbers<double> factors(places);
         const auto head_at = [&](std::int64_t head, std::int64_t place) {
-            return Found{key_head(request_, head), states.data() + place * rows_,
-                         output.data() + place * rows_ * request_.value_width,
+            return Found{key_head(request_, head), states.data() + place * few_.rows,
+                         output.data() + place * few_.rows * request_.value_width,
                          factors.data() + place};
         };
         parallel(request_.threads, tasks, [&](std::int64_t task, int thread) {
-            const std::int64_t start = task % parts_ * part_keys_;
-            const Found head = head_at(task / parts_, is_whole ? thread : task);
-            const Part part = {head.lead,
-                               {start, smaller(start + part_keys_, request_.keys)},
-                               head.states,
+            const Found head = head_at(task / few_.parts, is_whole ? thread : task);
+            const Part part = {head.lead, few_.keys_of_part(task % few_.parts), head.states,
                                head.output};
             const Scratch mine = scratches.of(thread);
             run_part<false>(part, mine);
@@ -57,13 +39,13 @@ class Decode {
         });
         if (is_whole) return;
         parallel(request_.threads, heads,
-                 [&](std::int64_t head, int) { merge(head_at(head, head * parts_)); });
+                 [&](std::int64_t head, int) { merge(head_at(head, head * few_.parts)); });
     }
 
    private:
-    static constexpr std::int64_t chunk = 32;  // keys whose scores are alive at a time
+    using Few = FewQueries<Storage, Rows, Arithmetic>;
+    static constexpr std::int64_t chunk = Few::chunk;
     static constexpr std::int64_t some_values = 8;  // of a chunk, between which memory is asked
-    static constexpr int keys_at_once = lanes<Number> / Rows;
 
     // A stretch of the keys of one head, and what becomes of it: for each query its state and the
     // sum of the values.
@@ -84,42 +66,40 @@ class Decode {
 
     struct Scratch {
         Scratch(const Decode& of, Pieces<Number>& pieces)
-            : query(pieces.template take_for<Operand>(of.rows_ * of.depth_)),
-              scores(pieces.take(of.rows_ * chunk)),
-              output(pieces.take(of.rows_ * of.request_.value_width)),
-              states(pieces.template take_for<RowState<Number>>(of.rows_)) {}
+            : query(pieces.template take_for<Operand>(of.few_.operands(of.request_.width))),
+              scores(pieces.take(of.few_.rows * chunk)),
+              output(pieces.take(of.few_.rows * of.request_.value_width)),
+              states(pieces.template take_for<RowState<Number>>(of.few_.rows)) {}
         Operand* query;
         Number* scores;
         Number* output;            // of a stretch
         RowState<Number>* states;  // likewise
     };
 
-    // Rows of one group are all queries of its first head, then those of the second, and so on.
-    Lead lead_of(Lead lead, std::int64_t row) const {
-        return {lead.batch, lead.head, row / request_.queries};
-    }
-
     template <bool SkipZeros>
     void run_part(Part part, const Scratch& scratch) const {
         Number *scores = scratch.scores, *output = scratch.output;
         RowState<Number>* states = scratch.states;
-        for (std::int64_t row = 0; row < rows_; ++row) {
+        for (std::int64_t row = 0; row < few_.rows; ++row) {
             part.states[row] = {};
             states[row] = {};
-            const std::int64_t known = smaller(row, queries_ - 1);  // padding repeats the last one
-            Arithmetic::pack_rows({request_.query, lead_of(part.lead, known),
-                                   known % request_.queries, 1, request_.width},
-                                  Arithmetic::of_queries(unit_), scratch.query + row * depth_,
-                                  depth_, 1);
         }
-        for (std::int64_t i = 0; i < rows_ * request_.value_width; ++i) part.output[i] = output[i] = 0;
+        few_.pack(request_.query, part.lead, Arithmetic::of_queries(unit_), request_.width,
+                  scratch.query);
+        for (std::int64_t i = 0; i < few_.rows * request_.value_width; ++i) part.output[i] = output[i] = 0;
         std::int64_t chunks = 0;
-        for (const Range& seen : keys_of(part.lead)) {
+        for (const Range& seen : few_.seen(part.lead)) {
             const Range range = intersection(seen, part.keys);
             for (std::int64_t key = range.start; key < range.stop; key += chunk) {
                 const Range keys = {key, smaller(key + chunk, range.stop)};
-                score(part.lead, keys, scratch.query, scores);
-                hide(part.lead, keys, scores);
+                // Memory works on both streams all the time: on the values while their keys are in
+                // work, and on the next keys while the values are.
+                few_.multiply(scratch.query, request_.key, part.lead, keys, request_.width, scores,
+                              [&](std::int64_t key) {
+                                  prefetch(row_of<Storage>(request_.value, part.lead, key),
+                                           request_.value_width);
+                              });
+                few_.hide(part.lead, keys, scores);
                 const Range next = {keys.stop, smaller(keys.stop + chunk, range.stop)};
                 add_values<SkipZeros>(part.lead, keys, next, scores, states, output);
                 if (++chunks % additions_in_a_row == 0) move_rows(part, states, output);
@@ -129,34 +109,10 @@ class Decode {
     }
 
     void move_rows(const Part& part, RowState<Number>* states, Number* output) const {
-        Arithmetic::order_columns(output, rows_ * request_.value_width);
-        for (std::int64_t row = 0; row < rows_; ++row)
+        Arithmetic::order_columns(output, few_.rows * request_.value_width);
+        for (std::int64_t row = 0; row < few_.rows; ++row)
             move_to(part.states[row], part.output + row * request_.value_width, states[row],
                     output + row * request_.value_width, request_.value_width);
-    }
-
-    // What the queries of a group see, in whole chunks.
-    Ranges keys_of(Lead lead) const {
-        Ranges found;
-        for (; lead.member < request_.group; ++lead.member)
-            found.add(Visible(request_, lead).keys_of({0, request_.queries}, chunk));
-        return found;
-    }
-
-    void score(Lead lead, Range keys, const Operand* query, Number* scores) const {
-        for (std::int64_t key = keys.start; key < keys.stop; key += keys_at_once) {
-            const Storage* key_rows[keys_at_once];
-            for (int k = 0; k < keys_at_once; ++k) {
-                const std::int64_t known = smaller(key + k, keys.stop - 1);
-                key_rows[k] = row_of<Storage>(request_.key, lead, known);
-                // Memory works on both streams all the time: on the values while their keys are in
-                // work, and on the next keys while the values are.
-                prefetch(row_of<Storage>(request_.value, lead, known), request_.value_width);
-            }
-            for (std::int64_t row = 0; row < rows_; row += Rows)
-                score_tile(query + row * depth_, key_rows,
-                           scores + row * chunk + key - keys.start);
-        }
     }
 
     static QKV_INLINE void prefetch(const Storage* row, std::int64_t width) {
@@ -164,50 +120,11 @@ class Decode {
             __builtin_prefetch(row + j);
     }
 
-    void score_tile(const Operand* query, const Storage* (&key_rows)[keys_at_once],
-                    Number* scores) const {
-        Vector<Number> products[lanes<Number>] = {};
-        for (std::int64_t d = 0; d < depth_; d += lanes<Number>) {
-            Vector<Operand> keys[keys_at_once];
-#pragma GCC unroll 16
-            for (int k = 0; k < keys_at_once; ++k) keys[k] = Arithmetic::operands_at(key_rows[k], d);
-#pragma GCC unroll 8
-            for (int i = 0; i < Rows; ++i) {
-                const Vector<Operand> queries = widened(query + i * depth_ + d);
-#pragma GCC unroll 16
-                for (int k = 0; k < keys_at_once; ++k) {
-                    Vector<Number>& product = products[i * keys_at_once + k];
-                    product = Terms<Operand>::multiply_and_add(queries, keys[k], product);
-                }
-            }
-        }
-        const Vector<Number> found = sums<Number>(products);
-        Number cells[lanes<Number>];
-        store(cells, found);
-#pragma GCC unroll 8
-        for (int i = 0; i < Rows; ++i)
-            __builtin_memcpy(scores + i * chunk, cells + i * keys_at_once,
-                             keys_at_once * sizeof(Number));
-    }
-
-    void hide(Lead lead, Range keys, Number* scores) const {
-        for (std::int64_t row = 0; row < rows_; ++row) {
-            Number* of_row = scores + row * chunk;
-            const std::int64_t known = smaller(row, queries_ - 1);
-            const std::int64_t query = known % request_.queries;
-            const Visible visible(request_, lead_of(lead, known));
-            visible.hide({query, query + 1}, {keys.start, keys.start + chunk}, of_row, chunk,
-                         -infinity<Number>);
-            for (std::int64_t j = keys.stop - keys.start; j < chunk; ++j)
-                of_row[j] = -infinity<Number>;  // they belong to the next part
-        }
-    }
-
     // The values of these keys, while the next ones are on their way.
     template <bool SkipZeros>
     void add_values(Lead lead, Range keys, Range next, Number* scores, RowState<Number>* states,
                     Number* output) const {
-        for (std::int64_t row = 0; row < rows_; row += Rows) {
+        for (std::int64_t row = 0; row < few_.rows; row += Rows) {
             Number factors[Rows];
             Number* weights = scores + row * chunk;
             Operand* operands = reinterpret_cast<Operand*>(weights);
@@ -234,30 +151,30 @@ class Decode {
     // Whether the sums are finite. If not, a value that is not may have met a weight of 0.
     bool is_finite(Part part) const {
         double probe = 0;
-        for (std::int64_t i = 0; i < queries_ * request_.value_width; ++i)
+        for (std::int64_t i = 0; i < few_.queries * request_.value_width; ++i)
             probe += part.output[i] * 0;
         return probe == 0;
     }
 
     void merge(const Found& head) const {
-        for (std::int64_t row = 0; row < queries_; ++row) {
+        for (std::int64_t row = 0; row < few_.queries; ++row) {
             const RowState<double>* states = head.states + row;
             const double* output = head.output + row * request_.value_width;
             RowState<double> whole;
-            for (std::int64_t part = 0; part < parts_; ++part)
-                whole.raise(states[part * rows_].maximum);
-            for (std::int64_t part = 0; part < parts_; ++part) {
-                const RowState<double>& state = states[part * rows_];
+            for (std::int64_t part = 0; part < few_.parts; ++part)
+                whole.raise(states[part * few_.rows].maximum);
+            for (std::int64_t part = 0; part < few_.parts; ++part) {
+                const RowState<double>& state = states[part * few_.rows];
                 head.factors[part] = exp2_of(state.maximum - whole.shift());
                 whole.total += head.factors[part] * state.total;
             }
-            const Lead own = lead_of(head.lead, row);
+            const Lead own = few_.lead_of(head.lead, row);
             Number* to = row_of<Number>(request_.output, own, row % request_.queries);
             for (std::int64_t j = 0; j < request_.value_width; ++j) {
                 double found = 0;
-                for (std::int64_t part = 0; part < parts_; ++part) {
+                for (std::int64_t part = 0; part < few_.parts; ++part) {
                     const double factor = head.factors[part];
-                    if (factor != 0) found += factor * output[part * rows_ * request_.value_width + j];
+                    if (factor != 0) found += factor * output[part * few_.rows * request_.value_width + j];
                 }
                 to[j] = Number(found * whole.inverse());
             }
@@ -267,10 +184,8 @@ class Decode {
     }
 
     const Request& request_;
-    double unit_;                  // of scores, powers of two
-    std::int64_t depth_;           // operands of a key
-    std::int64_t queries_, rows_;  // of one group, and rounded up to whole tiles
-    std::int64_t part_keys_, parts_;
+    double unit_;  // of scores, powers of two
+    Few few_;
 };
 
 }  // namespace qkv::QKV_ISA

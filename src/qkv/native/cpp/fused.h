@@ -2,6 +2,7 @@
 #pragma once
 
 #include "decode.h"
+#include "decode_backward.h"
 
 namespace qkv::QKV_ISA {
 
@@ -27,13 +28,25 @@ inline bool is_decode(const Request& request) {
 }
 
 // A group of several queries shares each load of a key; a lone query needs no padding.
+template <class Number>
+constexpr int shared_rows = lanes<Number> < 4 ? lanes<Number> : 4;
+
+QKV_INLINE bool is_lone(const Request& request) { return request.group * request.queries == 1; }
+
 template <class Storage, class Arithmetic>
 void decode(const Request& request) {
-    constexpr int shared = lanes<Real<Storage>> < 4 ? lanes<Real<Storage>> : 4;
-    if (request.group * request.queries == 1)
+    if (is_lone(request))
         Decode<Storage, 1, Arithmetic>(request).run();
     else
-        Decode<Storage, shared, Arithmetic>(request).run();
+        Decode<Storage, shared_rows<Real<Storage>>, Arithmetic>(request).run();
+}
+
+template <class Storage>
+void decode_backward(const Request& request) {
+    if (is_lone(request))
+        DecodeBackward<Storage, 1>(request).run();
+    else
+        DecodeBackward<Storage, shared_rows<Real<Storage>>>(request).run();
 }
 
 }  // namespace qkv::QKV_ISA

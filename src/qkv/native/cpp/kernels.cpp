@@ -28,6 +28,12 @@ struct AnyDecode {
     void run() const { decode<Storage, Widened<Storage>>(request); }
 };
 
+template <class Storage>
+struct AnyDecodeBackward {
+    const Request& request;
+    void run() const { decode_backward<Storage>(request); }
+};
+
 void forward(const Request& request) {
     if (!is_fused(request))
         run<StripForward>(request);
@@ -38,10 +44,12 @@ void forward(const Request& request) {
 }
 
 void backward(const Request& request) {
-    if (is_fused(request))
-        run<Backward>(request);
-    else
+    if (!is_fused(request))
         run<StripBackward>(request);
+    else if (is_decode(request))
+        run<AnyDecodeBackward>(request);
+    else
+        run<Backward>(request);
 }
 
 }  // namespace

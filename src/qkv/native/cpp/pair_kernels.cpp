@@ -84,7 +84,10 @@ void backward(const Request& request) {
     if (request.type == Type::float32) return Backward<float, Tiled<float>>(request).run();
     if (request.type == Type::float16) return Backward<Float16, Tiled<Float16>>(request).run();
 #endif
-    Backward<Bfloat16, OfBfloat16>(request).run();
+    if (is_decode(request))
+        decode_backward<Bfloat16>(request);
+    else
+        Backward<Bfloat16, OfBfloat16>(request).run();
 }
 
 }  // namespace
