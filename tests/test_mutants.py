@@ -7,8 +7,11 @@ import sys
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
+from shutil import which
 
 import pytest
+
+from qkv import native
 
 ROOT = Path(__file__).parents[1]
 
@@ -38,6 +41,16 @@ def named(runner, name: str):
 def test_one_that_its_tests_see_is_caught(runner) -> None:
     mutant = named(runner, "dot: the scale is 1/D")
     quick = replace(mutant, tests="test_formulas.py::test_dot_is_scaled_dot_product_attention")
+    assert runner.tried(quick).state == runner.CAUGHT
+
+
+@pytest.mark.skipif(which("cmake") is None, reason="there is no cmake to build kernels with")
+@pytest.mark.skipif(
+    native.unavailable_reason() is not None, reason="the kernels were not built here"
+)
+def test_one_of_the_kernels_is_built_and_caught(runner) -> None:
+    mutant = named(runner, "kernels: an earlier sum is not shrunk")
+    quick = replace(mutant, tests="../native/test_kernels.py::test_widths")
     assert runner.tried(quick).state == runner.CAUGHT
 
 
