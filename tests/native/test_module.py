@@ -261,3 +261,33 @@ def test_the_stub_of_the_module_is_true() -> None:
     stub = stubgen.StubGen(compiled.kernels())
     stub.put(compiled.kernels())
     assert stub.get() == files("qkv.native").joinpath("_kernels.pyi").read_text()
+
+
+@present
+@pytest.mark.parametrize("how", ["exchange", "attributes"])
+def test_memory_is_found_with_and_without_the_exchange_interface(how: str) -> None:
+    """`torch.Tensor` has it from 2.10 on."""
+    code = f"""
+import torch
+if {how!r} == "attributes" and hasattr(torch.Tensor, "__dlpack_c_exchange_api__"):
+    del torch.Tensor.__dlpack_c_exchange_api__
+import qkv
+torch.manual_seed(0)
+query, key, value = (torch.randn(3, 9, 4, 16, dtype=torch.float64).transpose(1, 2)[:, :, 1:]
+                     for _ in range(3))
+key = key[:, :2].requires_grad_()
+value = value[:, :1].expand(3, 2, 8, 16).requires_grad_()
+for mask in None, qkv.Window(2, 0), qkv.Dense(torch.rand(3, 1, 8, 8) > 0.2):
+    found = [
+        (output, *torch.autograd.grad(output.sum(), (key, value)))
+        for output in (
+            qkv.attend(query, key, value, impl=impl, mask=mask) for impl in ("native", "reference")
+        )
+    ]
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other)
+A = qkv.attention(query, key, impl="native")
+torch.testing.assert_close(A.entropy(), qkv.attention(query, key, impl="reference").entropy())
+print("the same")
+"""
+    assert in_a_new_process(code) == "the same"

@@ -148,7 +148,7 @@ void backward(const Request& request) {
 void apply(const std::string& name, int type, nb::handle from, nb::handle to) {
     const Array numbers(from);
     chosen.load()->kernels->apply(kind_of<Function>(name, function_names), Type(type), numbers.data,
-                         Array::address(to), numbers.shape[0]);
+                         Array(to).data, numbers.shape[0]);
 }
 
 }  // namespace

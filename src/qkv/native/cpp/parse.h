@@ -7,32 +7,27 @@
 #include <string>
 #include <vector>
 
+#include "exchange.h"
 #include "request.h"
 
 namespace nb = nanobind;
 
 namespace qkv {
 
-// A torch tensor's memory, asked of the tensor itself: that takes a tenth of the time of DLPack,
-// which counts where little is computed. Python has checked types, devices and shapes, where errors
-// can name what the user gave. None is a tensor without data.
+// A torch tensor's memory, asked of the tensor itself. Python has checked types, devices and shapes,
+// where errors can name what the user gave. None is a tensor without data, as is one of no numbers.
 struct Array {
     Array() = default;
 
     explicit Array(nb::handle tensor) {
         if (tensor.is_none()) return;
-        // Strings are made once: it is names that take the time of small calls.
-        static const nb::handle shape_name = PyUnicode_InternFromString("shape");
-        static const nb::handle stride_name = PyUnicode_InternFromString("stride");
-        data = address(tensor);
-        for (nb::handle size : nb::borrow<nb::tuple>(tensor.attr(shape_name)))
-            shape[dimensions++] = nb::cast<std::int64_t>(size);
-        int dimension = 0;
-        for (nb::handle step : nb::borrow<nb::tuple>(tensor.attr(stride_name)())) {
-            const std::int64_t elements = nb::cast<std::int64_t>(step);
-            stride[dimension] = shape[dimension] == 1 ? 0 : elements;
-            ++dimension;
-        }
+        static const auto view = find_view();
+        if (view)
+            read(view, tensor);
+        else
+            read_attributes(tensor);
+        for (int i = 0; i < dimensions; ++i)
+            if (shape[i] == 1) stride[i] = 0;
     }
 
     // With columns side by side, as the kernels read them: if need be of a copy, which it keeps.
@@ -44,12 +39,6 @@ struct Array {
         Array array(copy);
         array.copy = copy;
         return array;
-    }
-
-    static void* address(nb::handle tensor) {
-        static const nb::handle name = PyUnicode_InternFromString("data_ptr");
-        if (tensor.is_none()) return nullptr;
-        return reinterpret_cast<void*>(nb::cast<std::intptr_t>(tensor.attr(name)()));
     }
 
     Tensor tensor() const { return {data, stride[0], stride[1], stride[2], stride[3]}; }
@@ -66,6 +55,32 @@ struct Array {
     void* data = nullptr;
     int dimensions = 0;
     std::int64_t shape[6] = {}, stride[6] = {};
+
+   private:
+    void read(decltype(Exchange::view) view, nb::handle tensor) {
+        ExchangedTensor found;
+        if (view(tensor.ptr(), &found) != 0) throw nb::python_error();
+        bool is_empty = false;
+        for (; dimensions < found.dimensions; ++dimensions) {
+            shape[dimensions] = found.shape[dimensions];
+            stride[dimensions] = found.strides[dimensions];
+            is_empty |= shape[dimensions] == 0;
+        }
+        if (!is_empty) data = static_cast<char*>(found.data) + found.byte_offset;
+    }
+
+    void read_attributes(nb::handle tensor) {
+        // Strings are made once: it is names that take the time of small calls.
+        static const nb::handle shape_name = PyUnicode_InternFromString("shape");
+        static const nb::handle stride_name = PyUnicode_InternFromString("stride");
+        static const nb::handle pointer_name = PyUnicode_InternFromString("data_ptr");
+        data = reinterpret_cast<void*>(nb::cast<std::intptr_t>(tensor.attr(pointer_name)()));
+        for (nb::handle size : nb::borrow<nb::tuple>(tensor.attr(shape_name)))
+            shape[dimensions++] = nb::cast<std::int64_t>(size);
+        int dimension = 0;
+        for (nb::handle step : nb::borrow<nb::tuple>(tensor.attr(stride_name)()))
+            stride[dimension++] = nb::cast<std::int64_t>(step);
+    }
 };
 
 inline Tensor tensor_of(nb::handle object, const char* name) {
@@ -231,8 +246,8 @@ class Plain {
         request.value = values_.grouped(1);
         const std::int64_t rows = request.queries, row = request.value_width;
         const std::int64_t member = rows * request.group, entry = member * request.heads;
-        request.output = {Array::address(output), entry * row, member * row, rows * row, row};
-        request.logsumexp = {Array::address(logsumexp), entry, member, rows, 1};
+        request.output = {Array(output).data, entry * row, member * row, rows * row, row};
+        request.logsumexp = {Array(logsumexp).data, entry, member, rows, 1};
     }
     Plain(const Plain&) = delete;
     Plain& operator=(const Plain&) = delete;
