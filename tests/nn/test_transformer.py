@@ -1,11 +1,13 @@
-"""A layer of a Transformer looks at a context where it has weights for one, and only there."""
+"""A layer of a Transformer: the context that it looks at, and adapters of its linear maps."""
 
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from qkv.nn import TransformerLayer
 
@@ -22,3 +24,31 @@ def test_a_context_that_it_cannot_use_or_lacks_is_refused(width, context, text, 
     layer = TransformerLayer(8, 2, context_width=width)
     with pytest.raises(ValueError, match=f"^{re.escape(f'TransformerLayer: {text}')}$"):
         getattr(layer, call)(X, context)
+
+
+class Adapted(nn.Module):
+    """As adapters are: another map than the linear one, with its `weight` and `bias`."""
+
+    def __init__(self, base: Any) -> None:
+        super().__init__()
+        self.base = base
+        self.weight, self.bias = base.weight, base.bias
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return -2 * self.base(x)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_an_adapter_of_any_linear_map_is_called(training) -> None:
+    torch.manual_seed(0)
+    layer = TransformerLayer(8, 2, context_width=8).train(training)
+    x, context = torch.randn(2, 2, 3, 8)
+    maps = [name for name, module in layer.named_modules() if isinstance(module, nn.Linear)]
+    assert len(maps) == 10  # two attentions of four, and the feedforward's two
+    with torch.no_grad():
+        before = layer(x, context)
+        for name in maps:
+            base = layer.get_submodule(name)
+            layer.set_submodule(name, Adapted(base))
+            assert not torch.allclose(layer(x, context), before, atol=1e-2), name
+            layer.set_submodule(name, base)
