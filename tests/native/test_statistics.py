@@ -207,6 +207,42 @@ def test_broken_weights_are_the_strongest() -> None:
             assert found.top_keys[..., 5:, 0].eq(65).all()
 
 
+@pytest.mark.parametrize("special", [torch.inf, torch.nan])
+@pytest.mark.parametrize("keys", [100, 2500])
+def test_weights_that_are_not_finite(keys: int, special: float) -> None:
+    """Infinities of both signs are numbers like others; their sum is none."""
+    given = case((1, 1, 1), 8, keys, 1)
+    given.query[...] = 1
+    given.key[..., [3, 70], :] = torch.tensor([[special], [-torch.inf]])
+    given = replace(given, scale=1.0)
+    found = by_sweep(given, KINDS["identity"], None, Wanted(top=3, pool=(2, 10, "max")))
+    assert found.pool is not None
+    assert found.top_weights is not None
+    assert found.top_keys is not None
+    maps = given.key[0, 0, 0, :, 0].reshape(10, -1).amax(1).expand(1, 1, 1, 2, 10)
+    torch.testing.assert_close(found.pool, maps, rtol=0, atol=0, equal_nan=True)
+    order = given.key[0, 0, 0, :, 0].nan_to_num(torch.inf).argsort(descending=True)
+    assert torch.equal(found.top_keys, order[:3].expand(1, 1, 1, 8, 3))
+    top = given.key[0, 0, 0, order[:3], 0].expand(1, 1, 1, 8, 3)
+    torch.testing.assert_close(found.top_weights, top, rtol=0, atol=0, equal_nan=True)
+
+
+def test_each_statistic_alone_is_that_of_all() -> None:
+    given = case((1, 2, 1), 40, 300, intervals=causal(40))
+    names = ("entropy", "distance", "support", "mass")
+    all_of_them = by_sweep(
+        given, KINDS["softmax"], None,
+        Wanted(**dict.fromkeys(names, True), top=3, pool=(5, 4, "max")),
+    )  # fmt: skip
+    each = [({name: True}, (name,)) for name in names]
+    each += [({"top": 3}, ("top_weights", "top_keys")), ({"pool": (5, 4, "max")}, ("pool",))]
+    for wanted, results in each:
+        alone = by_sweep(given, KINDS["softmax"], None, Wanted(**wanted))
+        for name in results:
+            found, expected = getattr(alone, name), getattr(all_of_them, name)
+            torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6)
+
+
 @every_kind
 def test_what_is_masked_does_not_leak(kind: Kind) -> None:
     given = case((1, 2, 1), 40, 90, intervals=causal(40))

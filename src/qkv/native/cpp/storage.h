@@ -50,6 +50,15 @@ QKV_INLINE Vector<float> widened(const Float16* from) {
     return same_bits<Vector<float>>(sign | finite | (special & 0x7f800000u));
 }
 
+// As many numbers as a vector of double has.
+template <class Number>
+QKV_INLINE Vector<double> in_double(const Number* from) {
+    typedef Number Some __attribute__((vector_size(sizeof(Number) * lanes<double>)));
+    Some some;
+    __builtin_memcpy(&some, from, sizeof some);
+    return __builtin_convertvector(some, Vector<double>);
+}
+
 QKV_INLINE float widened_one(const float* from) { return *from; }
 QKV_INLINE double widened_one(const double* from) { return *from; }
 template <class Half>

@@ -98,6 +98,9 @@ QKV_INLINE void clear(Number* numbers, std::int64_t count) {
 template <class Real>
 constexpr Real infinity = Real(__builtin_inf());
 
+template <class Real>
+constexpr Real largest_finite = Real(sizeof(Real) == 4 ? 0x1.fffffep127 : 0x1.fffffffffffffp1023);
+
 template <int... Place>
 struct Places {};
 

@@ -44,6 +44,19 @@ QKV_INLINE std::uint64_t bits_of(Mask<Number> mask) {
 #endif
 }
 
+// A bit for each number that is not below a bound, as NaN never is.
+template <class Number>
+QKV_INLINE std::uint64_t bits_reaching(Vector<Number> numbers, Number bound) {
+#if defined(__AVX512F__)  // where compilers take the detour through a vector
+    if constexpr (sizeof(Number) == 4)
+        return _mm512_cmp_ps_mask(same_bits<__m512>(numbers), _mm512_set1_ps(bound), _CMP_NLT_UQ);
+    else
+        return _mm512_cmp_pd_mask(same_bits<__m512d>(numbers), _mm512_set1_pd(bound), _CMP_NLT_UQ);
+#else
+    return bits_of<Number>(~(numbers < bound));
+#endif
+}
+
 template <class Number>
 struct Extremes {
     Number top;  // the largest number that is one
@@ -77,24 +90,27 @@ struct Candidates {
     std::int32_t* places;
 };
 
-// Takes out the numbers of which `wanted` holds.
-template <class Number, class Wanted>
-std::int64_t compress(const Number* row, std::int64_t count, Wanted wanted,
-                      Candidates<Number> to) {
-    std::int64_t found = 0;
-    for (std::int64_t j = 0; j < count; j += panel_width<Number>) {
-        std::uint64_t hits = 0;
+// Takes out the numbers of a panel that reach a bound, behind the `found` that are there.
+template <class Number>
+QKV_INLINE void compress_panel(const Number* row, std::int64_t panel, Number bound,
+                               Candidates<Number> to, std::int64_t& found) {
+    std::uint64_t hits = 0;
 #pragma GCC unroll 8
-        for (int k = 0; k < QKV_VECTORS; ++k) {
-            const Mask<Number> mask = wanted(load(row + j + k * lanes<Number>));
-            hits |= bits_of<Number>(mask) << k * lanes<Number>;
-        }
-        for (; hits; hits &= hits - 1) {
-            const std::int64_t i = j + __builtin_ctzll(hits);
-            to.values[found] = row[i];
-            to.places[found++] = std::int32_t(i);
-        }
+    for (int k = 0; k < QKV_VECTORS; ++k)
+        hits |= bits_reaching(load(row + panel + k * lanes<Number>), bound) << k * lanes<Number>;
+    for (; hits; hits &= hits - 1) {
+        const std::int64_t i = panel + __builtin_ctzll(hits);
+        to.values[found] = row[i];
+        to.places[found++] = std::int32_t(i);
     }
+}
+
+// Takes out the numbers that reach a bound.
+template <class Number>
+std::int64_t compress(const Number* row, std::int64_t count, Number bound, Candidates<Number> to) {
+    std::int64_t found = 0;
+    for (std::int64_t j = 0; j < count; j += panel_width<Number>)
+        compress_panel(row, j, bound, to, found);
     return found;
 }
 

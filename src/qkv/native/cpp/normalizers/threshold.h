@@ -56,8 +56,7 @@ RowNote weights_above_threshold(Number* row, std::int64_t count, Number scale, R
     const Number low = threshold(some, panel_width<Number>, rule);
     // Slightly more than can count: rounding must not lose one, nor the largest itself.
     const Number bound = top + (rule.at(low).edge - Number(0.0001)) / scale;
-    const std::int64_t found =
-        compress(row, count, [&](Vector<Number> scores) { return scores >= bound; }, candidates);
+    const std::int64_t found = compress(row, count, bound, candidates);
     const std::int64_t padded = rounded_up(found, lanes<Number>);
     for (std::int64_t i = 0; i < found; ++i) values[i] = (values[i] - top) * scale;
     for (std::int64_t i = found; i < padded; ++i) values[i] = -infinity<Number>;

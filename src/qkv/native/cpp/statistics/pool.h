@@ -3,40 +3,52 @@
 #pragma once
 
 #include "../strip_sizes.h"
-#include "row.h"
 #include "wanted.h"
 
 namespace qkv::QKV_ISA {
 
 // Maximum or sum. NaN stays.
-template <class Number>
 struct PoolFold {
     bool maximum;
 
-    QKV_INLINE Number start() const { return maximum ? -infinity<Number> : Number(0); }
-    QKV_INLINE Number joined(Number a, Number b) const {
+    QKV_INLINE double start() const { return maximum ? -infinity<double> : 0; }
+    QKV_INLINE double joined(double a, double b) const {
         if (!maximum) return a + b;
         return a >= b || a != a ? a : b;
     }
+    QKV_INLINE Vector<double> joined(Vector<double> a, Vector<double> b) const {
+        if (!maximum) return a + b;
+        const Vector<double> top = a >= b ? a : b;
+        return a == a ? top : a;
+    }
+    // Of all lanes.
+    template <int Step = lanes<double> / 2>
+    QKV_INLINE double joined(Vector<double> numbers) const {
+        if constexpr (Step == 0)
+            return numbers[0];
+        else
+            return joined<Step / 2>(
+                joined(exchanged<Step, double>(numbers, Lanes<double>{}), numbers));
+    }
 };
 
-// The map of one head. The rows of one share are first folded into a row of a strip's columns, which
-// is cheap, and that into the map once. How many cells of the matrix each cell of the map has had is
-// counted: to a maximum the others count as 0.
-template <class Number>
+// The map of one head. The rows of one share come folded into one row of a strip's columns. How
+// many cells of the matrix each cell of the map has had is counted: to a maximum the others count
+// as 0.
 class Pool {
    public:
-    // `folded`: a number for each column of a strip.
-    Pool(const Wanted& wanted, std::int64_t queries, std::int64_t keys, Number* folded)
+    Pool(const Wanted& wanted, std::int64_t queries, std::int64_t keys)
         : fold_{wanted.pool_maximum},
           rows_(wanted.pool_rows),
           columns_(wanted.pool_columns),
           queries_(queries),
-          keys_(keys),
-          folded_(folded) {}
+          keys_(keys) {}
 
     // The share that a query belongs to: a row of the map.
     std::int64_t share(std::int64_t query) const { return query * rows_ / queries_; }
+
+    // The first query of the next share.
+    std::int64_t stop_of(std::int64_t share) const { return first(share + 1, rows_, queries_); }
 
     // The rows of the map that have something of these queries.
     Range shares(Range queries) const {
@@ -44,32 +56,19 @@ class Pool {
         return {share(queries.start), share(queries.stop - 1) + 1};
     }
 
-    void begin(const Strip& strip) {
-        for (std::int64_t j = 0; j < strip.columns(); ++j) folded_[j] = fold_.start();
-        added_ = 0;
-    }
-
-    void add(Row<Number> row) {
-        ++added_;
-        if (!fold_.maximum) return add_row(row, folded_);
-        for (std::int64_t j = 0; j < row.count; j += lanes<Number>) {
-            const Vector<Number> before = load(folded_ + j), next = load(row.weights + j);
-            const Vector<Number> top = before >= next ? before : next;
-            store(folded_ + j, before == before ? top : before);
-        }
-    }
-
-    // Into the numbers and counts of a row of the map.
-    void end(const Strip& strip, double* map_row, std::int64_t* counts) const {
-        const PoolFold<double> fold = {fold_.maximum};
+    // Adds so many rows of one share, of which the columns are folded, to the numbers and counts
+    // of a row of the map.
+    template <class Number>
+    void add(const Strip& strip, const Number* columns, std::int64_t rows, double* map_row,
+             std::int64_t* counts) const {
         strip.for_each_keys([&](Range keys, std::int64_t column) {
-            const Number* folded = folded_ + column - keys.start;
+            const Number* folded = columns + column - keys.start;
             const std::int64_t last = smaller(keys.stop, keys_);
-            for (std::int64_t key = keys.start; key < last;) {
-                const std::int64_t share = key * columns_ / keys_;
+            std::int64_t share = keys.start * columns_ / keys_;
+            for (std::int64_t key = keys.start; key < last; ++share) {
                 const std::int64_t stop = smaller(start_of(share + 1), last);
-                counts[share] += (stop - key) * added_;
-                map_row[share] = fold.joined(map_row[share], folded_keys({key, stop}, folded));
+                counts[share] += (stop - key) * rows;
+                map_row[share] = fold_.joined(map_row[share], folded_keys({key, stop}, folded));
                 key = stop;
             }
         });
@@ -79,24 +78,20 @@ class Pool {
     double finished(std::int64_t row, std::int64_t column, double found, std::int64_t count) const {
         const std::int64_t queries = first(row + 1, rows_, queries_) - first(row, rows_, queries_);
         const bool is_whole = count == queries * (start_of(column + 1) - start_of(column));
-        return is_whole ? found : PoolFold<double>{fold_.maximum}.joined(found, 0);
+        return is_whole ? found : fold_.joined(found, 0);
     }
 
    private:
-    // Of these keys. Several numbers at a time: each would wait for the one before.
+    // Of these keys.
+    template <class Number>
     double folded_keys(Range keys, const Number* folded) const {
-        constexpr int together = 8;
-        const PoolFold<double> fold = {fold_.maximum};
-        double some[together];
-        for (double& one : some) one = fold.start();
+        Vector<double> some = broadcast(fold_.start());
         std::int64_t key = keys.start;
-        for (; key + together <= keys.stop; key += together)
-            for (int i = 0; i < together; ++i)
-                some[i] = fold.joined(some[i], double(folded[key + i]));
-        for (int i = 0; key < keys.stop; ++key, ++i)
-            some[i] = fold.joined(some[i], double(folded[key]));
-        for (int i = 1; i < together; ++i) some[0] = fold.joined(some[0], some[i]);
-        return some[0];
+        for (; key + lanes<double> <= keys.stop; key += lanes<double>)
+            some = fold_.joined(some, in_double(folded + key));
+        double found = fold_.joined(some);
+        for (; key < keys.stop; ++key) found = fold_.joined(found, double(folded[key]));
+        return found;
     }
 
     // The first key of a column of the map.
@@ -107,10 +102,8 @@ class Pool {
         return (share * places + shares - 1) / shares;
     }
 
-    PoolFold<Number> fold_;
+    PoolFold fold_;
     std::int64_t rows_, columns_, queries_, keys_;
-    std::int64_t added_ = 0;  // rows
-    Number* folded_;
 };
 
 }  // namespace qkv::QKV_ISA

@@ -28,11 +28,4 @@ QKV_INLINE Vector<Number> counting_from(Number start) {
     return numbers;
 }
 
-// Adds the row to as many numbers.
-template <class Number>
-QKV_INLINE void add_row(Row<Number> row, Number* to) {
-    for (std::int64_t j = 0; j < row.count; j += lanes<Number>)
-        store(to + j, load(to + j) + load(row.weights + j));
-}
-
 }  // namespace qkv::QKV_ISA

@@ -6,14 +6,21 @@
 namespace qkv::QKV_ISA {
 
 template <class Number>
-std::int64_t support(Row<Number> row) {
+class Support {
+   public:
+    QKV_INLINE void take(Vector<Number> weights, std::int64_t, int k) { counts_[k] -= weights > 0; }
+    QKV_INLINE void end_stretch() {}
+
+    std::int64_t count() const {
+        std::int64_t total = 0;
+        for (const Integers& counts : counts_)
+            for (int lane = 0; lane < lanes<Number>; ++lane) total += counts[lane];
+        return total;
+    }
+
+   private:
     typedef Integer<Number> Integers __attribute__((vector_size(QKV_VECTOR_BYTES)));
-    Integers counts = {};
-    for (std::int64_t j = 0; j < row.count; j += lanes<Number>)
-        counts -= load(row.weights + j) > 0;
-    std::int64_t total = 0;
-    for (int lane = 0; lane < lanes<Number>; ++lane) total += counts[lane];
-    return total;
-}
+    Integers counts_[QKV_VECTORS] = {};
+};
 
 }  // namespace qkv::QKV_ISA

@@ -9,6 +9,7 @@
 #include "../pack.h"
 #include "../strip_weights.h"
 #include "../threads.h"
+#include "columns.h"
 #include "diagonals.h"
 #include "distance.h"
 #include "entropy.h"
@@ -38,19 +39,21 @@ class Sweep {
     struct Scratch {
         Scratch(const Sweep& of, Pieces<Number>& pieces) {
             const std::int64_t columns = of.sizes_.columns + lanes<Number>;
-            folded = pieces.take(columns);
+            sums = pieces.take(columns);
+            largest = pieces.take(of.wanted_.pool_maximum ? columns : 0);
+            spare = pieces.take(columns);
             collected_from = pieces.take(of.collected_width_ * of.sizes_.rows);
             if (!of.wanted_.top_weights.data) return;
-            links = pieces.template take_for<Link<Number>>(of.wanted_.top);
+            links = pieces.template take_for<Link<Number>>(of.wanted_.top + 1);
             candidates.values = pieces.take(columns);
             candidates.places = pieces.template take_for<std::int32_t>(columns);
-            spare = pieces.take(columns);
             ranks = pieces.take(columns);
         }
-        Number *folded, *collected_from;
+        Number *sums, *largest;  // of columns
+        Number *spare, *collected_from;
         Link<Number>* links = nullptr;
         Candidates<Number> candidates = {};
-        Number *spare = nullptr, *ranks = nullptr;
+        Number* ranks = nullptr;
     };
 
     // Before the strips of a part of a key head, which sees these keys.
@@ -67,8 +70,8 @@ class Sweep {
         const Finished rows = {strip, weights.cells, sizes_.cells_row, weights.notes};
         take_queries(rows, scratch);
         const Copy copy = copy_of(index(strip.lead, part));
-        if (wanted_.mass.data) take_mass(rows, copy, scratch);
-        if (wanted_.pool.data) take_pool(rows, copy, map_rows_of(part).start, scratch);
+        if (wanted_.mass.data || wanted_.pool.data)
+            take_columns(rows, copy, map_rows_of(part).start, scratch);
         if (wanted_.collected.data) take_collected(rows, copy, scratch);
     }
 
@@ -90,9 +93,8 @@ class Sweep {
             return {weights + i * row, strip.columns()};
         }
 
-        // Some neighbours of it, the first of which has this column.
-        QKV_INLINE Row<Number> at(std::int64_t i, Range keys, std::int64_t column) const {
-            return {weights + i * row + column, keys.size()};
+        Rows<Number> from(Range some) const {
+            return {weights + some.start * row, row, some.size(), strip.columns()};
         }
     };
 
@@ -120,7 +122,7 @@ class Sweep {
 
     // The rows of the map that one part adds to, and the most that one does. A copy has no others.
     Range map_rows_of(std::int64_t part) const {
-        const Pool<Number> pool(wanted_, request_.queries, request_.keys, nullptr);
+        const Pool pool(wanted_, request_.queries, request_.keys);
         return pool.shares(sizes_.queries_of_part(request_, part));
     }
 
@@ -154,20 +156,43 @@ class Sweep {
         for (std::int64_t i = 0; i < rows.strip.rows(); ++i) {
             const std::int64_t query = rows.strip.queries.start + i;
             const Row<Number> row = rows.at(i);
+            take_by_pass(rows, i, scratch);
             if (wanted_.entropy.data)
                 *row_of<Number>(wanted_.entropy, lead, query) = entropy_of(row, rows.notes[i]);
-            if (wanted_.distance.data)
-                *row_of<Number>(wanted_.distance, lead, query) =
-                    distance_of(rows, i, position(lead, query));
-            if (wanted_.support.data)
-                *row_of<std::int64_t>(wanted_.support, lead, query) = support(row);
             if (wanted_.chosen_weights.data)
                 take_chosen(row, rows.strip.keys, row_of<Storage>(wanted_.chosen_weights, lead, query));
             if (wanted_.diagonals.data)
                 take_diagonals(row, rows.strip.keys, position(lead, query), wanted_,
                                row_of<Number>(wanted_.diagonals, lead, query));
-            if (wanted_.top_weights.data) take_top(row, rows.strip.keys, lead, query, scratch);
         }
+    }
+
+    // What is taken of each weight by itself: by one pass for all of it.
+    void take_by_pass(const Finished& rows, std::int64_t i, Scratch& scratch) const {
+        const bool has_distance = wanted_.distance.data, has_support = wanted_.support.data;
+        const bool has_top = wanted_.top_weights.data;
+        const bool together = has_distance + has_support + has_top > 1;
+        const Lead lead = rows.strip.lead;
+        const std::int64_t query = rows.strip.queries.start + i;
+        Distance<Number> distance;
+        Support<Number> support;
+        PanelMaxima<Number> maxima(scratch.spare);
+        rows.strip.for_each_keys([&](Range keys, std::int64_t column) {
+            const Number* weights = rows.at(i).weights + column;
+            distance.begin(keys.start - position(lead, query));
+            if (together)
+                pass_over(weights, keys.size(), distance, support, maxima);
+            else if (has_distance)
+                pass_over(weights, keys.size(), distance);
+            else if (has_support)
+                pass_over(weights, keys.size(), support);
+            else if (has_top)
+                pass_over(weights, keys.size(), maxima);
+        });
+        if (has_distance) *row_of<Number>(wanted_.distance, lead, query) = distance.mean();
+        if (has_support) *row_of<std::int64_t>(wanted_.support, lead, query) = support.count();
+        if (has_top)
+            take_top(rows.at(i), maxima.is_suspicious(), rows.strip.keys, lead, query, scratch);
     }
 
     // A softmax knows it without logarithms.
@@ -175,14 +200,6 @@ class Sweep {
         const bool known =
             request_.normalizer == NormalizerKind::softmax && !request_.dropout_states.data;
         return known ? Number(note.entropy) : entropy(row);
-    }
-
-    Number distance_of(const Finished& rows, std::int64_t i, std::int64_t position) const {
-        Distance<Number> distance;
-        rows.strip.for_each_keys([&](Range keys, std::int64_t column) {
-            distance.add(rows.at(i, keys, column), keys.start - position);
-        });
-        return distance.mean();
     }
 
     std::int64_t position(Lead lead, std::int64_t query) const {
@@ -197,11 +214,15 @@ class Sweep {
         }
     }
 
-    void take_top(Row<Number> row, const Ranges& seen, Lead lead, std::int64_t query,
-                  Scratch& scratch) const {
-        if (request_.normalizer == NormalizerKind::identity) row = ranks_of(row, scratch.ranks);
-        find_top(row, seen, request_.keys, wanted_.top, scratch.links, scratch.candidates,
-                 scratch.spare);
+    // `suspicious`: whether there may be NaN.
+    void take_top(Row<Number> row, bool suspicious, const Ranges& seen, Lead lead,
+                  std::int64_t query, Scratch& scratch) const {
+        const bool may_be_negative = request_.normalizer == NormalizerKind::identity;
+        const Largest<Number> largest =
+            may_be_negative
+                ? largest_of_ranks(row, scratch)
+                : Largest<Number>(row.weights, row.count, scratch.spare, suspicious);
+        find_top(largest, seen, request_.keys, wanted_.top, scratch.links, scratch.candidates);
         Number* weights = row_of<Number>(wanted_.top_weights, lead, query);
         std::int64_t* keys = row_of<std::int64_t>(wanted_.top_keys, lead, query);
         for (std::int64_t i = 0; i < wanted_.top; ++i) {
@@ -212,37 +233,45 @@ class Sweep {
     }
 
     // Where weights may be negative what is hidden must come behind them.
-    static Row<Number> ranks_of(Row<Number> row, Number* ranks) {
+    static Largest<Number> largest_of_ranks(Row<Number> row, Scratch& scratch) {
+        Number* ranks = scratch.ranks;
         for (std::int64_t j = 0; j < row.count; j += lanes<Number>) {
             const Vector<Number> weights = load(row.weights + j);
             store(ranks + j, is_hidden_identity<Number>(weights) ? broadcast(-infinity<Number>)
                                                                  : weights);
         }
-        return {ranks, row.count};
+        return Largest<Number>::of(ranks, row.count, scratch.spare);
     }
 
-    // First among these rows, then to the others: two levels of summation lose fewer digits.
-    void take_mass(const Finished& rows, Copy copy, Scratch& scratch) const {
-        fill(scratch.folded, rows.strip.columns(), Number(0));
-        for (std::int64_t i = 0; i < rows.strip.rows(); ++i) add_row(rows.at(i), scratch.folded);
-        rows.strip.for_each_keys([&](Range keys, std::int64_t column) {
-            const Number* folded = scratch.folded + column - keys.start;
-            for (std::int64_t j = keys.start; j < keys.stop; ++j) copy.mass[j] += double(folded[j]);
-        });
-    }
-
-    // `first_row`: the first row of the map that the copy has.
-    void take_pool(const Finished& rows, Copy copy, std::int64_t first_row, Scratch& scratch) const {
-        Pool<Number> pool(wanted_, request_.queries, request_.keys, scratch.folded);
+    // What is folded over queries: first some rows, those of one share of the map, then that is
+    // added to the others. So sums have two levels, and lose fewer digits. `first_row`: the first
+    // row of the map that the copy has.
+    void take_columns(const Finished& rows, Copy copy, std::int64_t first_row,
+                      Scratch& scratch) const {
+        const Pool pool(wanted_, request_.queries, request_.keys);
         const Range queries = rows.strip.queries;
         for (std::int64_t query = queries.start; query < queries.stop;) {
-            const std::int64_t share = pool.share(query);
-            pool.begin(rows.strip);
-            for (; query < queries.stop && pool.share(query) == share; ++query)
-                pool.add(rows.at(query - queries.start));
-            const std::int64_t first = (share - first_row) * wanted_.pool_columns;
-            pool.end(rows.strip, copy.pool + first, copy.pool_counts + first);
+            const std::int64_t start = query;
+            const std::int64_t share = wanted_.pool.data ? pool.share(query) : 0;
+            query = wanted_.pool.data ? smaller(pool.stop_of(share), queries.stop) : queries.stop;
+            const Rows<Number> some = rows.from({start - queries.start, query - queries.start});
+            if (wanted_.pool_maximum)
+                fold_columns<true>(some, scratch.sums, scratch.largest);
+            else
+                fold_columns<false>(some, scratch.sums, scratch.largest);
+            if (wanted_.mass.data) add_mass(rows.strip, scratch.sums, copy.mass);
+            if (!wanted_.pool.data) continue;
+            const std::int64_t place = (share - first_row) * wanted_.pool_columns;
+            pool.add(rows.strip, wanted_.pool_maximum ? scratch.largest : scratch.sums, some.count,
+                     copy.pool + place, copy.pool_counts + place);
         }
+    }
+
+    static void add_mass(const Strip& strip, const Number* sums, double* mass) {
+        strip.for_each_keys([&](Range keys, std::int64_t column) {
+            const Number* of_keys = sums + column - keys.start;
+            for (std::int64_t j = keys.start; j < keys.stop; ++j) mass[j] += double(of_keys[j]);
+        });
     }
 
     void take_collected(const Finished& rows, Copy copy, Scratch& scratch) const {
@@ -279,8 +308,8 @@ class Sweep {
     }
 
     void finish_pool(Lead lead) const {
-        const PoolFold<double> fold = {wanted_.pool_maximum};
-        const Pool<Number> pool(wanted_, request_.queries, request_.keys, nullptr);
+        const PoolFold fold = {wanted_.pool_maximum};
+        const Pool pool(wanted_, request_.queries, request_.keys);
         Numbers<Range> rows(sizes_.parts);
         for (std::int64_t part = 0; part < sizes_.parts; ++part) rows.data()[part] = map_rows_of(part);
         for (std::int64_t row = 0; row < wanted_.pool_rows; ++row)
@@ -305,7 +334,7 @@ class Sweep {
         if (wanted_.collected.data) clear_keys(copy.collected, keys, collected_width_);
         if (!wanted_.pool.data) return;
         const std::int64_t map = map_rows_ * wanted_.pool_columns;
-        const PoolFold<double> fold = {wanted_.pool_maximum};
+        const PoolFold fold = {wanted_.pool_maximum};
         for (std::int64_t i = 0; i < map; ++i) copy.pool[i] = fold.start();
         clear(copy.pool_counts, map);
     }

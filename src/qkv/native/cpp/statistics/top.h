@@ -2,7 +2,7 @@
 // weights the one of the lower key is first. What is hidden comes last, with weight 0.
 #pragma once
 
-#include "../normalizers/topk.h"
+#include "../normalizers/largest.h"
 #include "../ranges.h"
 #include "row.h"
 
@@ -68,16 +68,9 @@ class Strongest {
     std::int64_t capacity_, count_ = 0;
 };
 
-template <class Number>
-std::int64_t find_reaching(Number bound, Row<Number> row, Candidates<Number> candidates) {
-    return compress(
-        row.weights, row.count, [&](auto weight) { return (weight >= bound) | (weight != weight); },
-        candidates);
-}
-
 // Puts each of some links, which come in the order of their keys, in its place among the strongest k: that
 // of as many as are stronger. Unlike a heap's, no branch depends on a weight; but time grows with the
-// square of their number. `candidates` has room for a vector more.
+// square of their number. `candidates` has room for a vector more, `links` for one.
 constexpr std::int64_t most_ranked = 512;
 
 template <class Number>
@@ -101,18 +94,18 @@ void rank(Candidates<Number> candidates, std::int64_t count, std::int64_t k, Lin
             place += __builtin_popcountll(bits_of<Number>(orders[j] > order));
         const std::uint64_t before = (std::uint64_t(1) << i % lanes<Number>) - 1;
         place += __builtin_popcountll(bits_of<Number>(orders[own] == order) & before);
-        if (place < k) links[place] = {candidates.values[i], candidates.places[i]};
+        links[smaller(place, k)] = {candidates.values[i], candidates.places[i]};
     }
 }
 
 // Puts the strongest k <= keys links of a row, whose weights are those of the keys that it sees, into
-// `links`. `candidates` and `spare` have room for a row and a vector more. What is hidden has weight
-// -infinity, or 0 where no weight is negative; keys that are not of the row come with -infinity.
+// `links`. `candidates` have room for a row and a vector more. What is hidden has weight -infinity,
+// or 0 where no weight is negative; keys that are not of the row come with -infinity.
 template <class Number>
-void find_top(Row<Number> row, const Ranges& seen, std::int64_t keys, std::int64_t k,
-              Link<Number>* links, Candidates<Number> candidates, Number* spare) {
-    std::int64_t found = find_reaching(bound_of_top(row.weights, row.count, k, spare), row, candidates);
-    if (found < k) found = find_reaching(-infinity<Number>, row, candidates);  // NaN was in the way
+void find_top(const Largest<Number>& row, const Ranges& seen, std::int64_t keys, std::int64_t k,
+              Link<Number>* links, Candidates<Number> candidates) {
+    const Number bound = row.nan ? -infinity<Number> : row.reached_by(k);
+    std::int64_t found = row.compress(bound, candidates);
     seen.to_keys(candidates.places, found, candidates.places);
     while (found > 0 && candidates.places[found - 1] >= keys) --found;
     if (k <= found && found <= most_ranked) return rank(candidates, found, k, links);
