@@ -53,6 +53,13 @@ struct ByRegisters {
                                     std::int64_t cells_row, std::int64_t) {
         return {of + row * cells_row + key, 1, terms * cells_row};
     }
+    // c += a^T b: rows of c are columns of cells, from `key` on, and sums go over the first `rows` of
+    // `queries` rows of cells.
+    static void add_columns(bool finite, Number* c, const Operand* of, std::int64_t key,
+                            std::int64_t keys, std::int64_t cells_row, std::int64_t,
+                            const Operand* b, std::int64_t rows, std::int64_t width) {
+        add_transposed(finite, c, of + key, terms * cells_row, keys, b, operands(rows), width);
+    }
 };
 
 // Numbers are widened when they are packed. Scores come out in their unit, for the queries are scaled.

@@ -6,18 +6,20 @@
 
 namespace qkv::QKV_ISA {
 
+// Whether weights have other uses than the product with the values.
+inline bool has_statistics(const Request& request) {
+    const Wanted& wanted = request.wanted;
+    return wanted.entropy.data || wanted.distance.data || wanted.support.data ||
+           wanted.top_weights.data || wanted.mass.data || wanted.pool.data ||
+           wanted.chosen_weights.data || wanted.diagonals.data || wanted.collected.data;
+}
+
 // Whether weights are a softmax of dot products, nothing else, and have no other use than the product
 // with the values: that has loops of its own.
 inline bool is_fused(const Request& request) {
-    const Wanted& wanted = request.wanted;
-    const bool has_statistics = wanted.entropy.data || wanted.distance.data ||
-                                wanted.support.data || wanted.top_weights.data ||
-                                wanted.mass.data || wanted.pool.data ||
-                                wanted.chosen_weights.data || wanted.diagonals.data ||
-                                wanted.collected.data;
     return request.normalizer == NormalizerKind::softmax &&
-           request.score == ScoreKind::dot_product && !request.parameter.data && !request.dropout_states.data && request.output.data &&
-           !has_statistics;
+           request.score == ScoreKind::dot_product && !request.parameter.data &&
+           !request.dropout_states.data && request.output.data && !has_statistics(request);
 }
 
 // Whether there are few queries per key: then time is that of reading the keys.

@@ -190,14 +190,14 @@ QKV_INLINE void add(bool finite, Sum<Operand>* c, Strided<Operand> a, const Oper
 }
 
 // c += a^T b for `rows` rows of c. Column i of a, `depth` numbers that lie `a_row` apart, is for row i.
-template <class Number>
-void add_transposed(bool finite, Number* c, const Number* a, std::int64_t a_row, std::int64_t rows,
-                    const Number* b, std::int64_t depth, std::int64_t width) {
+template <class Operand>
+void add_transposed(bool finite, Sum<Operand>* c, const Operand* a, std::int64_t a_row,
+                    std::int64_t rows, const Operand* b, std::int64_t depth, std::int64_t width) {
     std::int64_t i = 0;
     for (; i + tile_rows <= rows; i += tile_rows)
-        add(finite, c + i * width, Strided<Number>{a + i, 1, a_row}, b, depth, width);
+        add(finite, c + i * width, Strided<Operand>{a + i, 1, a_row}, b, depth, width);
     for (; i < rows; ++i)
-        add<1>(finite, c + i * width, Strided<Number>{a + i, 1, a_row}, b, depth, width);
+        add<1>(finite, c + i * width, Strided<Operand>{a + i, 1, a_row}, b, depth, width);
 }
 
 }  // namespace qkv::QKV_ISA

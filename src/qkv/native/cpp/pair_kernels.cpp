@@ -1,9 +1,11 @@
-// The fused loops of an instruction set that multiplies bfloat16 in pairs: for bfloat16, which is not
-// widened, and by tiles also for float16 and float32, which are taken to pieces. The build compiles this
-// file once for each such set; all other requests are served by the kernels of another set.
+// The loops over inner products of an instruction set that multiplies bfloat16 in pairs: for bfloat16,
+// which is not widened, and by tiles also for float16 and float32, which are taken to pieces. The build
+// compiles this file once for each such set; all other requests are served by the kernels of another set.
 #include "backward.h"
 #include "forward.h"
 #include "fused.h"
+#include "strip.h"
+#include "strip_backward.h"
 #if defined(QKV_TILES)
 #include "in_range.h"
 #include "tiled.h"
@@ -39,10 +41,15 @@ bool serve_bfloat16(const Request& request) {
 }
 
 bool serve(const Request& request) {
-    if (!is_fused(request)) return false;
+    if (request.score != ScoreKind::dot_product) return false;
+    const bool fused = is_fused(request);
+    // Of fewer rows most of what a step of a strip computes would be thrown away.
+    if (!fused && request.queries < OfBfloat16::rows) return false;
+    // Statistics have the digits of float32; of products of halves in pieces fewer count.
+    if (request.type == Type::float16 && has_statistics(request)) return false;
     if (request.type == Type::bfloat16) return serve_bfloat16(request);
 #if defined(QKV_TILES)
-    return serve_pieces(request) && !is_decode(request);
+    return serve_pieces(request) && !(fused && is_decode(request));
 #else
     return false;
 #endif
@@ -66,28 +73,44 @@ bool is_decode_of_pairs(const Request& request) {
     return is_decode(request) && request.width % terms == 0 && request.value_width % terms == 0;
 }
 
+template <class Storage, class Arithmetic>
+void run_forward(const Request& request) {
+    if (is_fused(request))
+        Forward<Storage, Arithmetic>(request).run();
+    else
+        StripForward<Storage, Arithmetic>(request).run();
+}
+
+template <class Storage, class Arithmetic>
+void run_backward(const Request& request) {
+    if (is_fused(request))
+        Backward<Storage, Arithmetic>(request).run();
+    else
+        StripBackward<Storage, Arithmetic>(request).run();
+}
+
 void forward(const Request& request) {
 #if defined(QKV_TILES)
-    if (request.type == Type::float32) return Forward<float, Tiled<float>>(request).run();
-    if (request.type == Type::float16) return Forward<Float16, Tiled<Float16>>(request).run();
+    if (request.type == Type::float32) return run_forward<float, Tiled<float>>(request);
+    if (request.type == Type::float16) return run_forward<Float16, Tiled<Float16>>(request);
 #endif
-    if (is_decode_of_pairs(request))
+    if (!is_fused(request) || !is_decode(request))
+        run_forward<Bfloat16, OfBfloat16>(request);
+    else if (is_decode_of_pairs(request))
         decode<Bfloat16, OfBfloat16>(request);
-    else if (is_decode(request))
-        decode<Bfloat16, Widened<Bfloat16>>(request);
     else
-        Forward<Bfloat16, OfBfloat16>(request).run();
+        decode<Bfloat16, Widened<Bfloat16>>(request);
 }
 
 void backward(const Request& request) {
 #if defined(QKV_TILES)
-    if (request.type == Type::float32) return Backward<float, Tiled<float>>(request).run();
-    if (request.type == Type::float16) return Backward<Float16, Tiled<Float16>>(request).run();
+    if (request.type == Type::float32) return run_backward<float, Tiled<float>>(request);
+    if (request.type == Type::float16) return run_backward<Float16, Tiled<Float16>>(request);
 #endif
-    if (is_decode(request))
+    if (is_fused(request) && is_decode(request))
         decode_backward<Bfloat16>(request);
     else
-        Backward<Bfloat16, OfBfloat16>(request).run();
+        run_backward<Bfloat16, OfBfloat16>(request);
 }
 
 }  // namespace

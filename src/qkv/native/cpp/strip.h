@@ -8,13 +8,14 @@
 
 namespace qkv::QKV_ISA {
 
-template <class Storage>
+template <class Storage, class Arithmetic = Widened<Storage>>
 class StripForward {
    public:
     using Number = Real<Storage>;
+    using Operand = typename Arithmetic::Operand;
 
     explicit StripForward(const Request& request)
-        : request_(request), sizes_(request, 1), sweep_(request, sizes_) {}
+        : request_(request), sizes_(request, step, 1), sweep_(request, sizes_) {}
 
     void run() const {
         const Scratches<Scratch, StripForward> scratches(*this, request_.threads);
@@ -26,17 +27,33 @@ class StripForward {
     }
 
    private:
+    static constexpr int step = Arithmetic::rows;  // queries that are computed at a time
+    // Operands of a row of weights that is made to terms.
+    static constexpr std::int64_t terms_row = Arithmetic::operands(strip_tile_columns);
+
     struct Scratch {
         Scratch(const StripForward& of, Pieces<Number>& pieces)
-            : weights(of.request_, of.sizes_, pieces),
+            : weights(of.request_, of.sizes_, false, pieces),
               sweep(of.sweep_, pieces),
-              value(pieces.take(of.sizes_.keys * of.sizes_.value_width)),
+              value_terms(pieces.template take_for<Operand>(
+                  Arithmetic::operands(of.sizes_.keys) * of.sizes_.value_width)),
               output(pieces.take(of.sizes_.rows * of.sizes_.value_width)),
               numbers(pieces.take(of.sizes_.columns)),
-              places(pieces.template take_for<std::int32_t>(of.sizes_.columns)) {}
-        StripWeights<Storage> weights;
+              places(pieces.template take_for<std::int32_t>(of.sizes_.columns)) {
+            if constexpr (Arithmetic::rows_are_terms) {
+                value = value_terms;
+            } else {
+                terms = pieces.template take_for<Operand>(step * terms_row);
+                if (Normalizer<Number>::is_sparse(of.request_.normalizer))
+                    value = pieces.take(of.sizes_.keys * of.sizes_.value_width);
+            }
+        }
+        StripWeights<Storage, Arithmetic> weights;
         typename Sweep<Storage>::Scratch sweep;
-        Number* value;    // of the task's keys, each in its place
+        // Of the task's keys, each in its place: as terms of sums over keys; as numbers for lists.
+        Operand* value_terms;
+        Number* value = nullptr;
+        Operand* terms = nullptr;  // some weights, where they are no terms
         Number* output;   // of a strip
         Number* numbers;  // of a row that are listed
         std::int32_t* places;  // their keys
@@ -49,6 +66,7 @@ class StripForward {
         pack_keys(lead, keys, scratch);
         sizes_.for_each_strip(request_, lead, part, [&](const Strip& strip) {
             if (ends_early()) return;
+            [[maybe_unused]] const typename Arithmetic::Session session;
             scratch.weights.compute(strip);
             drop(strip, scratch);
             sweep_.take(strip, scratch.weights, part, scratch.sweep);
@@ -63,10 +81,16 @@ class StripForward {
         if (!request_.output.data) return;
         for (const Range& range : keys) {
             const std::int64_t known = smaller(range.stop, request_.keys) - range.start;
-            scratch.finite &= pack(
-                Block<Storage>{request_.value, lead, range.start, known, request_.value_width},
-                Number(1), scratch.value + range.start * sizes_.value_width, sizes_.value_width,
+            const Block<Storage> block = {request_.value, lead, range.start, known,
+                                          request_.value_width};
+            const std::int64_t width = sizes_.value_width;
+            scratch.finite &= Arithmetic::pack_terms(
+                block, scratch.value_terms + Arithmetic::operands(range.start) * width, width,
                 range.size());
+            if constexpr (!Arithmetic::rows_are_terms)
+                if (scratch.value)
+                    pack(block, Number(1), scratch.value + range.start * width, width,
+                         range.size());
         }
     }
 
@@ -79,7 +103,7 @@ class StripForward {
 
     void write_output(const Strip& strip, Scratch& scratch) const {
         const std::int64_t width = sizes_.value_width;
-        clear(scratch.output, rounded_up(strip.rows(), tile_rows) * width);
+        clear(scratch.output, rounded_up(strip.rows(), step) * width);
         if (scratch.weights.is_sparse)
             for (std::int64_t row = 0; row < strip.rows(); ++row)
                 add_product(scratch.output + row * width, listed(strip, row, scratch), scratch.value,
@@ -95,20 +119,34 @@ class StripForward {
     }
 
     void add_dense(const Strip& strip, Scratch& scratch) const {
-        constexpr std::int64_t step = strip_tile_columns;
+        constexpr std::int64_t columns = strip_tile_columns;
         const std::int64_t width = sizes_.value_width;
-        LongSums<Number> long_sums(scratch.output, rounded_up(strip.rows(), tile_rows) * width,
-                                   (strip.columns() + step - 1) / step);
-        strip.for_each_keys(step, [&](Range keys, std::int64_t column) {
-            for (std::int64_t row = 0; row < strip.rows(); row += tile_rows) {
-                const Strided<Number> weights = {
-                    scratch.weights.cells + row * sizes_.cells_row + column, sizes_.cells_row, 1};
-                add(scratch.finite, scratch.output + row * width, weights,
-                    scratch.value + keys.start * width, keys.size(), width);
-            }
+        LongSums<Number> long_sums(scratch.output, rounded_up(strip.rows(), step) * width,
+                                   (strip.columns() + columns - 1) / columns);
+        strip.for_each_keys(columns, [&](Range keys, std::int64_t column) {
+            for (std::int64_t row = 0; row < strip.rows(); row += step)
+                Arithmetic::add(scratch.finite, scratch.output + row * width,
+                                weight_terms(row, column, keys.size(), scratch),
+                                scratch.value_terms + Arithmetic::operands(keys.start) * width,
+                                Arithmetic::operands(keys.size()), width);
             long_sums.added();
         });
         long_sums.finish();
+    }
+
+    // Weights of a step's queries, so many columns from this one on, as terms of sums over keys.
+    Strided<Operand> weight_terms(std::int64_t row, std::int64_t column, std::int64_t count,
+                                  Scratch& scratch) const {
+        const Number* weights = scratch.weights.cells + row * sizes_.cells_row + column;
+        if constexpr (Arithmetic::rows_are_terms) {
+            return {weights, sizes_.cells_row, 1};
+        } else {
+            for (int i = 0; i < step; ++i)
+                for (std::int64_t j = 0; j < count; j += lanes<Number>)
+                    Arithmetic::store_weights(scratch.terms + i * terms_row, j,
+                                              load(weights + i * sizes_.cells_row + j));
+            return {scratch.terms, terms_row, 1};
+        }
     }
 
     // The weights of a row that are not 0, and their keys.

@@ -15,15 +15,17 @@
 
 namespace qkv::QKV_ISA {
 
-template <class Storage>
+template <class Storage, class Arithmetic = Widened<Storage>>
 class StripBackward {
    public:
     using Number = Real<Storage>;
+    using Operand = typename Arithmetic::Operand;
 
     explicit StripBackward(const Request& request)
         : request_(request),
           joins_heads_(BiasSums<Number>::joins_heads(request)),
-          sizes_(request, 2 + Biases<Number>::slopes(request), joins_heads_),
+          sizes_(request, step, 2 + Biases<Number>::slopes(request), joins_heads_),
+          value_depth_(Arithmetic::operands(request.value_width)),
           key_numbers_(sizes_.keys * sizes_.width),
           value_numbers_(sizes_.keys * sizes_.value_width) {}
 
@@ -36,7 +38,7 @@ class StripBackward {
         Numbers<Number> copies(copy * (alone ? request_.threads : tasks));
         const SeenKeys seen(alone ? 0 : tasks);
         Numbers<double> parameters(tasks * request_.group);
-        const std::int64_t weights = ScoreGradients<Storage>::weights(request_);
+        const std::int64_t weights = ScoreGradients<Storage, Arithmetic>::weights(request_);
         Numbers<double> weight_sums(tasks * weights);
         const BiasSums<Number> bias_sums(request_, sizes_.parts);
         parallel_parts(request_, sizes_.parts, joins_heads_, [&](std::int64_t task, int thread) {
@@ -69,28 +71,51 @@ class StripBackward {
     }
 
    private:
+    static constexpr int step = Arithmetic::rows;  // queries that are computed at a time
+
     struct Scratch {
         Scratch(const StripBackward& of, Pieces<Number>& pieces)
-            : weights(of.request_, of.sizes_, pieces), scores(of.request_, of.sizes_, pieces) {
+            : listed(Normalizer<Number>::is_sparse(of.request_.normalizer)),
+              weights(of.request_, of.sizes_, true, pieces),
+              scores(of.request_, of.sizes_, listed, pieces),
+              output_gradient(of.sizes_, of.request_.value_width, true, listed, pieces) {
             const StripSizes<Number>& sizes = of.sizes_;
-            value_panels = pieces.take(sizes.keys * of.request_.value_width);
-            if (Normalizer<Number>::is_sparse(of.request_.normalizer))
-                value = pieces.take(sizes.keys * sizes.value_width);
-            cells = pieces.take(sizes.cells());
+            value_panels = pieces.template take_for<Operand>(sizes.keys * of.value_depth_);
+            if (listed) value = pieces.take(sizes.keys * sizes.value_width);
+            take_cells(sizes, pieces);
             slopes = pieces.take(Biases<Number>::slopes(of.request_) * sizes.cells());
-            output_gradient = pieces.take(sizes.rows * sizes.value_width);
             query_gradient = pieces.take(sizes.rows * sizes.width);
             listed_weights = pieces.take(sizes.columns);
             listed_gradients = pieces.take(sizes.columns);
             listed_keys = pieces.template take_for<std::int32_t>(sizes.columns);
         }
-        StripWeights<Storage> weights;
-        ScoreGradients<Storage> scores;
-        Number *value_panels, *value = nullptr;  // of the task's keys, each in its place
-        Number* cells;  // of a strip: gradients of its weights, then of its scores
-        Number* slopes;  // of the soft caps
-        Number *output_gradient, *query_gradient;
-        bool finite_output_gradient = true;
+        void take_cells(const StripSizes<Number>& sizes, Pieces<Number>& pieces) {
+            cells.weights = weights.cells;
+            cells.gradients = pieces.take(sizes.cells());
+            cells.row = sizes.cells_row;
+            cells.operands_row = Arithmetic::operands(sizes.cells_row);
+            cells.gradient_rows = cells.gradient_columns =
+                reinterpret_cast<Operand*>(cells.gradients);
+            cells.weight_columns = reinterpret_cast<Operand*>(cells.weights);
+            if constexpr (Arithmetic::rows_are_terms) return;
+            cells.gradient_rows =
+                pieces.template take_for<Operand>(sizes.rows * cells.operands_row);
+            const std::int64_t columns = Arithmetic::column_operands(sizes.rows, sizes.columns);
+            if (columns == 0) return;
+            cells.weight_columns = pieces.template take_for<Operand>(columns);
+            cells.gradient_columns = pieces.template take_for<Operand>(columns);
+        }
+        bool listed;  // whether rows may be taken one by one, as lists of what is not 0
+        StripWeights<Storage, Arithmetic> weights;
+        ScoreGradients<Storage, Arithmetic> scores;
+        StripRows<Storage, Arithmetic> output_gradient;
+        // Of the task's keys, each in its place.
+        Operand* value_panels;
+        bool finite_values = true;
+        Number* value = nullptr;
+        Cells<Operand> cells;  // of a strip; gradients first of its weights, then of its scores
+        Number* slopes;        // of the soft caps
+        Number* query_gradient;
         Number *listed_weights, *listed_gradients;  // of a row
         std::int32_t* listed_keys;
         Number *key_gradient, *value_gradient;      // the task's own, of all keys
@@ -108,6 +133,7 @@ class StripBackward {
         scratch.scores.begin(lead, keys, scratch.weight_sums);
         sizes_.for_each_strip(request_, lead, part, [&](const Strip& strip) {
             if (ends_early()) return;
+            [[maybe_unused]] const typename Arithmetic::Session session;
             run_strip(strip, scratch);
             write_query_gradient(strip, scratch);
         });
@@ -115,11 +141,13 @@ class StripBackward {
 
     void pack_keys(Lead lead, const Ranges& keys, Scratch& scratch) const {
         scratch.weights.take_keys(lead, keys);
+        scratch.finite_values = true;
         for (const Range& range : keys) {
             const std::int64_t first = range.start;
             const std::int64_t known = smaller(range.stop, request_.keys) - first;
             const Block<Storage> value = {request_.value, lead, first, known, request_.value_width};
-            pack_panels(value, scratch.value_panels + first * request_.value_width);
+            scratch.finite_values &= Arithmetic::pack_panels(
+                value, scratch.value_panels + first * value_depth_, range.size(), value_depth_);
             if (scratch.value)
                 pack(value, Number(1), scratch.value + first * sizes_.value_width,
                      sizes_.value_width, range.size());
@@ -127,13 +155,12 @@ class StripBackward {
     }
 
     void run_strip(const Strip& strip, Scratch& scratch) const {
-        const std::int64_t rows = strip.rows(), padded = rounded_up(rows, tile_rows);
-        clear(scratch.query_gradient, padded * sizes_.width);
+        const std::int64_t rows = strip.rows();
+        clear(scratch.query_gradient, rounded_up(rows, step) * sizes_.width);
         if (strip.keys.empty()) return;
-        scratch.finite_output_gradient =
-            pack(Block<Storage>{request_.output_gradient, strip.lead, strip.queries.start, rows,
-                                request_.value_width},
-                 Number(1), scratch.output_gradient, sizes_.value_width, padded);
+        scratch.output_gradient.take({request_.output_gradient, strip.lead, strip.queries.start,
+                                      rows, request_.value_width},
+                                     1);
         scratch.weights.compute(strip, scratch.slopes);
         const Normalizer<Number> normalizer(request_, strip.lead);
         if (scratch.weights.is_sparse && scratch.scores.prefers_lists()) {
@@ -141,6 +168,7 @@ class StripBackward {
             return;
         }
         find_score_gradients(strip, normalizer, scratch);
+        make_terms(strip, scratch);
         scratch.scores.add(strip, scratch.weights.scores, scratch.cells, scratch.query_gradient,
                            scratch.key_gradient);
         add_value_gradient(strip, scratch);
@@ -154,7 +182,7 @@ class StripBackward {
         const std::int64_t value_width = sizes_.value_width;
         const std::int32_t* places = scratch.weights.listed(row);
         const Number* all_weights = scratch.weights.cells + row * sizes_.cells_row;
-        const Number* output_gradient = scratch.output_gradient + row * value_width;
+        const Number* output_gradient = scratch.output_gradient.numbers + row * value_width;
         Number *weights = scratch.listed_weights, *gradients = scratch.listed_gradients;
         const std::int32_t* keys = scratch.listed_keys;
         for (std::int64_t i = 0; i < count; ++i) weights[i] = all_weights[places[i]];
@@ -182,16 +210,17 @@ class StripBackward {
     // Fills the strip with gradients of scores, and makes the weights those that met the values.
     void find_score_gradients(const Strip& strip, const Normalizer<Number>& normalizer,
                               Scratch& scratch) const {
-        const std::int64_t value_width = sizes_.value_width;
+        const StripRows<Storage, Arithmetic>& output_gradient = scratch.output_gradient;
         for_each_tile(strip, [&](std::int64_t row, Range keys, std::int64_t column) {
-            multiply(scratch.cells + row * sizes_.cells_row + column, sizes_.cells_row,
-                     Strided<Number>{scratch.output_gradient + row * value_width, value_width, 1},
-                     scratch.value_panels + keys.start * request_.value_width,
-                     request_.value_width, keys.size());
+            Arithmetic::multiply(output_gradient.finite && scratch.finite_values,
+                                 scratch.cells.gradients + row * sizes_.cells_row + column,
+                                 sizes_.cells_row, output_gradient.from(row),
+                                 scratch.value_panels + keys.start * value_depth_, value_depth_,
+                                 keys.size());
         });
         for (std::int64_t row = 0; row < strip.rows(); ++row) {
             Number* weights = scratch.weights.cells + row * sizes_.cells_row;
-            Number* gradients = scratch.cells + row * sizes_.cells_row;
+            Number* gradients = scratch.cells.gradients + row * sizes_.cells_row;
             drop(strip, row, gradients);
             scratch.parameters[strip.lead.member] += normalizer.differentiate(
                 scratch.weights.notes[row], weights, gradients, strip.columns());
@@ -200,9 +229,21 @@ class StripBackward {
         const Biases<Number> biases(request_, strip.lead);
         if (biases.empty()) return;
         for_each_tile(strip, [&](std::int64_t row, Range keys, std::int64_t column) {
-            differentiate_biases(biases, strip, {row, smaller(row + tile_rows, strip.rows())}, keys,
+            differentiate_biases(biases, strip, {row, smaller(row + step, strip.rows())}, keys,
                                  column, scratch);
         });
+    }
+
+    // Cells become what is multiplied. Rows of a step beyond the last query are 0.
+    void make_terms(const Strip& strip, Scratch& scratch) const {
+        if constexpr (Arithmetic::rows_are_terms) return;
+        const std::int64_t padded = rounded_up(strip.rows(), step);
+        for (std::int64_t row = strip.rows(); row < padded; ++row) {
+            clear(scratch.cells.weights + row * sizes_.cells_row, strip.columns());
+            clear(scratch.cells.gradients + row * sizes_.cells_row, strip.columns());
+        }
+        for (std::int64_t row = 0; row < padded; row += step)
+            Arithmetic::make_terms(scratch.cells, row, strip.columns(), sizes_.rows);
     }
 
     // Gradients of biased scores become those of scores, for some keys of which the first has this
@@ -211,7 +252,8 @@ class StripBackward {
                               Range keys, std::int64_t column, Scratch& scratch) const {
         const std::int64_t place = rows.start * sizes_.cells_row + column;
         const std::int64_t query = strip.queries.start;
-        biases.differentiate({query + rows.start, query + rows.stop}, keys, scratch.cells + place,
+        biases.differentiate({query + rows.start, query + rows.stop}, keys,
+                             scratch.cells.gradients + place,
                              sizes_.cells_row, scratch.slopes + place, sizes_.cells(),
                              [&](int i, const BiasRow& cut, const Number* gradients) {
                                  scratch.bias_sums->add(scratch.task, biases, i, cut, gradients);
@@ -225,7 +267,7 @@ class StripBackward {
         if (biases.empty()) return;
         const std::int32_t* places = scratch.weights.listed(row);
         const std::int64_t count = scratch.weights.notes[row].support;
-        Number* cells = scratch.cells + row * sizes_.cells_row;
+        Number* cells = scratch.cells.gradients + row * sizes_.cells_row;
         fill(cells, strip.columns(), Number(0));
         for (std::int64_t i = 0; i < count; ++i) cells[places[i]] = gradients[i];
         strip.for_each_keys([&](Range keys, std::int64_t column) {
@@ -240,21 +282,22 @@ class StripBackward {
             .apply(cells, strip);
     }
 
-    // Calls work(row, keys, column) for each register tile's rows of each tile.
+    // Calls work(row, keys, column) for each step's rows of each tile.
     template <class Work>
     void for_each_tile(const Strip& strip, Work work) const {
         strip.for_each_keys(strip_tile_columns, [&](Range keys, std::int64_t column) {
-            for (std::int64_t row = 0; row < strip.rows(); row += tile_rows) work(row, keys, column);
+            for (std::int64_t row = 0; row < strip.rows(); row += step) work(row, keys, column);
         });
     }
 
     void add_value_gradient(const Strip& strip, Scratch& scratch) const {
         const std::int64_t value_width = sizes_.value_width;
         strip.for_each_keys([&](Range keys, std::int64_t column) {
-            add_transposed(scratch.finite_output_gradient,
-                           scratch.value_gradient + keys.start * value_width,
-                           scratch.weights.cells + column, sizes_.cells_row, keys.size(),
-                           scratch.output_gradient, strip.rows(), value_width);
+            Arithmetic::add_columns(scratch.output_gradient.finite,
+                                    scratch.value_gradient + keys.start * value_width,
+                                    scratch.cells.weight_columns, column, keys.size(),
+                                    sizes_.cells_row, sizes_.rows, scratch.output_gradient.terms,
+                                    strip.rows(), value_width);
         });
     }
 
@@ -264,7 +307,7 @@ class StripBackward {
                                           strip.queries.start + row);
             for (std::int64_t j = 0; j < request_.width; ++j)
                 narrow(scratch.query_gradient[row * sizes_.width + j] *
-                           ScoreGradients<Storage>::query_factor(request_, j),
+                           ScoreGradients<Storage, Arithmetic>::query_factor(request_, j),
                        to + j);
         }
     }
@@ -282,7 +325,7 @@ class StripBackward {
     void write_key_gradients(Lead lead, const Ranges* seen, const Number* copies,
                              std::int64_t step) const {
         const auto factor = [&](std::int64_t d) {
-            return ScoreGradients<Storage>::key_factor(request_, d);
+            return ScoreGradients<Storage, Arithmetic>::key_factor(request_, d);
         };
         write_sums(request_.key_gradient, lead, seen, request_.width, copies, sizes_.width, step,
                    factor);
@@ -314,6 +357,7 @@ class StripBackward {
     const Request& request_;
     const bool joins_heads_;
     const StripSizes<Number> sizes_;
+    const std::int64_t value_depth_;  // operands of a value
     const std::int64_t key_numbers_, value_numbers_;  // of one copy of their gradients
 };
 

@@ -77,13 +77,14 @@ template <class Number>
 struct StripSizes {
     static constexpr std::int64_t most_rows = 8 * tile_rows;
 
-    // `cells_alive` numbers for each cell of a strip should stay in the processor's second cache.
-    // `joins_heads`: tasks of the same part run one after the other, whatever their head.
-    StripSizes(const Request& request, int cells_alive, bool joins_heads = false)
+    // `step` queries are computed at a time, and `cells_alive` numbers for each cell of a strip
+    // should stay in the processor's second cache. `joins_heads`: tasks of the same part run one
+    // after the other, whatever their head.
+    StripSizes(const Request& request, int step, int cells_alive, bool joins_heads = false)
         : width(rounded_up(request.width, lanes<Number>)),
           value_width(rounded_up(request.value_width, lanes<Number>)),
           keys(rounded_up(request.keys, panel_width<Number>)),
-          rows(rows_of_strip(request, cells_alive)),
+          rows(rows_of_strip(request, step, cells_alive)),
           strips((request.queries + rows - 1) / rows),
           parts(parts_of_head(request, strips, joins_heads)),
           columns(widest_strip(request)),
@@ -149,20 +150,20 @@ struct StripSizes {
 
     std::int64_t width, value_width;  // padded to whole vectors
     std::int64_t keys;                // padded to whole panels
-    std::int64_t rows;                // of a strip, in whole register tiles
+    std::int64_t rows;                // of a strip, in whole steps
     std::int64_t strips, parts;       // of a head; into which they are split
     std::int64_t columns;             // the most that a strip has
     std::int64_t cells_row;           // from one row of a strip to the next
     std::int64_t few;                 // so many weights other than 0 are better taken one by one
 
    private:
-    static std::int64_t rows_of_strip(const Request& request, int cells_alive) {
+    static std::int64_t rows_of_strip(const Request& request, int step, int cells_alive) {
         constexpr std::int64_t cache = 192 * 1024 / sizeof(Number);
-        // The most keys that a register tile's queries see, of the first head.
-        const std::int64_t widest_tile = widest(request, Lead{0, 0, 0}, tile_rows);
-        const std::int64_t fit = cache / (cells_alive * widest_tile) / tile_rows * tile_rows;
-        const std::int64_t rows_there = rounded_up(request.queries, tile_rows);
-        return smaller(smaller(larger<std::int64_t>(fit, tile_rows), most_rows), rows_there);
+        // The most keys that a step's queries see, of the first head.
+        const std::int64_t widest_tile = widest(request, Lead{0, 0, 0}, step);
+        const std::int64_t fit = smaller(cache / (cells_alive * widest_tile), most_rows);
+        const std::int64_t rows_there = rounded_up(request.queries, step);
+        return smaller(larger<std::int64_t>(fit / step * step, step), rows_there);
     }
 
     Range queries_of(const Request& request, std::int64_t strip) const {

@@ -13,13 +13,18 @@
 namespace qkv::QKV_ISA {
 
 // Computes the weights of one strip at a time, in memory of its own.
-template <class Storage>
+template <class Storage, class Arithmetic>
 class StripWeights {
    public:
     using Number = Real<Storage>;
 
-    StripWeights(const Request& request, const StripSizes<Number>& sizes, Pieces<Number>& pieces)
-        : scores(request, sizes, pieces), request_(request), sizes_(sizes) {
+    // `differentiated`: for the backward pass.
+    StripWeights(const Request& request, const StripSizes<Number>& sizes, bool differentiated,
+                 Pieces<Number>& pieces)
+        : scores(request, sizes, differentiated, Normalizer<Number>::is_sparse(request.normalizer),
+                 pieces),
+          request_(request),
+          sizes_(sizes) {
         cells = pieces.take(sizes.rows * sizes.cells_row);
         candidates_.values = pieces.take(sizes.columns + lanes<Number>);
         candidates_.places = pieces.template take_for<std::int32_t>(sizes.columns + lanes<Number>);
@@ -39,7 +44,7 @@ class StripWeights {
         const Visible visible(request_, strip.lead);
         const Biases<Number> biases(request_, strip.lead);
         strip.for_each_keys(strip_tile_columns, [&](Range keys, std::int64_t column) {
-            for (std::int64_t row = 0; row < rows; row += tile_rows)
+            for (std::int64_t row = 0; row < rows; row += Arithmetic::rows)
                 run_tile(strip, visible, biases, row, keys, column, slopes);
         });
         const Normalizer<Number> normalizer(request_, strip.lead);
@@ -55,18 +60,18 @@ class StripWeights {
     // is sparse.
     const std::int32_t* listed(std::int64_t row) const { return listed_ + row * sizes_.columns; }
 
-    Scores<Storage> scores;
+    Scores<Storage, Arithmetic> scores;
     Number* cells;  // rows of weights
     RowNote notes[StripSizes<Number>::most_rows];
     bool is_sparse;  // whether for each row of the strip all weights that are not 0 are listed
 
    private:
-    // The scores of a register tile's queries against some keys, the first of which has this column.
+    // The scores of a step's queries against some keys, the first of which has this column.
     void run_tile(const Strip& strip, const Visible& visible, const Biases<Number>& biases,
                   std::int64_t row, Range keys, std::int64_t column, Number* slopes) {
         const std::int64_t place = row * sizes_.cells_row + column;
         const std::int64_t first = strip.queries.start + row;
-        const Range queries = {first, smaller(first + tile_rows, strip.queries.stop)};
+        const Range queries = {first, smaller(first + Arithmetic::rows, strip.queries.stop)};
         scores.compute(row, keys, cells + place, sizes_.cells_row);
         if (!biases.empty())
             biases.apply(queries, keys, Number(1), cells + place, sizes_.cells_row,

@@ -55,6 +55,13 @@ struct OfTiles {
                                  std::int64_t queries) {
         return {of + key * column_row(queries) + operands(row), column_row(queries), 1};
     }
+    static void add_columns(bool finite, float* c, const Pair* of, std::int64_t key,
+                            std::int64_t keys, std::int64_t cells_row, std::int64_t queries,
+                            const Pair* b, std::int64_t count, std::int64_t width) {
+        for (std::int64_t i = 0; i < keys; i += rows)
+            add(finite, c + i * width, columns(of, 0, key + i, cells_row, queries), b,
+                operands(count), width);
+    }
     static void make_terms(const Cells<Pair>& cells, std::int64_t first, std::int64_t count,
                            std::int64_t queries) {
         for (std::int64_t row = first; row < first + rows; ++row)

@@ -3,100 +3,123 @@
 #pragma once
 
 #include "../long_sums.h"
-#include "../pack.h"
+#include "../softmax.h"
 #include "../sparse.h"
-#include "../strip_sizes.h"
+#include "../strip_rows.h"
 
 namespace qkv::QKV_ISA {
 
-template <class Storage>
+template <class Storage, class Arithmetic>
 class DotProduct {
    public:
     using Number = Real<Storage>;
+    using Operand = typename Arithmetic::Operand;
 
-    // For requests of another score nothing is kept.
-    DotProduct(const Request& request, const StripSizes<Number>& sizes, Pieces<Number>& pieces)
-        : request_(request), width_(sizes.width) {
+    // For requests of another score nothing is kept. `differentiated`: queries are also kept as
+    // gradients of keys want them, and with `listed` as those of few keys do.
+    DotProduct(const Request& request, const StripSizes<Number>& sizes, bool differentiated,
+               bool listed, Pieces<Number>& pieces)
+        : request_(request), depth_(Arithmetic::operands(request.width)) {
         if (request.score != ScoreKind::dot_product) return;
-        query = pieces.take(sizes.rows * width_);
-        key_panels_ = pieces.take(sizes.keys * request.width);
+        query = {sizes, request.width, differentiated, differentiated && listed, pieces};
+        key_panels_ = pieces.template take_for<Operand>(sizes.keys * depth_);
     }
 
     void take_keys(Lead lead, const Ranges& keys) {
+        finite_keys_ = true;
         for (const Range& range : keys)
-            pack_panels(block_of_keys<Storage>(request_, lead, range),
-                            key_panels_ + range.start * request_.width);
+            finite_keys_ &=
+                Arithmetic::pack_panels(block_of_keys<Storage>(request_, lead, range),
+                                        key_panels_ + range.start * depth_, range.size(), depth_);
     }
 
     void take_queries(Lead lead, Range queries) {
-        finite_query = pack(block_of_queries<Storage>(request_, lead, queries),
-                            Number(request_.scale), query, width_,
-                            rounded_up(queries.size(), tile_rows));
+        query.take(block_of_queries<Storage>(request_, lead, queries),
+                   Arithmetic::of_queries(request_.scale));
     }
 
     void compute(std::int64_t row, Range keys, Number* scores, std::int64_t scores_row) {
-        multiply(scores, scores_row, Strided<Number>{query + row * width_, width_, 1},
-                 key_panels_ + keys.start * request_.width, request_.width, keys.size());
+        Arithmetic::multiply(query.finite && finite_keys_, scores, scores_row, query.from(row),
+                             key_panels_ + keys.start * depth_, depth_, keys.size());
+        scale_rows<Arithmetic::rows>(scores, scores_row, keys.size(),
+                                     Number(Arithmetic::of_scores(request_.scale)));
     }
 
-    Number* query = nullptr;  // rows of the strip, times the scale
-    bool finite_query = true;
+    StripRows<Storage, Arithmetic> query;
 
    private:
     const Request& request_;
-    std::int64_t width_;  // padded to whole vectors
-    Number* key_panels_ = nullptr;
+    std::int64_t depth_;  // operands of a key
+    Operand* key_panels_ = nullptr;
+    bool finite_keys_ = true;
 };
 
-template <class Storage>
+template <class Storage, class Arithmetic>
 class DotProductGradients {
    public:
     using Number = Real<Storage>;
+    using Operand = typename Arithmetic::Operand;
 
-    DotProductGradients(const Request& request, const StripSizes<Number>& sizes,
+    DotProductGradients(const Request& request, const StripSizes<Number>& sizes, bool listed,
                         Pieces<Number>& pieces)
         : request_(request), sizes_(sizes) {
-        if (request.score == ScoreKind::dot_product) key_ = pieces.take(sizes.keys * sizes.width);
+        if (request.score != ScoreKind::dot_product) return;
+        key_terms_ =
+            pieces.template take_for<Operand>(Arithmetic::operands(sizes.keys) * sizes.width);
+        if constexpr (Arithmetic::rows_are_terms)
+            key_ = key_terms_;
+        else if (listed)
+            key_ = pieces.take(sizes.keys * sizes.width);
     }
 
     void begin(Lead lead, const Ranges& keys) {
         finite_keys_ = true;
-        for (const Range& range : keys)
-            finite_keys_ &= pack(block_of_keys<Storage>(request_, lead, range), Number(1),
-                                 key_ + range.start * sizes_.width, sizes_.width, range.size());
+        for (const Range& range : keys) {
+            const Block<Storage> block = block_of_keys<Storage>(request_, lead, range);
+            finite_keys_ &= Arithmetic::pack_terms(
+                block, key_terms_ + Arithmetic::operands(range.start) * sizes_.width, sizes_.width,
+                range.size());
+            if constexpr (!Arithmetic::rows_are_terms)
+                if (key_)
+                    pack(block, Number(1), key_ + range.start * sizes_.width, sizes_.width,
+                         range.size());
+        }
     }
 
-    void add(const Strip& strip, const DotProduct<Storage>& score, const Number* gradients,
-             Number* query_gradient, Number* key_gradient) const {
+    void add(const Strip& strip, const DotProduct<Storage, Arithmetic>& score,
+             const Cells<Operand>& cells, Number* query_gradient, Number* key_gradient) const {
         const std::int64_t width = sizes_.width;
-        add_to_queries(strip, gradients, query_gradient);
+        add_to_queries(strip, cells, query_gradient);
         strip.for_each_keys([&](Range keys, std::int64_t column) {
-            add_transposed(score.finite_query, key_gradient + keys.start * width,
-                           gradients + column, sizes_.cells_row, keys.size(), score.query,
-                           strip.rows(), width);
+            Arithmetic::add_columns(score.query.finite, key_gradient + keys.start * width,
+                                    cells.gradient_columns, column, keys.size(), cells.row,
+                                    sizes_.rows, score.query.terms, strip.rows(), width);
         });
     }
 
     // From a row of gradients of which few are not 0.
-    void add_listed(const DotProduct<Storage>& score, std::int64_t row, Sparse<Number> gradients,
-                    Number* query_gradient, Number* key_gradient) const {
+    void add_listed(const DotProduct<Storage, Arithmetic>& score, std::int64_t row,
+                    Sparse<Number> gradients, Number* query_gradient, Number* key_gradient) const {
         const std::int64_t width = sizes_.width;
         add_product(query_gradient + row * width, gradients, key_, width);
-        add_outer_product(key_gradient, gradients, score.query + row * width, width);
+        add_outer_product(key_gradient, gradients, score.query.numbers + row * width, width);
     }
 
    private:
-    void add_to_queries(const Strip& strip, const Number* gradients, Number* query_gradient) const {
+    void add_to_queries(const Strip& strip, const Cells<Operand>& cells,
+                        Number* query_gradient) const {
         constexpr std::int64_t step = strip_tile_columns;
         const std::int64_t width = sizes_.width;
-        LongSums<Number> long_sums(query_gradient, rounded_up(strip.rows(), tile_rows) * width,
+        LongSums<Number> long_sums(query_gradient,
+                                   rounded_up(strip.rows(), Arithmetic::rows) * width,
                                    (strip.columns() + step - 1) / step);
         strip.for_each_keys(step, [&](Range keys, std::int64_t column) {
-            for (std::int64_t row = 0; row < strip.rows(); row += tile_rows)
-                qkv::QKV_ISA::add(
-                    finite_keys_, query_gradient + row * width,
-                    Strided<Number>{gradients + row * sizes_.cells_row + column, sizes_.cells_row, 1},
-                    key_ + keys.start * width, keys.size(), width);
+            const Operand* gradients = cells.gradient_rows + Arithmetic::operands(column);
+            for (std::int64_t row = 0; row < strip.rows(); row += Arithmetic::rows)
+                Arithmetic::add(finite_keys_, query_gradient + row * width,
+                                {gradients + row * cells.operands_row, cells.operands_row, 1},
+                                key_terms_ + Arithmetic::operands(keys.start) * width,
+                                Arithmetic::operands(keys.size()), width);
             long_sums.added();
         });
         long_sums.finish();
@@ -104,7 +127,8 @@ class DotProductGradients {
 
     const Request& request_;
     const StripSizes<Number>& sizes_;
-    Number* key_ = nullptr;  // of the task, each in its place
+    Operand* key_terms_ = nullptr;  // of the task, each in its place, as terms of sums over keys
+    Number* key_ = nullptr;         // as numbers, for lists
     bool finite_keys_ = true;
 };
 

@@ -7,57 +7,65 @@
 
 namespace qkv::QKV_ISA {
 
-// Keeps the keys of a task and the queries of a strip in the form in which they are compared. Without
-// memory the pieces are only counted.
-template <class Storage>
+// The additive score has no inner products of queries and keys: only plain numbers serve it.
+template <class Arithmetic>
+constexpr bool has_additive = Arithmetic::rows_are_terms;
+
+// Keeps the keys of a task and the queries of a strip in the form in which they are compared.
+// Without memory the pieces are only counted.
+template <class Storage, class Arithmetic>
 class Scores {
    public:
     using Number = Real<Storage>;
 
-    Scores(const Request& request, const StripSizes<Number>& sizes, Pieces<Number>& pieces)
-        : dot_product(request, sizes, pieces),
+    Scores(const Request& request, const StripSizes<Number>& sizes, bool differentiated,
+           bool listed, Pieces<Number>& pieces)
+        : dot_product(request, sizes, differentiated, listed, pieces),
           additive(request, sizes, pieces),
           kind_(request.score) {}
 
     // Whole panels of keys, which hold all of the strips to come.
     void take_keys(Lead lead, const Ranges& keys) {
-        switch (kind_) {
-            case ScoreKind::dot_product: return dot_product.take_keys(lead, keys);
-            case ScoreKind::additive: return additive.take_keys(lead, keys);
-        }
+        of_kind([&](auto& score) { score.take_keys(lead, keys); });
     }
 
     void take_queries(Lead lead, Range queries) {
-        switch (kind_) {
-            case ScoreKind::dot_product: return dot_product.take_queries(lead, queries);
-            case ScoreKind::additive: return additive.take_queries(lead, queries);
-        }
+        of_kind([&](auto& score) { score.take_queries(lead, queries); });
     }
 
-    // The scores of a register tile's queries, from row `row` of the strip on, and whole panels of
-    // keys; rows of scores lie `scores_row` apart.
+    // The scores of a step's queries, from row `row` of the strip on, and whole panels of keys; rows
+    // of scores lie `scores_row` apart.
     void compute(std::int64_t row, Range keys, Number* scores, std::int64_t scores_row) {
-        switch (kind_) {
-            case ScoreKind::dot_product: return dot_product.compute(row, keys, scores, scores_row);
-            case ScoreKind::additive: return additive.compute(row, keys, scores, scores_row);
-        }
+        of_kind([&](auto& score) { score.compute(row, keys, scores, scores_row); });
     }
 
     // The one that is asked for, and others without memory.
-    DotProduct<Storage> dot_product;
+    DotProduct<Storage, Arithmetic> dot_product;
     Additive<Storage> additive;
 
    private:
+    template <class Work>
+    void of_kind(Work work) {
+        switch (kind_) {
+            case ScoreKind::dot_product: return work(dot_product);
+            case ScoreKind::additive:
+                if constexpr (has_additive<Arithmetic>) work(additive);
+                return;
+        }
+    }
+
     ScoreKind kind_;
 };
 
-template <class Storage>
+template <class Storage, class Arithmetic>
 class ScoreGradients {
    public:
     using Number = Real<Storage>;
+    using Operand = typename Arithmetic::Operand;
 
-    ScoreGradients(const Request& request, const StripSizes<Number>& sizes, Pieces<Number>& pieces)
-        : kind_(request.score), dot_product_(request, sizes, pieces),
+    ScoreGradients(const Request& request, const StripSizes<Number>& sizes, bool listed,
+                   Pieces<Number>& pieces)
+        : kind_(request.score), dot_product_(request, sizes, listed, pieces),
           additive_(request, sizes, pieces) {}
 
     // How many numbers a task sums for the weight of the score.
@@ -73,21 +81,25 @@ class ScoreGradients {
     void begin(Lead lead, const Ranges& keys, double* weight_sums) {
         switch (kind_) {
             case ScoreKind::dot_product: return dot_product_.begin(lead, keys);
-            case ScoreKind::additive: return additive_.begin(lead, keys, weight_sums);
+            case ScoreKind::additive:
+                if constexpr (has_additive<Arithmetic>) additive_.begin(lead, keys, weight_sums);
+                return;
         }
     }
 
-    // From the gradients of a strip's scores. Adds to the gradients of the strip's queries and of all
-    // keys, which lack their factors.
-    void add(const Strip& strip, const Scores<Storage>& scores, Number* gradients,
-             Number* query_gradient, Number* key_gradient) {
+    // From the gradients of a strip's scores. Adds to the gradients of the strip's queries and of
+    // all keys, which lack their factors.
+    void add(const Strip& strip, const Scores<Storage, Arithmetic>& scores,
+             const Cells<Operand>& cells, Number* query_gradient, Number* key_gradient) {
         switch (kind_) {
             case ScoreKind::dot_product:
-                return dot_product_.add(strip, scores.dot_product, gradients, query_gradient,
+                return dot_product_.add(strip, scores.dot_product, cells, query_gradient,
                                         key_gradient);
             case ScoreKind::additive:
-                return additive_.add(strip, scores.additive, gradients, query_gradient,
-                                     key_gradient);
+                if constexpr (has_additive<Arithmetic>)
+                    additive_.add(strip, scores.additive, cells.gradients, query_gradient,
+                                  key_gradient);
+                return;
         }
     }
 
@@ -100,8 +112,8 @@ class ScoreGradients {
         return false;
     }
 
-    void add_listed(const Scores<Storage>& scores, std::int64_t row, Sparse<Number> gradients,
-                    Number* query_gradient, Number* key_gradient) const {
+    void add_listed(const Scores<Storage, Arithmetic>& scores, std::int64_t row,
+                    Sparse<Number> gradients, Number* query_gradient, Number* key_gradient) const {
         dot_product_.add_listed(scores.dot_product, row, gradients, query_gradient, key_gradient);
     }
 
@@ -116,7 +128,8 @@ class ScoreGradients {
 
     static Number key_factor(const Request& request, std::int64_t d) {
         switch (request.score) {
-            case ScoreKind::dot_product: return 1;  // the queries have it
+            case ScoreKind::dot_product:
+                return Number(Arithmetic::of_key_gradients(request.scale, 1));
             case ScoreKind::additive: return AdditiveGradients<Storage>::factor(request, d);
         }
         return 1;
@@ -124,7 +137,7 @@ class ScoreGradients {
 
    private:
     ScoreKind kind_;
-    DotProductGradients<Storage> dot_product_;
+    DotProductGradients<Storage, Arithmetic> dot_product_;
     AdditiveGradients<Storage> additive_;
 };
 

@@ -65,7 +65,8 @@ class Sweep {
 
     // A strip of part `part` of a key head, as its normalizer and dropout have left it. Every query
     // is taken once, those that see nothing too.
-    void take(const Strip& strip, const StripWeights<Storage>& weights, std::int64_t part,
+    template <class Weights>
+    void take(const Strip& strip, const Weights& weights, std::int64_t part,
               Scratch& scratch) const {
         const Finished rows = {strip, weights.cells, sizes_.cells_row, weights.notes};
         take_queries(rows, scratch);
