@@ -726,8 +726,8 @@ MUTANTS = (
         "kernels: keys behind are at a negative distance",
         "value",
         "native/cpp/statistics/distance.h",
-        "(steps < 0 ? -steps : steps)",
-        "steps",
+        "weights * larger(steps, -steps)",
+        "weights * steps",
         "../native/test_statistics.py",
     ),
     Mutant(
