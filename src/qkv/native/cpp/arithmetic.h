@@ -25,6 +25,7 @@ struct ByRegisters {
     static constexpr int rows = tile_rows;        // that are computed at a time
     static constexpr int rows_weighed = tile_rows;
     static constexpr std::int64_t columns_at_once = lanes<Number>;
+    static constexpr std::int64_t columns_begin_at = lanes<Number>;  // multiples of it
     static constexpr bool in_place = true;              // weights lie where their scores lay
     static constexpr bool rows_are_terms = terms == 1;  // packed rows serve as terms of other sums
     static constexpr std::int64_t most_rows = 192;      // of a tile in the backward pass
@@ -35,7 +36,7 @@ struct ByRegisters {
 
     // `finite`: whether all that was packed is. Sums of what is not are right here all the same.
     static void multiply(bool, Number* c, std::int64_t c_row, Strided<Operand> a,
-                         const Operand* panels, std::int64_t depth, std::int64_t columns) {
+                         const Operand* panels, std::int64_t depth, Range columns) {
         QKV_ISA::multiply(c, c_row, a, panels, depth, columns);
     }
     static void update(bool finite, Number* c, const Number* factors, Strided<Operand> a,

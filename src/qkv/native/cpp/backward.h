@@ -100,6 +100,7 @@ class Backward {
    private:
     static constexpr int step = Arithmetic::rows;  // queries that are computed at a time
     static constexpr std::int64_t panel = panel_width<Number>;
+    static constexpr std::int64_t from = Arithmetic::columns_begin_at;
     static_assert(most_rows % step == 0 && most_rows % panel == 0);
 
     // So many columns hold the cells of some keys, which are whole steps as rows.
@@ -163,7 +164,7 @@ class Backward {
         Range queries, keys;
         std::int64_t columns;  // that the keys take
         bool finite_keys, finite_values, finite_queries, finite_output_gradient;
-        Range seen[most_rows / step];  // by each step, as columns from a panel's first one on
+        Range seen[most_rows / step];  // by each step, as columns
     };
 
     void run_part(Part part, Scratch scratch) const {
@@ -249,7 +250,7 @@ class Backward {
             Range& seen = tile.seen[(query - tile.queries.start) / step];
             seen = {0, 0};
             if (keys.empty() || !visible.any(queries, keys)) continue;
-            seen = {(keys.start - tile.keys.start) / panel * panel,
+            seen = {(keys.start - tile.keys.start) / from * from,
                     rounded_up(keys.stop - tile.keys.start, Arithmetic::columns_at_once)};
             any = true;
         }
@@ -280,11 +281,11 @@ class Backward {
         Number* gradients = scratch.cells.gradients + row * cells_row_;
         Arithmetic::multiply(tile.finite_queries && tile.finite_keys, weights + seen.start,
                              cells_row_, {scratch.query + row * query_row_, query_row_, 1},
-                             scratch.key_panels + seen.start * depth_, depth_, count);
+                             scratch.key_panels, depth_, seen);
         Arithmetic::multiply(tile.finite_output_gradient && tile.finite_values,
                              gradients + seen.start, cells_row_,
                              {scratch.output_gradient + row * gradient_row_, gradient_row_, 1},
-                             scratch.value_panels + seen.start * value_depth_, value_depth_, count);
+                             scratch.value_panels, value_depth_, seen);
         const std::int64_t first = tile.queries.start + row, key = tile.keys.start + seen.start;
         const Range queries = {first, smaller(first + step, tile.queries.stop)};
         const Range keys = {key, key + count};

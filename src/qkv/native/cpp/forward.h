@@ -144,15 +144,15 @@ class Forward {
     // Some queries against the keys of one tile.
     void run_tile(const Visible& visible, const Biases<Number>& biases, Range queries, Range keys,
                   Range tile, std::int64_t row, Scratch& scratch) const {
-        // The columns of the tile that hold all these keys, from a panel's first one on.
-        constexpr std::int64_t panel = panel_width<Number>;
-        const Range columns = {(keys.start - tile.start) / panel * panel,
+        // The columns of the tile that hold all these keys.
+        constexpr std::int64_t from = Arithmetic::columns_begin_at;
+        const Range columns = {(keys.start - tile.start) / from * from,
                                rounded_up(keys.stop - tile.start, Arithmetic::columns_at_once)};
         const std::int64_t count = columns.stop - columns.start;
         Number* scores = scratch.scores;
         Arithmetic::multiply(scratch.finite_queries && scratch.finite_keys, scores, cells_row_,
                              {scratch.query + row * query_row_, query_row_, 1},
-                             scratch.key + columns.start * depth_, depth_, count);
+                             scratch.key, depth_, columns);
         const std::int64_t first = tile.start + columns.start;
         Number unit = Number(Arithmetic::of_scores(unit_));
         if (!biases.empty()) {

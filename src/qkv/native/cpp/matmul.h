@@ -1,6 +1,7 @@
 // Products of small matrices, built from one tile of sums held in registers.
 #pragma once
 
+#include "ranges.h"
 #include "storage.h"
 
 namespace qkv::QKV_ISA {
@@ -122,14 +123,19 @@ QKV_INLINE void multiply_part(Sum<Operand>* c, std::int64_t c_row, Strided<Opera
     multiply_panel<Vectors>(c, c_row, a, panel, depth);
 }
 
-// c = a b for a tile's rows and the columns of some panels, a multiple of the lanes: panel p holds the
-// columns of b from p * panel_width on.
+// c = a b for a tile's rows and some columns of b, which begin and end at multiples of the lanes: panel p
+// holds those from p * panel_width on. The first of them is the first of c.
 template <class Operand>
 void multiply(Sum<Operand>* c, std::int64_t c_row, Strided<Operand> a, const Operand* panels,
-              std::int64_t depth, std::int64_t columns) {
-    for (std::int64_t column = 0; column < columns; column += panel_width<Sum<Operand>>)
-        multiply_part<QKV_VECTORS>(c + column, c_row, a, panels + column * depth, depth,
-                                   columns - column);
+              std::int64_t depth, Range columns) {
+    constexpr std::int64_t width = panel_width<Sum<Operand>>;
+    for (std::int64_t column = columns.start; column < columns.stop;) {
+        const std::int64_t place = column % width;  // in its panel
+        const std::int64_t count = smaller(width - place, columns.stop - column);
+        multiply_part<QKV_VECTORS>(c + column - columns.start, c_row, a,
+                                   panels + (column - place) * depth + place, depth, count);
+        column += count;
+    }
 }
 
 // c = factors[i] * c + sums, in which a factor of exactly 0 annihilates with SkipZeros too.

@@ -215,8 +215,7 @@ class StripBackward {
             Arithmetic::multiply(output_gradient.finite && scratch.finite_values,
                                  scratch.cells.gradients + row * sizes_.cells_row + column,
                                  sizes_.cells_row, output_gradient.from(row),
-                                 scratch.value_panels + keys.start * value_depth_, value_depth_,
-                                 keys.size());
+                                 scratch.value_panels, value_depth_, keys);
         });
         for (std::int64_t row = 0; row < strip.rows(); ++row) {
             Number* weights = scratch.weights.cells + row * sizes_.cells_row;

@@ -18,6 +18,7 @@ struct OfTiles {
     static constexpr int rows = tiled_rows;
     static constexpr int rows_weighed = 4;
     static constexpr std::int64_t columns_at_once = 2 * tile_side;
+    static constexpr std::int64_t columns_begin_at = panel_width<float>;
     static constexpr bool in_place = pieces == 1;
     static constexpr bool rows_are_terms = false;
     static constexpr std::int64_t most_rows = pieces == 1 ? 192 : 128;
@@ -25,12 +26,12 @@ struct OfTiles {
     static constexpr std::int64_t operands(std::int64_t terms) { return operands_of<pieces>(terms); }
 
     static void multiply(bool finite, float* c, std::int64_t c_row, Strided<Pair> a,
-                         const Pair* panels, std::int64_t depth, std::int64_t columns) {
+                         const Pair* panels, std::int64_t depth, Range columns) {
         constexpr std::int64_t width = panel_width<float>;
-        const PairColumns b = {panels, width, depth * width};
-        const std::int64_t groups = depth / (pieces * tile_side);
-        multiply_by_tiles<false, pieces>(c, c_row, a, b, groups, columns);
-        if (pieces > 1 && !finite) mend_cells<pieces>(c, c_row, a, b, groups, columns);
+        const PairColumns b = {panels + columns.start * depth, width, depth * width};
+        const std::int64_t groups = depth / (pieces * tile_side), count = columns.size();
+        multiply_by_tiles<false, pieces>(c, c_row, a, b, groups, count);
+        if (pieces > 1 && !finite) mend_cells<pieces>(c, c_row, a, b, groups, count);
     }
     static void update(bool finite, float* c, const float* factors, Strided<Pair> a, const Pair* b,
                        std::int64_t depth, std::int64_t width) {

@@ -40,7 +40,7 @@ class DotProduct {
 
     void compute(std::int64_t row, Range keys, Number* scores, std::int64_t scores_row) {
         Arithmetic::multiply(query.finite && finite_keys_, scores, scores_row, query.from(row),
-                             key_panels_ + keys.start * depth_, depth_, keys.size());
+                             key_panels_, depth_, keys);
         scale_rows<Arithmetic::rows>(scores, scores_row, keys.size(),
                                      Number(Arithmetic::of_scores(request_.scale)));
     }
