@@ -28,8 +28,8 @@ CHOICE = """
 Of plain attention `impl="auto"` takes torch's kernels where they were measured to be quicker than
 qkv's, each asked through qkv: [the table](../src/qkv/native/quicker.json) has torch's time as a
 multiple of that of qkv's kernels, by instruction set, type, mask, pass, width, queries and keys.
-What takes less than 0.97 of it is quicker; `A.plan()` says so. `qkv bench --choose` makes the rows of
-your machine, and from then on your installation goes by them.
+What takes less than 0.97 of it is quicker; `A.plan()` says so. `qkv bench --choose` makes the rows
+of your machine, and from then on your installation goes by them.
 """
 FLAGS = {
     "amx_bf16": "AMX",
