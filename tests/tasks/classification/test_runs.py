@@ -76,9 +76,12 @@ def test_processes_that_share_the_texts_of_each_batch_are_one(count, tmp_path):
     done = launch("texts", data, tmp_path / "many", "sequences", *launcher)
     assert done.returncode == 0, done.stderr
     RUNS["texts"](data, tmp_path / "one", sizes=ATTENTION | UNCERTAIN["texts"], clip=0.1)
-    torch.testing.assert_close(
-        weights(tmp_path / "many"), weights(tmp_path / "one"), rtol=1e-3, atol=1e-4
-    )
+    found, expected = weights(tmp_path / "many"), weights(tmp_path / "one")
+    # A bias of all keys moves the scores of a query alike, so softmax leaves it no gradient: what
+    # there is of one is rounding, of which Adam makes whole steps.
+    for name in ("encoder.layers.0.attention.key.bias", "pooling.attention.key.bias"):
+        del found[name], expected[name]
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
     many, one = (TextLabeller.load(tmp_path / run) for run in ("many", "one"))
     assert many.model.config == one.model.config
     texts = [line.partition("\t")[2] for line in LINES]
