@@ -654,7 +654,7 @@ MUTANTS = (
         "kernels: a broken key that is hidden reaches the gradients of a few queries",
         "contract 2",
         "native/cpp/decode_backward.h",
-        "if (!finite || !is_finite(part))",
+        "if (!finite || !all_finite(part.query_gradient, few_.queries * request_.width))",
         "if (!finite)",
         "../native/test_kernels.py",
     ),

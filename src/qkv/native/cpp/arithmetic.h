@@ -2,19 +2,18 @@
 // and by what.
 #pragma once
 
+#include "cells.h"
 #include "pairs.h"
 
 namespace qkv::QKV_ISA {
 
-// Cells of a tile in the backward pass: weights, and gradients of scores. Rows lie `row` numbers apart.
-// Once they are terms, those of sums over a row of cells are `gradient_rows`, which lie `operands_row`
-// operands apart, those of sums over a column `weight_columns` and `gradient_columns`.
-template <class Operand>
-struct Cells {
-    Sum<Operand>*weights, *gradients;
-    std::int64_t row, operands_row;
-    Operand *gradient_rows, *weight_columns, *gradient_columns;
-};
+// The columns that are computed for these keys, counted from key `first` on.
+template <class Arithmetic>
+QKV_INLINE Range columns_of(Range keys, std::int64_t first) {
+    constexpr std::int64_t from = Arithmetic::columns_begin_at;
+    return {(keys.start - first) / from * from,
+            rounded_up(keys.stop - first, Arithmetic::columns_at_once)};
+}
 
 // Products by sums that are held in registers.
 template <class Operand_, int Terms>

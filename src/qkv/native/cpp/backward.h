@@ -100,7 +100,6 @@ class Backward {
    private:
     static constexpr int step = Arithmetic::rows;  // queries that are computed at a time
     static constexpr std::int64_t panel = panel_width<Number>;
-    static constexpr std::int64_t from = Arithmetic::columns_begin_at;
     static_assert(most_rows % step == 0 && most_rows % panel == 0);
 
     // So many columns hold the cells of some keys, which are whole steps as rows.
@@ -130,23 +129,13 @@ class Backward {
             value_gradient = pieces.take(of.tile_keys_ * of.value_width_);
             query = query_terms = operands(of.tile_queries_ * of.query_row_);
             output_gradient = output_gradient_terms = operands(of.tile_queries_ * of.gradient_row_);
-            cells.row = of.cells_row_;
-            cells.operands_row = terms(of.cells_row_);
-            cells.weights = pieces.take(of.tile_queries_ * of.cells_row_);
-            cells.gradients = pieces.take(of.tile_queries_ * of.cells_row_);
-            cells.gradient_rows = cells.gradient_columns =
-                reinterpret_cast<Operand*>(cells.gradients);
-            cells.weight_columns = reinterpret_cast<Operand*>(cells.weights);
+            cells = cells_beside<Arithmetic>(pieces.take(of.tile_queries_ * of.cells_row_),
+                                             of.tile_queries_, of.tile_keys_, of.cells_row_,
+                                             pieces);
             slopes = pieces.take(Biases<Number>::slopes(of.request_) * of.slopes_step());
             if constexpr (Arithmetic::rows_are_terms) return;
             query_terms = operands(terms(of.tile_queries_) * of.width_);
             output_gradient_terms = operands(terms(of.tile_queries_) * of.value_width_);
-            cells.gradient_rows = operands(of.tile_queries_ * cells.operands_row);
-            const std::int64_t columns =
-                Arithmetic::column_operands(of.tile_queries_, of.tile_keys_);
-            if (columns == 0) return;
-            cells.weight_columns = operands(columns);
-            cells.gradient_columns = operands(columns);
         }
         // Of a key tile: its rows as terms of sums over keys; its panels.
         Operand *key_terms, *key_panels, *value_panels;
@@ -250,8 +239,7 @@ class Backward {
             Range& seen = tile.seen[(query - tile.queries.start) / step];
             seen = {0, 0};
             if (keys.empty() || !visible.any(queries, keys)) continue;
-            seen = {(keys.start - tile.keys.start) / from * from,
-                    rounded_up(keys.stop - tile.keys.start, Arithmetic::columns_at_once)};
+            seen = columns_of<Arithmetic>(keys, tile.keys.start);
             any = true;
         }
         return any;
@@ -388,8 +376,8 @@ class Backward {
                 for (std::int64_t part = 0; part < parts_; ++part)
                     total += load(gradients + part * apart + i * width_ + j);
                 total *= Number(request_.scale);
-                const std::int64_t known = smaller<std::int64_t>(lanes<Number>, request_.width - j);
-                for (std::int64_t lane = 0; lane < known; ++lane) narrow(total[lane], to + j + lane);
+                narrow_some<Number>(total, smaller<std::int64_t>(lanes<Number>, request_.width - j),
+                                    to + j);
             }
         }
     }

@@ -34,7 +34,9 @@ class Decode {
                                head.output};
             const Scratch mine = scratches.of(thread);
             run_part<false>(part, mine);
-            if (!is_finite(part)) run_part<true>(part, mine);
+            // Where sums are not finite, a value that is not may have met a weight of 0.
+            if (!all_finite(part.output, few_.queries * request_.value_width))
+                run_part<true>(part, mine);
             if (is_whole) merge(head);
         });
         if (is_whole) return;
@@ -86,7 +88,8 @@ class Decode {
         }
         few_.pack(request_.query, part.lead, Arithmetic::of_queries(unit_), request_.width,
                   scratch.query);
-        for (std::int64_t i = 0; i < few_.rows * request_.value_width; ++i) part.output[i] = output[i] = 0;
+        clear(part.output, few_.rows * request_.value_width);
+        clear(output, few_.rows * request_.value_width);
         std::int64_t chunks = 0;
         for (const Range& seen : few_.seen(part.lead)) {
             const Range range = intersection(seen, part.keys);
@@ -146,14 +149,6 @@ class Decode {
     QKV_INLINE void prefetch_keys(Lead lead, Range some, Range all) const {
         for (std::int64_t key = some.start; key < smaller(some.stop, all.stop); ++key)
             prefetch(row_of<Storage>(request_.key, lead, key), request_.width);
-    }
-
-    // Whether the sums are finite. If not, a value that is not may have met a weight of 0.
-    bool is_finite(Part part) const {
-        double probe = 0;
-        for (std::int64_t i = 0; i < few_.queries * request_.value_width; ++i)
-            probe += part.output[i] * 0;
-        return probe == 0;
     }
 
     void merge(const Found& head) const {

@@ -70,14 +70,16 @@ class DecodeBackward {
                                                 request_.value_width, scratch.output_gradient);
         const bool finite = finite_queries && finite_gradients;
         if (finite) run_keys<false>(part, scratch);
-        if (!finite || !is_finite(part)) run_keys<true>(part, scratch);
+        // Where sums over keys are not finite, a key that is not may have met a weight of 0.
+        if (!finite || !all_finite(part.query_gradient, few_.queries * request_.width))
+            run_keys<true>(part, scratch);
     }
 
     // With SkipZeros a weight of 0 annihilates whatever it meets.
     template <bool SkipZeros>
     void run_keys(const Part& part, const Scratch& scratch) const {
         const std::int64_t numbers = few_.operands(request_.width);
-        for (std::int64_t i = 0; i < numbers; ++i) part.query_gradient[i] = 0;
+        clear(part.query_gradient, numbers);
         clear(scratch.query_gradient, numbers);
         std::int64_t chunks = 0, written = part.keys.start;
         for (const Range& seen : few_.seen(part.lead)) {
@@ -127,25 +129,20 @@ class DecodeBackward {
                     Strided<Number>{cells + key, 1, chunk},
                     RowByRow<Number, Number>{rows + column, width}, few_.rows);
                 for (std::int64_t i = 0; i < known; ++i)
-                    narrow_all(found.at[i][0] * factor,
-                               row_of<Storage>(tensor, lead, keys.start + key + i) + column);
+                    narrow_some<Number>(
+                        found.at[i][0] * factor, lanes<Number>,
+                        row_of<Storage>(tensor, lead, keys.start + key + i) + column);
             }
         }
     }
 
     void write_zeros(Lead lead, Range keys) const {
         for (std::int64_t key = keys.start; key < keys.stop; ++key) {
-            fill_zeros(row_of<Storage>(request_.key_gradient, lead, key), request_.width);
-            fill_zeros(row_of<Storage>(request_.value_gradient, lead, key), request_.value_width);
+            __builtin_memset(row_of<Storage>(request_.key_gradient, lead, key), 0,
+                             request_.width * sizeof(Storage));
+            __builtin_memset(row_of<Storage>(request_.value_gradient, lead, key), 0,
+                             request_.value_width * sizeof(Storage));
         }
-    }
-
-    static void fill_zeros(Storage* row, std::int64_t width) {
-        for (std::int64_t j = 0; j < width; ++j) narrow(Number(0), row + j);
-    }
-
-    static QKV_INLINE void narrow_all(Vector<Number> numbers, Storage* to) {
-        for (int lane = 0; lane < lanes<Number>; ++lane) narrow(numbers[lane], to + lane);
     }
 
     template <bool SkipZeros>
@@ -165,14 +162,6 @@ class DecodeBackward {
             part.query_gradient[i] += double(scratch.query_gradient[i]);
             scratch.query_gradient[i] = 0;
         }
-    }
-
-    // Whether the sums over keys are finite. If not, a key that is not may have met a weight of 0.
-    bool is_finite(const Part& part) const {
-        double probe = 0;
-        for (std::int64_t i = 0; i < few_.queries * request_.width; ++i)
-            probe += part.query_gradient[i] * 0;
-        return probe == 0;
     }
 
     // The gradients of the queries of a group, of all parts in their order.

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "arithmetic.h"
+#include "finite.h"
 #include "softmax.h"
 #include "tasks.h"
 

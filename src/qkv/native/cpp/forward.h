@@ -144,11 +144,8 @@ class Forward {
     // Some queries against the keys of one tile.
     void run_tile(const Visible& visible, const Biases<Number>& biases, Range queries, Range keys,
                   Range tile, std::int64_t row, Scratch& scratch) const {
-        // The columns of the tile that hold all these keys.
-        constexpr std::int64_t from = Arithmetic::columns_begin_at;
-        const Range columns = {(keys.start - tile.start) / from * from,
-                               rounded_up(keys.stop - tile.start, Arithmetic::columns_at_once)};
-        const std::int64_t count = columns.stop - columns.start;
+        const Range columns = columns_of<Arithmetic>(keys, tile.start);
+        const std::int64_t count = columns.size();
         Number* scores = scratch.scores;
         Arithmetic::multiply(scratch.finite_queries && scratch.finite_keys, scores, cells_row_,
                              {scratch.query + row * query_row_, query_row_, 1},

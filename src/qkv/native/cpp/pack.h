@@ -24,11 +24,17 @@ struct Block {
     std::int64_t stride, rows, width;
 };
 
-// Of keys, of which there may be some beyond the last.
+// Of keys or their values, of which there may be some beyond the last.
 template <class Storage>
 Block<Storage> block_of_keys(const Request& request, Lead lead, Range keys) {
     const std::int64_t known = smaller(keys.stop, request.keys) - keys.start;
     return {request.key, lead, keys.start, known, request.width};
+}
+
+template <class Storage>
+Block<Storage> block_of_values(const Request& request, Lead lead, Range keys) {
+    const std::int64_t known = smaller(keys.stop, request.keys) - keys.start;
+    return {request.value, lead, keys.start, known, request.value_width};
 }
 
 template <class Storage>

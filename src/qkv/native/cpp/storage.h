@@ -97,4 +97,10 @@ QKV_INLINE void narrow(float number, Float16* to) {
     }
 }
 
+// The first numbers of a vector.
+template <class Number, class Storage>
+QKV_INLINE void narrow_some(Vector<Number> numbers, std::int64_t count, Storage* to) {
+    for (std::int64_t lane = 0; lane < count; ++lane) narrow(numbers[lane], to + lane);
+}
+
 }  // namespace qkv::QKV_ISA

@@ -35,29 +35,21 @@ class StripForward {
         Scratch(const StripForward& of, Pieces<Number>& pieces)
             : weights(of.request_, of.sizes_, false, pieces),
               sweep(of.sweep_, pieces),
-              value_terms(pieces.template take_for<Operand>(
-                  Arithmetic::operands(of.sizes_.keys) * of.sizes_.value_width)),
+              values(of.sizes_, of.sizes_.value_width,
+                     Normalizer<Number>::is_sparse(of.request_.normalizer), pieces),
               output(pieces.take(of.sizes_.rows * of.sizes_.value_width)),
               numbers(pieces.take(of.sizes_.columns)),
               places(pieces.template take_for<std::int32_t>(of.sizes_.columns)) {
-            if constexpr (Arithmetic::rows_are_terms) {
-                value = value_terms;
-            } else {
+            if constexpr (!Arithmetic::rows_are_terms)
                 terms = pieces.template take_for<Operand>(step * terms_row);
-                if (Normalizer<Number>::is_sparse(of.request_.normalizer))
-                    value = pieces.take(of.sizes_.keys * of.sizes_.value_width);
-            }
         }
         StripWeights<Storage, Arithmetic> weights;
         typename Sweep<Storage>::Scratch sweep;
-        // Of the task's keys, each in its place: as terms of sums over keys; as numbers for lists.
-        Operand* value_terms;
-        Number* value = nullptr;
+        KeyTerms<Storage, Arithmetic> values;
         Operand* terms = nullptr;  // some weights, where they are no terms
         Number* output;   // of a strip
         Number* numbers;  // of a row that are listed
         std::int32_t* places;  // their keys
-        bool finite = true;    // whether all values of the task are
     };
 
     void run_task(Lead lead, std::int64_t part, Scratch& scratch) const {
@@ -77,21 +69,10 @@ class StripForward {
 
     void pack_keys(Lead lead, const Ranges& keys, Scratch& scratch) const {
         scratch.weights.take_keys(lead, keys);
-        scratch.finite = true;
+        scratch.values.finite = true;
         if (!request_.output.data) return;
-        for (const Range& range : keys) {
-            const std::int64_t known = smaller(range.stop, request_.keys) - range.start;
-            const Block<Storage> block = {request_.value, lead, range.start, known,
-                                          request_.value_width};
-            const std::int64_t width = sizes_.value_width;
-            scratch.finite &= Arithmetic::pack_terms(
-                block, scratch.value_terms + Arithmetic::operands(range.start) * width, width,
-                range.size());
-            if constexpr (!Arithmetic::rows_are_terms)
-                if (scratch.value)
-                    pack(block, Number(1), scratch.value + range.start * width, width,
-                         range.size());
-        }
+        for (const Range& range : keys)
+            scratch.values.take(block_of_values<Storage>(request_, lead, range), range);
     }
 
     void drop(const Strip& strip, Scratch& scratch) const {
@@ -106,8 +87,8 @@ class StripForward {
         clear(scratch.output, rounded_up(strip.rows(), step) * width);
         if (scratch.weights.is_sparse)
             for (std::int64_t row = 0; row < strip.rows(); ++row)
-                add_product(scratch.output + row * width, listed(strip, row, scratch), scratch.value,
-                            width);
+                add_product(scratch.output + row * width, listed(strip, row, scratch),
+                            scratch.values.numbers, width);
         else
             add_dense(strip, scratch);
         for (std::int64_t row = 0; row < strip.rows(); ++row) {
@@ -125,9 +106,9 @@ class StripForward {
                                    (strip.columns() + columns - 1) / columns);
         strip.for_each_keys(columns, [&](Range keys, std::int64_t column) {
             for (std::int64_t row = 0; row < strip.rows(); row += step)
-                Arithmetic::add(scratch.finite, scratch.output + row * width,
+                Arithmetic::add(scratch.values.finite, scratch.output + row * width,
                                 weight_terms(row, column, keys.size(), scratch),
-                                scratch.value_terms + Arithmetic::operands(keys.start) * width,
+                                scratch.values.from(keys.start),
                                 Arithmetic::operands(keys.size()), width);
             long_sums.added();
         });

@@ -82,28 +82,13 @@ class StripBackward {
             const StripSizes<Number>& sizes = of.sizes_;
             value_panels = pieces.template take_for<Operand>(sizes.keys * of.value_depth_);
             if (listed) value = pieces.take(sizes.keys * sizes.value_width);
-            take_cells(sizes, pieces);
+            cells = cells_beside<Arithmetic>(weights.cells, sizes.rows, sizes.columns,
+                                             sizes.cells_row, pieces);
             slopes = pieces.take(Biases<Number>::slopes(of.request_) * sizes.cells());
             query_gradient = pieces.take(sizes.rows * sizes.width);
             listed_weights = pieces.take(sizes.columns);
             listed_gradients = pieces.take(sizes.columns);
             listed_keys = pieces.template take_for<std::int32_t>(sizes.columns);
-        }
-        void take_cells(const StripSizes<Number>& sizes, Pieces<Number>& pieces) {
-            cells.weights = weights.cells;
-            cells.gradients = pieces.take(sizes.cells());
-            cells.row = sizes.cells_row;
-            cells.operands_row = Arithmetic::operands(sizes.cells_row);
-            cells.gradient_rows = cells.gradient_columns =
-                reinterpret_cast<Operand*>(cells.gradients);
-            cells.weight_columns = reinterpret_cast<Operand*>(cells.weights);
-            if constexpr (Arithmetic::rows_are_terms) return;
-            cells.gradient_rows =
-                pieces.template take_for<Operand>(sizes.rows * cells.operands_row);
-            const std::int64_t columns = Arithmetic::column_operands(sizes.rows, sizes.columns);
-            if (columns == 0) return;
-            cells.weight_columns = pieces.template take_for<Operand>(columns);
-            cells.gradient_columns = pieces.template take_for<Operand>(columns);
         }
         bool listed;  // whether rows may be taken one by one, as lists of what is not 0
         StripWeights<Storage, Arithmetic> weights;
@@ -144,8 +129,7 @@ class StripBackward {
         scratch.finite_values = true;
         for (const Range& range : keys) {
             const std::int64_t first = range.start;
-            const std::int64_t known = smaller(range.stop, request_.keys) - first;
-            const Block<Storage> value = {request_.value, lead, first, known, request_.value_width};
+            const Block<Storage> value = block_of_values<Storage>(request_, lead, range);
             scratch.finite_values &= Arithmetic::pack_panels(
                 value, scratch.value_panels + first * value_depth_, range.size(), value_depth_);
             if (scratch.value)

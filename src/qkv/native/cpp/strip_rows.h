@@ -1,4 +1,4 @@
-// Rows of a strip in the forms in which they are multiplied.
+// Rows of a strip, and the keys of a task, in the forms in which they are multiplied.
 #pragma once
 
 #include "arithmetic.h"
@@ -46,6 +46,45 @@ class StripRows {
     std::int64_t row = 0;  // of operands
 
    private:
+    std::int64_t width_ = 0;
+};
+
+// Keys or values of a task, each in its place, as terms of sums over keys.
+template <class Storage, class Arithmetic>
+class KeyTerms {
+   public:
+    using Number = Real<Storage>;
+    using Operand = typename Arithmetic::Operand;
+
+    // Of `width` numbers, whole vectors. `as_numbers`: also as numbers, for lists of a few.
+    KeyTerms(const StripSizes<Number>& sizes, std::int64_t width, bool as_numbers,
+             Pieces<Number>& pieces)
+        : width_(width) {
+        terms_ = pieces.template take_for<Operand>(Arithmetic::operands(sizes.keys) * width);
+        if constexpr (Arithmetic::rows_are_terms)
+            numbers = terms_;
+        else if (as_numbers)
+            numbers = pieces.take(sizes.keys * width);
+    }
+    KeyTerms() = default;
+
+    // The block of these keys, whole panels.
+    void take(Block<Storage> block, Range keys) {
+        finite &= Arithmetic::pack_terms(block, terms_ + Arithmetic::operands(keys.start) * width_,
+                                         width_, keys.size());
+        if constexpr (Arithmetic::rows_are_terms) return;
+        if (numbers) pack(block, Number(1), numbers + keys.start * width_, width_, keys.size());
+    }
+
+    const Operand* from(std::int64_t key) const {
+        return terms_ + Arithmetic::operands(key) * width_;
+    }
+
+    Number* numbers = nullptr;
+    bool finite = true;  // whether all that was taken is
+
+   private:
+    Operand* terms_ = nullptr;
     std::int64_t width_ = 0;
 };
 

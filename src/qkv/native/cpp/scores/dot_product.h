@@ -63,27 +63,13 @@ class DotProductGradients {
     DotProductGradients(const Request& request, const StripSizes<Number>& sizes, bool listed,
                         Pieces<Number>& pieces)
         : request_(request), sizes_(sizes) {
-        if (request.score != ScoreKind::dot_product) return;
-        key_terms_ =
-            pieces.template take_for<Operand>(Arithmetic::operands(sizes.keys) * sizes.width);
-        if constexpr (Arithmetic::rows_are_terms)
-            key_ = key_terms_;
-        else if (listed)
-            key_ = pieces.take(sizes.keys * sizes.width);
+        if (request.score == ScoreKind::dot_product) keys_ = {sizes, sizes.width, listed, pieces};
     }
 
     void begin(Lead lead, const Ranges& keys) {
-        finite_keys_ = true;
-        for (const Range& range : keys) {
-            const Block<Storage> block = block_of_keys<Storage>(request_, lead, range);
-            finite_keys_ &= Arithmetic::pack_terms(
-                block, key_terms_ + Arithmetic::operands(range.start) * sizes_.width, sizes_.width,
-                range.size());
-            if constexpr (!Arithmetic::rows_are_terms)
-                if (key_)
-                    pack(block, Number(1), key_ + range.start * sizes_.width, sizes_.width,
-                         range.size());
-        }
+        keys_.finite = true;
+        for (const Range& range : keys)
+            keys_.take(block_of_keys<Storage>(request_, lead, range), range);
     }
 
     void add(const Strip& strip, const DotProduct<Storage, Arithmetic>& score,
@@ -101,7 +87,7 @@ class DotProductGradients {
     void add_listed(const DotProduct<Storage, Arithmetic>& score, std::int64_t row,
                     Sparse<Number> gradients, Number* query_gradient, Number* key_gradient) const {
         const std::int64_t width = sizes_.width;
-        add_product(query_gradient + row * width, gradients, key_, width);
+        add_product(query_gradient + row * width, gradients, keys_.numbers, width);
         add_outer_product(key_gradient, gradients, score.query.numbers + row * width, width);
     }
 
@@ -116,10 +102,9 @@ class DotProductGradients {
         strip.for_each_keys(step, [&](Range keys, std::int64_t column) {
             const Operand* gradients = cells.gradient_rows + Arithmetic::operands(column);
             for (std::int64_t row = 0; row < strip.rows(); row += Arithmetic::rows)
-                Arithmetic::add(finite_keys_, query_gradient + row * width,
+                Arithmetic::add(keys_.finite, query_gradient + row * width,
                                 {gradients + row * cells.operands_row, cells.operands_row, 1},
-                                key_terms_ + Arithmetic::operands(keys.start) * width,
-                                Arithmetic::operands(keys.size()), width);
+                                keys_.from(keys.start), Arithmetic::operands(keys.size()), width);
             long_sums.added();
         });
         long_sums.finish();
@@ -127,9 +112,7 @@ class DotProductGradients {
 
     const Request& request_;
     const StripSizes<Number>& sizes_;
-    Operand* key_terms_ = nullptr;  // of the task, each in its place, as terms of sums over keys
-    Number* key_ = nullptr;         // as numbers, for lists
-    bool finite_keys_ = true;
+    KeyTerms<Storage, Arithmetic> keys_;
 };
 
 }  // namespace qkv::QKV_ISA
