@@ -64,7 +64,7 @@ def test_a_wrong_answer_is_found_made_smaller_and_repeated(monkeypatch) -> None:
     assert [case.outcome for case in found if isinstance(case, Case)].count("wrong") == 1
     assert "AssertionError: values[0] of impl=" in mismatch.error
     space: dict = {}
-    with pytest.raises(AssertionError, match=r"values\[0\] of impl=.*error 1 at"):
+    with pytest.raises(AssertionError, match=r"(?s)values\[0\] of impl=.*error 1 at"):
         exec(str(mismatch), space)
     smallest = space["request"].matrix
     assert smallest.shape[:-2] == (2,)
