@@ -21,6 +21,14 @@ def test_of_one_seed_it_is_that_of_a_share():
     assert (found.low, found.high) == pytest.approx((75 - spread, 75 + spread), abs=0.4)
 
 
+def test_a_share_is_no_more_than_all_and_no_less_than_none():
+    found = interval(shares(["1111", "1110", "1111"]))
+    assert (found.low > 50, found.high) == (True, 100.0)
+    assert interval(shares(["0000", "0001", "0000"])).low == 0.0
+    gap = difference(shares(["1111", "1110", "1111"]), shares(["1111", "1111", "1111"]))
+    assert gap.high > 0, "a difference has two sides"
+
+
 def test_the_same_marks_differ_by_nothing():
     marks = shares(["1010", "0110"])
     assert difference(marks, marks) == Interval(0, 0, 0)

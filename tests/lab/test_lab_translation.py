@@ -46,7 +46,7 @@ def test_a_run_learns_and_is_scored_as_evaluate_does(tmp_path, one_thread):
     assert expected > 20
     found = interval(bleu_scores([record], "short"))
     assert found.value == pytest.approx(expected)
-    assert found.low <= expected <= found.high
+    assert found.low <= min(expected, 100) <= found.high
     assert record["validation"] < 0
 
 

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 DRAWS, _SPREADS, _SEED = 2000, 10, 12345  # draws of items, and of the seeds' part for each
+PER_CENT = (0.0, 100.0)
 
 
 @dataclass(frozen=True)
@@ -41,10 +42,11 @@ def _short(number: float) -> str:
 @dataclass(frozen=True)
 class Scores:
     """What a score is computed of, `[seeds, clusters, K]`, summed over each cluster, and the `rule`
-    that makes sums `[..., K]` scores `[...]`."""
+    that makes sums `[..., K]` scores `[...]`; no score is outside of `bounds`."""
 
     sums: Tensor
     rule: Callable[[Tensor], Tensor]
+    bounds: tuple[float, float] = (-math.inf, math.inf)
 
     def of_seeds(self) -> Tensor:
         """The score of each seed on all items, `[seeds]`."""
@@ -67,7 +69,7 @@ def of_counts(counts: Sequence[Any] | Tensor, right: int = 0) -> Scores:
     """Shares in per cent. `counts` `[seeds, clusters, K]` are how many items of each cluster were
     right, by the way `right` of K - 1, and, last, how many there are."""
     sums = torch.as_tensor(counts, dtype=torch.float64)
-    return Scores(sums, lambda sums: 100 * sums[..., right] / sums[..., -1])
+    return Scores(sums, lambda sums: 100 * sums[..., right] / sums[..., -1], PER_CENT)
 
 
 def means(values: Sequence[Sequence[float]] | Tensor) -> Scores:
@@ -84,7 +86,10 @@ def of_seeds(figures: Sequence[float]) -> Scores:
 
 def interval(scores: Scores, level: float = 0.95) -> Interval:
     """The mean score over seeds."""
-    return _interval(scores.of_seeds(), _drawn(scores), level)
+    found = _interval(scores.of_seeds(), _drawn(scores), level)
+    lowest, highest = scores.bounds
+    value, low, high = (min(max(x, lowest), highest) for x in (found.value, found.low, found.high))
+    return Interval(value, low, high, level)
 
 
 def difference(first: Scores, second: Scores, level: float = 0.95) -> Interval:

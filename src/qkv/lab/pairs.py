@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from qkv.lab.fair import parameters
-from qkv.lab.intervals import Scores
+from qkv.lab.intervals import PER_CENT, Scores
 from qkv.lab.study import Record
 from qkv.lab.training import trained
 from qkv.models import SequenceToSequence, SequenceToSequenceConfig
@@ -107,7 +107,7 @@ def learnt(
 def bleu_scores(records: Sequence[Record], part: str) -> Scores:
     """BLEU of runs of several seeds on a part of the test."""
     counts = torch.tensor([record["counts"][part] for record in records], dtype=torch.float64)
-    return Scores(counts, score_of)
+    return Scores(counts, score_of, PER_CENT)
 
 
 def _counted(translator: Translator, pairs: Sequence[Pair]) -> list[list[int]]:

@@ -116,7 +116,7 @@ def agreement(records: Sequence[Record], name: str) -> Scores:
     sums = torch.stack(
         [judged, cosines, judged * cosines, judged**2, cosines**2, torch.ones_like(judged)], -1
     )
-    return Scores(sums, _correlation)
+    return Scores(sums, _correlation, (-1.0, 1.0))
 
 
 def _ranks(figures: Tensor) -> Tensor:

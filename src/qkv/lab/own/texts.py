@@ -13,7 +13,7 @@ import torch
 
 from qkv.lab.fair import SEEDS, matched
 from qkv.lab.grid import examples, learning_runs
-from qkv.lab.intervals import Interval, Scores, difference, interval, shares
+from qkv.lab.intervals import PER_CENT, Interval, Scores, difference, interval, shares
 from qkv.lab.linear import LINEAR, linear_record
 from qkv.lab.own.table import read_columns
 from qkv.lab.own.words import recommendation
@@ -218,7 +218,7 @@ def _balanced(own: OwnTexts, right: Sequence[str]) -> Scores:
         found, count = sums.chunk(2, -1)
         return 100 * (found / count).nanmean(-1)  # a draw may lack a label
 
-    return Scores(sums, rule)
+    return Scores(sums, rule, PER_CENT)
 
 
 def _advice(told: str, over_always: Interval, over_linear: Interval) -> str:

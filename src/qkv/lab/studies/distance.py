@@ -178,27 +178,31 @@ def _eased(results: Results, when: str, back: Sequence[int]) -> Finding:
 
 def _reaching(scores: Scored, long: int, far: int, has_fewest: bool) -> list[Finding]:
     """Self-attention beside an LSTM, and many heads beside one."""
-    reaches = difference(scores(RECALL, MOST, far), scores(RECALL, LSTM, far))
-    agrees = difference(scores(AGREEMENT, MOST, long), scores(AGREEMENT, LSTM, long))
+    recalls, agrees = scores(RECALL, MOST, far), scores(AGREEMENT, MOST, long)
+    beside_recall, beside_agreement = scores(RECALL, LSTM, far), scores(AGREEMENT, LSTM, long)
+    reaches, better = difference(recalls, beside_recall), difference(agrees, beside_agreement)
     findings = [
         Finding(
             "Self-attention relates distant places directly.",
-            f"At distance {far} it recalls {reaches} points more than an LSTM ({MOST}).",
+            f"At distance {far} it recalls {interval(recalls)} per cent ({MOST}), an LSTM "
+            f"{interval(beside_recall)}: {reaches} points more.",
             above_zero(reaches), [reaches],
         ),
         Finding(
             "Self-attention is better than an LSTM at agreement over long distances.",
-            f"At distance {long} it is right in {agrees} of a hundred cases more ({MOST}).",
-            above_zero(agrees), [agrees],
+            f"At distance {long} it is right in {interval(agrees)} per cent ({MOST}), an LSTM in "
+            f"{interval(beside_agreement)}: {better} points more.",
+            above_zero(better), [better],
         ),
     ]  # fmt: skip
     if has_fewest:
-        heads = difference(scores(AGREEMENT, MOST, long), scores(AGREEMENT, FEWEST, long))
+        one = scores(AGREEMENT, FEWEST, long)
+        heads = difference(agrees, one)
         findings.append(
             Finding(
                 "More heads help self-attention at agreement over long distances.",
-                f"At distance {long} eight heads are right in {heads} of a hundred cases more than "
-                "one.",
+                f"At distance {long} eight heads are right in {interval(agrees)} per cent, one in "
+                f"{interval(one)}: {heads} points more.",
                 above_zero(heads), [heads],
             )
         )  # fmt: skip

@@ -14,7 +14,7 @@ from torch import nn
 from qkv.lab.fair import SEEDS, matched
 from qkv.lab.gold import ErrorRate, LinkedPair, aligned, read_links, strongest
 from qkv.lab.grid import examples, learning_runs
-from qkv.lab.intervals import Scores, difference, interval
+from qkv.lab.intervals import PER_CENT, Scores, difference, interval
 from qkv.lab.pairs import RECURRENT, bleu_scores, learnt, network_parameters
 from qkv.lab.pairs import sizes as translator_sizes
 from qkv.lab.study import Bench, Outcome, Record, Results, Run, Study, Table
@@ -99,9 +99,11 @@ def links(translator: Translator, gold: Sequence[LinkedPair]) -> list[list[int]]
 def error_rates(records: Sequence[Record]) -> Scores:
     """The alignment error rate, in per cent."""
     sums = torch.tensor([record["links"] for record in records], dtype=torch.float64)
-    return Scores(
-        sums, lambda sums: 100 * (1 - sums[..., 2:].sum(-1) / sums[..., :2].sum(-1).clamp(min=1))
-    )
+
+    def rule(sums: torch.Tensor) -> torch.Tensor:
+        return 100 * (1 - sums[..., 2:].sum(-1) / sums[..., :2].sum(-1).clamp(min=1))
+
+    return Scores(sums, rule, PER_CENT)
 
 
 def outcome(results: Results) -> Outcome:

@@ -11,7 +11,7 @@ from torch import nn
 
 from qkv.lab.fair import SEEDS, matched, parameters
 from qkv.lab.grid import examples, learning_runs
-from qkv.lab.intervals import Interval, Scores, difference, interval, means, shares
+from qkv.lab.intervals import Scores, difference, interval, means, shares
 from qkv.lab.lookup import (
     APART,
     FOREIGN,
@@ -139,8 +139,12 @@ def outcome(results: Results) -> Outcome:
     )  # fmt: skip
     for claim, first, second in comparisons:
         if {first, second} <= set(results.models):
-            gap = difference(scores(STAGES, first, "aligned"), scores(STAGES, second, "aligned"))
-            told = f"Its largest weight is at the right place in {gap} of a hundred cases more."
+            own, other = (scores(STAGES, model, "aligned") for model in (first, second))
+            gap = difference(own, other)
+            told = (
+                f"Its largest weight is at the right place in {interval(own)} per cent, the "
+                f"other's in {interval(other)}: {gap} points more."
+            )
             findings.append(Finding(claim, told, above_zero(gap), [gap]))
     plots = [
         _random_plot(random, "entropy", "Entropy of the weights", "share of the largest entropy"),
@@ -167,20 +171,19 @@ def _flattening(random: Random) -> Finding:
 
 
 def _belonging(scores: Scored) -> list[Finding]:
-    def gap(first: str, second: str) -> Interval:
-        return difference(scores(BELONGING, first, "right"), scores(BELONGING, second, "right"))
-
-    foreign, apart = gap(APART, FOREIGN), gap(APART, SAME)
+    own, others, same = (scores(BELONGING, model, "right") for model in (APART, FOREIGN, SAME))
+    foreign, apart = difference(own, others), difference(own, same)
     return [
         Finding(
             "A value must belong to its key, or the comparison cannot guide the sum.",
-            f"Values of their own keys give {foreign} points of accuracy more than those of "
-            "another place.",
+            f"Values of their own keys give an accuracy of {interval(own)} per cent, those of "
+            f"another place of {interval(others)}: {foreign} points more.",
             above_zero(foreign), [foreign],
         ),
         Finding(
             "Keys and values that are apart are better than one state for both.",
-            f"They give {apart} points of accuracy more.",
+            f"They give an accuracy of {interval(own)} per cent, one state of {interval(same)}: "
+            f"{apart} points more.",
             above_zero(apart), [apart],
         ),
     ]  # fmt: skip
