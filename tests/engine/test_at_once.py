@@ -84,14 +84,72 @@ def test_any_strides(dtype: torch.dtype) -> None:
 
 
 @present
-def test_derivatives_go_by_the_matrix() -> None:
+@pytest.mark.parametrize("mask", [None, qkv.Causal()], ids=repr)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("name", SHAPES)
+def test_the_same_gradients_as_by_a_matrix(name: str, dtype: torch.dtype, mask) -> None:
+    vectors = [tensor.requires_grad_() for tensor in inputs(name, dtype)]
+    query, key, value = vectors
+    if mask is not None:
+        query = query[..., : key.shape[-2], :]
+        key, value = (tensor[..., : query.shape[-2], :] for tensor in (key, value))
+    at_once = plain.attend(query, key, value, mask)
+    assert at_once is not None
+    by_matrix = qkv.attention(query, key, mask=mask, impl="native") @ value
+    assert torch.equal(at_once, by_matrix)
+    gradient = torch.randn_like(at_once)
+    found, expected = (torch.autograd.grad(o, vectors, gradient) for o in (at_once, by_matrix))
+    for own, other in zip(found, expected, strict=True):
+        assert torch.equal(own, other)
+        assert own.abs().max() > 0
+
+
+@present
+def test_gradients_of_what_asks_for_them() -> None:
     query, key, value = inputs("four dimensions")
     value.requires_grad_()
-    assert plain.attend(query, key, value) is None
-    assert qkv.attend(query, key, value).requires_grad
+    output = plain.attend(query, key, value)
+    assert output is not None
+    assert output.requires_grad
+    output.sum().backward()
+    assert value.grad is not None
+    assert query.grad is key.grad is None
     with torch.no_grad():
-        assert plain.attend(query, key, value) is not None
         assert not qkv.attend(query, key, value).requires_grad
+
+
+@present
+@pytest.mark.parametrize("mask", [None, qkv.Causal()], ids=repr)
+def test_second_derivatives(mask) -> None:
+    vectors = [torch.randn(2, 3, 2, dtype=torch.float64, requires_grad=True) for _ in range(3)]
+    assert plain.attend(*vectors, mask) is not None
+    assert torch.autograd.gradcheck(lambda *v: plain.attend(*v, mask), vectors)
+    assert torch.autograd.gradgradcheck(lambda *v: plain.attend(*v, mask), vectors)
+
+
+@present
+def test_gradients_in_batches() -> None:
+    vectors = [tensor.requires_grad_() for tensor in inputs("three dimensions")]
+    output = qkv.attend(*vectors)
+    rows = torch.randn(3, *output.shape)
+    together = torch.autograd.grad(output, vectors, rows, is_grads_batched=True, retain_graph=True)
+    for i, row in enumerate(rows):
+        for one, each in zip(
+            torch.autograd.grad(output, vectors, row, True), together, strict=True
+        ):
+            torch.testing.assert_close(each[i], one)
+
+
+@present
+def test_values_too_large_for_their_sum_have_gradients() -> None:
+    query, key, value = (tensor.requires_grad_() for tensor in inputs("three dimensions"))
+    large = (value.sign() * 3e38).detach().requires_grad_()
+    output = qkv.attend(query, key, large)
+    assert output.isfinite().all()
+    output.sum().backward()
+    torch.testing.assert_close(
+        large.grad, torch.autograd.grad(qkv.attend(query, key, value).sum(), value)[0]
+    )
 
 
 @present

@@ -53,7 +53,8 @@ class _Derivative(torch.autograd.Function):
         ctx.save_for_backward(*row, *kept)
         ctx.set_materialize_grads(False)
         results = tuple([result.detach() for result in results])
-        ctx.mark_non_differentiable(*[results[place] for place in kernel.constant])
+        if kernel.constant:
+            ctx.mark_non_differentiable(*[results[place] for place in kernel.constant])
         return results
 
     @staticmethod
@@ -62,7 +63,8 @@ class _Derivative(torch.autograd.Function):
         kernel: Kernel = ctx.kernel
         saved = ctx.saved_tensors  # a checkpoint hands them out once
         row, kept = saved[: ctx.count], saved[ctx.count :]
-        wanted = [i for i in range(ctx.count) if ctx.needs_input_grad[3 + i]]
+        needed = ctx.needs_input_grad[3:]  # each time it is asked for it is made anew
+        wanted = [i for i in range(ctx.count) if needed[i]]
         placed: list[Tensor | None] = [None] * ctx.count
         if any(gradient is not None for gradient in gradients):
             with autocast_off(row[0].device):

@@ -32,6 +32,7 @@ from ..masks.custom import CustomMask
 from ..normalizers.base import Normalizer
 from ..normalizers.custom import CustomNormalizer
 from ..normalizers.softmax import Softmax
+from ..request.description import DEFAULT_MEMORY
 from ..request.shards import check_shards
 from ..scores.base import Score
 from ..scores.given import score_of
@@ -39,8 +40,6 @@ from ..stage.base import Stage, type_given
 from . import dispatch
 from .matrix import AttentionMatrix
 from .prepare import PreparedKey
-
-DEFAULT_MEMORY = 64 * 2**20  # bytes
 
 _FARTHEST = 2**61  # of a position: it and the width of a window add up to an int64
 

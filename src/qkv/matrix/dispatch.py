@@ -65,7 +65,7 @@ def run(description: Description, *measures: Measure) -> list[Any]:
 
 def attend_plain(query: Tensor, key: Tensor, value: Tensor, mask: Causal | None) -> Tensor | None:
     """The product of plain attention where this is a single call of the kernels, else None."""
-    return native_plain.attend(query, key, value, mask is not None)
+    return native_plain.attend(query, key, value, mask)
 
 
 @with_int_sizes

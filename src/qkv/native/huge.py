@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 
+@torch.no_grad()
 def redo_smaller(run: Callable[[Tensor], object], value: Tensor, output: Tensor) -> None:
     """Has `run(value)` write an output that is not finite again with smaller values, where these
     may be why, and makes it larger: weights that sum to one leave values as large as they are.
@@ -16,7 +17,7 @@ def redo_smaller(run: Callable[[Tensor], object], value: Tensor, output: Tensor)
     The factor is a power of two, so nothing is rounded but what is vanishingly small beside the
     largest value. What was finite stays as it was.
     """
-    largest = value.detach().nan_to_num(0, 0, 0).abs().max().item()
+    largest = value.nan_to_num(0, 0, 0).abs().max().item()
     keys = value.shape[-2]
     most = torch.finfo(output.dtype).max
     if isfinite(largest * keys) and largest * keys < most / 2:

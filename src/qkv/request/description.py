@@ -15,6 +15,8 @@ from ..stage.dropout import Dropout
 from .chosen import Chosen, kept
 from .shards import Shards
 
+DEFAULT_MEMORY = 64 * 2**20  # bytes of blocks, where nothing is said
+
 
 @dataclass(frozen=True, eq=False)
 class Description:

@@ -20,10 +20,12 @@ from ...ground.tensors import (
     is_tracked,
     kernel_obstacle,
 )
+from ...masks.causal import Causal
 from ...measures.base import Measure
 from ...measures.product import Product
 from ...native import quicker
-from ...request.description import Description
+from ...normalizers.softmax import Softmax
+from ...request.description import DEFAULT_MEMORY, Description
 from ...scores.dot import Dot
 from ..accepted import Accepted
 from ..call import product_pullback
@@ -31,7 +33,7 @@ from ..derivative import with_derivative
 from ..plain import is_plain
 from .stages import WIDEST, too_many_keys
 
-_DOT = Dot()
+_DOT, _SOFTMAX = Dot(), Softmax()
 
 
 def accept(description: Description, measures: tuple[Measure, ...]) -> Plain | None:
@@ -68,29 +70,34 @@ def _fit(query: Tensor, key: Tensor, value: Tensor) -> bool:
     )
 
 
-def attend(query: Tensor, key: Tensor, value: Tensor, causal: bool = False) -> Tensor | None:
-    """`softmax(query @ key.mT / √D) @ value` without a matrix in between, for that would take
-    longer than the product of a few queries and keys; `causal`: of as many keys as queries those
-    up to each query's position. None where this takes more than a call of the kernels, derivatives
-    for one, where torch may be quicker, or where anything is wrong."""
+def attend(query: Tensor, key: Tensor, value: Tensor, mask: Causal | None = None) -> Tensor | None:
+    """`softmax(query @ key.mT / √D) @ value` without the checks of a matrix, for these would take
+    longer than the product of a few queries and keys. None where this takes more than the kernels
+    and their first derivatives, where torch may be quicker, or where anything is wrong; so too of
+    a `mask` where there are not as many keys as queries."""
     if torch.compiler.is_compiling() or not (
         are_ordinary(query, key, value)
         and query.dtype is key.dtype is value.dtype
-        and not is_tracked(query, key, value)
         and not _is_any_autocast_enabled()
         and not is_recorded()
         and not inside_transform()
         and not is_dual(query, key, value)
         and _fit(query, key, value)
-        and not (causal and query.shape[-2] != key.shape[-2])
+        and (mask is None or query.shape[-2] == key.shape[-2])
         and native.unavailable_reason() is None
         and not (quicker.LOST and native.instruction_set() in quicker.LOST)
     ):
         return None
+    vectors = query, key, value
+    if is_tracked(*vectors):
+        offset = 0 if query.shape[-2] == key.shape[-2] else None
+        stages = _DOT, (), mask, _SOFTMAX, offset
+        (output,) = Plain(Description(query, key, *stages, "auto", DEFAULT_MEMORY), vectors).run()
+        return output
     scale, intervals = _DOT.factor(query.shape[-1]), None
-    if causal:
+    if mask is not None:
         intervals = _up_to_position(query.shape[-2], key.shape[-2], 0)
-    wide, _ = native.plain_forward(query, key, value, scale, intervals, False)
+    wide, _ = native.plain_forward(*vectors, scale, intervals, False)
     return _rounded(wide, query.dtype)
 
 
@@ -148,7 +155,6 @@ class Plain(Accepted):
     def gradients(self, gradient: Tensor) -> Sequence[Tensor]:
         return self._gradients(self.vectors, self._forward(), gradient)
 
-    @torch.no_grad()
     def _forward(self) -> tuple[Tensor, Tensor]:
         """The product before it is rounded, and the logsumexp."""
         wide, logsumexp = native.plain_forward(*self.vectors, self.scale, self.intervals, True)
