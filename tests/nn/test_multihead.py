@@ -56,6 +56,35 @@ def test_from_torch_refuses_keys_of_no_input(option) -> None:
         MultiHeadAttention.from_torch(nn.MultiheadAttention(8, 2, **{option: True}))
 
 
+class Adapted(nn.Module):
+    """A linear map with something added, as adapters replace one."""
+
+    def __init__(self, base: nn.Linear) -> None:
+        super().__init__()
+        self.base, self.weight, self.bias = base, base.weight, base.bias
+
+    def forward(self, x):
+        return self.base(x) + x
+
+
+def test_from_torch_refuses_what_it_would_lose() -> None:
+    adapted = nn.MultiheadAttention(8, 2)
+    adapted.out_proj = Adapted(adapted.out_proj)  # type: ignore[assignment]
+    with pytest.raises(TypeError, match=r"from_torch: out_proj must be a linear map .*got Adapted"):
+        MultiHeadAttention.from_torch(adapted)
+    with pytest.raises(TypeError, match=r"from_torch: module must be a torch\.nn\.Mul.*got Linear"):
+        MultiHeadAttention.from_torch(nn.Linear(8, 8))  # type: ignore[arg-type]
+
+
+def test_from_torch_takes_the_weight_that_a_parametrization_makes() -> None:
+    torchs = nn.MultiheadAttention(8, 2, batch_first=True, dtype=torch.float64).eval()
+    nn.utils.parametrizations.weight_norm(torchs.out_proj)
+    nn.utils.parametrizations.spectral_norm(torchs, "in_proj_weight")
+    x = randn(4, 3, 8)
+    ours = MultiHeadAttention.from_torch(torchs)
+    assert_close(ours(x), torchs(x, x, x, need_weights=False)[0])
+
+
 def test_from_torch_takes_dropout_and_the_mode() -> None:
     made = MultiHeadAttention.from_torch(nn.MultiheadAttention(8, 2, dropout=0.25))
     assert made.training

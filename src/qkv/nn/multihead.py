@@ -179,8 +179,20 @@ class MultiHeadAttention(nn.Module):
         even if the module did not, and `lengths` or a mask in place of `key_padding_mask`.
 
         Raises:
+            TypeError: this is no `torch.nn.MultiheadAttention`, or its output projection is more
+                than a linear map, as with an adapter.
             ValueError: the module was made with `add_bias_kv` or `add_zero_attn`.
         """
+        if not isinstance(module, nn.MultiheadAttention):
+            got = type(module).__name__
+            raise TypeError(f"from_torch: module must be a torch.nn.MultiheadAttention; got {got}")
+        output: Any = module.out_proj
+        if getattr(type(output), "forward", None) is not nn.Linear.forward:
+            got = type(output).__name__
+            raise TypeError(
+                f"from_torch: out_proj must be a linear map and nothing more; got {got} (merge an "
+                "adapter into the weights first)"
+            )
         if module.bias_k is not None or module.add_zero_attn:
             what = "add_zero_attn" if module.bias_k is None else "add_bias_kv"
             raise ValueError(f"from_torch: the module must be made without {what}; got one with it")
@@ -194,14 +206,16 @@ class MultiHeadAttention(nn.Module):
         )
         packed = module.in_proj_weight
         separate = (module.q_proj_weight, module.k_proj_weight, module.v_proj_weight)
-        state = {f"output.{name}": tensor for name, tensor in module.out_proj.state_dict().items()}
+        state = {"output.weight": output.weight}
+        if output.bias is not None:
+            state["output.bias"] = output.bias
         for kind, tensors in (
             ("weight", separate if packed is None else packed.chunk(3)),
             ("bias", () if module.in_proj_bias is None else module.in_proj_bias.chunk(3)),
         ):
             names = (f"{part}.{kind}" for part in ("query", "key", "value"))
             state.update(zip(names, tensors, strict=False))
-        made.to(module.out_proj.weight).load_state_dict(state)
+        made.to(output.weight).load_state_dict(state)
         return made.train(module.training)
 
     def extra_repr(self) -> str:

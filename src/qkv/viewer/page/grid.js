@@ -43,7 +43,7 @@ export class Grid {
       for (const cell of this.#cells.filter((one) => one.layer === layer)) {
         const cells = found.cells.slice(cell.head * size, (cell.head + 1) * size);
         Object.assign(cell, { cells, rows, columns: found.columns });
-        if (found.every > 1) cell.button.title += `, every ${found.every}th query`;
+        if (found.every > 1) cell.button.title += `, one query in ${found.every}`;
         this.#paint(cell);
       }
     }
