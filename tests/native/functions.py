@@ -198,7 +198,8 @@ def documented() -> dict[tuple[str, torch.dtype, str], float]:
 
 
 def table() -> str:
-    names = native.instruction_sets()
+    # Those that multiply pairs of bfloat16 have the functions of x86-64-v4.
+    names = [isa for isa in native.instruction_sets() if not isa.endswith("-bf16")]
     kinds = [(isa, dtype) for dtype in POINTS for isa in names]
     head = [f"{isa} {str(dtype).removeprefix('torch.')}" for isa, dtype in kinds]
     lines = [["function", "what", "between", *head], ["---"] * (3 + len(head))]
