@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import Tensor
+from torch.multiprocessing.reductions import StorageWeakRef
 from torch.testing import assert_close
 
 import qkv
@@ -198,3 +199,16 @@ def test_a_window_and_an_offset() -> None:
     arrival = Arrival(QUERY[..., 6:, :], KEY, is_causal=True, window=(2, None), query_offset=6)
     allowed = (BEHIND >= 0) & (BEHIND <= 2)
     assert_close(matrix_of(arrival).dense(), softmax(SCORES, allowed.expand_as(SCORES))[..., 6:, :])
+
+
+def test_a_mask_that_only_adds_is_not_kept() -> None:
+    """What it says is remembered for as long as it lives, and that must not keep it alive."""
+    bias = torch.randn(1, 4, 8, 8)
+    alive = StorageWeakRef(bias.untyped_storage())
+    hides, adds = masks.stages_of(bias)
+    assert hides is None
+    assert adds is not None
+    assert adds.data_ptr() == bias.data_ptr()
+    assert masks.stages_of(bias)[1] is not None
+    del bias, adds
+    assert alive.expired()

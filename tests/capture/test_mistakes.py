@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 
 import qkv
+from qkv.capture.similarity import similarity
 
 X = torch.randn(2, 4, 5, 8, generator=torch.Generator().manual_seed(0))
 
@@ -147,3 +148,18 @@ def test_what_stands_in_a_line_of_input_says_what_it_is() -> None:
     assert repr(capture.calls[0]) == "<Call (self, step 0): 2 × 4 × 5 × 5>"
     assert str(capture.calls[:1]) == str(capture.calls)
     assert str(capture.calls[1:]).split() == list(capture.calls.head[1:])
+
+
+def test_words_of_an_entry_of_several_dimensions() -> None:
+    query = torch.randn(2, 3, 4, 3, 3)
+    capture = captured(query)
+    capture.label_image([torch.zeros(4, 9, 3, dtype=torch.uint8)] * 6, (1, 3))
+    assert capture.words(0, 5).weights.shape == (4, 3, 3)
+    assert_close(capture.words(0, 4).weights, qkv.attention(query, query)[1, 1].dense())
+    with pytest.raises(IndexError, match="words: the call has a batch of 6; got entry 6"):
+        capture.words(0, 6)
+
+
+def test_similarity_needs_keys() -> None:
+    with pytest.raises(ValueError, match=r"similarity: there must be queries and keys.*4, 5, 0\]"):
+        similarity(qkv.attention(X, X[:, :, :0]))

@@ -6,6 +6,7 @@ import gc
 import subprocess
 import sys
 import types
+from math import isnan
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from torch.testing import assert_close
 
 import qkv
 from qkv.capture import patches
+from qkv.capture.observe import _larger
 
 ORIGINAL = (F.scaled_dot_product_attention,)  # not by a name that would be replaced too
 X = torch.randn(2, 4, 6, 8, generator=torch.Generator().manual_seed(0))
@@ -302,3 +304,16 @@ def test_it_needs_torch_alone() -> None:
         "assert not extra & (sys.modules.keys() - {'numpy.linalg.lapack_lite'}), extra"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "larger"),
+    [(1.0, 2.0, 2.0), (2.0, 1.0, 2.0), (None, 1.0, None), (0.0, None, None), (None, None, None)],
+)
+def test_of_calls_that_go_on_the_larger_residual_is_told(one, other, larger) -> None:
+    assert _larger(one, other) == larger
+
+
+@pytest.mark.parametrize("pair", [(1.0, torch.nan), (torch.nan, 1.0)])
+def test_a_residual_that_is_no_number_stays(pair) -> None:
+    assert isnan(_larger(*pair))

@@ -15,6 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 import qkv
 from models import IDS, build, inputs
+from qkv.capture.similarity import similarity
 from qkv.nn import MultiHeadAttention
 
 X = torch.randn(2, 6, 64, generator=torch.Generator().manual_seed(0))
@@ -263,3 +264,17 @@ def test_autocast() -> None:
     assert not capture.missed
     assert {call.matrix.dtype for call in capture.calls} == {torch.bfloat16}
     assert all(call.residual < 0.02 for call in capture.calls)
+
+
+def test_a_default_device(tmp_path) -> None:
+    """What is asked for on the side of files and pictures is on the CPU, whatever the default."""
+    model = MultiHeadAttention(64, 4)
+    with torch.device("meta"):
+        with qkv.observe(model, spill=tmp_path / "spilled") as capture:
+            model(X)
+        assert not capture.missed
+        capture.save(tmp_path / "saved")
+        loaded = qkv.load_capture(tmp_path / "saved")
+        maps = similarity(loaded).matrix
+    assert_close(loaded.calls[0].matrix.dense(), capture.calls[0].matrix.dense())
+    assert_close(maps, similarity(capture).matrix)

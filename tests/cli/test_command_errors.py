@@ -237,3 +237,15 @@ def test_a_folder_that_is_no_model_is_one_line(tmp_path, content):
 def test_the_version_is_the_packages(capsys):
     assert run(["--version"]) == 0
     assert capsys.readouterr().out == f"qkv {version('qkv')}\n"
+
+
+@on_linux
+def test_a_stream_that_the_shell_has_closed():
+    """Nothing ends in a traceback, and no warning comes out among the translations."""
+    shell = ["bash", "-c", '"$@" >&-', "-", *FAKE]
+    status, output, errors = call(shell, "nowhere/absent.txt")
+    assert (status, output) == (2, "")
+    assert errors.count("\n") == 1
+    program = "import sys; print('kept'); print('lost', file=sys.stderr)"
+    before = f"import sys; from qkv.cli.run import _open_streams; _open_streams(); {program}"
+    assert call(["bash", "-c", '"$@" 2>&-', "-", sys.executable, "-c", before]) == (0, "kept\n", "")

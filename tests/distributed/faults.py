@@ -35,7 +35,7 @@ def disagreements(rank: int) -> dict[str, str]:
     mask = qkv.Window(2, 0) if odd else qkv.Causal()
     lengths = torch.tensor([9, 9 if odd else 3])
     heads = [t[:, :2] for t in (query, key, value)] if odd else [query, key, value]
-    matrix = qkv.attention(query, key, group=group)
+    matrix, sink = qkv.attention(query, key, group=group), torch.zeros(query.shape[1])
     acts = {
         "dtype": lambda: qkv.attend(*(wide if odd else vectors()), group=group),
         "width": lambda: qkv.attend(*(narrow if odd else vectors()), group=group),
@@ -49,6 +49,9 @@ def disagreements(rank: int) -> dict[str, str]:
         ),
         "impl": lambda: qkv.attention(query, key, group=group, impl="tiled" if odd else "auto"),
         "gradients": lambda: matrix @ (value.clone().requires_grad_() if odd else value),
+        "gradients of a stage": lambda: qkv.attend(
+            query, key, value, normalizer=qkv.Softmax(sink.requires_grad_(odd)), group=group
+        ),
         "measure": lambda: matrix.mass() if odd else matrix.entropy(),
         "an error of one": lambda: qkv.attention(query, key[..., :3] if odd else key, group=group),
         "rows of the value": lambda: matrix @ (value[..., :3, :] if odd else value),
@@ -92,6 +95,8 @@ def refusals(rank: int) -> dict[str, str]:
         "positions": lambda: qkv.attention(query, key[..., :3, :], mask=qkv.Causal(), group=group),
     }
     found = {name: message(act) for name, act in acts.items()}
+    padded = {"mask": qkv.Padding(torch.zeros(0, dtype=torch.long)), "group": group}
+    assert qkv.attend(query[:0], key[:0], value[:0], **padded).shape == (0, 4, 6, 8)
     # None of them left the ranks out of step, and what shows a matrix asks nobody.
     shown = matrix._repr_html_() if rank == 0 else ""
     assert "img" not in shown

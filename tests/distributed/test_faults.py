@@ -20,6 +20,7 @@ DISAGREEMENTS = {
     "shards": "shards must be the same .* in order on rank 0, balanced on rank 1$",
     "impl": "impl must be the same .* auto on rank 0, tiled on rank 1$",
     "gradients": "gradients must be the same .* on rank 1$",
+    "gradients of a stage": "gradients must be the same .* on rank 1$",
     "measure": r"measures must be the same .* \[Entropy\(\)\] on rank 0, \[Mass\(\)\] on rank 1$",
     "an error of one": "key width must equal query width; got .* 3]$",
     "rows of the value": r"one row per key of this rank \(6\); got \[2, 4, 3, 8\]$",

@@ -404,6 +404,21 @@ def test_kernel_options_are_hints() -> None:
         qkv.flex_attention(*v, kernel_options={"BLOCK_Q": 64})
 
 
+def test_arguments_of_another_type() -> None:
+    v = cases.vectors()
+    with pytest.raises(TypeError, match="kernel_options must be a dict; got list"):
+        qkv.flex_attention(*v, kernel_options=[1])  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="return_aux must be an AuxRequest; got bool"):
+        qkv.flex_attention(*v, return_aux=True)  # type: ignore[arg-type]
+
+
+def test_a_factor_that_is_not_finite_is_the_scores_own() -> None:
+    v = cases.vectors()
+    mod = lambda score, b, h, q, k: score.abs() * 0 + score * float("inf")  # noqa: E731
+    assert qkv.flex_attention(*v, lambda s, *_: s * float("inf")).isnan().any()
+    assert qkv.flex_attention(*v, mod).isnan().any()
+
+
 def noop(b, h, q, k):
     return q >= k
 

@@ -7,6 +7,7 @@ from test_lab_texts import TEXTS
 
 from qkv.cli.run import run
 from qkv.lab.intervals import shares
+from qkv.lab.linear import linear_record
 from qkv.lab.own.table import read_columns
 from qkv.lab.own.texts import CONDITION, own_texts_study, read_own_texts
 from qkv.lab.own.words import recommendation
@@ -117,6 +118,29 @@ def test_every_label_is_on_every_side_and_copies_stay_together(tmp_path):
     assert any("20 texts stand there several times" in told for told in own.told)
     assert any("1 labels of fewer than 5" in told for told in own.told)
     assert own.commonest in ("neg", "pos")
+
+
+def test_texts_without_spaces_are_read_by_characters(tmp_path):
+    """As many tokens as characters, and a linear classifier that can tell them apart."""
+    letters = {"pos": "好美喜", "neg": "坏丑恨"}
+    rest = [chr(0x4E00 + 7 * n) for n in range(300)]
+    lines = []
+    for n in range(200):
+        label = "pos" if n % 2 else "neg"
+        text = [rest[(n * 31 + 17 * k) % 300] for k in range(20)] + [letters[label][n % 3]]
+        lines.append(f"{label}\t{''.join(text)}\n")
+    own = read_own_texts(written(tmp_path, "ZH.TSV", "".join(lines)))
+    budget = own_texts_study(own).runs(False)[0].budget
+    assert budget["tokens"] == 22 * len(own.split.train)
+    assert linear_record(own.split, 400)["right"].count("0") == 0
+
+
+def test_capitals_name_the_same_kinds_of_files(tmp_path):
+    path = written(tmp_path, "MINE.CSV", "label,text\nneg,dull\n")
+    assert read_columns(path, "classify").rows == [("neg", "dull")]
+    packed = tmp_path / "B.TSV.GZ"
+    packed.write_bytes(gzip.compress(b"neg\tdull\n"))
+    assert read_columns(packed, "classify").rows == [("neg", "dull")]
 
 
 def test_a_quick_look_goes_from_a_file_to_the_report(tmp_path, capsys, one_thread, monkeypatch):

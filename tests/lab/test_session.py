@@ -128,10 +128,13 @@ def test_killed_in_the_middle_the_same_command_gives_the_same_report(tmp_path):
     assert run(tmp_path / "b", 6) == -signal.SIGKILL
     assert len(list((tmp_path / "b" / "runs" / "fake").iterdir())) == 5
     assert not (tmp_path / "b" / "results.json").exists()
-    (tmp_path / "b" / "work" / "left").mkdir(parents=True, exist_ok=True)  # what a killed run left
+    # What a killed run left, and what is the user's.
+    (tmp_path / "b" / ".qkv-compare" / "left").mkdir(parents=True, exist_ok=True)
+    (tmp_path / "b" / "work" / "own").mkdir(parents=True)
     assert run(tmp_path / "b", 0) == 0
     assert report(tmp_path / "a") == report(tmp_path / "b")
-    assert not (tmp_path / "b" / "work").exists()
+    assert not (tmp_path / "b" / ".qkv-compare").exists()
+    assert (tmp_path / "b" / "work" / "own").exists()
 
 
 def test_the_time_left_follows_what_runs_took():

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
+from made import capture_of
 
 import qkv
 from qkv.viewer import levels as levels_module
+from qkv.viewer.answers import Answers
 from qkv.viewer.levels import Levels
 from qkv.viewer.overview import HOW, chosen_rows, overview
+from qkv.viewer.subject import At, Source, Subject
 from qkv.viewer.tiles import Place, fine_tile, kept_tile
 
 SIZES = [(1, 1), (2, 3), (7, 1), (16, 16), (37, 50), (70, 133)]
@@ -125,3 +128,17 @@ def test_weights_that_may_be_negative_have_no_edges():
 def test_a_tile_that_is_not_there_is_refused(place):
     with pytest.raises(IndexError, match="tile: level"):
         fine_tile(matrix_of(64, 64), "max", place)
+
+
+def test_a_default_device_changes_nothing(small) -> None:
+    capture = capture_of(37)
+
+    def shown() -> list[torch.Tensor]:
+        answers = Answers(Subject([Source("made", capture)]))
+        at, place = At(0, 0, 0, 0), Place(0, 0, 0)
+        return [answers.cells(at, how, place, wait=True)[0] for how in HOW]
+
+    with torch.device("meta"):
+        found = shown()
+    for cells, usual in zip(found, shown(), strict=True):
+        assert torch.equal(cells, usual)

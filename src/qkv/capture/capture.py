@@ -16,6 +16,7 @@ from .groups import GroupedMap, Groups, grouped
 from .images import image_labels
 from .labelling import Labelling
 from .labels import Span, labels_of
+from .layers import layers_of
 from .saved import save
 from .views import Views
 
@@ -156,8 +157,7 @@ class Capture(Views):
             IndexError: there is no such call or entry.
         """
         chosen = self._call(call)
-        if not -chosen.entries <= entry < chosen.entries:
-            raise IndexError(f"labels: the call has a batch of {chosen.entries}; got entry {entry}")
+        entry = _within("labels", chosen, entry)
         sides = zip(self.labelling.of(chosen, entry), chosen.shape[-2:], strict=True)
         queries, keys = (
             [str(place) for place in range(places)] if labels is None else labels.shown
@@ -190,9 +190,12 @@ class Capture(Views):
         Raises:
             ValueError: no labels fit the call, or they came without a text; the result would be
                 larger.
+            IndexError: there is no such call or entry.
         """
         chosen = self._call(call)
-        matrix = chosen.matrix[entry] if chosen.matrix.ndim > 3 else chosen.matrix
+        (layer,) = layers_of("words", chosen)
+        entry = _within("words", chosen, entry)
+        matrix = layer.entry(entry)
         labels = self.labelling.of(chosen, entry)
         if labels == (None, None):
             raise ValueError("words: no labels fit this call; label(tokenizer, text) gives some")
@@ -247,3 +250,10 @@ def _cells(call: Call) -> tuple[Any, ...]:
     function = call.function + (", materialised" if call.materialised else "")
     heads = lead[-1] if lead else 1
     return call.module, call.kind, step, heads, queries, keys, residual, function
+
+
+def _within(function: str, call: Call, entry: int) -> int:
+    """An entry of a call's batch, counted from the first."""
+    if not -call.entries <= entry < call.entries:
+        raise IndexError(f"{function}: the call has a batch of {call.entries}; got entry {entry}")
+    return entry % call.entries

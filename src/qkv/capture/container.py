@@ -155,10 +155,10 @@ def mapped(file: BinaryIO, size: int, *, shared: bool = False) -> Tensor:
     """The first bytes of an open file, `[size]`, which stay in it until they are used. What is
     written into the tensor reaches the file where it is `shared`, and not otherwise."""
     if size == 0:
-        return torch.empty(0, dtype=torch.uint8)
+        return torch.empty(0, dtype=torch.uint8, device="cpu")
     name = f"/dev/fd/{file.fileno()}"  # by itself: its name may be gone, or be another's by now
     storage = torch.UntypedStorage.from_file(name, shared=shared, nbytes=size)
-    return torch.empty(0, dtype=torch.uint8).set_(storage)  # pyright: ignore[reportArgumentType]
+    return torch.empty(0, dtype=torch.uint8, device="cpu").set_(storage)  # pyright: ignore[reportArgumentType]
 
 
 def _header(file: BinaryIO, size: int) -> tuple[dict[str, Any], int]:

@@ -29,8 +29,8 @@ class Groups:
     @staticmethod
     def alone(labels: Sequence[str]) -> Groups:
         """Each place by itself."""
-        every = torch.arange(len(labels))
-        return Groups(tuple(labels), every, every, torch.ones(len(labels)))
+        every = torch.arange(len(labels), device="cpu")
+        return Groups(tuple(labels), every, every, torch.ones(len(labels), device="cpu"))
 
     @staticmethod
     def of(
@@ -60,9 +60,9 @@ class Groups:
         whole = torch.int64
         return Groups(
             tuple(labels),
-            torch.tensor(place, dtype=whole),
-            torch.tensor(group, dtype=whole),
-            torch.tensor(share, dtype=torch.float64),
+            torch.tensor(place, dtype=whole, device="cpu"),
+            torch.tensor(group, dtype=whole, device="cpu"),
+            torch.tensor(share, dtype=torch.float64, device="cpu"),
         )
 
     def __len__(self) -> int:
@@ -109,7 +109,7 @@ def grouped(
         )
     device = matrix.device
     total = torch.zeros(*lead, len(queries), len(keys), dtype=wide, device=device)
-    parts = torch.zeros(len(queries), dtype=queries.share.dtype)
+    parts = queries.share.new_zeros(len(queries))
     parts.index_add_(0, queries.group, queries.share)
     mean = (queries.share / parts[queries.group]).to(device, wide)
     key_place, key_group, share = keys.place.to(device), keys.group.to(device), keys.share

@@ -22,6 +22,10 @@ class Layer:
     labelling: Labelling | None = None  # of the capture
 
     @property
+    def _called(self) -> str:
+        return self.name or "the model itself"
+
+    @property
     def heads(self) -> int:
         """How many heads it has."""
         return self.matrix.shape[-3] if self.matrix.ndim > 2 else 1
@@ -54,7 +58,7 @@ class Layer:
         """
         batch = self.matrix.shape[:-3]
         if not 0 <= entry < batch.numel():
-            raise IndexError(f"{self.name} has a batch of {batch.numel()}; got {entry}")
+            raise IndexError(f"{self._called} has a batch of {batch.numel()}; got {entry}")
         at = []
         for size in reversed(batch):
             entry, place = divmod(entry, size)
@@ -68,7 +72,7 @@ class Layer:
             IndexError: there is no such head or entry.
         """
         if not 0 <= head < self.heads:
-            raise IndexError(f"{self.name} has {self.heads} heads; got {head}")
+            raise IndexError(f"{self._called} has {self.heads} heads; got {head}")
         matrix = self.entry(entry)
         return matrix if matrix.ndim == 2 else matrix[head]
 
@@ -107,10 +111,10 @@ def layer_of(function: str, source: Any, layer: int | str) -> Layer:
     if isinstance(layer, str):
         named = {one.name: one for one in layers}
         if layer not in named:
-            raise KeyError(f"there is no layer {layer!r}; there are {', '.join(named)}")
+            raise KeyError(f"{function}: there is no layer {layer!r}; there are {', '.join(named)}")
         return named[layer]
     if not 0 <= layer < len(layers):
-        raise IndexError(f"there are {len(layers)} layers; got {layer}")
+        raise IndexError(f"{function}: there are {len(layers)} layers; got {layer}")
     return layers[layer]
 
 

@@ -17,8 +17,8 @@ class LiveRows:
     """
 
     def __init__(self, count: int) -> None:
-        self.places = torch.arange(count)  # the row of the map for each row of a call
-        self._source = torch.arange(count)  # the row of the first call that each row goes back to
+        # The row of the map for each row of a call, and of the first call, which it goes back to.
+        self.places = self._source = torch.arange(count, device="cpu")
         self.count = count
 
     @property
@@ -29,7 +29,8 @@ class LiveRows:
     def follow(self, rows: Tensor) -> Tensor | None:
         """Row i of the next call is row `rows[i]` of the one before. Returns which row of the map
         each goes on from; None where all go on from themselves."""
-        unmoved, order = torch.arange(self.count), torch.arange(self.count)
+        unmoved = torch.arange(self.count, device="cpu")
+        order = unmoved.clone()
         if not bool(((rows >= 0) & (rows < len(self.places))).all()):
             self.end()
             return None
@@ -52,4 +53,6 @@ class LiveRows:
         sources = self._source[parents].tolist()
         if any(sources.count(source) > len(free[source]) for source in set(sources)):
             return self.places[:0]
-        return torch.tensor([free[source].popleft() for source in sources], dtype=torch.int64)
+        return torch.tensor(
+            [free[source].popleft() for source in sources], dtype=torch.int64, device="cpu"
+        )

@@ -22,6 +22,7 @@ from .memo import Memo
 # Of these float16 has the nearest to zero.
 _HIDES = torch.finfo(torch.float16).min / 2
 _CELLS = 2**24  # that are looked at at a time
+_ITSELF = "the mask itself"
 
 
 def stages_of(mask: Tensor) -> tuple[Mask | None, Tensor | None]:
@@ -32,7 +33,10 @@ def stages_of(mask: Tensor) -> tuple[Mask | None, Tensor | None]:
     that (at most -32,752), hides; all else is a bias, with the gradient of the mask. Where its
     numbers may not be read, as while a program is traced, it stays a tensor.
     """
-    return _made(mask) if is_concrete(mask) else _unread(mask)
+    if not is_concrete(mask):
+        return _unread(mask)
+    hides, bias = _made(mask)
+    return hides, _said_once(mask) if isinstance(bias, str) else bias
 
 
 def _unread(mask: Tensor) -> tuple[Mask, Tensor | None]:
@@ -42,7 +46,8 @@ def _unread(mask: Tensor) -> tuple[Mask, Tensor | None]:
     return Dense(~hidden), torch.where(hidden, 0, mask)
 
 
-def _stages_of(mask: Tensor) -> tuple[Mask | None, Tensor | None]:
+def _stages_of(mask: Tensor) -> tuple[Mask | None, Tensor | str | None]:
+    """The stages without the mask itself, which would live for as long as they are remembered."""
     mask = _said_once(mask)
     if not mask.is_floating_point():
         return mask_of(mask if mask.dtype is torch.bool else mask != 0), None
@@ -50,7 +55,7 @@ def _stages_of(mask: Tensor) -> tuple[Mask | None, Tensor | None]:
     shown = zip(_strips(mask.detach()), _strips(hidden), strict=True)
     adds = any(bool(((part != 0) & ~hides).any()) for part, hides in shown)
     if not bool(hidden.any()):
-        return None, mask if adds else None
+        return None, _ITSELF if adds else None
     return mask_of(~hidden), torch.where(hidden, 0, mask) if adds else None
 
 

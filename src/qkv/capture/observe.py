@@ -9,6 +9,7 @@ import threading
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from math import isnan
 from types import FrameType
 from typing import Any
 
@@ -248,7 +249,7 @@ class _Observer:
             if known is not None:
                 if known.steps & (known.steps - 1) == 0:  # some of many, each by itself
                     found = sighting.residual(arrival, matrix, self.heads)
-                    known.residual = max(known.residual or 0.0, found or 0.0)
+                    known.residual = _larger(known.residual, found)
                 return
             kept = self._keeper.kept(matrix, sighting.materialised)
             if kept.dtype is not matrix.dtype:  # the residual tells what that costs as well
@@ -278,6 +279,13 @@ class _Observer:
         return None
 
 
+def _larger(one: float | None, other: float | None) -> float | None:
+    """The larger residual of two: None where one is not known, NaN where one is."""
+    if one is None or other is None:
+        return None
+    return one if one > other or isnan(one) else other
+
+
 def _path(name: str) -> str:
     """A module's path without what compiling puts into it."""
     return ".".join(part for part in name.split(".") if part != "_orig_mod")
@@ -293,7 +301,7 @@ def _pattern(where: str | Sequence[str] | None, paths: Any) -> re.Pattern[str] |
         raise ValueError("observe: where must name modules; got no pattern")
     every = []
     for pattern in patterns:
-        part = fnmatch.translate(pattern).removesuffix(chr(92) + "Z")
+        part = re.sub(r"\\[Zz]$", "", fnmatch.translate(pattern))  # the end, by either name
         text = rf"(.*\.)?{part}(\..*)?" if pattern else ".*"  # the model itself has no path
         if not any(re.fullmatch(text, path) for path in paths):
             raise ValueError(f"observe: where={pattern!r} matches no module of the model")

@@ -103,7 +103,7 @@ def shortened(original: Callable[..., Any]) -> Callable[..., Any]:
 
 def emptied(original: Callable[..., Any]) -> Callable[..., Any]:
     """A method of a cache after which nothing goes on from what was there."""
-    nothing = torch.empty(0, dtype=torch.int64)
+    nothing = torch.empty(0, dtype=torch.int64, device="cpu")
     return _telling(original, lambda one, before, after, _: one.follows(before, after, nothing))
 
 

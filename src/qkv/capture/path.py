@@ -153,12 +153,12 @@ def warped(cost: Tensor) -> tuple[Tensor, Tensor]:
 def _moves(cost: Tensor) -> list[list[int]]:
     """What moved on to reach each cell, diagonal by diagonal: its cells do not need each other."""
     rows, columns = cost.shape
-    total = torch.full((rows + 1, columns + 1), torch.inf, dtype=torch.float64)
+    total = torch.full((rows + 1, columns + 1), torch.inf, dtype=torch.float64, device="cpu")
     total[0, 0] = 0
     flat, width = total.view(-1), columns + 1
-    moves = torch.empty(rows, columns, dtype=torch.int8)
+    moves = torch.empty(rows, columns, dtype=torch.int8, device="cpu")
     for diagonal in range(rows + columns - 1):
-        row = torch.arange(max(0, diagonal - columns + 1), min(rows, diagonal + 1))
+        row = torch.arange(max(0, diagonal - columns + 1), min(rows, diagonal + 1), device="cpu")
         column = diagonal - row
         place = (row + 1) * width + column + 1
         both, token, frame = flat[place - width - 1], flat[place - width], flat[place - 1]

@@ -54,7 +54,9 @@ def separators_in(
                 f"heads: labels must hold a token for each of the {keys} keys of {name}; "
                 f"got {len(entry)}"
             )
-    return torch.tensor([[token in separators for token in entry] for entry in labels])
+    return torch.tensor(
+        [[token in separators for token in entry] for entry in labels], device="cpu"
+    )
 
 
 def _is_list(thing: Any) -> bool:

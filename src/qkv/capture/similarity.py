@@ -73,6 +73,9 @@ def similarity(source: Any, queries: int = 128) -> Similarity:
     layers = layers_of("similarity", source)
     _check(layers)
     first = layers[0]
+    if 0 in first.matrix.shape:
+        got = list(first.matrix.shape)
+        raise ValueError(f"similarity: there must be queries and keys; got a matrix {got}")
     real = real_queries(first.matrix, first.kind == "self").any(1)
     places = real.nonzero()  # [all, 2]: batch entry and query
     if len(places) == 0:
@@ -81,7 +84,10 @@ def similarity(source: Any, queries: int = 128) -> Similarity:
     chosen = places[::every]
     names = tuple((layer.name, head) for layer in layers for head in range(layer.heads))
     step = max(1, _NUMBERS // (len(names) * first.matrix.shape[-1]))
-    total = sum((_divergence(_rows(layers, some)) for some in chosen.split(step)), torch.zeros(()))
+    total = sum(
+        (_divergence(_rows(layers, some)) for some in chosen.split(step)),
+        torch.zeros((), device="cpu"),
+    )
     found = 1 - total / max(1, len(chosen)) / log(2)
     return Similarity(found.clamp(0, 1), names, len(chosen), every == 1)
 

@@ -66,7 +66,7 @@ class Spill:
             if size and hasattr(os, "posix_fallocate"):
                 os.posix_fallocate(file.fileno(), 0, size)
             else:
-                write_bytes(file, torch.zeros(size, dtype=torch.uint8))
+                write_bytes(file, torch.zeros(size, dtype=torch.uint8, device="cpu"))
                 file.flush()
             whole = mapped(file, size, shared=True)
         return whole.view(dtype).view(*shape)

@@ -174,10 +174,12 @@ def told_of(thing: Any, tensors: Tensors, name: str) -> Any:
         return [told_of(entry, tensors, f"{name}.{place}") for place, entry in enumerate(thing)]
     stage = type(thing).__name__
     if STAGES.get(stage) is not type(thing):
+        own = type(thing).__module__.startswith("qkv.") and not isinstance(thing, Custom)
         what = f"{thing.function!r}" if isinstance(thing, Custom) else f"a {stage}"
+        whose = "a stage that files do not know" if own else "a user's code"
         raise TypeError(
-            f"save: {name} is {clipped(what)}, which is a user's code, and a file holds stages of "
-            "qkv alone; say the same by these, or by a tensor (qkv.Dense, a bias)"
+            f"save: {name} is {clipped(what)}, which is {whose}, and a file holds the public "
+            "stages of qkv alone; say the same by these, or by a tensor (qkv.Dense, a bias)"
         )
     values = {field.name: getattr(thing, field.name) for field in _written(thing)}
     if isinstance(thing, (Dense, TensorBias)):  # these say the same of all where they have one

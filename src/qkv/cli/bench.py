@@ -63,6 +63,8 @@ def bench(
     if rounds is not None:
         settings = Settings(rounds, settings.seconds, quick)
     if choose:
+        if targets:
+            raise typer.BadParameter("--choose has no targets; leave --targets out")
         _choose(settings, works, (json, picture))
         return
     report = _Report(settings, targets)

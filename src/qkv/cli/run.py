@@ -26,10 +26,10 @@ def run(arguments: Sequence[str]) -> int:
     name of a file that is not there, 130 an interrupt. What went wrong is one line on standard
     error. Errors that are no user's mistake pass through.
     """
+    _open_streams()
     try:
         status = _invoke(arguments)
-        if sys.stdout is not None:  # closed by the caller
-            sys.stdout.flush()
+        sys.stdout.flush()
         return status
     except BrokenPipeError:  # the reader, such as head, has had enough
         _finish_output()
@@ -119,6 +119,13 @@ def _what_to_install(error: ImportError) -> str:
     if package not in EXTRA_PACKAGES:
         raise error
     return f"this needs {package}: {install(package)}"
+
+
+def _open_streams() -> None:
+    """Where a shell has closed one there is none, and what is printed to none goes to the other."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - to the end
 
 
 def _finish_output() -> None:

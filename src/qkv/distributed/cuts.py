@@ -107,6 +107,8 @@ class Cuts:
             (low.clamp(start, stop), high.clamp(start, stop)) for low, high in self._seen(queries)
         ]
         seen = [(low, high, low < high) for low, high in inside]
+        if not all(some.numel() for _, _, some in seen):  # an empty batch
+            return [(keys, None, True)]
         first = min(int(torch.where(some, low, stop).amin()) for low, _, some in seen)
         last = max(int(torch.where(some, high, start).amax()) for _, high, some in seen)
         if first >= last:

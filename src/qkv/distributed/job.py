@@ -21,6 +21,13 @@ Row = tuple[
 ]  # query, key, what the measures have of their own, parameters of the stages
 
 
+def parameters_of(description: Description) -> list[Tensor]:
+    """The floating tensors of a matrix's stages."""
+    found: list[Tensor] = []
+    _each((description.score, description.bias, description.normalizer), found.append)
+    return found
+
+
 @dataclass(frozen=True)
 class Job:
     """One request. `needed` tells which keys each rank (first index) needs of each other."""
@@ -33,10 +40,7 @@ class Job:
     @property
     def parameters(self) -> list[Tensor]:
         """The floating tensors of the stages."""
-        found: list[Tensor] = []
-        description = self.description
-        _each((description.score, description.bias, description.normalizer), found.append)
-        return found
+        return parameters_of(self.description)
 
     def with_tensors(self, query: Tensor, parameters: Sequence[Tensor]) -> Description:
         """The same matrix with other tensors in it, as they come from `parameters`."""

@@ -19,7 +19,7 @@ from . import threshold
 from .agreement import require_merge, told
 from .cuts import Cuts
 from .exchange import all_agree, told_by_all
-from .job import Job, Shared
+from .job import Job, Shared, parameters_of
 from .merged import merged
 from .rules import rule_of
 from .swept import Statistics, softmax_statistics, swept
@@ -137,7 +137,9 @@ def _told(description: Description, measures: tuple[Measure, ...]) -> dict[str, 
     """What all ranks have to tell alike, and the seed of dropout."""
     operands = [m.value for m in measures if isinstance(m, Product)]
     operands += [m.x for m in measures if isinstance(m, Collected)]
-    tensors = (description.query, description.key, *operands)
+    tensors = [description.query, description.key, *operands]
+    if description.shards is not None and not description.shards.own_gradients:
+        tensors += parameters_of(description)  # whose gradients ranks add up
     dropped = description.dropped
     return {
         "measures": told([_name(measure) for measure in measures]),

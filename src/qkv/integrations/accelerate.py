@@ -82,8 +82,8 @@ def accelerate() -> Acceleration:
     It holds for the thread that is in it and for the function under any name that a module has for
     it, so also for `nn.MultiheadAttention` and the layers of `nn.Transformer`, which meanwhile
     leave their fast paths where qkv is to attend. Contexts may be nested. Programs of
-    `torch.compile` are compiled anew when they first run within; in them qkv computes what has
-    neither mask nor dropout.
+    `torch.compile` are compiled anew when they first run within, in whatever thread; in them qkv
+    computes what has neither mask nor dropout.
 
     Returns:
         A context whose value says who computed what.

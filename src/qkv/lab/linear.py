@@ -1,4 +1,5 @@
-"""A linear classifier of texts: TF-IDF of words and pairs of words, then logistic regression."""
+"""A linear classifier of texts: TF-IDF of words and pairs of words, then logistic regression. Of
+scripts that put no space between words, characters and pairs of them."""
 
 from __future__ import annotations
 
@@ -16,12 +17,14 @@ from qkv.lab.study import Record
 from qkv.lab.texts import Split, marks
 from qkv.tasks.classification.text.classifier import first_words
 from qkv.tasks.classification.text.reading import LabelledText
+from qkv.tasks.tokens import UNSPACED
 
 LINEAR = "TF-IDF, linear"
 STRENGTHS = (1.0, 5.0, 25.0)
 """Weights of the data against the pull of the weights to zero, of which validation chooses one."""
 
-_WORD = re.compile(r"\b\w\w+\b")
+_ALONE = "".join(f"{first}-{last}" for first, last in UNSPACED.values())
+_WORD = re.compile(rf"[{_ALONE}]|[^\W{_ALONE}]{{2,}}")
 _FEWEST = 2  # texts that a word or a pair is in, or it is left out
 _ITERATIONS = 200
 

@@ -19,7 +19,7 @@ from qkv.lab.study import Bench, Outcome, Record, Results, Run, Study
 from qkv.tasks.trainer.errors import TrainingError
 
 Say = Callable[[str], None]
-RUNS, WORK = "runs", "work"
+RUNS, WORK = "runs", ".qkv-compare"
 PROCESSOR = "processor"  # of a record: where its figures come from
 
 

@@ -29,7 +29,7 @@ def read_text(path: Path) -> str:
     Raises ValueError naming the file where it is no such text, OSError where it cannot be read.
     """
     content = path.read_bytes()
-    if path.suffix == ".gz":
+    if path.suffix.lower() == ".gz":
         try:
             content = gzip.decompress(content)
         except (gzip.BadGzipFile, EOFError, zlib.error) as error:

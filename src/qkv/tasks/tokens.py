@@ -108,7 +108,7 @@ def are_unspaced(texts: Iterable[str]) -> bool:
     return counts.total() * 2 > letters
 
 
-_UNSPACED = {
+UNSPACED = {
     "ideographs": ("\u3400", "\u9fff"), "kana": ("\u3040", "\u30ff"), "Thai": ("\u0e00", "\u0e7f"),
     "Lao": ("\u0e80", "\u0eff"), "Tibetan": ("\u0f00", "\u0fff"), "Burmese": ("\u1000", "\u109f"),
     "Khmer": ("\u1780", "\u17ff"),
@@ -120,7 +120,7 @@ def _scripts(texts: Iterable[str]) -> tuple[Counter[str], int]:
     characters = Counter(c for text in texts for c in text)
     letters = Counter({c: count for c, count in characters.items() if c.isalpha()})
     counts: Counter[str] = Counter()
-    for name, (first, last) in _UNSPACED.items():
+    for name, (first, last) in UNSPACED.items():
         counts[name] = sum(count for c, count in letters.items() if first <= c <= last)
     return counts, letters.total()
 

@@ -113,7 +113,7 @@ class Answers:
     def _edges(self, asked: Asked) -> bytes:
         wait = asked.word("now", _EXACTNESS) == "exact"
         found = (self.overviews.exact if wait else self.overviews.any)(_head(asked))
-        nothing = torch.zeros(0)
+        nothing = torch.zeros(0, device="cpu")
         entropy, mass = (nothing if one is None else one for one in (found.entropy, found.mass))
         sizes = entropy.numel(), mass.numel()
         return numbers(torch.cat((entropy, mass)), found.every, sizes)

@@ -59,7 +59,7 @@ def folded(cells: Tensor, how: str, starts: Tensor) -> Tensor:
     if bool((sizes == width).all()):
         parts = cells.unflatten(0, (sizes.numel(), width))
         return parts.amax(1) if how == "max" else parts.sum(1)
-    index = starts[:-1, None] + torch.arange(width)
+    index = starts[:-1, None] + torch.arange(width, device=cells.device)
     outside = (index >= starts[1:, None]).unflatten(-1, (width, 1))
     parts = cells[index.clamp(max=cells.shape[0] - 1)]
     if how == "max":

@@ -99,9 +99,16 @@ def serve(subject: Subject, port: int, ready: Callable[[str], object]) -> None:
             ws="none",
         )
         server = uvicorn.Server(config)
-        # That it gives up answers where it ends is no error.
-        logging.getLogger("uvicorn.error").addFilter(lambda _: not server.should_exit)
-        asyncio.run(_run(server, listening, lambda: ready(_address(port, token))))
+        log = logging.getLogger("uvicorn.error")
+
+        def told(_: logging.LogRecord) -> bool:
+            return not server.should_exit  # that it gives up answers where it ends is no error
+
+        log.addFilter(told)
+        try:
+            asyncio.run(_run(server, listening, lambda: ready(_address(port, token))))
+        finally:
+            log.removeFilter(told)
 
 
 async def _run(server: Any, listening: socket.socket, ready: Callable[[], object]) -> None:

@@ -32,7 +32,7 @@ class Spread:
             shares = (cells / self.top).clamp(max=1)
         else:
             logs = cells.log2()
-            low, high = torch.tensor([self.low, self.top]).double().log2()
+            low, high = torch.tensor([self.low, self.top], device="cpu").double().log2()
             place = ((logs - low) / (high - low)).clamp(0, 1) if high > low else logs * 0 + 1
             not_larger = torch.searchsorted(self.logs, logs.contiguous(), right=True)
             rank = not_larger / self.logs.numel()
@@ -41,7 +41,10 @@ class Spread:
 
     def bar(self, way: str) -> tuple[Tensor, list[tuple[float, str]]]:
         """What colours mean: the shares along a bar, and weights at places in 0 ... 1 of it."""
-        along, marks = torch.linspace(0, 1, _STEPS).double(), torch.tensor(_MARKS).double()
+        along, marks = (
+            torch.linspace(0, 1, _STEPS, device="cpu").double(),
+            torch.tensor(_MARKS, device="cpu").double(),
+        )
         texts = [f"{weight:.2g}" for weight in self._weights(marks, way).tolist()]
         return self.shares(self._weights(along, way), way), list(zip(_MARKS, texts, strict=True))
 

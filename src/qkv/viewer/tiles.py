@@ -59,7 +59,7 @@ def fine_tile(matrix: AttentionMatrix, how: str, place: Place) -> Tensor:
         (_indices(own, count, length), starts_of(own, count, length))
         for own, count, length in sides
     )
-    region = chosen_rows(matrix.detach(), torch.arange(*rows))[:, slice(*columns)]
+    region = chosen_rows(matrix.detach(), torch.arange(*rows, device="cpu"))[:, slice(*columns)]
     tile = folded(folded(region.float().cpu(), how, down).mT, how, across).mT
     if how == "mean":
         tile = tile / (down.diff()[:, None] * across.diff())

@@ -123,7 +123,8 @@ class TransformersFolder:
             print(f"qkv: the first {longest:,} of {count:,} tokens are read", file=sys.stderr)
         encoded = self._tokenizer(text, return_tensors="pt", **cut)
         # Of one text nothing else is told, and not every model takes it.
-        return {name: encoded[name] for name in ("input_ids", "attention_mask")}
+        names = ("input_ids", "attention_mask")
+        return {name: encoded[name] for name in names if name in encoded}
 
     @cached_property
     def _tokenizer(self) -> Any:

@@ -65,6 +65,9 @@ def flex_attention(
         UnsupportedError: `kernel_options` asks for a backend of torch's, or has an unknown name.
     """
     _check_options(kernel_options)
+    if return_aux is not None and not isinstance(return_aux, AuxRequest):
+        got = type(return_aux).__name__
+        raise TypeError(f"flex_attention: return_aux must be an AuxRequest; got {got}")
     if return_aux is not None and return_lse:
         raise ValueError(
             "flex_attention: return_lse must be left out where return_aux is given; got both"
@@ -85,8 +88,11 @@ def flex_attention(
 
 
 def _check_options(options: Mapping[str, Any] | None) -> None:
-    if not options:
+    if options is None:
         return
+    if not isinstance(options, Mapping):
+        got = type(options).__name__
+        raise TypeError(f"flex_attention: kernel_options must be a dict; got {got}")
     for name, choice in options.items():
         known = name.removeprefix("fwd_").removeprefix("bwd_")
         if known not in FlexKernelOptions.__annotations__:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import isfinite
 from typing import Any
 
 import torch
@@ -107,7 +108,8 @@ def _scaled(node: Node, sizes: Sizes, wide: torch.dtype) -> Stages | None:
     before = None if found is None else _body(found[0], sizes, wide)
     if found is None or before is None or before.biases:
         return None
-    return replace(before, scale=before.scale * found[1])
+    scale = before.scale * found[1]
+    return replace(before, scale=scale) if isfinite(scale) else None
 
 
 def _capped(node: Node, sizes: Sizes, wide: torch.dtype) -> Stages | None:

@@ -45,7 +45,7 @@ def read_columns(path: Path, task: str) -> Columns:
         OSError: it cannot be read.
     """
     text = read_text(path)
-    comma = ".csv" in path.suffixes[-2:]
+    comma = ".csv" in (suffix.lower() for suffix in path.suffixes[-2:])
     table = _csv(path, text) if comma else [line.split("\t") for line in text.split("\n")]
     table = [row for row in table if any(cell.strip() for cell in row)]
     if not table:

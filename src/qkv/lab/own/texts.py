@@ -23,6 +23,7 @@ from qkv.lab.verdicts import Finding, above_zero
 from qkv.tasks import by_size
 from qkv.tasks.classification.text.reading import LabelledText, TextFile, require_labels
 from qkv.tasks.shares import sentence_key, sentence_share
+from qkv.tasks.tokens import are_unspaced
 
 CONDITION = "your texts"
 PARAMETERS, RATES, LONGEST, PIECES = 60_000, (1e-3, 3e-3, 1e-2), 400, 4000
@@ -118,7 +119,8 @@ def own_texts_study(own: OwnTexts) -> Study:
         f"test on; {len(own.labels)} labels" + "".join(f"; {told}" for told in own.told),
         rule="A model is better than another if the interval of the difference is above 0.",
         limits=f"Models of one layer and about {PARAMETERS:,} parameters that read the first "
-        f"{LONGEST} words of a text; larger ones may differ.",
+        f"{LONGEST} words of a text, or all of it where no spaces part its words; larger ones may "
+        "differ.",
         runs=partial(_runs, own),
         measure=partial(_measure, own),
         outcome=partial(_outcome, own),
@@ -129,7 +131,7 @@ def own_texts_study(own: OwnTexts) -> Study:
 def _runs(own: OwnTexts, quick: bool) -> list[Run]:
     widths = matched(makers(len(own.labels)), range(16, 480, 2), PARAMETERS)
     budget = _budget(own, quick)
-    read = budget["epochs"] * budget["tokens"] + sum(map(_tokens, own.split.test)) / 3
+    read = budget["epochs"] * budget["tokens"] + _tokens(own.split.test) / 3
     seconds = _BEGINNING + read / _PIECES_A_SECOND
     seeds = 1 if quick else SEEDS
     learning = learning_runs(
@@ -144,7 +146,7 @@ def _budget(own: OwnTexts, quick: bool) -> dict[str, int]:
     """How many texts a run goes through, and how often: as much as a minute allows."""
     train = own.split.train
     most = _QUICK_TOKENS if quick else _MOST_TOKENS
-    tokens = sum(map(_tokens, train))
+    tokens = _tokens(train)
     count = min(len(train), max(FEWEST, int(len(train) * most / tokens)))
     tokens = round(tokens * count / len(train))
     chosen = by_size.texts(count, tokens, None, limited=False)
@@ -159,8 +161,11 @@ def _budget(own: OwnTexts, quick: bool) -> dict[str, int]:
     }
 
 
-def _tokens(one: LabelledText) -> float:
-    return 1 + _PIECES_A_WORD * min(LONGEST, len(one.text.split()))
+def _tokens(texts: Sequence[LabelledText]) -> float:
+    """About how many tokens are read. A text without spaces is a single word, and read whole."""
+    if are_unspaced(one.text for one in texts):
+        return sum(1 + len(one.text) for one in texts)
+    return sum(1 + _PIECES_A_WORD * min(LONGEST, len(one.text.split())) for one in texts)
 
 
 def _measure(own: OwnTexts, run: Run, bench: Bench) -> Record:
