@@ -50,10 +50,11 @@ ENGLISH = Language(
 [中文](claims.zh-CN.md)
 
 What text books and articles claim of RNN, LSTM, self-attention and their hybrids, and what
-[`qkv compare`](lab.md) found. Each figure has its 95 % interval, over test items and seeds; each
-verdict follows a rule that was fixed before the first run, and where an interval holds 0 nothing is
-concluded. The models are small and so are the data: what a study does not show is said below. The
-[whole report](lab/report.md) has budgets, tables and plots;
+[`qkv compare`](lab.md) found. Scores and their differences have an interval, over test items and
+seeds: of 95 %, and wider where a verdict rests on several. Each verdict follows a rule that was fixed
+before the first run: where the interval that it rests on holds 0 nothing is concluded, but that
+nothing is forgotten where all of it is below 2 points. The models are small and so are the data: what
+a study does not show is said below. The [whole report](lab/report.md) has budgets, tables and plots;
 [results.json.gz](lab/results.json.gz) has every run.
 
 {made}
@@ -66,7 +67,8 @@ concluded. The models are small and so are the data: what a study does not show 
         "does not hold": "**does not hold**",
         "cannot be told": "cannot be told",
     },
-    counted="Of {all} claims {holds} hold, {fails} do not, and of {unknown} it cannot be told.",
+    counted="Of {all} claims {holds} hold, {fails} do not, of {unknown} it cannot be told, and {rest} are "
+    "not measured yet.",
     left_out="not measured yet",
 )  # fmt: skip
 CHINESE = Language(
@@ -77,8 +79,9 @@ CHINESE = Language(
 [English](claims.md)
 
 教科书和文章对 RNN、LSTM、自注意力及其混合模型有种种说法，这里是
-[`qkv compare`](lab.md) 测到的结果。每个数字都带有 95 % 区间（同时考虑测试样本与随机种子）；
-结论的规则在第一次运行之前就已定下，区间包含 0 时不下结论。模型和数据都很小：
+[`qkv compare`](lab.md) 测到的结果。分数和差都带有区间（同时考虑测试样本与随机种子）：95 %，
+一个结论依据多个比较时更宽。结论的规则在第一次运行之前就已定下：所依据的区间包含 0 时不下结论，
+只有整个区间低于 2 个百分点时判为没有遗忘。模型和数据都很小：
 每项研究不能说明什么，写在下面。预算、表格和曲线见[完整报告](lab/report.md)（英文），
 每一次运行的记录在 [results.json.gz](lab/results.json.gz)。
 
@@ -88,7 +91,7 @@ CHINESE = Language(
     all_of_it="全部结果",
     limits="局限",
     verdicts={"holds": "**成立**", "does not hold": "**不成立**", "cannot be told": "无法判断"},
-    counted="{all} 个说法中，{holds} 个成立，{fails} 个不成立，{unknown} 个无法判断。",
+    counted="{all} 个说法中，{holds} 个成立，{fails} 个不成立，{unknown} 个无法判断，{rest} 个尚未测量。",
     left_out="尚未测量",
 )
 
@@ -108,6 +111,7 @@ class Pages:
         verdicts = [self.findings[name]["verdict"] for name in self._deciding()]
         counted = language.counted.format(
             all=len(self.texts["claims"]),
+            rest=len(self.texts["claims"]) - len(verdicts),
             **{name: verdicts.count(verdict) for name, verdict in NAMES.items()},
         )
         made = "{processor}, torch {torch}, qkv {qkv}.".format(**self.machine)

@@ -187,8 +187,9 @@ GOVERNING = Study(
     "are tested on.",
     limits="One model, all-MiniLM-L6-v2, which was distilled and then trained to compare "
     "sentences; BERT is eight times as large outside of its embeddings, and read other texts, "
-    "with relations by other rules. A head that looks there need not use it. The similarity of "
-    "words is measured where gensim is installed, whose package carries the pairs.",
+    "with relations by other rules. A head that looks there need not use it. Layers and heads "
+    "are counted from 1. The similarity of words is measured where gensim is installed, whose "
+    "package carries the pairs.",
     runs=runs,
     measure=measure,
     outcome=outcome,
