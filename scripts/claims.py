@@ -51,11 +51,11 @@ ENGLISH = Language(
 
 What text books and articles claim of RNN, LSTM, self-attention and their hybrids, and what
 [`qkv compare`](lab.md) found. Scores and their differences have an interval, over test items and
-seeds: of 95 %, and wider where a verdict rests on several. Each verdict follows a rule that was fixed
-before the first run: where the interval that it rests on holds 0 nothing is concluded, but that
-nothing is forgotten where all of it is below 2 points. The models are small and so are the data: what
-a study does not show is said below. The [whole report](lab/report.md) has budgets, tables and plots;
-[results.json.gz](lab/results.json.gz) has every run.
+seeds: of 95 %, and wider where a verdict rests on several. Each verdict follows a rule that was
+fixed before the first run: where the interval that it rests on holds 0 nothing is concluded, but
+that nothing is forgotten where all of it is below 2 points. The models are small and so are the
+data: what a study does not show is said below. The [whole report](lab/report.md) has budgets,
+tables and plots; [results.json.gz](lab/results.json.gz) has every run.
 
 {made}
 """,
@@ -67,8 +67,8 @@ a study does not show is said below. The [whole report](lab/report.md) has budge
         "does not hold": "**does not hold**",
         "cannot be told": "cannot be told",
     },
-    counted="Of {all} claims {holds} hold, {fails} do not, of {unknown} it cannot be told, and {rest} are "
-    "not measured yet.",
+    counted="Of {all} claims {holds} hold, {fails} do not, of {unknown} it cannot be told, and "
+    "{rest} are not measured yet.",
     left_out="not measured yet",
 )  # fmt: skip
 CHINESE = Language(
@@ -91,7 +91,8 @@ CHINESE = Language(
     all_of_it="全部结果",
     limits="局限",
     verdicts={"holds": "**成立**", "does not hold": "**不成立**", "cannot be told": "无法判断"},
-    counted="{all} 个说法中，{holds} 个成立，{fails} 个不成立，{unknown} 个无法判断，{rest} 个尚未测量。",
+    counted="{all} 个说法中，{holds} 个成立，{fails} 个不成立，{unknown} 个无法判断，"
+    "{rest} 个尚未测量。",
     left_out="尚未测量",
 )
 

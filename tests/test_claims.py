@@ -52,5 +52,5 @@ def test_figures_are_read_with_their_intervals():
 def test_a_claim_whose_study_is_missing_is_not_measured():
     results = {"machine": RESULTS["machine"], "studies": []}
     text = claims.Pages(results, TEXTS).page(claims.ENGLISH)
-    assert text.count("not measured yet") == len(TEXTS["claims"])
-    assert "0 hold, 0 do not" in text
+    assert text.count("| not measured yet |") == len(TEXTS["claims"])
+    assert "0 hold, 0 do not, of 0 it cannot be told, and 15 are not measured" in text
