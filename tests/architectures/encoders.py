@@ -169,7 +169,8 @@ ENCODERS = (
         missed=6,
         refused=BY_ITSELF,
         remark="three matrices of landmarks per layer stand for one; "
-        "padding fails where the landmarks are fewer than the places",
+        "padding fails where the landmarks are fewer than the places; "
+        "a text's states depend on the others of its batch",
     ),
     encoder(
         "Perceiver",

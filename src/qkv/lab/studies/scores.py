@@ -31,10 +31,10 @@ SCORES = {DOT: "dot", BILINEAR: "general", ADDITIVE: "additive"}
 CONDITION, TESTED = "translation", "held out"
 RATES = (2e-3, 4e-3, 8e-3)
 PARAMETERS = 800_000
-WHOLE = {"train": 40_000, "validation": 300, "tested": 400, "aligned": 225, "epochs": 12}
+WHOLE = {"train": 40_000, "validation": 300, "tested": 400, "aligned": 225, "epochs": 8}
 QUICK = {"train": 500, "validation": 30, "tested": 10, "aligned": 10, "epochs": 1}
 _READING = {"batch_tokens": 2048, "pieces": 4000, "longest": 80}
-_SECONDS = {False: 350.0, True: 2.0}
+_SECONDS = {False: 300.0, True: 2.0}
 
 
 def sizes(model: str, width: int) -> dict[str, Any]:
