@@ -12,7 +12,7 @@ DEVELOPMENT := .venv/development.stamp
 # What builds the site: mkdocs (with Material) or zensical.
 SITE ?= mkdocs
 
-.PHONY: demo test kernels lint types layers tests docs mutants conformance wheels format clean
+.PHONY: demo test kernels lint types layers tests audit docs mutants conformance wheels format clean
 
 demo: $(INSTALLED)
 	mkdir -p build
@@ -45,6 +45,10 @@ layers: $(DEVELOPMENT)
 # One process per core, and one thread in each: threads of several processes would fight.
 tests: $(DEVELOPMENT)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 8
+
+# Known vulnerabilities of what is installed, where the registry tells of them.
+audit: $(DEVELOPMENT)
+	$(PYTHON) scripts/audit.py .venv
 
 # The site, as files that any server shows: python -m http.server -d build/site
 docs: $(DEVELOPMENT)
