@@ -27,11 +27,7 @@ BAD = {
         ([SOUND, SOUND], 0, ["audit: 2 of 2 packages were asked about"]),
         ([SOUND, UNKNOWN], 0, ["audit: 1 of 2 packages were asked about; of the others"]),
         ([UNKNOWN], 0, ["audit: 0 of 1 packages were asked about; of the others"]),
-        (
-            [SOUND, BAD],
-            1,
-            ["bad 0.9: PYSEC-1, mended in 1.0, 0.9.1", "bad 0.9: PYSEC-2, mended in no"],
-        ),
+        ([BAD], 1, ["bad 0.9: PYSEC-1, mended in 1.0, 0.9.1", "bad 0.9: PYSEC-2, mended in no"]),
     ],
 )
 def test_a_known_vulnerability_fails(packages, status, told, monkeypatch, capsys):
@@ -41,3 +37,12 @@ def test_a_known_vulnerability_fails(packages, status, told, monkeypatch, capsys
     for text, line in zip(told, lines, strict=False):
         assert line.startswith(text)
     assert "packages were asked about" in lines[-1]
+
+
+def test_without_an_answer_it_is_said(monkeypatch, capsys, tmp_path):
+    (tmp_path / "lib" / "python3.11" / "site-packages").mkdir(parents=True)
+    monkeypatch.setattr(audit, "AUDITOR", "/nowhere/to/be/found.whl")
+    assert audit.main(str(tmp_path)) == 0
+    assert capsys.readouterr().out == (
+        "audit: not done: /nowhere/to/be/found.whl cannot be installed\n"
+    )
