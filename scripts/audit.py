@@ -2,9 +2,9 @@
 
     python scripts/audit.py .venv       # of the packages of this virtual environment
 
-By pip-audit, which is installed for the while. Exits with 1 where a package has one. A registry that
-only mirrors packages knows of none, and one may be out of reach: then it is said that nobody was
-asked.
+By pip-audit, which is installed for the while. Exits with 1 where a package has one. A registry
+that only mirrors packages knows of none, and one may be out of reach: then it is said that nobody
+was asked.
 """
 
 from __future__ import annotations
