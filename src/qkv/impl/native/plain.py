@@ -92,8 +92,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor, mask: Causal | None = None
     if is_tracked(*vectors):
         offset = 0 if query.shape[-2] == key.shape[-2] else None
         stages = _DOT, (), mask, _SOFTMAX, offset
-        (output,) = Plain(Description(query, key, *stages, "auto", DEFAULT_MEMORY), vectors).run()
-        return output
+        return Plain(Description(query, key, *stages, "auto", DEFAULT_MEMORY), vectors).recorded()
     scale, intervals = _DOT.factor(query.shape[-1]), None
     if mask is not None:
         intervals = _up_to_position(query.shape[-2], key.shape[-2], 0)
@@ -127,12 +126,17 @@ class Plain(Accepted):
         return [prod(self.description.shape)]
 
     def run(self) -> list[Tensor]:
-        dtype = self.description.dtype
-        if not is_tracked(*self.vectors):
-            wide, _ = native.plain_forward(*self.vectors, self.scale, self.intervals, False)
-            return [_rounded(wide, dtype)]
+        if is_tracked(*self.vectors):
+            return [self.recorded()]
+        wide, _ = native.plain_forward(*self.vectors, self.scale, self.intervals, False)
+        return [_rounded(wide, self.description.dtype)]
+
+    def recorded(self) -> Tensor:
+        """The product as autograd knows it."""
         kept = self._forward()
-        return list(with_derivative(self, (_rounded(kept[0], dtype),), kept, self.vectors))
+        results = (_rounded(kept[0], self.description.dtype),)
+        (output,) = with_derivative(self, results, kept, self.vectors)
+        return output
 
     def backward(self, row, kept, gradients, wanted: list[int]) -> Sequence[Tensor] | None:
         (gradient,) = gradients
