@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 
 from qkv.lab.grid import learning_runs
@@ -61,14 +62,21 @@ if __name__ == "__main__":
     from qkv.lab.session import conduct
 
     folder, killed_at = Path(sys.argv[1]), int(sys.argv[2])
+    report = folder
+    if sys.argv[3:]:  # one of two, which begin at once
+        report = folder / sys.argv[3]
+        report.mkdir()
+        while len(list(folder.glob("[ab]"))) < 2:
+            time.sleep(0.01)
     done = []
 
     def dying(run, bench):
         done.append(run)
         if len(done) == killed_at:
             os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(0.05)  # long enough for another session to find runs to make
         return measure(run, bench)
 
     study = replace(FAKE, measure=dying)
     conducted = conduct([study], folder, {}, quick=False, say=print)
-    write_report(folder, conducted, command="qkv compare", quick=False)
+    write_report(report, conducted, command="qkv compare", quick=False)

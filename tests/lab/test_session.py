@@ -1,13 +1,16 @@
 import json
+import re
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import fake_study as fake
 import pytest
 from fake_study import FAKE, NEEDY
+from filelock import FileLock
 
 from qkv.lab.forecast import Forecast, duration
 from qkv.lab.session import conduct, found
@@ -126,21 +129,68 @@ def test_killed_in_the_middle_the_same_command_gives_the_same_report(tmp_path):
 
     assert run(tmp_path / "a", 0) == 0
     assert run(tmp_path / "b", 6) == -signal.SIGKILL
-    assert len(list((tmp_path / "b" / "runs" / "fake").iterdir())) == 5
+    runs = tmp_path / "b" / "runs" / "fake"
+    assert len(list(runs.glob("[!.]*"))) == 5
     assert not (tmp_path / "b" / "results.json").exists()
-    # What a killed run left, and what is the user's.
-    (tmp_path / "b" / ".qkv-compare" / "left").mkdir(parents=True, exist_ok=True)
-    (tmp_path / "b" / "work" / "own").mkdir(parents=True)
+    (work,) = runs.glob(".*.work")
+    (work / "left").touch()  # by the run that was killed
+    (tmp_path / "b" / "work" / "own").mkdir(parents=True)  # the user's
     assert run(tmp_path / "b", 0) == 0
     assert report(tmp_path / "a") == report(tmp_path / "b")
-    assert not (tmp_path / "b" / ".qkv-compare").exists()
+    assert {path.suffix for path in runs.iterdir()} == {".json"}
+    assert len(list(runs.iterdir())) == 16
     assert (tmp_path / "b" / "work" / "own").exists()
 
 
+def test_two_sessions_share_the_runs_and_write_the_same_report(tmp_path):
+    program = Path(fake.__file__)
+    commands = [[sys.executable, program, tmp_path, "0", name] for name in ("a", "b")]
+    started = [subprocess.Popen(one, stdout=subprocess.PIPE, text=True) for one in commands]
+    said = [one.communicate(timeout=100)[0] for one in started]
+    assert [one.returncode for one in started] == [0, 0]
+    made = [re.findall(r"^fake \d+/16: (.*?): ", text, re.MULTILINE) for text in said]
+    assert sorted(made[0] + made[1]) == sorted(run.name for run in fake.runs(False))
+    assert all(made)
+    markdown = [(tmp_path / name / "report.md").read_text() for name in ("a", "b")]
+    assert markdown[0] == markdown[1]
+
+
+def test_a_run_that_another_process_makes_is_waited_for(tmp_path, monkeypatch):
+    (first,) = session(tmp_path)
+    file = tmp_path / "runs" / "fake" / "good-short-seed-1.json"
+    content = file.read_text()
+    file.unlink()
+    other = FileLock(file.with_name(f".{file.name}.lock"))
+    other.acquire()
+    monkeypatch.setattr(time, "sleep", lambda _: file.write_text(content))  # it comes to its end
+
+    def never(run, bench):
+        raise AssertionError(run)
+
+    said = []
+    (again,) = session(tmp_path, replace(FAKE, measure=never), say=said.append)
+    assert said[-1] == "waiting for runs that another process is making"
+    assert again.results.records == first.results.records
+    other.release()
+
+
+def test_a_run_that_another_process_gave_up_is_made(tmp_path, monkeypatch):
+    session(tmp_path)
+    file = tmp_path / "runs" / "fake" / "good-short-seed-1.json"
+    file.unlink()
+    other = FileLock(file.with_name(f".{file.name}.lock"))
+    other.acquire()
+    monkeypatch.setattr(time, "sleep", lambda _: other.release())
+    said = []
+    session(tmp_path, say=said.append)
+    assert "good short seed 1" in said[-1]
+
+
 def test_the_time_left_follows_what_runs_took():
-    forecast = Forecast(1000)
+    ahead = [1000.0]
+    forecast = Forecast(lambda: ahead[0])
     assert str(forecast) == "17 min"
+    ahead[0] = 900.0
     forecast.done(100, 300)  # three times as slow as was thought
-    assert forecast.left == 900
     assert str(forecast) == duration(900 * 330 / 130)
     assert duration(7200) == "2 h 0 min"

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 _TRUST = 30.0  # seconds by forecast after which what is measured counts as much as the forecast
 
 
 class Forecast:
-    """The time left, learnt as runs are done."""
+    """The time left, learnt as runs are done; `ahead` gives the seconds that are expected of those
+    yet to be done."""
 
-    def __init__(self, seconds: float) -> None:
-        self.left, self._expected, self._taken = seconds, _TRUST, _TRUST
+    def __init__(self, ahead: Callable[[], float]) -> None:
+        self._ahead, self._expected, self._taken = ahead, _TRUST, _TRUST
 
     def done(self, expected: float, taken: float) -> None:
         """A run of so many `expected` seconds took so many."""
-        self.left -= expected
         self._expected += expected
         self._taken += taken
 
     def __str__(self) -> str:
-        return duration(self.left * self._taken / self._expected)
+        return duration(self._ahead() * self._taken / self._expected)
 
 
 def duration(seconds: float) -> str:

@@ -1,13 +1,18 @@
-"""Runs that are done, one file each: nothing that is finished is ever run twice."""
+"""Runs that are done, one file each: nothing that is finished is ever run twice, and no run is made
+by two processes at a time."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from qkv.ground.files import write_json
 from qkv.lab.study import Record, Run
@@ -56,6 +61,29 @@ class Kept:
     def write(self, run: Run, record: Record) -> None:
         """Keep what was measured, whole or not at all."""
         write_json(self.folder / run.file, {"made by": self._made_by(run), "measured": record})
+
+    @contextmanager
+    def turn(self, run: Run) -> Iterator[Path | None]:
+        """An empty folder to make a run in, or None while another process is making it.
+
+        A process that ends, however it does, gives its turn back.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        place, work = (self.folder / f".{run.file}.{kind}" for kind in ("lock", "work"))
+        lock = FileLock(place)
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            yield None
+            return
+        try:
+            rmtree(work, ignore_errors=True)  # of a process that was killed
+            work.mkdir()
+            yield work
+        finally:
+            rmtree(work, ignore_errors=True)
+            place.unlink(missing_ok=True)
+            lock.release()
 
     def _made_by(self, run: Run) -> dict[str, Any]:
         return {"schema": SCHEMA, **vars(self.circumstances), "run": run.identity()}

@@ -84,14 +84,17 @@ class Results:
             ValueError: the model failed with every rate.
         """
         tried = [
-            (self.records[one.name]["validation"], -one.rate)
-            for one in self._runs(model, tuned)
-            if one.rate is not None
+            (self.records[one.name]["validation"], -rate)
+            for rate, one in self.tuning(model, tuned).items()
         ]
         figures = [(figure, rate) for figure, rate in tried if figure is not None]
         if not figures:
             raise ValueError(f"compare: {model} failed with every learning rate")
         return -max(figures)[1]
+
+    def tuning(self, model: str, tuned: str) -> dict[float, Run]:
+        """The runs by which a model's learning rate is chosen, by their rates."""
+        return {one.rate: one for one in self._runs(model, tuned) if one.rate is not None}
 
     def of(self, model: str, condition: str) -> list[Record]:
         """The records of a model at a condition, one for each seed, with the rate chosen for it."""
