@@ -69,6 +69,41 @@ def test_a_weight_of_strides(onednn) -> None:
     assert onednn.call_count == 1
 
 
+@pytest.mark.parametrize(
+    "bias",
+    [
+        torch.randn(OUTPUTS, 3)[:, 1],
+        torch.randn(2 * OUTPUTS)[::2],
+        torch.randn(1).expand(OUTPUTS),
+        torch.randn(1, 1).expand(1, OUTPUTS)[0],
+    ],
+    ids=["a column", "every second", "expanded", "a row of an expanded matrix"],
+)
+def test_a_bias_of_strides(onednn, layer, bias) -> None:
+    inputs, weight = x(2, ROWS), layer.weight.detach()
+    right = F.linear(inputs, weight, bias.clone())
+    torch.testing.assert_close(linear(inputs, weight, bias), right)
+    inputs.requires_grad_()
+    gradient = torch.randn_like(right)
+
+    def output_and_gradients(product) -> tuple[torch.Tensor, ...]:
+        given = bias.detach().requires_grad_()
+        output = product(inputs, weight, given)
+        return output, *torch.autograd.grad(output, (inputs, given), gradient)
+
+    found, right = output_and_gradients(linear), output_and_gradients(F.linear)
+    torch.testing.assert_close(found, right, rtol=1e-4, atol=1e-4)
+    assert onednn.call_count == 3
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("shape", [(1,), (), (ROWS, 1), (ROWS, OUTPUTS)], ids=str)
+def test_a_bias_of_another_shape_is_torchs_own(onednn, layer, shape) -> None:
+    inputs, bias = x(ROWS), torch.randn(shape)
+    assert torch.equal(linear(inputs, layer.weight, bias), F.linear(inputs, layer.weight, bias))
+    assert onednn.call_count == 0
+
+
 @torch.no_grad()
 @pytest.mark.parametrize(
     "inputs",

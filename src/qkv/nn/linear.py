@@ -45,6 +45,8 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 def _product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    if bias is not None:
+        bias = bias.contiguous()  # the operator knows no strides of a bias
     return _onednn(x, weight, bias, "none", [], "")
 
 
@@ -75,6 +77,7 @@ def _can_serve(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
         are_ordinary(*tensors)
         and all(tensor.dtype is torch.float32 for tensor in tensors)
         and x.shape[-1:] == weight.shape[1:]
+        and (bias is None or bias.shape == weight.shape[:1])
         and x.numel() >= _ROWS * weight.shape[1]
         and x.numel() * weight.shape[0] >= _PRODUCTS
         and not torch.is_autocast_enabled("cpu")
