@@ -303,6 +303,14 @@ def test_sequences_of_no_row_have_no_states_and_a_summary_of_zeros(name, lengths
 
 
 @EVERY
+def test_a_summary_sees_no_padding(name) -> None:
+    states = torch.full((3, 4, WIDTH), torch.nan)
+    assert torch.equal(
+        ENCODERS[name]().summary(states, torch.zeros(3).long()), torch.zeros(3, WIDTH)
+    )
+
+
+@EVERY
 def test_a_summary_is_one_vector_of_real_states_alone(name) -> None:
     torch.manual_seed(0)
     encoder = ENCODERS[name]()

@@ -180,6 +180,57 @@ def test_values_of_a_third_source_are_ragged_too() -> None:
     check_one_by_one(layer, call, 5, trim=False)
 
 
+def test_values_beside_self_attention_are_ragged_too() -> None:
+    layer = MultiHeadAttention(8, 2, values_width=5, mask=qkv.Causal()).double()
+    order = iter(range(4))
+
+    def call(values: torch.Tensor, lengths: torch.Tensor | None) -> torch.Tensor:
+        rows = [next(order)] if lengths is None else [0, 1, 2, 3]
+        return layer(ragged(8)[rows, : values.shape[1]], values=values, lengths=lengths)
+
+    check_one_by_one(layer, call, 5, trim=True)
+
+
+@pytest.mark.parametrize("way", ["self", "context", "prepared"])
+@pytest.mark.parametrize("shape", [(1, 7), (7,)], ids=["one for all", "without a batch"])
+def test_a_batch_may_share_its_values(way, shape) -> None:
+    layer = MultiHeadAttention(8, 2, values_width=5).double()
+    x, values, lengths = randn(7, 7, 8), randn(*shape, 5, seed=8), torch.arange(1, 8)
+    right = layer(x, x, values.expand(7, 7, 5), lengths=lengths)
+    if way == "self":
+        right = qkv.nn.padding.without_padding(right, lengths)
+        found = layer(x, values=values, lengths=lengths)
+    elif way == "context":
+        found = layer(x, x, values, lengths=lengths)
+    else:
+        found = layer(x, layer.prepare(x, values, lengths))
+    assert_close(found, right)
+
+
+@pytest.mark.parametrize("lengths", [None, torch.tensor([5]), torch.tensor([3, 5])])
+@pytest.mark.parametrize("shape", [(3, 5), (2, 4), (2, 6), (4,)], ids=str)
+def test_values_of_another_batch_or_length_are_refused(shape, lengths) -> None:
+    layer = MultiHeadAttention(8, 2, values_width=6)
+    x, values = torch.randn(2, 5, 8), torch.randn(*shape, 6)
+    message = r"MultiHeadAttention: values must have the batch and rows .* \(\[2, 5\]\); got \["
+    for call in (
+        lambda: layer(x, values=values, lengths=lengths),
+        lambda: layer(x, x, values, lengths=lengths),
+        lambda: layer.matrix(x, x, values, lengths=lengths),
+        lambda: layer.prepare(x, values, lengths),
+    ):
+        with pytest.raises(ValueError, match=message):
+            call()
+
+
+def test_lengths_of_a_batch_do_not_go_with_more_batches_of_values() -> None:
+    layer = MultiHeadAttention(8, 2, values_width=6)
+    x, values = torch.randn(2, 5, 8), torch.randn(2, 2, 5, 6)
+    assert layer(x, values=values).shape == (2, 2, 5, 8)
+    with pytest.raises(ValueError, match="values must have the batch and rows"):
+        layer(x, values=values, lengths=torch.tensor([3, 5]))
+
+
 @EVERY
 def test_what_stages_learn_belongs_to_the_layer(name) -> None:
     layer, other = make(name), make(name)

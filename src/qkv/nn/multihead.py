@@ -114,10 +114,11 @@ class MultiHeadAttention(nn.Module):
             x: `[B..., Lq, width]`, the input of the queries.
             context: `[B..., Lk, context_width]`, the input of keys and values, or what `prepare`
                 made of it; default: `x` itself.
-            values: `[B..., Lk, values_width]`, the input of the values; default: the context.
+            values: `[B..., Lk, values_width]`, the input of the values, a row for each row of the
+                context; default: the context.
             lengths: `[B]` integers over the first batch dimension: how many rows of the context (in
-                self-attention of `x`) are real; default: all. The others may hold anything and are
-                never seen; in self-attention their outputs are zeros.
+                self-attention of `x`), and so of the values, are real; default: all. The others may
+                hold anything and are never seen; in self-attention their outputs are zeros.
             cache: the keys and values of the positions before `x`; those of `x` are appended. For
                 self-attention without `lengths` and `query_offset`.
             stages: for this call alone: `mask` and `bias` beside those of the layer, and
@@ -160,7 +161,7 @@ class MultiHeadAttention(nn.Module):
         Raises:
             ValueError, TypeError: an argument breaks a rule; the text names both.
         """
-        key, value = self._project(context, values, lengths, "context")
+        key, value = self._project_context(context, values, lengths)
         return PreparedContext(qkv.prepare(key, stage_of(self.score)), value, lengths)
 
     @property
@@ -240,9 +241,9 @@ class MultiHeadAttention(nn.Module):
         if isinstance(context, PreparedContext):
             key, value, lengths = context.key, context.value, context.lengths
         elif context is None:
-            key, value = self._project(x, values, None, "x")
+            key, value = self._project(x, values, lengths, "x")
         else:
-            key, value = self._project(context, values, lengths, "context")
+            key, value = self._project_context(context, values, lengths)
         if self.rotary is not None and isinstance(key, Tensor):
             query, key = self._turned(self.rotary, query, key, cache)
         if cache is not None and isinstance(key, Tensor):
@@ -267,21 +268,47 @@ class MultiHeadAttention(nn.Module):
             return rotary(query, cache.length), rotary(key, cache.length)
         return self.sharing.with_positions(rotary, query, key)
 
+    def _project_context(
+        self, context: Tensor, values: Tensor | None, lengths: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Keys and values of a context in heads, without what stands in padding."""
+        where = "MultiHeadAttention"
+        check_sequences(where, "context", context, self.context_width)
+        check_lengths(where, lengths, context)
+        context = self.sharing.without_padding(context, lengths)
+        return self._project(context, values, lengths, "context")
+
     def _project(
         self, context: Tensor, values: Tensor | None, lengths: Tensor | None, what: str
     ) -> tuple[Tensor, Tensor]:
-        """Keys and values in heads, without what stands in padding."""
+        """Keys and values in heads. Where the context is padding it holds zeros already."""
         where = "MultiHeadAttention"
         check_sequences(where, what, context, self.context_width)
-        check_lengths(where, lengths, context)
-        context = self.sharing.without_padding(context, lengths)
         if values is None:
-            source, what = context, f"{what} (where no values are given)"
+            source = context
+            check_sequences(where, f"{what} (where no values are given)", source, self.values_width)
         else:
-            source, what = self.sharing.without_padding(values, lengths), "values"
-        check_sequences(where, what, source, self.values_width)
+            source = self._real_values(values, context, lengths)
         key = self._heads(self.key(context), self.kv_heads)
         return key, self._heads(self.value(source), self.kv_heads)
+
+    def _real_values(self, values: Tensor, context: Tensor, lengths: Tensor | None) -> Tensor:
+        """The input of the values, without what stands in padding."""
+        where = "MultiHeadAttention"
+        check_sequences(where, "values", values, self.values_width)
+        own, its = values.shape[:-2], context.shape[:-2]
+        pairs = zip(reversed(own), reversed(its), strict=False)
+        fits = all(one == other or 1 in (one, other) for one, other in pairs)
+        if lengths is not None and lengths.numel() > 1:
+            fits = fits and len(own) <= len(its)  # they are of the first batch dimension
+        if values.shape[-2] != context.shape[-2] or not fits:
+            raise ValueError(
+                f"{where}: values must have the batch and rows of the input of the keys "
+                f"({list(context.shape[:-1])}); got {list(values.shape)}"
+            )
+        if lengths is not None:  # of the whole batch, also where it shares its values
+            values = values.expand(*torch.broadcast_shapes(own, its), *values.shape[-2:])
+        return self.sharing.without_padding(values, lengths)
 
     def _stages(self, mask: Any = None, bias: Any = None, lengths: Any = None) -> dict[str, Any]:
         """The stages of the layer, with those of one call."""

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from ...ground.autocast import cast_for_autocast
-from ..padding import check_lengths, mean_of_real, real_ends
+from ..padding import check_lengths, mean_of_real, real_ends, without_padding
 from ..recurrent import CELLS, check_cell
 from ..sizes import check_sizes
 from .base import Encoder
@@ -73,6 +73,7 @@ class RecurrentEncoder(Encoder):
         check_lengths("RecurrentEncoder", lengths, states)
         if states.shape[1] == 0:
             return mean_of_real(states, lengths)
+        states = without_padding(states, lengths)
         if lengths is None:
             last = states[:, -1]
         else:
