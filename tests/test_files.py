@@ -3,6 +3,7 @@
 import os
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -35,6 +36,14 @@ def test_a_pipe_is_written_into(tmp_path):
         write_atomic(pipe, b"content")
         assert read.result() == b"content"
     assert pipe.is_fifo()
+
+
+def test_a_pipe_that_a_link_of_the_system_stands_for_is_written_into():
+    reading, writing_end = os.pipe()
+    write_atomic(Path(f"/proc/self/fd/{writing_end}"), b"content")  # as /dev/stdout is
+    assert os.read(reading, 100) == b"content"
+    os.close(reading)
+    os.close(writing_end)
 
 
 def test_what_a_pipe_does_not_take_is_told_by_its_name(tmp_path):

@@ -198,6 +198,37 @@ def test_a_file_that_is_no_picture_is_named_and_the_others_are_answered(classify
     assert second == f"qkv: {tmp_path / 'absent.png'}: No such file or directory"
 
 
+def test_no_picture_that_is_read_is_drawn_over(classify, models, tmp_path):
+    red, other = picture(tmp_path / "a.png", red=True), picture(tmp_path / "a-2.png", red=False)
+    before = red.read_bytes(), other.read_bytes()
+    options = ["--model", models / "images", "--picture", red]
+    for given in ([red], [models / "pictures", other], [tmp_path], [tmp_path / ".." / red]):
+        status, _, errors = classify(*options, *given)
+        assert status == 2
+        assert "is read too; give another file" in errors
+    status, _, errors = classify(*options, stdin=f"{other}\n")
+    assert status == 1
+    assert f"--picture would replace {other}, which is read" in errors
+    assert (red.read_bytes(), other.read_bytes()) == before
+
+
+def test_a_text_that_ends_like_the_name_of_a_picture_is_a_text(
+    classify, models, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("qkv.tasks.classification.text.classifier.SHIPPED", models / "texts")
+    told = "Awful. See the poster at http://a.example/poster.jpg"
+    there = picture(tmp_path / "there.png", red=True)
+    file = tmp_path / "texts.txt"
+    file.write_text(f"a lovely film\n{told}\nposter.jpg\n{there}\n")
+    status, output, errors = classify(file)
+    assert (status, errors, len(output.splitlines())) == (0, "", 4)
+    assert classify(told)[0] == 0
+    assert classify(stdin=f"{told}\n")[:1] == (0,)
+    status, _, errors = classify("poster.jpg")
+    assert status == 2
+    assert "there is no file poster.jpg" in errors
+
+
 def test_without_a_model_what_is_a_picture_is_seen_by_its_name(classify, models, monkeypatch):
     for kind in ("texts", "images"):
         place = f"qkv.tasks.classification.{kind.removesuffix('s')}s.classifier.SHIPPED"

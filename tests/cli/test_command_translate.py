@@ -1,6 +1,8 @@
 import io
 import json
+import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import fake_translator
 import pytest
@@ -256,6 +258,19 @@ def test_a_file_that_is_read_is_not_replaced(qkv, tmp_path, monkeypatch):
         assert f"--out: {out} is read too; give another file" in errors
     assert book.read_text() == "love\n"
     assert qkv("--text", "book.txt", "--out", "book.txt")[0] == 0  # a text, so nothing is read
+
+
+def test_what_is_no_file_is_written_into(qkv, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    plain = qkv("love")[1]
+    assert qkv("love", "--out", "/dev/null")[0] == 0
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor() as reader:
+        read = reader.submit(pipe.read_text, encoding="utf-8")
+        assert qkv("love", "--out", "pipe")[0] == 0
+        assert read.result() == plain
+    assert pipe.is_fifo()
 
 
 def test_a_translation_that_is_broken_off_leaves_the_older_file(qkv, tmp_path):

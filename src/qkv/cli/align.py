@@ -31,7 +31,7 @@ from qkv.cli.looks import (
     chosen,
     link_fields,
 )
-from qkv.cli.outputs import check_output, lines_into, progress
+from qkv.cli.outputs import lines_into, progress
 from qkv.tasks.kinds import TRANSLATIONS, loaded
 
 if TYPE_CHECKING:
@@ -79,13 +79,12 @@ def align(
     Source word i and target word j are linked if the translator looks at the one most of all when
     it writes, or has read, the other; both are counted from 0 (Pharaoh's format).
     """
+    arguments = pairs or [STANDARD_INPUT]
     check_options(
         layer, head, segment,
         show=show, picture=picture, merge_words=merge_words, as_json=as_json, out=out,
+        read=() if text else arguments,
     )  # fmt: skip
-    arguments = pairs or [STANDARD_INPUT]
-    if out is not None:
-        check_output(out, () if text else arguments)
     lines = _lines(arguments, literal=text)
     translator = loaded(model, TRANSLATIONS, "align")
     look = chosen(translator, layer, head, when)

@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Iterator
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,8 +14,11 @@ import typer
 
 from qkv.cli.inputs import (
     STANDARD_INPUT,
+    FileName,
     Literal,
     check_picture,
+    is_a_word,
+    is_drawn,
     is_folder,
     is_there,
     numbered,
@@ -56,16 +60,20 @@ def classify(
     """Label texts and pictures: one label a line, with its probability."""
     if show and as_json:
         raise typer.BadParameter("--show and --json exclude each other")
-    if picture is not None:
-        check_picture(picture)
     labellers = _Labellers(model, literal=text)
+    given = inputs or [STANDARD_INPUT]
+    if picture is not None:
+        files = chain.from_iterable(map(labellers.pictures, given))
+        check_picture(picture, () if text else chain(given, files))
     entries = texts_of(
-        inputs or [STANDARD_INPUT], "classify", literal=text, others=labellers.pictures
+        given, "classify", literal=text, others=labellers.pictures, line=labellers.line
     )
     pictures = numbered(picture) if picture else None
     unread = False
     for one in entries:
-        if labellers.is_picture(one):
+        if isinstance(one, FileName):
+            if picture is not None and is_drawn(one, picture):
+                raise ValueError(f"classify: --picture would replace {one}, which is read")
             unread |= not _one_image(labellers.images, Path(one), show, pictures, as_json)
         else:
             _one_text(labellers.texts, one, show, pictures, as_json)
@@ -84,16 +92,21 @@ class _Labellers:
                 raise typer.BadParameter(f"--text: {folder} is a classifier of pictures")
             self.kind = TEXTS
 
-    def is_picture(self, argument: str) -> bool:
-        """Whether what is given is the name of a picture file."""
+    def is_picture(self, text: str) -> bool:
+        """Whether what is given names a picture file: it ends like one, and is there or is a word;
+        a text may end so too."""
         if self.kind is not None:
             return self.kind is IMAGES
         from qkv.tasks.classification.images.reading import SUFFIXES
 
-        return argument.lower().endswith(SUFFIXES)
+        return text.lower().endswith(SUFFIXES) and (is_a_word(text) or is_there(text))
 
-    def pictures(self, argument: str) -> list[str]:
-        """The names of the picture files that an argument stands for; none for texts."""
+    def line(self, text: str) -> str:
+        """A line of standard input: the name of a picture file, or a text."""
+        return FileName(text) if self.is_picture(text) else text
+
+    def pictures(self, argument: str) -> list[FileName]:
+        """The picture files that an argument stands for; none for texts."""
         if argument.lower().endswith(".npz"):
             raise typer.BadParameter(
                 f"{argument}: an .npz file of pictures is measured as a whole, by qkv evaluate "
@@ -104,13 +117,13 @@ class _Labellers:
                 return []
             if not is_there(argument):
                 raise typer.BadParameter(f"there is no file {argument}")
-            return [argument]
+            return [FileName(argument)]
         from qkv.tasks.classification.images.data import picture_files
 
         files = picture_files(Path(argument))
         if not files:
             raise ValueError(f"classify: {argument} holds no picture files")
-        return list(map(str, files))
+        return [FileName(file) for file in files]
 
     @cached_property
     def texts(self) -> TextLabeller:

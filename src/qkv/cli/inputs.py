@@ -28,14 +28,33 @@ Literal = Annotated[
 ]
 
 
-def check_picture(path: Path) -> None:
-    """Before a model is loaded, so that a slip costs no time."""
+class FileName(str):
+    """The name of a file that is answered as a whole, where others are texts."""
+
+
+def check_picture(path: Path, inputs: Iterable[str] = ()) -> None:
+    """Before a model is loaded, so that a slip costs no time. No file that is read is replaced."""
     from qkv.pictures import check_picture_path
 
     try:
         check_picture_path(path)
     except (ValueError, OSError) as error:
         raise typer.BadParameter(str(error)) from error
+    for one in inputs:
+        if is_drawn(one, path):
+            raise typer.BadParameter(f"--picture: {one} is read too; give another file")
+
+
+def is_drawn(argument: str, path: Path) -> bool:
+    """Whether an argument is a name of the file at `path`, or of one that stands for it where
+    several pictures are drawn: FILE-2, FILE-3, ..."""
+    if is_same_file(argument, path):
+        return True
+    if not is_there(argument):
+        return False
+    read, drawn = Path(argument).resolve(), path.resolve()
+    several = rf"{re.escape(drawn.stem)}-[0-9]+{re.escape(drawn.suffix)}"
+    return read.parent == drawn.parent and re.fullmatch(several, read.name) is not None
 
 
 def texts_of(
@@ -44,15 +63,19 @@ def texts_of(
     *,
     literal: bool = False,
     others: Callable[[str], Sequence[str]] = lambda argument: (),
+    line: Callable[[str], str] = lambda text: text,
 ) -> Iterator[str]:
     """The texts that arguments stand for, as they come.
 
     `-` stands for the lines of standard input, the name of a file for the lines of the file;
     everything else, and with `literal` everything, is a text itself. Where `others` of an argument
-    gives something, that stands in its place. An argument that is a folder, or looks like the name
-    of a file and is none, is a mistake, told before anything is read.
+    gives something, that stands in its place, and `line` tells what a line of standard input is. An
+    argument that is a folder, or looks like the name of a file and is none, is a mistake, told
+    before anything is read.
     """
-    return chain.from_iterable(groups_of(arguments, command, literal=literal, others=others))
+    return chain.from_iterable(
+        groups_of(arguments, command, literal=literal, others=others, line=line)
+    )
 
 
 def groups_of(
@@ -61,11 +84,12 @@ def groups_of(
     *,
     literal: bool = False,
     others: Callable[[str], Sequence[str]] = lambda argument: (),
+    line: Callable[[str], str] = lambda text: text,
 ) -> Groups:
     """As `texts_of`, in groups of those that can be read without waiting for more."""
     if literal:
         return iter([arguments])
-    sources = [_source(argument, command, others) for argument in arguments]
+    sources = [_source(argument, command, others, line) for argument in arguments]
     return _grouped(sources)
 
 
@@ -101,11 +125,14 @@ def count_of_texts(arguments: Sequence[str], *, literal: bool) -> int | None:
 
 
 def _source(
-    argument: str, command: str, others: Callable[[str], Sequence[str]]
+    argument: str,
+    command: str,
+    others: Callable[[str], Sequence[str]],
+    line: Callable[[str], str],
 ) -> Sequence[str] | Callable[[], Groups]:
     """The texts of an argument, or what gives them when it is its turn."""
     if argument == STANDARD_INPUT:
-        return partial(_standard_input, command)
+        return lambda: (list(map(line, group)) for group in _standard_input(command))
     if instead := others(argument):
         return instead
     if names_a_file(argument):
@@ -133,7 +160,12 @@ def _looks_like_a_file(text: str) -> bool:
     in it."""
     folder, name = os.path.split(text)
     within = folder != "" and is_folder(folder)
-    return len(text.split()) == 1 and (within or bool(_ENDING.search(name)))
+    return is_a_word(text) and (within or bool(_ENDING.search(name)))
+
+
+def is_a_word(text: str) -> bool:
+    """Whether a text is one word."""
+    return len(text.split()) == 1
 
 
 def is_folder(argument: str) -> bool:
@@ -158,12 +190,12 @@ def _is(argument: str, test: Callable[[Path], bool]) -> bool:
         return False
 
 
-def _file(path: Path, command: str) -> Groups:
+def _file(path: Path, command: str) -> Iterator[list[str]]:
     with path.open(encoding="utf-8-sig") as file:
         yield from _as_they_come(file, f"{command}: {path}")
 
 
-def _standard_input(command: str) -> Groups:
+def _standard_input(command: str) -> Iterator[list[str]]:
     if sys.stdin is None:  # closed by the caller
         return
     if sys.stdin.isatty():
@@ -171,7 +203,7 @@ def _standard_input(command: str) -> Groups:
     yield from _as_they_come(sys.stdin, f"{command}: standard input")
 
 
-def _as_they_come(file: TextIO, name: str) -> Groups:
+def _as_they_come(file: TextIO, name: str) -> Iterator[list[str]]:
     """The lines of a text file, those together that can be read without waiting."""
     decode = codecs.getincrementaldecoder(file.encoding)(file.errors or "strict")
     decoder = io.IncrementalNewlineDecoder(decode, translate=True)

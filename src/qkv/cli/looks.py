@@ -3,7 +3,7 @@ and drawn of it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from qkv.cli.inputs import check_picture
+from qkv.cli.outputs import check_output
 
 if TYPE_CHECKING:
     from qkv.tasks.translation import Translation, Translator
@@ -53,8 +54,9 @@ def check_options(
     merge_words: bool,
     as_json: bool,
     out: Path | None,
+    read: Sequence[str],
 ) -> None:
-    """Before a model is loaded, so that a slip costs no time."""
+    """Before a model is loaded, so that a slip costs no time. What is `read` is not replaced."""
     if show and (as_json or out):
         raise typer.BadParameter(
             f"--show and {'--json' if as_json else '--out'} exclude each other"
@@ -68,7 +70,9 @@ def check_options(
 
         segmenter()
     if picture is not None:
-        check_picture(picture)
+        check_picture(picture, read)
+    if out is not None:
+        check_output(out, read)
 
 
 def chosen(

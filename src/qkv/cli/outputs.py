@@ -17,10 +17,15 @@ def check_output(path: Path, inputs: Iterable[str], option: str = "--out") -> No
     """Before a model is loaded, so that a slip costs no time. No file that is read is replaced."""
     if path.is_dir():
         raise typer.BadParameter(f"{option} must be a file; {path} is a folder")
-    if not path.parent.is_dir():
-        raise typer.BadParameter(f"{option}: there is no folder '{path.parent}'")
-    if not os.access(path.parent, os.W_OK):
-        raise typer.BadParameter(f"{option}: the folder '{path.parent}' cannot be written to")
+    if path.exists() and not path.is_file():  # a device or a pipe, which is written into
+        if not os.access(path, os.W_OK):
+            raise typer.BadParameter(f"{option}: {path} cannot be written to")
+        return
+    folder = Path(os.path.realpath(path)).parent if path.is_symlink() else path.parent
+    if not folder.is_dir():
+        raise typer.BadParameter(f"{option}: there is no folder '{folder}'")
+    if not os.access(folder, os.W_OK):
+        raise typer.BadParameter(f"{option}: the folder '{folder}' cannot be written to")
     if any(is_same_file(one, path) for one in inputs):
         raise typer.BadParameter(f"{option}: {path} is read too; give another file")
 

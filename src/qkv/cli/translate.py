@@ -34,7 +34,7 @@ from qkv.cli.looks import (
     line,
     link_fields,
 )
-from qkv.cli.outputs import check_output, lines_into, progress
+from qkv.cli.outputs import lines_into, progress
 from qkv.cli.streaming import streamed
 from qkv.tasks.kinds import TRANSLATIONS, loaded
 
@@ -119,19 +119,18 @@ def translate(
         raise typer.BadParameter(
             "--layer, --head and --when need --show, --picture, --json or --alignments"
         )
-    check_options(
-        layer, head, segment,
-        show=show, picture=picture, merge_words=merge_words, as_json=as_json, out=out,
-    )  # fmt: skip
     if texts and inputs:
         raise typer.BadParameter("--input takes the place of texts; give one of them")
     for file in inputs or ():
         if not is_there(str(file)) or is_folder(str(file)):
             raise typer.BadParameter(f"--input: there is no file '{file}'")
-    arguments = [*map(str, inputs or ())] or texts or [STANDARD_INPUT]
-    if out is not None:
-        check_output(out, () if text and not inputs else arguments)
-    groups = groups_of(arguments, "translate", literal=text and not inputs)
+    arguments, literal = [*map(str, inputs or ())] or texts or [STANDARD_INPUT], text and not inputs
+    check_options(
+        layer, head, segment,
+        show=show, picture=picture, merge_words=merge_words, as_json=as_json, out=out,
+        read=() if literal else arguments,
+    )  # fmt: skip
+    groups = groups_of(arguments, "translate", literal=literal)
     translator = loaded(model, TRANSLATIONS, "translate")
     look = chosen(translator, layer, head, when) if looks or alignments else {}
     work = partial(

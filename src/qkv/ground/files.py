@@ -34,10 +34,10 @@ def writing(path: Path) -> Iterator[BinaryIO]:
     """
     with naming(path):
         place = Path(os.path.realpath(path))
-        whole = not place.exists() or place.is_file()
+        whole = not path.exists() or path.is_file()
     if not whole:
         with naming(path):
-            stream = place.open("wb")
+            stream = path.open("wb")
         try:
             yield stream
         finally:
