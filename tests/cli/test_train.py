@@ -60,9 +60,17 @@ def test_training_goes_on_from_a_model(data, tmp_path, capsys):
     assert run([*start, "--out", str(second), "--dropout", "0.3"]) == 0
     one, two = (json.loads((out / "config.json").read_text()) for out in (first, second))
     assert two["model"] == one["model"] | {"dropout": 0.3}
-    assert run([*start, "--out", str(other), "--encoder", "gru"]) == 1
-    shown = capsys.readouterr().err
-    assert "encoder must be that of the model to start from, 'attention'; got 'gru'" in shown
+    third = [*start, "--start-from", str(second)]
+    assert run([*third, "--out", str(tmp_path / "third")]) == 0
+    assert json.loads((tmp_path / "third" / "config.json").read_text()) == two
+    again = ["--config", str(tmp_path / "third" / "run.toml"), "--out", str(tmp_path / "again")]
+    assert run(["train", "translate", *again]) == 0
+    for flag, value, own in (("encoder", "'gru'", "'attention'"), ("width", "256", "8")):
+        assert run([*start, "--out", str(other), f"--{flag}", value.strip("'")]) == 1
+        expected = f"{flag} must be that of the model to start from, {own}; got {value}"
+        assert expected in capsys.readouterr().err
+    assert run([*start, "--out", str(other), "--source-pieces", "6000"]) == 1
+    assert "source_pieces has no meaning with start_from" in capsys.readouterr().err
     assert not other.exists() or not list(other.iterdir())
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from qkv.cli.run import run
 from qkv.tasks import by_size
+from qkv.tasks.trainer import run as trainer
 from qkv.tasks.trainer.settings import Settings
 
 sys.path.insert(0, str(Path(__file__).parent / "classification"))
@@ -76,6 +77,16 @@ def written(folder):
     return tomllib.loads((folder / "run.toml").read_text(encoding="utf-8"))
 
 
+def write_texts(path):
+    lines = (
+        f"{label}\tThe {subject} was {word}\n"
+        for subject in SUBJECTS
+        for label, words in WORDS.items()
+        for word in words
+    )
+    path.write_text("".join(lines), encoding="utf-8")
+
+
 def write_pairs(path):
     lines = (f"{source}\t{source.swapcase()}\n" for source in SOURCES)
     path.write_text("".join(lines), encoding="utf-8")
@@ -114,6 +125,71 @@ def test_a_trained_model_keeps_its_sizes(tmp_path):
     assert run([*command, str(second), "--start-from", str(first), "--batch", "512"]) == 0
     assert written(second)["channels"] == 4
     assert written(second)["epochs"] == 100
+
+
+COMMANDS = {
+    "translate": ({}, {"width": 128, "encoder_layers": 1, "learning_rate": 0.003}),
+    "classify": ({"pieces": "300"}, {"batch_tokens": 256}),
+    "classify-image": ({}, {"channels": 16, "batch": 16}),
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_run_that_is_resumed_keeps_what_was_chosen_under_another_limit(
+    command, tmp_path, monkeypatch, capsys
+):
+    data, out = tmp_path / "data.npz", tmp_path / "out"
+    write = {"translate": write_pairs, "classify": write_texts, "classify-image": write_pictures}
+    write[command](data)
+    told, chosen = COMMANDS[command]
+    flags = [part for name, value in told.items() for part in (f"--{name}", value)]
+    again = ["train", command, str(data), "--out", str(out), *flags]
+    with monkeypatch.context() as stopped:
+        stopped.setattr(trainer._Run, "_epoch", _interrupted)
+        assert run(again) == 130
+    assert run([*again, "--resume", "--epochs", "9", "--steps", "1"]) == 0
+    assert {name: written(out)[name] for name in chosen} == chosen
+    assert (written(out)["epochs"], written(out)["steps"]) == (9, 1)
+    capsys.readouterr()
+    assert run([*again, "--resume", "--epochs", "9", "--steps", "1", "--dropout", "0.6"]) == 1
+    assert "dropout was " in capsys.readouterr().err
+
+
+def test_a_run_with_a_limit_keeps_its_size_when_it_goes_on_without_one(
+    tmp_path, monkeypatch, capsys
+):
+    data, out = tmp_path / "data.npz", tmp_path / "out"
+    write_pictures(data)
+    again = ["train", "classify-image", str(data), "--out", str(out)]
+    with monkeypatch.context() as stopped:
+        stopped.setattr(trainer._Run, "_epoch", _interrupted)
+        assert run([*again, "--steps", "9"]) == 130
+        capsys.readouterr()
+        assert run([*again, "--resume"]) == 130
+    assert "by the size of the data: epochs 100\n" in capsys.readouterr().err
+
+
+def _interrupted(_):
+    raise KeyboardInterrupt
+
+
+def test_an_epoch_of_a_part_of_the_pairs_is_gone_through_more_often():
+    often = {"batch": None, "width": None, "limited": False, "attending": True}
+    whole, part, more = (by_size.pairs(330_000, times=n, **often) for n in (1.0, 0.25, 3.0))
+    assert (whole["epochs"], part["epochs"], more["epochs"]) == (3, 12, 1)
+    assert whole | {"epochs": 0} == part | {"epochs": 0} == more | {"epochs": 0}
+    least = by_size.pairs(100, times=0.001, **often)
+    assert least["epochs"] == 1_300  # steps, of which every epoch is one at least
+
+
+def test_how_often_an_epoch_takes_pairs_counts_for_the_number_of_epochs(
+    tmp_path, monkeypatch, capsys
+):
+    data = write_pairs(tmp_path / "pairs.tsv")
+    monkeypatch.setattr(trainer._Run, "_epoch", _interrupted)
+    command = ["train", "translate", str(data), "--out", str(tmp_path / "out"), "--times", "4"]
+    assert run(command) == 130
+    assert " epochs 15, " in capsys.readouterr().err
 
 
 def test_a_warmup_longer_than_the_run_is_told_before_it_starts(tmp_path, capsys):

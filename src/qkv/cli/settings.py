@@ -6,7 +6,7 @@ import enum
 import inspect
 import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_type_hints
 
@@ -21,11 +21,15 @@ _CONFIG = "TOML file with any of these settings; settings on the command line ov
 
 
 class SettingValues:
-    """The values of declared settings that the command was given. `left_open` names the settings
-    that were not given and have no default of their own: the data decide these."""
+    """The values of declared settings, of which a command was `given` some, by a flag or a file.
+    `left_open` names the settings that were not given and have no default of their own: the data
+    decide these."""
 
-    def __init__(self, values: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
+    def __init__(
+        self, values: Mapping[str, Any], defaults: Mapping[str, Any], given: Collection[str]
+    ) -> None:
         self._values = {name: _value_of(value) for name, value in values.items()}
+        self._given = given
         self.left_open = {
             name for name in defaults if defaults[name] is None and self._values[name] is None
         }
@@ -49,9 +53,11 @@ class SettingValues:
             raise typer.BadParameter(_by_flags(str(error), group)) from error
 
     def sizes(self, group: type) -> dict[str, Any]:
-        """The values of a model's options, checked before the data say what else it needs."""
-        if self._values.get("start_from") is None:  # otherwise that model's sizes are taken
-            self.make(group, **smallest(group))
+        """The values of a model's options, checked before the data say what else it needs; where
+        training starts from a model, which has its own, those alone that were given."""
+        if self._values.get("start_from") is not None:
+            return {name: value for name, value in self.of(group).items() if name in self._given}
+        self.make(group, **smallest(group))
         return self.of(group)
 
 
@@ -70,12 +76,13 @@ def declared(
         made = [_parameter(*option, group, defaults or {}, title)
                 for title, group in groups.items() for option in options_of(group)]  # fmt: skip
 
-        def run(**values: Any) -> None:
+        def run(context: typer.Context, **values: Any) -> None:
             values.pop("config")
             direct = {p.name: values.pop(p.name) for p in own}
-            command(**direct, values=SettingValues(values, defaults or {}))
+            given = [name for name in values if _is_given(context, name)]
+            command(**direct, values=SettingValues(values, defaults or {}, given))
 
-        parameters = [*own, *made, _config()]
+        parameters = [_context(), *own, *made, _config()]
         run.__name__, run.__doc__ = command.__name__, command.__doc__
         run.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportFunctionMemberAccess]
         run.__annotations__ = {p.name: p.annotation for p in parameters}
@@ -137,6 +144,16 @@ def _by_flags(message: str, group: type) -> str:
 def _default(group: type, name: str) -> Any:
     field = group.__dataclass_fields__[name]  # pyright: ignore[reportAttributeAccessIssue]
     return field.default_factory() if callable(field.default_factory) else field.default
+
+
+def _context() -> inspect.Parameter:
+    return inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
+
+
+def _is_given(context: typer.Context, name: str) -> bool:
+    """Whether a setting's value is that of a flag or of a file, and not its default."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name != "DEFAULT"
 
 
 def _config() -> inspect.Parameter:

@@ -105,11 +105,11 @@ def _rules(cls: type) -> Iterator[tuple[str, Any, Rule]]:
 
 def problem_with(value: Any, kind: Any, rule: Rule) -> str:
     """What a value must be and is not; empty if it is allowed."""
-    if kind is bool:
+    if value is None and kind == (kind | None):
+        return ""
+    if kind in (bool, bool | None):
         return "" if type(value) is bool else "true or false"
     if kind in (int, int | None, float, float | None) or rule.choices:
-        if value is None and kind == (kind | None):
-            return ""
         if kind in (int, int | None):
             if type(value) is int and rule.below == math.inf and value >= MOST:
                 return f"an int below {MOST}"

@@ -18,22 +18,30 @@ Group = TypeVar("Group")
 
 _MANY_PAIRS, _MANY_PICTURES = 1_000_000, 20_000  # target tokens; from them on models are large
 _SMALL = 128  # width of a translator's small model; up to it the higher rate is stable
-_FEW_EPOCHS = 4  # in so many a small model learns nothing by heart
+_FEW_PASSES = 4  # in so many a small model learns nothing by heart
 
 
 def pairs(
-    tokens: int, batch: int | None, width: int | None, *, limited: bool, attending: bool
+    tokens: int,
+    batch: int | None,
+    width: int | None,
+    *,
+    limited: bool,
+    attending: bool,
+    times: float = 1.0,
 ) -> dict[str, Any]:
     """The defaults for pairs with `tokens` target tokens. `batch` and `width` are the given size of
     a batch and width of the model, or None; `limited`: a limit of the run is given; `attending`:
-    the model has layers of self-attention."""
+    the model has layers of self-attention; `times`: how often an epoch takes a pair in the mean."""
     batch = batch or _power_of_two(tokens / 300, 256, 4096)
     if limited:
         return {"batch_tokens": batch, "learning_rate": 1e-3}
     small = tokens < _MANY_PAIRS
     width = width or (_SMALL if small else 256)
     steps = min(1_300, 950_000 // batch)  # two minutes
-    epochs = _epochs(steps, batch, tokens, 2 if small else 3, 60)
+    passes = _epochs(steps, batch, tokens, 2 if small else 3, 60)
+    # An epoch is a step at least, however little of the data it takes.
+    epochs = min(max(1, round(passes / times)), max(passes, steps))
     inside = {"feedforward": 4 * width} if attending else {}
     return inside | {
         "batch_tokens": batch,
@@ -42,7 +50,7 @@ def pairs(
         "encoder_layers": 1 if small else 3,
         "decoder_layers": 1 if small else 3,
         "learning_rate": 3e-3 if width <= _SMALL else 1e-3,
-        "dropout": 0.0 if small and epochs <= _FEW_EPOCHS else 0.1,
+        "dropout": 0.0 if small and passes <= _FEW_PASSES else 0.1,
     }
 
 

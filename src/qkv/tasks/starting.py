@@ -4,42 +4,48 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import nn
+
+T = TypeVar("T")
 
 _FREE = ("dropout", "token_dropout")  # no weight depends on them
 _OUTPUT = "output."
 
 
 def sizes_of(config: Any, sizes: Mapping[str, Any]) -> dict[str, Any]:
-    """The sizes and choices in a trained model's `config`, but for its dropout, for which `sizes`
-    is asked first.
+    """The sizes and choices in a trained model's `config`, with the dropout that is told in
+    `sizes`.
 
-    Raises ValueError where `sizes` has another value that is no default either.
+    Raises ValueError where anything else that is told in `sizes` is not the model's.
     """
-    values = {}
-    for one in fields(config):
-        if one.default is MISSING:  # tokens, labels, pixels: those of the data
-            continue
-        own = getattr(config, one.name)
-        value = sizes.get(one.name, own)
-        if one.name in _FREE:
-            values[one.name] = value
-        elif value in (own, one.default):
-            values[one.name] = own
-        else:
+    own = {
+        one.name: getattr(config, one.name)
+        for one in fields(config)
+        if one.default is not MISSING  # tokens, labels, pixels: those of the data
+    }
+    for name, value in sizes.items():
+        if name not in _FREE and value != own.get(name):
             raise ValueError(
-                f"train: {one.name} must be that of the model to start from, {own!r}; got {value!r}"
+                f"train: {name} must be that of the model to start from, {own.get(name)!r}; "
+                f"got {value!r}"
             )
-    return values
+    return own | dict(sizes)
 
 
-def require_defaults(options: Any, *names: str) -> None:
-    """Raise ValueError where an option that makes tokens is given: a trained model has its own."""
-    defaults = {one.name: one.default for one in fields(options)}
+def unless_told(value: T | None, trained: Any, name: str, default: T) -> T:
+    """The value that is told; where it is None what the `trained` model has by this name, or the
+    default where there is no such model."""
+    if value is not None:
+        return value
+    return default if trained is None else getattr(trained, name)
+
+
+def require_untold(options: Any, *names: str) -> None:
+    """Raise ValueError where an option that makes tokens is told: a trained model has its own."""
     for name in names:
-        if (value := getattr(options, name)) != defaults[name]:
+        if (value := getattr(options, name)) is not None:
             raise ValueError(
                 f"train: {name} has no meaning with start_from: the tokens are the model's; "
                 f"got {value!r}"

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from dataclasses import fields
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from qkv.tasks import by_size
 from qkv.tasks.kind import Kind
 from qkv.tasks.kinds import loaded
+from qkv.tasks.trainer.checkpoint import read_identity
 from qkv.tasks.trainer.configuration import merged
-from qkv.tasks.trainer.run import start, train
+from qkv.tasks.trainer.run import CHECKPOINT, STATE, start, train
 from qkv.tasks.trainer.settings import BATCHES, SEQUENCES, Settings
 from qkv.tasks.trainer.task import Task
+
+Group = TypeVar("Group")
 
 
 class Sized(Task[Any], Protocol):
@@ -61,6 +65,23 @@ class Training:
         """The model of this kind to start from; None where there is none."""
         path = self.settings.start_from
         return None if path is None else loaded(path, kind, "train")
+
+    def as_begun(
+        self, kind: Kind, options: Group, sizes: dict[str, Any], left_open: Collection[str]
+    ) -> tuple[Group, dict[str, Any], set[str]]:
+        """Options and sizes, and what of them and of the settings the data are to decide. A run
+        that is resumed has decided it already, whatever its limits were then: options, sizes and
+        the settings get what it has of all that is `left_open`.
+
+        Raises ValueError where there is no checkpoint of it that can be read.
+        """
+        if not self.resume:
+            return options, sizes, set(left_open)
+        begun = by_size.unsaid(read_identity(self.folder / STATE / CHECKPOINT), left_open)
+        self.settings = by_size.filled(self.settings, begun)
+        own = {one.name for one in fields(kind.sizes)}
+        sizes = sizes | by_size.unsaid(begun, own)
+        return by_size.filled(options, begun), sizes, set(left_open) - begun.keys()
 
     def run(self, task: Sized, data: Any) -> dict[str, float]:
         """Train on what was read of `data`, and return the last validation's figures."""

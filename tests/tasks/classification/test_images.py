@@ -21,7 +21,8 @@ from qkv.tasks.classification.images.data import Pictures, read_pictures, split_
 from qkv.tasks.classification.images.options import Data, Options
 from qkv.tasks.classification.images.reading import read_picture
 from qkv.tasks.classification.images.task import ImageTask
-from qkv.tasks.classification.images.training import evaluate
+from qkv.tasks.classification.images.training import evaluate, train_image_classifier
+from qkv.tasks.trainer.settings import Settings
 
 
 @pytest.fixture(scope="module")
@@ -270,6 +271,26 @@ def test_copies_of_a_picture_are_split_together():
     assert 40 < len(out) < 80
     with pytest.raises(ValueError, match="give validation or validation_share, not both"):
         Data(Path("a"), Path("b"), 0.1)
+
+
+def test_a_class_that_is_held_out_as_a_whole_is_learnt_instead():
+    images = torch.randint(0, 256, (200, 3, 4, 4), dtype=torch.uint8)
+    train, held = split_pictures(Pictures(images, ["a"] * 200), 0.3)
+    out = next(i for i, one in enumerate(images) if torch.equal(one, held.images[0]))
+    labels = ["a"] * out + ["b"] + ["a"] * (199 - out)
+    train_too, held_too = split_pictures(Pictures(images, labels), 0.3)
+    assert torch.equal(held_too.images, held.images[1:])
+    assert (train_too.labels.count("b"), len(train_too.labels)) == (1, len(train.labels) + 1)
+
+
+def test_a_class_to_validate_on_that_is_not_learnt_is_told_with_the_file(tmp_path):
+    learnt = write_pictures(tmp_path / "learnt.npz")
+    held = write_pictures(tmp_path / "held.npz", classes=("red", "green"))
+    with pytest.raises(ValueError, match=r"held\.npz: the label 'green' is not among those .* red"):
+        train_image_classifier(
+            Data(learnt, held), tmp_path / "out", Settings(steps=1), Options(), {"channels": 4},
+            say=[].append,
+        )  # fmt: skip
 
 
 def test_each_picture_is_mirrored_in_every_other_epoch():

@@ -1,5 +1,6 @@
 """Both classifications: repeatable, resumable, the same in several processes, stopped by NaN."""
 
+import json
 import signal
 import subprocess
 import sys
@@ -13,12 +14,16 @@ import torch
 sys.path.insert(0, str(Path(__file__).parent))
 from small import ATTENTION, LINES, RUNS, TEXT_SIZES, UNCERTAIN, WRITERS, write_pictures
 
+from qkv.cli.run import run
 from qkv.tasks.classification import ImageLabeller, TextLabeller, learning
+from qkv.tasks.classification.images import options as images
+from qkv.tasks.classification.images.training import train_image_classifier
 from qkv.tasks.classification.text.options import Options
 from qkv.tasks.classification.text.reading import LabelledText
 from qkv.tasks.classification.text.task import TextTask
 from qkv.tasks.trainer import run as trainer
 from qkv.tasks.trainer.run import TrainingError
+from qkv.tasks.trainer.settings import Settings
 
 SCRIPT = str(Path(__file__).parent / "small.py")
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
@@ -207,6 +212,60 @@ def test_what_a_trained_classifier_has_is_not_chosen_anew(task, data, tmp_path):
     sizes = {"texts": {"width": 8}, "images": {"channels": 5}}[task]
     with pytest.raises(ValueError, match=r"must be that of the model to start from, (16|4); got"):
         RUNS[task](data, tmp_path / "second", sizes=sizes, start_from=tmp_path / "first")
+
+
+def test_a_trained_classifier_keeps_what_it_knows_of_itself(tmp_path):
+    data = WRITERS["texts"](tmp_path / "data.tsv")
+    train = ["train", "classify", str(data), "--steps", "1", "--out"]
+    sizes = ["--encoder", "gru", "--width", "16", "--embedding", "16", "--pieces", "300"]
+    told = ["--dropout", "0.4", "--token-dropout", "0.2", "--longest", "4"]
+    assert run([*train, str(tmp_path / "first"), *sizes, *told]) == 0
+    start = [*train, str(tmp_path / "second"), "--start-from", str(tmp_path / "first")]
+    assert run(start) == 0
+    first, second = (
+        json.loads((tmp_path / name / "config.json").read_text()) for name in ("first", "second")
+    )
+    assert (second, second["longest"]) == (first, 4)
+    again = [*train, str(tmp_path / "third"), "--start-from", str(tmp_path / "second")]
+    assert run([*again, "--dropout", "0.3", "--longest", "7"]) == 0
+    third = json.loads((tmp_path / "third" / "config.json").read_text())
+    assert (third["longest"], third["model"]) == (7, first["model"] | {"dropout": 0.3})
+
+
+@pytest.mark.parametrize("flips", [None, True, False])
+def test_a_trained_classifier_of_pictures_keeps_its_sides(flips, tmp_path):
+    data = images.Data(write_pictures(tmp_path / "data.npz"), validation_share=0.3)
+
+    def go(folder, sizes, flips, **start):
+        settings, options = Settings(steps=1, **start), images.Options(batch=8, flips=flips)
+        train_image_classifier(data, tmp_path / folder, settings, options, sizes, say=[].append)
+        return ImageLabeller.load(tmp_path / folder).both_ways
+
+    with pytest.raises(ValueError, match="flips must be true or false; got 1"):
+        images.Options(flips=1)
+    assert go("fresh", {"channels": 4}, None)
+    assert not go("first", {"channels": 4}, False)
+    assert go("second", {}, flips, start_from=tmp_path / "first") == bool(flips)
+
+
+@pytest.mark.parametrize(
+    ("command", "given", "message"),
+    [
+        ("classify", ["--width", "128"], "width must be that of the model to start from, 16; "),
+        ("classify", ["--pieces", "8000"], "pieces has no meaning with start_from"),
+        ("classify-image", ["--architecture", "attention-cnn"], "model to start from, 'cnn'; got"),
+    ],
+)
+def test_a_default_that_is_given_is_no_size_of_a_trained_classifier(
+    command, given, message, tmp_path, capsys
+):
+    kind = {"classify": "texts", "classify-image": "images"}[command]
+    data = WRITERS[kind](tmp_path / f"data.{'tsv' if kind == 'texts' else 'npz'}")
+    sizes = {"texts": TEXT_SIZES, "images": {"architecture": "cnn", "channels": 4}}[kind]
+    RUNS[kind](data, tmp_path / "first", sizes=sizes, steps=1)
+    start = ["--out", str(tmp_path / "out"), "--start-from", str(tmp_path / "first")]
+    assert run(["train", command, str(data), *start, "--steps", "1", *given]) == 1
+    assert message in capsys.readouterr().err
 
 
 def test_pictures_of_another_size_do_not_fit_a_trained_classifier(tmp_path):

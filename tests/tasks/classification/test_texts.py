@@ -18,7 +18,8 @@ from qkv.tasks.classification.labels import counted, numbered
 from qkv.tasks.classification.text.options import Data, Options
 from qkv.tasks.classification.text.reading import LabelledText, read_texts, split_texts
 from qkv.tasks.classification.text.task import TextTask
-from qkv.tasks.classification.text.training import evaluate
+from qkv.tasks.classification.text.training import evaluate, train_text_classifier
+from qkv.tasks.shares import sentence_share
 from qkv.tasks.trainer.run import train
 from qkv.tasks.trainer.settings import Settings
 
@@ -113,6 +114,40 @@ def test_what_is_validated_on_is_trained_on_nowhere(tmp_path):
     assert {"text 7", "text 8"} <= words[1]
     assert len(words[0] | words[1]) == 400
     assert 70 < len(words[1]) < 130
+
+
+def test_a_label_that_is_held_out_as_a_whole_is_learnt_instead(tmp_path):
+    lines = [f"{'ab'[n % 2]}\tText {n}." for n in range(400)]
+    plain = split_texts([read_texts(write_texts(tmp_path / "a.tsv", lines))], [], 0.25)
+    out = plain[1][0].text  # is drawn, whatever its label
+    rare = [f"c\t{out}", *(line for line in lines if not line.endswith(f"\t{out}"))]
+    train, held = split_texts([read_texts(write_texts(tmp_path / "b.tsv", rare))], [], 0.25)
+    assert (train, held) == ([LabelledText("c", out), *plain[0]], plain[1][1:])
+    copied = read_texts(write_texts(tmp_path / "c.tsv", [*lines, f"c\t{out.upper()}"]))
+    train, held = split_texts([copied], [], 0.25)
+    assert sorted(train) == sorted([*plain[0], plain[1][0], LabelledText("c", out.upper())])
+    assert held == plain[1][1:]
+
+
+def test_a_header_that_is_drawn_is_a_label_that_is_there_once(tmp_path):
+    assert sentence_share("body") < 0.3  # which `train_texts` holds out
+    path = write_texts(tmp_path / "data.tsv", ["category\tbody", *LINES])
+    said = []
+    train_texts(path, tmp_path / "out", steps=1, say=said.append)
+    assert any(one.startswith("labels: ") and ", category 1" in one for one in said)
+    assert TextLabeller.load(tmp_path / "out").labels == ["category", "neg", "pos"]
+
+
+def test_a_label_of_a_validation_file_that_is_not_learnt_is_told_with_the_file(tmp_path):
+    path = write_texts(tmp_path / "data.tsv")
+    files = [write_texts(tmp_path / "good.tsv", LINES[:2]),
+             write_texts(tmp_path / "bad.tsv", ["pos\tWell", "new\tA film"])]  # fmt: skip
+    for data in (Data([path], files), Data([path], files, 0.3)):
+        with pytest.raises(ValueError, match=r"bad\.tsv: the label 'new' is not among those .*: "):
+            train_text_classifier(
+                data, tmp_path / "out", Settings(steps=1), Options(pieces=300), TEXT_SIZES,
+                say=[].append,
+            )  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -46,10 +46,20 @@ def taken_of(read: Carried) -> set[str]:
         ("NumPy 2.6.0 is out.", ["NumPy", "2.6.0"]),
         ("Ms Kowalczyk and Mr Li met.", ["Kowalczyk"]),
         ("Kowalczyk and Kowalczyk met.", ["Kowalczyk"]),
-        ("On 5 May, at 7:45, 12 men, 3.5 % and 1,5 came.", ["5", "7:45", "12", "3.5", "1"]),
-        ("The 2nd and 3rd of the 1990s, at 7pm or 18:00h.", ["2nd", "3rd", "7", "18"]),
+        ("On 5 May, at 7:45, 12 men, 3.5 % and 1,5 came.", ["5", "7:45", "12", "3.5", "1,5"]),
+        ("The 2nd and 3rd of the 1990s, at 7pm or 18:00h.", ["2nd", "3rd", "7", "18:00h"]),
         ("From -5 to 8-10 degrees, 1990–1995", ["-5", "8-10", "1990–1995"]),
-        ("It is 5km or 80kg from 20°, 3x.", ["5", "80", "20"]),
+        ("It is 5km or 80kg from 20°, 3x.", ["5km", "80kg", "20"]),
+        ("A 3.5m wall, 1,200m off, 10–15m high", ["3.5m", "1,200m", "10–15m"]),
+        ("4.5V, 1.5GB, 2.4GHz, -3.5C, 9.58s", ["4.5V", "1.5GB", "2.4GHz", "-3.5C", "9.58s"]),
+        ("20m2 at 100km/h for 150hp and 50k men", ["20m2", "100km/h", "150hp", "50k"]),
+        ("In the 30s, 2x4 and 1.5abcd at 7a.m.", []),
+        ("$3.5m, £1.2bn, €200k, US$1M, 5bn men", ["3.5m", "1.2bn", "200k", "1M", "5bn"]),
+        ("$3-4m, $30k-40k, 1.5-2 million", ["3-4m", "30k-40k", "1.5-2 million"]),
+        ("30,000-40,000 from 10:00-11:30", ["30,000-40,000", "10:00-11:30"]),
+        ("It was 3:1 at 12:30:45 in 1,2,3.", ["3:1", "12:30:45", "1,2,3"]),
+        ("On 2024-03-05, 1,23,456 had V1.5.", ["2024-03-05", "1,23,456", "V1.5"]),
+        ("Step 2:https://a.org/b", ["2", "https://a.org/b"]),
         ("2.7 million of 1,500 billion and 3 thousands", ["2.7 million", "1,500 billion", "3"]),
         ("I LOVE HIPPOPOTAMUSES AND BEES ON THE 2ND OF MAY AT 7PM.", []),
         ("FLIGHT AB204 IS LATE.", ["AB204"]),
@@ -112,6 +122,16 @@ def test_a_mark_for_each_thing_and_no_more_than_there_are() -> None:
         ("2024-03-05", "2024-03-05", []),
         ("0", "0", []),
         ("8-10", "8-10", ["8至10", "8～10"]),
+        ("30,000-40,000", "30,000-40,000", ["3万至4万", "30000到40000", "3-4万", "3万-40,000"]),
+        ("1.5-2.5", "1.5-2.5", ["1.5至2.5"]),
+        ("8-10 million", "800万-1000万", ["800至1000万", "8,000,000到1000万"]),
+        ("12:30:45", "12:30:45", ["12点30分45秒", "12：30：45"]),
+        ("10:00-11:30", "10:00-11:30", ["10点至11点30分", "10:00～11:30"]),
+        ("3:1", "3:1", ["3：1", "3比1"]),
+        ("1,5", "1,5", []),
+        ("3bn", "30亿", ["3,000,000,000"]),
+        ("9" * 31, "9" * 31, [f"{int('9' * 31):,}"]),
+        (f"{'9' * 31} million", f"{'9' * 25}.{'9' * 6}万亿", ["9" * 31 + "000000"]),
         ("-5", "-5", ["零下5", "负5"]),
         ("-1,200.5", "-1,200.5", ["零下1200.5"]),
     ],
@@ -123,6 +143,50 @@ def test_numbers_as_chinese_has_them(source, chinese, others) -> None:
     for form in (chinese, *others):
         assert read.marked(f"是{form}。") == f"是{MARKS[0]}。"
         assert any(re.fullmatch(one, form) for one in chinese_forms(source))
+
+
+@pytest.mark.parametrize(
+    ("source", "chinese", "others"),
+    [
+        ("$3.5m", "350万", ["3,500,000"]),
+        ("£1.2bn", "12亿", ["1,200,000,000"]),
+        ("€200K", "20万", ["200000"]),
+        ("$2tn", "2万亿", ["20000亿"]),
+        ("$3-4m", "300万-400万", ["300至400万"]),
+        ("¥30k-40k", "3万-4万", ["30,000到4万"]),
+    ],
+)
+def test_letters_behind_sums_are_large_words(source, chinese, others) -> None:
+    read = read_of(f"It is {source}.")
+    assert read.text == f"It is {source[0]}{MARKS[0]}."
+    assert read.written(MARKS[0]) == chinese
+    for form in (chinese, source[1:], *others):
+        assert read.marked(f"是{form}。") == f"是{MARKS[0]}。"
+    assert read_of(f"It is {source}.", chinese=False).written(MARKS[-1]) == source[1:]
+
+
+@pytest.mark.parametrize(
+    ("source", "chinese", "others"),
+    [
+        ("5km", "5公里", ["5千米", "5 km"]),
+        ("2.5kg", "2.5公斤", ["2.5千克"]),
+        ("1,200m", "1,200m", ["1200m"]),
+        ("-3.5C", "-3.5C", ["零下3.5C"]),
+        ("10–15mm", "10–15毫米", ["10至15毫米"]),
+    ],
+)
+def test_units_close_behind_go_with_their_numbers(source, chinese, others) -> None:
+    read = read_of(f"It is {source}.")
+    assert read.text == f"It is {MARKS[-1]}."
+    assert read.written(MARKS[-1]) == chinese
+    for form in (chinese, source, *others):
+        assert read.marked(f"是{form}。") == f"是{MARKS[-1]}。"
+    assert read.marked("是15km。") == "是15km。"
+
+
+def test_the_same_letters_may_be_a_sum_and_a_length() -> None:
+    read = read_of("The $3m house is 3m high.")
+    assert read.written(read.text) == "The $300万 house is 3m high."
 
 
 @pytest.mark.parametrize(
@@ -170,8 +234,23 @@ def test_some_sources_have_no_mark_at_their_end() -> None:
 def test_an_epoch_takes_pairs_as_often_as_is_said() -> None:
     drawn = Drawing([2.0] * 10 + [0.25] * 10).of(PAIRS, Random(0))
     assert all(drawn.count(pair) == 2 for pair in PAIRS[:10])
+    assert Drawing([3.0, 1.0]).often([Pair("a", "一二三"), Pair("b", "一")]) == 2.5
     many = Drawing([0.25] * 10_000).of(PAIRS[:1] * 10_000, Random(0))
     assert 2_300 < len(many) < 2_700
+
+
+def test_an_epoch_takes_a_pair_at_least() -> None:
+    times = [1e-9] * 19 + [1e-3]
+    drawn = [Drawing(times).of(PAIRS, Random(seed)) for seed in range(9)]
+    assert drawn == [[PAIRS[-1]]] * 9
+    long = [Pair("very " * 80 + "long", "长")] * 200
+    task = TranslationTask(
+        [*PAIRS, *long], PAIRS, Options(batch_tokens=40, source_pieces=300), SIZES,
+        drawing=Drawing([1e-9] * len(PAIRS) + [1e-3] * len(long)),
+    )  # fmt: skip
+    for epoch in range(9):
+        [batch] = [task.batches(epoch)[n] for n in range(len(task.batches(epoch)))]
+        assert len(batch.lengths) == 1
 
 
 def test_marks_and_digits_are_tokens() -> None:
@@ -203,7 +282,7 @@ def carrying(tmp_path_factory) -> Translator:
 def test_a_translator_takes_over_what_it_never_saw(carrying, tmp_path) -> None:
     carrying.save(tmp_path / "again")
     for translator in (carrying, Translator.load(tmp_path / "again")):
-        thing = "https://example.org/x?y=2"
+        thing = "https://example.org/x?y=Is"
         [found] = translator.translate([f"{thing} is here."])
         assert found.text == f"{thing}在这里。"
         assert found.source == f"{thing} is here."
@@ -219,6 +298,13 @@ def test_what_is_gone_on_from_carries_as_it_did(carrying, translator) -> None:
     sizes = {"dropout": 0.0}
     again = TranslationTask(PAIRS, PAIRS, options, sizes, trained=carrying)
     assert again.carries
+    held = [Pair("Go to https://a.org.", "去https://a.org。"), Pair("It is 25.", "是25。")]
+    for drawing in (None, Drawing([1.0, 1.0])):
+        task = TranslationTask(held, held, options, sizes, trained=carrying, drawing=drawing)
+        batches = task.batches(0)
+        read = [one for number in range(len(batches)) for one in batches[number].source.tolist()]
+        for row in [*read, *(source for source, _ in task.held)]:
+            assert any(carrying.source.readable(token) in MARKS for token in row)
     with pytest.raises(ValueError, match=r"vary must be 0 .* got 0.5"):
         TranslationTask(PAIRS, PAIRS, Options(vary=0.5), sizes, trained=translator)
 

@@ -1,5 +1,6 @@
 """From files to a translator: repeatable, resumable, measured."""
 
+import json
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from qkv.tasks.trainer import run as trainer
 from qkv.tasks.trainer.run import STATE, TrainingError
 from qkv.tasks.trainer.settings import Settings
 from qkv.tasks.translation import Translator
+from qkv.tasks.translation.looks import Look
 from qkv.tasks.translation.options import Data, Options
 from qkv.tasks.translation.pairs import Pair
 from qkv.tasks.translation.task import TranslationTask
@@ -137,7 +139,7 @@ def test_training_starts_from_a_trained_translator_and_its_tokens(learnt, data, 
     others = "".join(f"No, {number}!\t不，{number}！\n" for number in range(20))
     data.train[0].write_text(others, encoding="utf-8")
     settings = Settings(steps=2, learning_rate=1e-9, warmup=0, start_from=learnt)
-    sizes = {"dropout": 0.3, "encoder": "attention", "width": 32}  # a default, and its own
+    sizes = {"dropout": 0.3, "width": 32}  # its own
     train_translator(
         data, tmp_path / "out", settings, Options(batch_tokens=5), sizes, say=[].append
     )
@@ -170,11 +172,35 @@ def test_what_a_trained_translator_has_is_not_chosen_anew(learnt, data, tmp_path
     start = Settings(steps=1, start_from=learnt)
     with pytest.raises(ValueError, match=r"width must be that of the model .*, 32; got 8"):
         train_translator(data, tmp_path / "out", start, Options(), {"width": 8}, say=[].append)
+    sizes = {"encoder": "attention"}  # a default
+    with pytest.raises(ValueError, match=r"encoder must be that of .*, 'gru'; got 'attention'"):
+        train_translator(data, tmp_path / "out", start, Options(), sizes, say=[].append)
     with pytest.raises(ValueError, match="source_pieces has no meaning with start_from"):
         train_translator(data, tmp_path / "out", start, OPTIONS, {}, say=[].append)
+    default = Options(target_pieces=6000)
+    with pytest.raises(ValueError, match="target_pieces has no meaning with start_from"):
+        train_translator(data, tmp_path / "out", start, default, {}, say=[].append)
     missing = Settings(steps=1, start_from=tmp_path / "none")
     with pytest.raises(ValueError, match=r"train: .*none: no such folder, and no model that ships"):
         train_translator(data, tmp_path / "out", missing, Options(), {}, say=[].append)
+
+
+@pytest.mark.parametrize("told", [{}, {"longest": 30, "length_penalty": 1.2}])
+def test_what_a_trained_translator_knows_of_itself_stays(translator, data, tmp_path, told):
+    known = Translator(
+        translator.model, translator.source, translator.target, 40, 1.7, "English",
+        aligner=Look(0, 0, "read"),
+    )  # fmt: skip
+    known.save(tmp_path / "known")
+    settings = Settings(steps=1, start_from=tmp_path / "known")
+    train_translator(data, tmp_path / "out", settings, Options(**told), {}, say=[].append)
+    config, expected = (
+        json.loads((tmp_path / folder / "config.json").read_text()) for folder in ("out", "known")
+    )
+    assert config == expected | told
+    configuration = tomllib.loads((tmp_path / "out" / "run.toml").read_text(encoding="utf-8"))
+    assert configuration["longest"] == config["longest"]
+    assert configuration["length_penalty"] == config["length_penalty"]
 
 
 def test_what_is_held_out_is_written_and_never_trained_on(data, tmp_path, monkeypatch):
@@ -204,6 +230,16 @@ def test_pairs_that_are_too_long_are_left_out_and_counted(data, tmp_path):
     said = []
     run(data, tmp_path / "out", said=said)
     assert "; 2 left out as too long" in said[0]
+
+
+@pytest.mark.parametrize("use", ["train", "validate"])
+def test_pairs_that_are_all_too_long_are_said_before_training(use, data, tmp_path):
+    long = tmp_path / "long.tsv"
+    long.write_text(f"{'very ' * 80}long\t长\n", encoding="utf-8")
+    files = {"train": ([long], data.train), "validate": (data.train, [long])}
+    with pytest.raises(ValueError, match=f"no pair to {use} on has at most 60 tokens a side"):
+        run(Data(*files[use], validation_share=0.0), tmp_path / "out")
+    assert not (tmp_path / "out" / "training" / "last.pt").exists()
 
 
 def test_bad_lines_are_said_with_the_first_line_number(data, tmp_path):

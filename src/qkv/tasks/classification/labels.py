@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Hashable, Iterable, Sequence
 from typing import Any
 
 _MOST = 20  # labels that a message lists
@@ -27,6 +27,21 @@ def numbered(labels: Iterable[str], known: list[str], origin: Any) -> list[int]:
             )
         classes.append(places[label])
     return classes
+
+
+def held_of_learnt(
+    labels: Sequence[str],
+    keys: Sequence[Hashable],
+    drawn: Sequence[bool],
+    never: Collection[Hashable] = (),
+) -> list[bool]:
+    """Which of the examples that were drawn are held out: all but those of a label that no example
+    would be left to learn from, and their copies, which have the same key. What has a key of
+    `never` is not learnt from in any case."""
+    examples = list(zip(labels, keys, drawn, strict=True))
+    learnt = {label for label, key, out in examples if not out and key not in never}
+    kept = {key for label, key, out in examples if out and label not in learnt}
+    return [out and (key in never or key not in kept) for _, key, out in examples]
 
 
 def counted(labels: Iterable[str]) -> str:

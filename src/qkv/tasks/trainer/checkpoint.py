@@ -58,17 +58,21 @@ def load_checkpoint(path: Path, identity: Identity) -> tuple[dict[str, Any], Pos
     Raises ValueError naming the file where it cannot be read, or the differences where it is of
     a run with another identity.
     """
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        differences = _differences(state["identity"], identity)
-    except Exception as error:  # torch raises anything from KeyError to UnpicklingError here
-        reason = str(error).partition("\n")[0]
-        raise ValueError(f"{path}: not a checkpoint: {reason}") from error
+    state = _read(path)
+    differences = _differences(state["identity"], identity)
     if differences:
         raise ValueError(
             f"{path}: the run was started with other data or settings: {'; '.join(differences)}"
         )
     return state, Position(**state["position"])
+
+
+def read_identity(path: Path) -> Identity:
+    """Whose run a checkpoint is of: the settings, options and sizes that it was started with.
+
+    Raises ValueError naming the file where it cannot be read.
+    """
+    return _read(path, mmap=True)["identity"]
 
 
 def random_state(device: torch.device) -> list[Tensor]:
@@ -84,6 +88,17 @@ def restore_random_state(states: list[Tensor], device: torch.device) -> None:
     torch.set_rng_state(states[0])
     if device.type != "cpu":
         torch.get_device_module(device).set_rng_state(states[1])
+
+
+def _read(path: Path, mmap: bool = False) -> dict[str, Any]:
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
+        if not isinstance(state["identity"], dict):
+            raise TypeError("it does not say whose run it is")
+        return state
+    except Exception as error:  # torch raises anything from KeyError to UnpicklingError here
+        reason = str(error).partition("\n")[0]
+        raise ValueError(f"{path}: not a checkpoint: {reason}") from error
 
 
 def _differences(before: Identity, now: Identity) -> list[str]:

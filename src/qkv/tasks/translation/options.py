@@ -20,6 +20,7 @@ DEFAULTS: dict[str, Any] = {
 
 
 BEAM, RESAMPLINGS = 5, 1000  # in measuring a translator
+PIECES, LONGEST, LENGTH_PENALTY = 6000, 60, 1.0  # of a translator that starts from none
 
 
 @dataclass(frozen=True)
@@ -66,14 +67,24 @@ class Data(Checked):
 
 @dataclass(frozen=True)
 class Options(Checked):
-    """How to learn to translate."""
+    """How to learn to translate. What is None is the model's to start from, or the default where
+    there is none."""
 
-    source_pieces: int = option(6000, "Byte pairs of the source.", at_least=256)
+    source_pieces: int | None = option(
+        None, f"Byte pairs of the source; default: {PIECES}.", at_least=256
+    )
     target_tokens: str | None = option(
         None, "Tokens of the target; default: characters for Chinese, else pieces.", choices=KINDS
     )
-    target_pieces: int = option(6000, "Byte pairs of the target.", at_least=256)
-    longest: int = option(60, "Pairs with more tokens on a side are left out.", at_least=8)
+    target_pieces: int | None = option(
+        None, f"Byte pairs of the target; default: {PIECES}.", at_least=256
+    )
+    longest: int | None = option(
+        None,
+        "Pairs with more tokens on a side are left out, and sentences cut in use; default: "
+        f"{LONGEST}, or as the model to start from.",
+        at_least=8,
+    )
     batch_tokens: int = option(4096, "Target tokens of a batch.", at_least=1)
     vary: float = option(
         0.0,
@@ -84,10 +95,12 @@ class Options(Checked):
         below=1,
     )  # fmt: skip
     label_smoothing: float = option(0.1, "Label smoothing.", at_least=0, below=1)
-    length_penalty: float = option(
-        1.0, "Length penalty that the model's beam search will use; higher prefers longer ones.",
+    length_penalty: float | None = option(
+        None,
+        "Length penalty that the model's beam search will use; higher prefers longer ones; "
+        f"default: {LENGTH_PENALTY}, or as the model to start from.",
         at_least=0,
-    )  # fmt: skip
+    )
     validation_sentences: int = option(
         500, "Sentences that are translated to measure BLEU after each epoch.", at_least=1
     )

@@ -16,13 +16,13 @@ import torch.nn.functional as F
 
 from qkv.models import SequenceToSequence, SequenceToSequenceConfig
 from qkv.tasks import by_size
-from qkv.tasks.starting import require_defaults, sizes_of, take_over
+from qkv.tasks.starting import require_untold, sizes_of, take_over, unless_told
 from qkv.tasks.tokens import PADDING, Tokens, are_chinese
 from qkv.tasks.trainer.task import LOSS, Loss
 from qkv.tasks.translation.batches import Batch, EncodedPair, bucketed, make_batch
 from qkv.tasks.translation.bleu import are_long_enough, bleu, by_source
 from qkv.tasks.translation.carried import MARKS
-from qkv.tasks.translation.options import Options
+from qkv.tasks.translation.options import LENGTH_PENALTY, LONGEST, PIECES, Options
 from qkv.tasks.translation.pairs import Pair
 from qkv.tasks.translation.translator import Translator
 from qkv.tasks.translation.varied import Drawing
@@ -48,9 +48,10 @@ class TranslationTask:
     highest chrF where most of the references are too short for BLEU.
 
     A `trained` translator is gone on from: with its weights, tokens and sizes, of which `sizes` may
-    change the dropout alone. `chosen` is what the size of the data decided of what was `left_open`;
-    of it `options` and `sizes` have theirs. `drawing` says what an epoch takes of the pairs;
-    default: each as it stands.
+    change the dropout alone, and with what it knows of itself, of which `options` may change the
+    longest sentence and the length penalty. `chosen` is what the size of the data decided of what
+    was `left_open`; of it `options` and `sizes` have theirs. `drawing` says what an epoch takes of
+    the pairs; default: each once, with marks where the translator `carries`.
     """
 
     unit = "tokens"
@@ -66,16 +67,22 @@ class TranslationTask:
         left_open: Collection[str] = (),
         drawing: Drawing | None = None,
     ) -> None:
-        self.options, self.seed, self.trained = options, seed, trained
-        self.pairs = train
+        self.seed, self.trained, self.pairs = seed, trained, train
         self.carries = options.vary > 0 if trained is None else trained.carries
         if not train or not validation:
             missing = "validate on" if train else "train on"
             raise ValueError(f"translation: the split leaves no pair to {missing}")
+        self.longest = unless_told(options.longest, trained, "longest", LONGEST)
+        self.penalty = unless_told(
+            options.length_penalty, trained, "length_penalty", LENGTH_PENALTY
+        )
+        options = replace(options, longest=self.longest, length_penalty=self.penalty)
         if trained is None:
-            self.sizes, (self.source, self.target) = sizes, _tokens(train, options)
+            pieces = options.source_pieces or PIECES, options.target_pieces or PIECES
+            options = replace(options, source_pieces=pieces[0], target_pieces=pieces[1])
+            self.sizes, (self.source, self.target) = sizes, _tokens(train, options, *pieces)
         else:
-            require_defaults(options, "source_pieces", "target_tokens", "target_pieces")
+            require_untold(options, "source_pieces", "target_tokens", "target_pieces")
             if options.vary and not trained.carries:
                 raise ValueError(
                     "train: vary must be 0 with a translator to start from whose tokens have no "
@@ -83,10 +90,17 @@ class TranslationTask:
                 )
             self.sizes = sizes_of(trained.model.config, sizes)
             self.source, self.target = trained.source, trained.target
+        self.options = options
+        if drawing is None and self.carries:
+            drawing = Drawing()
         self.drawing = drawing and replace(drawing, chinese=self.target.kind == "characters")
         self.train, self.too_long = self._encode(train)
-        if not self.train:
-            raise ValueError(f"translation: no pair has at most {options.longest} tokens a side")
+        self.held, _ = self._encode(self._as_read(validation))
+        for encoded, use in ((self.train, "train on"), (self.held, "validate on")):
+            if not encoded:
+                raise ValueError(
+                    f"translation: no pair to {use} has at most {self.longest} tokens a side"
+                )
         self.chosen = self._chosen(left_open)
         self.options = by_size.filled(options, self.chosen)
         self.sizes = {**self.sizes, **_sizes(self.chosen)}
@@ -104,6 +118,7 @@ class TranslationTask:
             None if "width" in left_open else self.sizes.get("width"),
             limited="epochs" not in left_open,
             attending=self._configured().attends,
+            times=1.0 if self.drawing is None else self.drawing.often(self.pairs),
         )
         return by_size.unsaid(chosen, left_open)
 
@@ -120,19 +135,22 @@ class TranslationTask:
         return model
 
     def batches(self, epoch: int) -> _Batches:
-        seed, train = self.seed * 1_000_003 + epoch, self.train
-        if self.drawing is not None:
-            train, _ = self._encode(self.drawing.of(self.pairs, Random(seed)))
+        seed = self.seed * 1_000_003 + epoch
+        train = self.train if self.drawing is None else self._drawn(self.drawing, Random(seed))
         return _Batches(train, bucketed(train, self.options.batch_tokens, seed))
+
+    def _drawn(self, drawing: Drawing, random: Random) -> list[EncodedPair]:
+        """What an epoch takes of the pairs; where all of it is too long, another."""
+        drawn, _ = self._encode(drawing.of(self.pairs, random, marks=self.carries))
+        return drawn or [random.choice(self.train)]
 
     def loss(self, model: SequenceToSequence, batch: Batch) -> Loss:
         return self._loss(model, batch, self.options.label_smoothing)
 
     def validate(self, model: SequenceToSequence) -> dict[str, float]:
         figures = {}
-        encoded, _ = self._encode(self._as_read(self.validation))
-        groups = bucketed(encoded, self.options.batch_tokens, None)
-        losses = [self._loss(model, batch, 0.0) for batch in _Batches(encoded, groups)]
+        groups = bucketed(self.held, self.options.batch_tokens, None)
+        losses = [self._loss(model, batch, 0.0) for batch in _Batches(self.held, groups)]
         total = sum(float(loss.total) for loss in losses)
         figures[LOSS] = total / sum(loss.count for loss in losses)
         chosen = self._measured()
@@ -158,18 +176,19 @@ class TranslationTask:
         self._translator(model).save(folder)
 
     def _translator(self, model: SequenceToSequence) -> Translator:
-        options = self.options
+        own: dict[str, Any] = {}
+        if self.trained is not None:
+            own = {"source_language": self.trained.source_language, "aligner": self.trained.aligner}
         return Translator(
-            model, self.source, self.target, options.longest, options.length_penalty,
-            carries=self.carries,
-        )  # fmt: skip
+            model, self.source, self.target, self.longest, self.penalty, carries=self.carries, **own
+        )
 
     def _encode(self, pairs: list[Pair]) -> tuple[list[EncodedPair], int]:
         """Token numbers of the pairs that are short enough, and how many are not."""
         sources = self.source.encode([pair.source for pair in pairs])
         targets = self.target.encode([pair.target for pair in pairs])
         both = list(zip(sources, targets, strict=True))
-        kept = [pair for pair in both if max(map(len, pair)) <= self.options.longest]
+        kept = [pair for pair in both if max(map(len, pair)) <= self.longest]
         return kept, len(both) - len(kept)
 
     def _loss(self, model: SequenceToSequence, batch: Batch, smoothing: float) -> Loss:
@@ -184,15 +203,17 @@ class TranslationTask:
         return Loss(total, int((batch.expected != PADDING).sum()))
 
 
-def _tokens(pairs: list[Pair], options: Options) -> tuple[Tokens, Tokens]:
+def _tokens(
+    pairs: list[Pair], options: Options, source_pieces: int, target_pieces: int
+) -> tuple[Tokens, Tokens]:
     """The tokens of the two sides, learnt from pairs."""
     sources, targets = ([pair[side] for pair in pairs] for side in (0, 1))
     kind = options.target_tokens
     if kind is None:
         kind = "characters" if are_chinese(targets) else "pieces"
     learn = partial(Tokens.train, digits=options.vary > 0, marks=MARKS if options.vary else ())
-    source = learn("pieces", sources, options.source_pieces, lowercase=True)
-    return source, learn(kind, targets, options.target_pieces, lowercase=False)
+    source = learn("pieces", sources, source_pieces, lowercase=True)
+    return source, learn(kind, targets, target_pieces, lowercase=False)
 
 
 def _sizes(chosen: dict[str, Any]) -> dict[str, Any]:

@@ -44,7 +44,7 @@ def train_translator(
             model are taken, except for dropout.
         left_open: the names of settings, options and sizes that the size of the data decides,
             whatever their values here (see `qkv.tasks.by_size`).
-        resume: whether the run in `folder` goes on.
+        resume: whether the run in `folder` goes on, with what the size of its data decided then.
         say: gets lines about the data and about what their size decided.
 
     Raises:
@@ -55,6 +55,7 @@ def train_translator(
     require_batches(settings, KIND.name)
     training = Training(folder, settings, resume, say)
     trained = training.trained(KIND)
+    options, sizes, left_open = training.as_begun(KIND, options, sizes, left_open)
     files, validation, test = (
         [read_pairs(path) for path in paths] for paths in (data.train, data.validation, data.test)
     )

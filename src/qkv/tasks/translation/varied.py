@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import mul
 from random import Random
 
 from qkv.tasks.translation.carried import (
@@ -37,7 +38,7 @@ class Drawing:
         times: how often it takes each of them, in the mean; empty: each once.
         share: the probability with which the source of a pair has no mark at its end, and with
             which a mark stands for each word that stands alike on both sides and for each of the
-            names; 0: none, nor for what is taken over.
+            names; 0: none, nor for what is taken over, unless a call says so.
         names: their translations.
         chinese: whether the targets are, and have numbers as Chinese does.
     """
@@ -47,19 +48,27 @@ class Drawing:
     names: Mapping[str, str] = field(default_factory=dict)
     chinese: bool = False
 
-    def of(self, pairs: Sequence[Pair], random: Random) -> list[Pair]:
-        """The pairs of an epoch."""
+    def of(self, pairs: Sequence[Pair], random: Random, *, marks: bool = False) -> list[Pair]:
+        """The pairs of an epoch, of which there is one at least; with `marks` for what is taken
+        over, whatever the share."""
         times = self.times or [1.0] * len(pairs)
-        drawn = zip(pairs, times, strict=True)
-        return [
-            self.varied(pair, random)
-            for pair, often in drawn
+        drawn = [
+            self.varied(pair, random, marks=marks)
+            for pair, often in zip(pairs, times, strict=True)
             for _ in range(int(often + random.random()))
         ]
+        return drawn or [self.varied(random.choices(pairs, times)[0], random, marks=marks)]
 
-    def varied(self, pair: Pair, random: Random) -> Pair:
-        """A pair as one epoch sees it."""
-        if not self.share:
+    def often(self, pairs: Sequence[Pair]) -> float:
+        """How often an epoch takes a pair in the mean, in which long ones count for more."""
+        if not self.times:
+            return 1.0
+        lengths = [len(pair.target) for pair in pairs]
+        return sum(map(mul, self.times, lengths)) / sum(lengths)
+
+    def varied(self, pair: Pair, random: Random, *, marks: bool = False) -> Pair:
+        """A pair as one epoch sees it; with `marks` for what is taken over, whatever the share."""
+        if not self.share and not marks:
             return pair
         if random.random() < self.share:
             pair = Pair(pair.source.rstrip(_ENDS) or pair.source, pair.target)

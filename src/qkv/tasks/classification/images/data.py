@@ -16,6 +16,7 @@ from torch import Tensor
 
 from qkv._extras import needed
 from qkv.tasks.classification.images.reading import SUFFIXES, read_picture
+from qkv.tasks.classification.labels import held_of_learnt
 
 
 @dataclass(frozen=True)
@@ -188,9 +189,11 @@ def _kind(array: Any) -> str:
 
 
 def split_pictures(pictures: Pictures, share: float) -> tuple[Pictures, Pictures]:
-    """Pictures to train on and to validate on; copies of a picture stay together."""
+    """Pictures to train on and to validate on; copies of a picture stay together. A picture of a
+    label that none would be left to learn from is not drawn."""
     rows = pictures.images.flatten(1).numpy()
-    digests = (hashlib.sha256(row.tobytes()).digest() for row in rows)
-    held = [int.from_bytes(digest[:8], "big") / 2**64 < share for digest in digests]
+    digests = [hashlib.sha256(row.tobytes()).digest() for row in rows]
+    drawn = [int.from_bytes(digest[:8], "big") / 2**64 < share for digest in digests]
+    held = held_of_learnt(pictures.labels, digests, drawn)
     train = [i for i, out in enumerate(held) if not out]
     return pictures.select(train), pictures.select([i for i, out in enumerate(held) if out])

@@ -53,11 +53,14 @@ class Data(Checked):
 
 @dataclass(frozen=True)
 class Options(Checked):
-    """How to learn to classify pictures."""
+    """How to learn to classify pictures. `flips` of None are those of the model to start from, or
+    true where there is none."""
 
     batch: int = option(256, "Pictures of a batch, at most.", at_least=1)
-    flips: bool = option(
-        True, "Show each picture mirrored in every other epoch, and classify by both sides of it."
+    flips: bool | None = option(
+        None,
+        "Show each picture mirrored in every other epoch, and classify by both sides of it; "
+        "default: yes, or as the model to start from.",
     )
     shift: int = option(2, "Pixels by which pictures are shifted at most.", at_least=0)
     cutout: int = option(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from qkv.tasks.classification.learning import (
     classification_loss,
     validated,
 )
-from qkv.tasks.starting import sizes_of, take_over
+from qkv.tasks.starting import sizes_of, take_over, unless_told
 from qkv.tasks.trainer.task import Loss
 
 _VALIDATED_AT_ONCE = 500
@@ -63,9 +63,9 @@ class ImageTask:
     """Learns an `ImageClassifier` from labelled pictures; the best is that of highest accuracy.
 
     A `trained` classifier is gone on from: with its weights and sizes, of which `sizes` may change
-    the dropout alone; its output layer is kept where the labels are the same. `chosen` is
-    what the size of the data decided of what was `left_open`; of it `options` and `sizes` have
-    theirs.
+    the dropout alone, and with both sides of pictures as it has them where `options` do not say;
+    its output layer is kept where the labels are the same. `chosen` is what the size of the data
+    decided of what was `left_open`; of it `options` and `sizes` have theirs.
     """
 
     best = "accuracy"
@@ -81,7 +81,9 @@ class ImageTask:
         trained: ImageLabeller | None = None,
         left_open: Collection[str] = (),
     ) -> None:
-        self.options, self.seed, self.trained = options, seed, trained
+        flips = unless_told(options.flips, trained, "both_ways", True)
+        self.options = options = replace(options, flips=flips)
+        self.seed, self.trained, self.flips = seed, trained, flips
         self.sizes = sizes if trained is None else sizes_of(trained.model.config, sizes)
         if not train.labels or not validation.labels:
             missing = "validate on" if train.labels else "train on"
@@ -156,4 +158,4 @@ class ImageTask:
         return validated(model, (Examples((images,), classes) for images, classes in parts))
 
     def save(self, model: ImageClassifier, folder: Path) -> None:
-        ImageLabeller(model, self.labels, both_ways=self.options.flips).save(folder)
+        ImageLabeller(model, self.labels, both_ways=self.flips).save(folder)

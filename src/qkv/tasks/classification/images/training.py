@@ -37,7 +37,7 @@ def train_image_classifier(
             are taken, except for dropout.
         left_open: the names of settings, options and sizes that the size of the data decides,
             whatever their values here (see `qkv.tasks.by_size`).
-        resume: whether the run in `folder` goes on.
+        resume: whether the run in `folder` goes on, with what the size of its data decided then.
         say: gets lines about the data and about what their size decided.
 
     Raises:
@@ -48,6 +48,7 @@ def train_image_classifier(
     require_batches(settings, KIND.name)
     training = Training(folder, settings, resume, say)
     trained = training.trained(KIND)
+    options, sizes, left_open = training.as_begun(KIND, options, sizes, left_open)
     size = None if data.size is None else (data.size, data.size)
     pictures = read_pictures(data.train, size)
     if "validation_share" in left_open and data.validation is None:
@@ -55,6 +56,7 @@ def train_image_classifier(
     learnt, held = split_pictures(pictures, data.share)
     if data.validation is not None:
         held = read_pictures(data.validation, size)
+        numbered(held.labels, sorted(set(learnt.labels)), data.validation)
     task = ImageTask(learnt, held, options, sizes, settings.seed, trained, left_open)
     height, width = task.train.shape[2:]
     training.say(

@@ -38,13 +38,21 @@ class Data(Checked):
         return self.validation_share
 
 
+PIECES = 8000
+
+
 @dataclass(frozen=True)
 class Options(Checked):
-    """How to learn to classify texts."""
+    """How to learn to classify texts. What is None is the model's to start from, or the default
+    where there is none."""
 
-    pieces: int = option(8000, "Byte pairs that texts are cut into.", at_least=256)
+    pieces: int | None = option(
+        None, f"Byte pairs that texts are cut into; default: {PIECES}.", at_least=256
+    )
     longest: int | None = option(
-        None, "Words of a text that are read; default: all of them.", at_least=1
+        None,
+        "Words of a text that are read; default: all of them, or as the model to start from.",
+        at_least=1,
     )
     batch_tokens: int = option(8000, "Tokens of a batch, padding included.", at_least=1)
     label_smoothing: float = option(0.0, "Label smoothing.", at_least=0, below=1)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from qkv.tasks.classification.labels import shortened
+from qkv.tasks.classification.labels import held_of_learnt, shortened
 from qkv.tasks.lines import FormError, read_lines
 from qkv.tasks.shares import sentence_key, sentence_share
 
@@ -91,14 +91,18 @@ def require_labels(file: TextFile) -> None:
 def split_texts(
     files: list[TextFile], validation: list[TextFile], share: float
 ) -> tuple[list[LabelledText], list[LabelledText]]:
-    """Texts to train on and texts to validate on; none, but for case and punctuation, is both."""
+    """Texts to train on and texts to validate on; none, but for case and punctuation, is both. A
+    text of a label that no text would be left to learn from is not drawn."""
     held = [text for file in validation for text in file.texts]
-    keys = {sentence_key(one.text) for one in held}
+    given = {sentence_key(one.text) for one in held}
+    texts = [text for file in files for text in file.texts]
+    keys = [sentence_key(one.text) for one in texts]
+    drawn = [sentence_share(one.text) < share for one in texts]
+    drawn = held_of_learnt([one.label for one in texts], keys, drawn, given)
     train = []
-    for file in files:
-        for one in file.texts:
-            if sentence_share(one.text) < share:
-                held.append(one)
-            elif sentence_key(one.text) not in keys:
-                train.append(one)
+    for one, key, out in zip(texts, keys, drawn, strict=True):
+        if out:
+            held.append(one)
+        elif key not in given:
+            train.append(one)
     return train, held

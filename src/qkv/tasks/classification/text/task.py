@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,9 @@ from qkv.tasks.classification.learning import (
     validated,
 )
 from qkv.tasks.classification.text.classifier import TextLabeller, first_words
-from qkv.tasks.classification.text.options import Options
+from qkv.tasks.classification.text.options import PIECES, Options
 from qkv.tasks.classification.text.reading import LabelledText
-from qkv.tasks.starting import require_defaults, sizes_of, take_over
+from qkv.tasks.starting import require_untold, sizes_of, take_over, unless_told
 from qkv.tasks.tokens import Tokens
 from qkv.tasks.trainer.task import Loss
 
@@ -49,9 +49,10 @@ class TextTask:
 
     `cut` counts the training texts that are longer than `options.longest` words. A `trained`
     classifier is gone on from: with its weights, tokens and sizes, of which `sizes` may change the
-    dropout alone; its output layer is kept where the labels are the same. `chosen` is
-    what the size of the data decided of what was `left_open`; of it `options` have theirs. The
-    processes of a `group` share the texts of each batch.
+    dropout alone, and with its longest text where `options` have none; its output layer is kept
+    where the labels are the same. `chosen` is what the size of the data decided of what was
+    `left_open`; of it `options` have theirs. The processes of a `group` share the texts of each
+    batch.
     """
 
     best = "accuracy"
@@ -68,24 +69,27 @@ class TextTask:
         left_open: Collection[str] = (),
         group: Any = None,
     ) -> None:
-        self.options, self.seed, self.trained, self.group = options, seed, trained, group
+        self.seed, self.trained, self.group = seed, trained, group
         if not train or not validation:
             missing = "validate on" if train else "train on"
             raise ValueError(f"classify: the split leaves no text to {missing}")
         self.labels = sorted({one.label for one in train})
         if len(self.labels) < 2:
             raise ValueError(f"classify: all texts have the same label, {self.labels[0]!r}")
-        read = [first_words(one.text, options.longest) for one in train]
+        longest = unless_told(options.longest, trained, "longest", None)
+        read = [first_words(one.text, longest) for one in train]
         self.cut = sum(
             len(words) < len(one.text.split()) for words, one in zip(read, train, strict=True)
         )
         texts = [" ".join(words) for words in read]
         if trained is None:
-            self.sizes = sizes
-            self.tokens = Tokens.train("pieces", texts, options.pieces, lowercase=True)
+            self.sizes, pieces = sizes, options.pieces or PIECES
+            self.tokens = Tokens.train("pieces", texts, pieces, lowercase=True)
         else:
-            require_defaults(options, "pieces")
+            require_untold(options, "pieces")
             self.sizes, self.tokens = sizes_of(trained.model.config, sizes), trained.tokens
+            pieces = None
+        options = replace(options, longest=longest, pieces=pieces)
         self.train = self.tokens.encode(texts)
         chosen = by_size.texts(
             len(texts),
@@ -96,7 +100,7 @@ class TextTask:
         self.chosen = by_size.unsaid(chosen, left_open)
         self.options = by_size.filled(options, self.chosen)
         self.classes = numbered((one.label for one in train), self.labels, "train")
-        held = [" ".join(first_words(one.text, options.longest)) for one in validation]
+        held = [" ".join(first_words(one.text, longest)) for one in validation]
         self.held = self.tokens.encode(held)
         self.held_classes = numbered((one.label for one in validation), self.labels, "validation")
         self.data = hashlib.sha256(json.dumps([train, validation]).encode()).hexdigest()

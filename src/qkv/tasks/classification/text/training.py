@@ -13,7 +13,12 @@ from qkv.tasks.classification.accuracy import Accuracy
 from qkv.tasks.classification.labels import counted, numbered
 from qkv.tasks.classification.text.kind import KIND
 from qkv.tasks.classification.text.options import Data, Options
-from qkv.tasks.classification.text.reading import read_texts, require_labels, split_texts
+from qkv.tasks.classification.text.reading import (
+    TextFile,
+    read_texts,
+    require_labels,
+    split_texts,
+)
 from qkv.tasks.classification.text.task import TextTask
 from qkv.tasks.kinds import loaded
 from qkv.tasks.trainer.settings import Settings
@@ -38,7 +43,7 @@ def train_text_classifier(
             are taken, except for dropout.
         left_open: the names of settings, options and sizes that the size of the data decides,
             whatever their values here (see `qkv.tasks.by_size`).
-        resume: whether the run in `folder` goes on.
+        resume: whether the run in `folder` goes on, with what the size of its data decided then.
         say: gets lines about the data and about what their size decided.
 
     Raises:
@@ -48,6 +53,7 @@ def train_text_classifier(
     """
     training = Training(folder, settings, resume, say)
     trained = training.trained(KIND)
+    options, sizes, left_open = training.as_begun(KIND, options, sizes, left_open)
     own = sizes.get("encoder", TextClassifierConfig.encoder)
     encoder = own if trained is None else trained.model.config.encoder
     if encoder != "attention":
@@ -61,6 +67,7 @@ def train_text_classifier(
         share = by_size.held_out(sum(len(file.texts) for file in files), 0.1)
         data = replace(data, validation_share=share)
     split = split_texts(files, validation, data.share)
+    _require_learnt(validation, sorted({one.label for one in split[0]}))
     task = TextTask(*split, options, sizes, settings.seed, trained, left_open, training.group)
     for file in [*files, *validation]:
         if file.skipped:
@@ -73,8 +80,15 @@ def train_text_classifier(
     )
     training.say(counted(one.label for part in split for one in part))
     if task.cut:
-        training.say(f"of {task.cut:,} training texts the first {options.longest} words are read")
+        longest = task.options.longest
+        training.say(f"of {task.cut:,} training texts the first {longest} words are read")
     return training.run(task, data)
+
+
+def _require_learnt(validation: list[TextFile], labels: list[str]) -> None:
+    """Raise ValueError naming a file to validate on that has another label than those learnt."""
+    for file in validation if labels else ():
+        numbered((one.label for one in file.texts), labels, file.path)
 
 
 def evaluate(model: Path | None, file: Path) -> Accuracy:
