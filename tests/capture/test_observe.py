@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import gc
 import subprocess
 import sys
@@ -118,6 +120,105 @@ def test_what_is_kept_is_the_callers_no_more() -> None:
     capture.calls[0].matrix.dense()
     assert torch.equal(capture.calls[0].matrix.dense(), right)
     assert not capture.calls[0].matrix.query.requires_grad
+
+
+class Slope(nn.Module):
+    """A callable for each stage, with a parameter and a buffer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.slope = nn.Parameter(torch.tensor(0.5))
+        self.register_buffer("more", torch.tensor(1.5))
+
+    def forward(self, *given):
+        *tensors, last = given
+        if len(tensors) == 2:  # a score
+            return (tensors[0] @ tensors[1].mT) * self.slope + self.more
+        if not tensors:  # a mask
+            return (last.row - last.col).abs() < 2 * self.slope + self.more
+        if isinstance(last, torch.Tensor):  # a normalizer
+            return (tensors[0] * self.slope * self.more).softmax(-1)
+        return tensors[0] - self.slope * (last.row - last.col).abs() + self.more
+
+
+@pytest.mark.parametrize("mode", [torch.enable_grad, torch.no_grad, torch.inference_mode])
+@pytest.mark.parametrize("stage", ["score", "bias", "mask", "normalizer"])
+def test_what_a_callable_captures_is_the_models_no_more(stage, mode) -> None:
+    torch.manual_seed(0)
+    layer = qkv.nn.MultiHeadAttention(8, 2, **{stage: Slope()})
+    x = torch.randn(2, 5, 8)
+    with mode(), qkv.observe(layer) as capture:
+        layer(x)
+    assert capture.missed == []
+    assert capture.calls[0].residual == pytest.approx(0, abs=1e-6)
+    before = capture.calls[0].matrix.dense()
+    assert_close(before, layer.matrix(x).dense().detach())
+    assert not before.requires_grad
+    with torch.no_grad():
+        for tensor in (*layer.parameters(), *layer.buffers()):
+            tensor.add_(1.0)
+    assert torch.equal(capture.calls[0].matrix.dense(), before)
+    assert torch.equal(copy.deepcopy(capture).calls[0].matrix.dense(), before)
+    assert not torch.allclose(layer.matrix(x).dense(), before)
+
+
+class Hidden(torch.autograd.Function):
+    """Torch does not see what it does with the factor."""
+
+    @staticmethod
+    def forward(ctx, x, factor):
+        return x * float(factor)
+
+    @staticmethod
+    def backward(ctx, *gradients):
+        return gradients[0], gradients[0].sum()
+
+
+FACTOR = nn.Parameter(torch.tensor(0.5))
+
+
+@pytest.mark.parametrize(
+    "bias",
+    [
+        lambda scores, cells: Hidden.apply(scores, FACTOR),
+        lambda scores, cells: scores * FACTOR if scores.shape[-1] > 1 else scores,
+    ],
+    ids=["hidden", "on some tiles"],
+)
+def test_a_callable_that_cannot_be_looked_through_is_missed(bias) -> None:
+    layer = qkv.nn.MultiHeadAttention(8, 2, bias=bias)
+    with torch.no_grad(), qkv.observe(layer) as capture:
+        layer(torch.randn(2, 5, 8))
+    assert not capture.calls
+    assert [(missed.function, missed.count) for missed in capture.missed] == [("qkv.attention", 1)]
+    assert "a captured tensor of shape []" in capture.missed[0].reason
+
+
+def test_a_callable_that_draws_numbers_leaves_the_models_alone() -> None:
+    def some(scores, cells):
+        return nn.functional.dropout(scores, 0.5)
+
+    layer, x = qkv.nn.MultiHeadAttention(8, 2, bias=some), torch.randn(2, 5, 8)
+    found = []
+    for watch in (contextlib.nullcontext, lambda: qkv.observe(layer)):
+        torch.manual_seed(3)
+        with torch.no_grad(), watch():
+            found.append(torch.stack([layer(x), layer(x), torch.rand(2, 5, 8)]))
+    assert torch.equal(*found)
+
+
+def test_steps_with_a_normalizer_that_is_a_callable_are_one_call() -> None:
+    slope = Slope()
+    layer = qkv.nn.MultiHeadAttention(8, 2, mask=qkv.Causal(), normalizer=slope)
+    x, cache = torch.randn(2, 5, 8), qkv.nn.KeyValueCache()
+    with torch.no_grad(), qkv.observe(layer) as capture:
+        for part in x[:, :4].split(2, dim=1):
+            layer(part, cache=cache)
+        slope.slope.add_(1.0)
+        layer(x[:, 4:], cache=cache)
+    assert [call.steps for call in capture.calls] == [2, 1]
+    slope.slope.data.sub_(1.0)
+    assert_close(capture.calls[0].matrix.dense(), layer.matrix(x[:, :4]).dense().detach())
 
 
 def test_training_goes_on_as_before() -> None:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 import qkv
+from qkv.masks.custom import CustomMask
 
 
 def make(**options) -> tuple[qkv.AttentionMatrix, Tensor]:
@@ -34,6 +35,93 @@ def test_detach_cuts_every_tensor_off() -> None:
     matrix = qkv.attention(query, query, bias=bias)
     assert matrix.dense().requires_grad
     assert not matrix.detach().dense().requires_grad
+
+
+FACTOR = torch.nn.Parameter(torch.tensor(0.75))
+CALLABLES = {
+    "score": lambda query, key, cells: (query @ key.mT) * FACTOR.to(query.dtype),
+    "bias": lambda scores, cells: scores * FACTOR.to(scores.dtype),
+    "mask": lambda cells: (cells.row - cells.col).abs() < 4 * FACTOR,
+    "normalizer": lambda scores, visible: (scores * FACTOR.to(scores.dtype)).softmax(-1),
+}
+CALLABLES["masks"] = qkv.Causal() | ~CustomMask(CALLABLES["mask"])
+NAMES = {"masks": "mask"}
+
+
+@pytest.mark.parametrize("name", CALLABLES)
+def test_detach_and_to_reach_what_callables_capture(name) -> None:
+    query = torch.randn(2, 4, 6, 3)
+    matrix = qkv.attention(query, query, **{NAMES.get(name, name): CALLABLES[name]})
+    free, wide = matrix.detach(), matrix.to(torch.float64)
+    right = matrix.dense().detach()
+    assert not (free @ query).requires_grad
+    assert torch.equal(free.detach().dense(), right)
+    torch.testing.assert_close(wide.dense().float().detach(), right)
+    if "mask" not in name:
+        loss, wide_loss = matrix.dense().sin().sum(), wide.dense().sin().sum()
+        found, expected = (torch.autograd.grad(one, FACTOR)[0] for one in (wide_loss, loss))
+        torch.testing.assert_close(found, expected)
+        assert not wide.detach().dense().requires_grad
+    kept = wide.detach()
+    before = kept.dense()
+    copied = copy.deepcopy(matrix)
+    with torch.no_grad():
+        FACTOR.sub_(0.5)
+        moved = matrix.dense()
+        # Of float32 a detached tensor is the same memory; in another dtype it is a copy.
+        assert torch.equal(kept.dense(), before)
+        assert torch.equal(free.dense(), moved)
+        FACTOR.add_(0.5)
+    assert not torch.equal(moved, right)
+    assert torch.equal(copied.dense(), right)
+
+
+def test_a_matrix_moves_to_another_device_with_what_callables_capture() -> None:
+    query = torch.randn(2, 4, 6, 3)
+    matrix = qkv.attention(query, query, bias=CALLABLES["bias"]).to("meta")
+    assert matrix.dense().is_meta
+
+
+def test_detach_refuses_what_it_cannot_reach() -> None:
+    query = torch.randn(2, 4, 6, 3)
+    matrix = qkv.attention(query, query, bias=lambda scores, cells: Hidden.apply(scores, FACTOR))
+    for refused in (matrix.detach, lambda: matrix.to(torch.float64)):
+        with pytest.raises(qkv.UnsupportedError, match="the bias callable uses a captured tensor"):
+            refused()
+    partly = qkv.attention(
+        query, query, bias=lambda scores, cells: scores * FACTOR if len(scores) > 1 else scores
+    ).detach()
+    with pytest.raises(qkv.UnsupportedError, match="the bias callable uses a captured tensor"):
+        partly.dense()
+
+
+def test_detach_refuses_a_callable_while_a_program_is_compiled(monkeypatch) -> None:
+    query = torch.randn(2, 4, 6, 3)
+    matrix = qkv.attention(query, query, bias=CALLABLES["bias"])
+    plain = qkv.attention(query, query, bias=qkv.ALiBi.geometric(4))
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    for name, call in {"detach": matrix.detach, "to": lambda: matrix.to(torch.float64)}.items():
+        with pytest.raises(qkv.UnsupportedError, match=f"{name}: what a callable captures"):
+            call()
+    assert plain.detach().shape == plain.shape
+
+
+def test_an_empty_matrix_asks_no_callable() -> None:
+    query = torch.zeros(2, 4, 0, 3)
+    matrix = qkv.attention(query, query, bias=CALLABLES["bias"])
+    assert matrix.detach().to(torch.float64).dense().shape == (2, 4, 0, 0)
+
+
+class Hidden(torch.autograd.Function):
+    """Torch does not see what it does with the factor."""
+
+    @staticmethod
+    def forward(ctx, x, factor):
+        return x * float(factor)
+
+    @staticmethod
+    def backward(ctx, *gradients):
+        return gradients[0], gradients[0].sum()
 
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])

@@ -497,3 +497,21 @@ def test_mistakes_are_named(name) -> None:
     call, error, text = MISTAKES[name]
     with pytest.raises(error, match=text):
         call()
+
+
+def test_detach_reaches_what_mods_capture() -> None:
+    table = torch.randn(4, requires_grad=True)
+    query = torch.randn(2, 4, 9, 3)
+
+    def mod(score, batch, head, row, col):
+        return score * table[head].sin() + (row * col % 7) * table[0]
+
+    matrix = qkv.flex_matrix(query, query, mod)
+    assert matrix.dense().requires_grad
+    free = matrix.to(torch.float64).detach()
+    assert not free.dense().requires_grad
+    right = free.dense()
+    torch.testing.assert_close(right.float(), matrix.dense().detach())
+    with torch.no_grad():
+        table.add_(1.0)
+    assert torch.equal(free.dense(), right)

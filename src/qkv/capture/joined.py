@@ -26,6 +26,7 @@ from ..masks.runs import any_of
 from ..matrix.matrix import AttentionMatrix
 from ..nn.cache import PreparedContext
 from ..scores.custom import CustomScore
+from ..stage.captured import WithOthers
 from .grown import Grown, Room
 from .live_rows import LiveRows
 from .placing import bounds_of
@@ -261,11 +262,17 @@ def _tensors(matrix: AttentionMatrix) -> list[Tensor]:
 
 
 def _same(left: Any, right: Any) -> bool:
-    """Whether two stages are of one kind and hold the same numbers."""
+    """Whether two stages are of one kind and hold the same numbers. The left one is kept."""
     if type(left) is not type(right):
         return False
     pairs = ((getattr(left, field.name), getattr(right, field.name)) for field in fields(left))
-    return all(torch.equal(a, b) if is_tensor(a) and is_tensor(b) else a == b for a, b in pairs)
+    return all(_same_part(a, b) for a, b in pairs)
+
+
+def _same_part(left: Any, right: Any) -> bool:
+    if isinstance(left, WithOthers):
+        return left.says_the_same_as(right)
+    return torch.equal(left, right) if is_tensor(left) and is_tensor(right) else left == right
 
 
 def _same_kind(left: Any, right: Any) -> bool:

@@ -9,12 +9,13 @@ import torch
 from torch import Tensor
 
 from ..ground.tensors import FLOATS
-from ..matrix.matrix import AttentionMatrix, map_tensors
+from ..matrix.matrix import AttentionMatrix, map_tensors, with_known_captures
 from .arrival import UnseenError
 from .memo import Memo
 from .spill import Spill
 
 MOST = 2**27  # bytes of the scores of a call that has built them, where memory keeps them
+_NONE = torch.empty(0, device="cpu")  # what stands for query and key meanwhile
 _SMALL = 2**16  # bytes of what stays in memory, whatever else is on the disk
 
 
@@ -24,7 +25,7 @@ class Keeper:
     Query and key are copied, and take their own numbers' memory alone, in the dtype `keep` if there
     is one, and so are scores that a model has built; with `spill` all that is large is put on the
     disk, and the rest on the CPU, where it comes back. What several layers are given in common is
-    copied once.
+    copied once. A callable stays what it is, but meets copies of the tensors that it captures.
     """
 
     def __init__(self, keep: torch.dtype | None = None, spill: Spill | None = None) -> None:
@@ -42,17 +43,14 @@ class Keeper:
 
         Raises:
             UnseenError: such scores are more than memory is taken for.
+            UnsupportedError: what a callable captures cannot be found.
         """
         with torch.inference_mode(False), torch.no_grad():
-            vectors = matrix.query, matrix.key
             own = self._scores if materialised else self._common
-
-            def stage(tensor: Tensor) -> Tensor:
-                is_vector = any(tensor is vector for vector in vectors)
-                return tensor if is_vector else own(tensor.detach())
-
-            stages = map_tensors(matrix, stage)
-            query, key = self._vectors(*vectors)
+            known = with_known_captures(matrix, "observe")
+            stages = replace(known, query=_NONE, key=_NONE)
+            stages = map_tensors(stages, lambda tensor: own(tensor.detach()))
+            query, key = self._vectors(matrix.query, matrix.key)
             return replace(stages, query=query, key=key)
 
     def room(self, shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> Tensor:

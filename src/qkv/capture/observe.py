@@ -8,7 +8,7 @@ import re
 import threading
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from math import isnan
 from types import FrameType
 from typing import Any
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from ..ground.tensors import integer, is_hollow, is_traced
-from ..matrix.matrix import AttentionMatrix
+from ..matrix.matrix import AttentionMatrix, has_callables
 from . import patches, sources
 from .arrival import Arrival, UnseenError, matrix_of
 from .call import Call
@@ -52,6 +52,10 @@ def observe(
     The model runs as it would otherwise, with the same backends and the same bits in its outputs:
     what it calls is seen from outside, and nothing of size Lq x Lk is built for it. A compiled
     model runs uncompiled meanwhile.
+
+    What is recorded is the model's no more: it may be trained on, and the matrices stay. A stage
+    that is a callable stays the callable that it is, with copies of the tensors that it uses; where
+    these cannot be found, the call is listed in `capture.missed`.
 
     Args:
         model: any module: of Hugging Face transformers, with `nn.MultiheadAttention`, with
@@ -187,7 +191,8 @@ class _Observer:
                 if made_by.kind(matrix.query, matrix.key) == "self":
                     matrix = placed(matrix, made_by.keys_behind)
                 if self.each is None:
-                    self._keep(sighting, made_by, arrival, matrix)
+                    with _apart_from_chance(matrix):
+                        self._keep(sighting, made_by, arrival, matrix)
         except UnrelatedError:
             return
         except Exception as error:
@@ -252,7 +257,8 @@ class _Observer:
                     known.residual = _larger(known.residual, found)
                 return
             kept = self._keeper.kept(matrix, sighting.materialised)
-            if kept.dtype is not matrix.dtype:  # the residual tells what that costs as well
+            # The residual tells as well what that costs, or what was not seen of a callable.
+            if kept.dtype is not matrix.dtype or has_callables(matrix):
                 matrix = kept.to(matrix.device, matrix.dtype)
             residual = sighting.residual(arrival, matrix, self.heads)
             told = kind == "self" or cache is None or patches.is_followed(cache)
@@ -277,6 +283,12 @@ class _Observer:
                     if joined.add(matrix, bounds, cache, back):
                         return call
         return None
+
+
+def _apart_from_chance(matrix: AttentionMatrix) -> AbstractContextManager[Any]:
+    """Callables may draw random numbers when they are looked through; the model gets its own."""
+    devices = [matrix.device] if matrix.device.type == "cuda" else []
+    return torch.random.fork_rng(devices, enabled=has_callables(matrix))
 
 
 def _larger(one: float | None, other: float | None) -> float | None:

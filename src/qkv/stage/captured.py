@@ -3,8 +3,9 @@
 A block map differentiates with respect to its arguments alone, so a parameter that a callable
 closes over must become one. A probe call on a single cell under a torch function mode sees every
 tensor that enters an operation; those that were neither given nor made inside are captured. Later
-calls put the lifted tensors in their places. A second look at the autograd graph of the probe makes
-sure that none was missed: a missed one is an error, never a silent zero.
+calls put the lifted tensors in their places, and `WithOthers` others for good. A second look at the
+autograd graph of the probe makes sure that none was missed: a missed one is an error, never a
+silent zero.
 """
 
 from __future__ import annotations
@@ -40,15 +41,16 @@ class _Recorder(TorchFunctionMode):
 
 
 class _Substitution(TorchFunctionMode):
-    """Puts the lifted tensors in the places of the captured ones."""
+    """Puts the lifted tensors in the places of the captured ones. `blind`: whoever wants a gradient
+    besides is a stranger."""
 
-    def __init__(self, captured: Sequence[Tensor], lifted: Sequence[Tensor], what: str) -> None:
+    def __init__(
+        self, captured: Sequence[Tensor], lifted: Sequence[Tensor], what: str, blind: bool
+    ) -> None:
         super().__init__()
         pairs = zip(captured, lifted, strict=True)
         self.lifted = {id(original): replacement for original, replacement in pairs}
-        self.what = what
-        # Blocks are first computed without gradients: whoever asks for one then is a stranger.
-        self.blind = not torch.is_grad_enabled()
+        self.what, self.blind = what, blind
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         def place(tensor: Tensor) -> Tensor:
@@ -75,7 +77,9 @@ def captured_tensors(
     with torch.no_grad(), _Recorder(inside) as recorder:
         function(*arguments)
     captured = tuple(recorder.captured)
-    if torch.is_grad_enabled() and is_concrete(*captured, *inside):
+    every = *captured, *inside
+    of_inference = any(tensor.is_inference() for tensor in every)  # these have no graph
+    if torch.is_grad_enabled() and not of_inference and is_concrete(*every):
         _require_all_found(function, arguments, captured, what)
     return captured
 
@@ -91,15 +95,60 @@ def call_with(
     replaced if `captured` is None."""
     if captured is None:
         return function(*arguments)
-    with _Substitution(captured, lifted, what):
+    # Blocks are first computed without gradients.
+    with _Substitution(captured, lifted, what, blind=not torch.is_grad_enabled()):
         return function(*arguments)
+
+
+class WithOthers:
+    """A callable that meets other tensors in the places of those that it captures, whatever becomes
+    of the first ones.
+
+    Args:
+        function: the callable.
+        captured: the tensors that it captures.
+        others: one for each of them.
+        what: names the callable in errors.
+    """
+
+    def __init__(
+        self,
+        function: Callable,
+        captured: Sequence[Tensor],
+        others: Sequence[Tensor],
+        what: str,
+    ) -> None:
+        self.function, self.what = function, what
+        self.captured, self.others = tuple(captured), tuple(others)
+
+    def __call__(self, *arguments: object) -> Tensor:
+        """What the callable returns.
+
+        Raises:
+            UnsupportedError: a tensor wants a gradient that was not among those captured, though
+                nothing that is known here does.
+        """
+        known = *self.others, *_tensors_in(arguments)
+        blind = not any(tensor.requires_grad for tensor in known)
+        with _Substitution(self.captured, self.others, self.what, blind):
+            return self.function(*arguments)
+
+    def says_the_same_as(self, function: object) -> bool:
+        """Whether this is the callable, and what it captures holds the numbers of the others."""
+        pairs = zip(self.captured, self.others, strict=True)
+        return self.function == function and all(
+            torch.equal(one.to(other.device), other) for one, other in pairs
+        )
+
+    def __repr__(self) -> str:
+        return repr(self.function)
 
 
 def _require_all_found(
     function: Callable, arguments: Sequence[object], captured: Sequence[Tensor], what: str
 ) -> None:
     copies = [t.detach().requires_grad_(t.requires_grad) for t in captured]
-    with torch.enable_grad(), _Substitution(captured, copies, what):
+    with torch.enable_grad(), _Substitution(captured, copies, what, blind=False):
         marker = torch.zeros((), requires_grad=True, device="cpu").clone().grad_fn
         result = function(*arguments)
     ours = {id(tensor) for tensor in copies}

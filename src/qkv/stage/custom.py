@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, ClassVar, Self
 
 import torch
@@ -14,7 +15,7 @@ from ..blocks.layout import WHOLE, Layout
 from ..blocks.tiling import Block
 from ..ground.tensors import is_tensor, shape_of
 from .base import Entries
-from .captured import call_with, captured_tensors
+from .captured import WithOthers, call_with, captured_tensors
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,19 @@ class Custom:
     def with_captured(self, *arguments: Any) -> Self:
         """The same stage after a probe call has found what it captures."""
         return replace(self, captured=captured_tensors(self.function, arguments, self.what))
+
+    def with_others(self, other: Callable[[Tensor], Tensor]) -> Self:
+        """The same stage, whose callable meets `other` of each tensor that is known to be captured.
+        It is then looked through anew."""
+        if self.captured is None:
+            return self
+        others = [other(tensor) for tensor in self.captured]
+        around = partial(WithOthers, captured=self.captured, others=others, what=self.what)
+        return replace(self, function=self.put_around(around), captured=None)
+
+    def put_around(self, around: Callable[[Callable], Callable]) -> Callable[..., Any]:
+        """The callable with something around what the user wrote."""
+        return around(self.function)
 
     def ask(self, pieces: tuple[Tensor, ...], tile: tuple[int, ...], *arguments: Any) -> Tensor:
         """What the callable returns, broadcast to the rows and columns of the tile `[..., r, c]`.

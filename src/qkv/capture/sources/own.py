@@ -86,9 +86,10 @@ def _each(tensor: Tensor, copies: int) -> Tensor:
 def _residual(
     value: Any, output: Any, whole: AttentionMatrix, matrix: AttentionMatrix, heads: Any
 ) -> float | None:
-    """Of all heads, also where some were chosen."""
+    """Of what was made of the call, or of all heads where some were chosen."""
     if value is None:
         return None
+    whole = matrix if heads is None else whole
     copies = output.shape[-2] // max(1, whole.shape[-2])
     if copies > 1:
         value, output = value.repeat_interleave(copies, 0), _each(output, copies)

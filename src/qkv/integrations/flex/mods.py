@@ -94,6 +94,9 @@ class ScoreMod(CustomBias):
         numbers = (score, *first_cell(query.device))
         return replace(self, captured=captured_tensors(self.function.of_cell, numbers, self.what))
 
+    def put_around(self, around: Callable[[Mod], Mod]) -> OverCells:
+        return OverCells(around(self.function.mod))
+
 
 @dataclass(frozen=True)
 class MaskMod(CustomMask):
@@ -106,3 +109,6 @@ class MaskMod(CustomMask):
     def capturing(self, layout: Layout, query: Tensor, key: Tensor) -> MaskMod:
         numbers = first_cell(query.device)
         return replace(self, captured=captured_tensors(self.function.of_cell, numbers, self.what))
+
+    def put_around(self, around: Callable[[Mod], Mod]) -> OverCells:
+        return OverCells(around(self.function.mod))
