@@ -111,10 +111,33 @@ def test_held_answers_go_by_rank_and_stay_below_their_size():
     held = Held(260)
     for rank, name in (((2, 0), "c"), ((1, 5), "b"), ((0,), "a")):
         assert held.wants(rank)
-        held.add(rank, [f"{name}?"], bytes(range(60)))
+        held.add(rank, [f"{name}?"], bytes(range(ord(name), ord(name) + 60)))
     assert held.questions == {"a?", "b?"}
     assert not held.wants((2, 0))
     assert held.wants((1, 9))
+
+
+def test_equal_answers_are_held_once_at_the_better_rank():
+    held, same, other = Held(290), bytes(range(60)), bytes(range(100, 160))
+    for rank, name in (((2, 0), "a"), ((0, 0), "b"), ((3, 0), "c"), ((1, 0), "d")):
+        held.add(rank, [f"{name}?"], same)
+    assert held_in(held.written()) == dict.fromkeys(("a?", "b?", "c?", "d?"), same)
+    held.add((1, 5), ["e?"], other)
+    assert held.dropped is None
+    held.add((2, 0), ["f?"], bytes(range(200, 256)) + bytes(5))
+    assert held.questions == {"a?", "b?", "c?", "d?", "e?"}
+
+
+def test_layers_with_the_same_labels_hold_them_once():
+    page = exported(answers_of(capture_of(8, layers=12))).page
+    told = json.loads(re.findall(r'id="answers">(.*?)</script>', page)[0])
+    asked = [question("labels", {"source": 0, "layer": layer, "entry": 0}) for layer in range(12)]
+    assert len({told["places"][one] for one in asked}) == 1
+
+
+def test_a_view_from_very_far_is_the_whole():
+    page = exported(answers_of(SHORT), "#zoom=1e-320").page
+    assert held_in(page).keys() == held_in(exported(answers_of(SHORT)).page).keys()
 
 
 # --- one file of many

@@ -19,6 +19,7 @@ pytest.importorskip("ipykernel")
 pytest.importorskip("nbconvert")
 pytest.importorskip("websockets")
 
+import IPython.display
 from chromium import PROGRAM, Chromium, chromium
 from made import capture_of
 
@@ -167,6 +168,29 @@ def test_a_question_is_answered_as_by_the_server():
     widget = Widget()
     reply(widget, ANSWERS, {"number": 3, "view": "b", "name": "labels", "values": {"layer": 1}})
     assert widget.sent == [({"number": 3, "view": "b"}, [ANSWERS.answer("labels", {"layer": "1"})])]
+
+
+def shown(monkeypatch, **options):
+    """What is displayed: the text that the notebook holds, and the widget."""
+    displays = []
+    monkeypatch.setattr(IPython.display, "display", displays.append)
+    qkv.show(CAPTURE, **options)
+    held, widget = displays
+    return held.data, widget
+
+
+def test_where_the_least_of_a_page_is_too_large_the_widget_is_there_and_why_is_said(monkeypatch):
+    held, widget = shown(monkeypatch, megabytes=1e-4)
+    assert held.startswith(f'<div id="{widget.before}"><p>Without a kernel there is nothing to see')
+    assert "more than 100 bytes" in held
+    assert "data-at" in widget.page
+
+
+@pytest.mark.parametrize("at", ["head=1", "#head=1", "http://127.0.0.1:8080/#head=1"])
+def test_a_state_is_what_stands_behind_the_sign(monkeypatch, at):
+    held, widget = shown(monkeypatch, at=at)
+    assert 'data-at="#head=1"' in widget.page
+    assert "data-at=&quot;#head=1&quot;" in held
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,10 @@ Values = Mapping[str, int | str]
 Steps = Callable[[Iterable[Any], int], Iterable[Any]]
 
 
+class TooLargeError(ValueError):
+    """The least of a page takes more than it may."""
+
+
 @dataclass(frozen=True)
 class Exported:
     """A page in one file. `finest` is how many cells a side the finest maps have that it holds of
@@ -49,14 +53,15 @@ def exported(
         steps: goes through the heads, to show the progress.
 
     Raises:
-        ValueError: there is no such state, or the least that a page needs takes more bytes.
+        ValueError: there is no such state.
+        TooLargeError: the least that a page needs takes more bytes.
     """
     state, held = State.read(at, answers.subject), Held(most_bytes)
     heads = sorted(_heads(answers.subject), key=lambda head: _far(head, state))
     for name, values in _common(answers, heads):
         held.add((_BEGINNING,), [question(name, values)], _answer(answers, name, values))
     if held.dropped:
-        raise ValueError(f"look: the least of this page needs more than {most_bytes:,} bytes")
+        raise TooLargeError(f"look: the least of this page needs more than {most_bytes:,} bytes")
     for number, head in steps(enumerate(heads), len(heads)):
         if held.wants((_HEADS, 0, number)):
             _Head(answers, held, state, head, number).add()

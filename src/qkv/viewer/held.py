@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 from base64 import b64encode
-from bisect import insort
+from bisect import bisect_left, insort
 from collections.abc import Mapping, Sequence
 from urllib.parse import urlencode
 from zlib import compress
 
 Rank = tuple[int, ...]
+_Entry = tuple[Rank, int, Sequence[str], str]
 
 
 class Held:
-    """Answers by their `questions`, compressed and in base64.
+    """Answers by their `questions`, compressed and in base64. Equal answers are held once.
 
     Args:
         most_bytes: what they may take together.
@@ -25,7 +26,8 @@ class Held:
 
     def __init__(self, most_bytes: int) -> None:
         self._most, self._total, self._count = most_bytes, 0, 0
-        self._entries: list[tuple[Rank, int, Sequence[str], str]] = []
+        self._entries: list[_Entry] = []
+        self._by_text: dict[str, _Entry] = {}
         self.questions: set[str] = set()
         self.dropped: Rank | None = None
 
@@ -36,14 +38,22 @@ class Held:
     def add(self, rank: Rank, questions: Sequence[str], answer: bytes) -> None:
         """Takes an answer to one question or several; what is ranked last may have to go."""
         text = b64encode(compress(answer)).decode()
+        if text in self._by_text:
+            same = self._by_text[text]
+            del self._entries[bisect_left(self._entries, same)]
+            self._total -= _size(same)
+            rank, questions = min(rank, same[0]), [*same[2], *questions]
         self._count += 1
-        insort(self._entries, (rank, self._count, questions, text))
+        entry = self._by_text[text] = (rank, self._count, questions, text)
+        insort(self._entries, entry)
         self.questions.update(questions)
-        self._total += _size(questions, text)
+        self._total += _size(entry)
         while self._total > self._most:
-            self.dropped, _, questions, text = self._entries.pop()
+            last = self._entries.pop()
+            self.dropped, _, questions, text = last
+            del self._by_text[text]
             self.questions.difference_update(questions)
-            self._total -= _size(questions, text)
+            self._total -= _size(last)
 
     def written(self) -> str:
         """What a page finds its answers in."""
@@ -62,5 +72,6 @@ def question(name: str, values: Mapping[str, int | str]) -> str:
     return f"{name}?{urlencode(sorted(values.items()))}"
 
 
-def _size(questions: Sequence[str], text: str) -> int:
+def _size(entry: _Entry) -> int:
+    _, _, questions, text = entry
     return len(text) + sum(len(one) + 12 for one in questions)

@@ -14,14 +14,15 @@ from qkv._extras import needed
 from ..capture.capture import Capture
 from .answers import Answers
 from .asked import RefusedError
-from .export import exported
+from .export import TooLargeError, exported
 from .page_files import whole_page
 from .state import State
 from .subject import Source, Subject
 
+_HELD = '<div id="{name}">{content}</div>'
 _FRAME = (
-    '<div id="{name}"><iframe sandbox="allow-scripts" srcdoc="{page}" '
-    'style="width: 100%; height: {height}px; border: 0"></iframe></div>'
+    '<iframe sandbox="allow-scripts" srcdoc="{page}" '
+    'style="width: 100%; height: {height}px; border: 0"></iframe>'
 )
 
 
@@ -34,7 +35,8 @@ def show(*captures: Capture, at: str = "", height: int = 700, megabytes: float =
         at: what is shown first: what stands behind the `#` of the address of `qkv look`.
         height: of the page, in pixels.
         megabytes: what the maps may take that the notebook itself holds, for those who read it
-            without a kernel; the finest are left out first. 0: it holds none.
+            without a kernel; the finest are left out first, and all where the least of them takes
+            more, which the notebook then says. 0: it holds none.
 
     Raises:
         TypeError: something else than captures.
@@ -50,8 +52,13 @@ def show(*captures: Capture, at: str = "", height: int = 700, megabytes: float =
     State.read(at, answers.subject)
     name = f"qkv-{token_hex(8)}"
     if megabytes:
-        held = exported(answers, at, int(1e6 * megabytes)).page
-        display.display(display.HTML(_FRAME.format(name=name, page=escape(held), height=height)))
+        try:
+            held = exported(answers, at, int(1e6 * megabytes)).page
+            content = _FRAME.format(page=escape(held), height=height)
+        except TooLargeError as error:
+            content = f"<p>Without a kernel there is nothing to see: {error} (megabytes=).</p>"
+        display.display(display.HTML(_HELD.format(name=name, content=content)))
+    at = f"#{at.rpartition('#')[2]}" if at else ""
     widget = page(page=whole_page(framed="", at=at), height=height, before=name)
     widget.on_msg(lambda own, asked, _: reply(own, answers, asked))
     display.display(widget)

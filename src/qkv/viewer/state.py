@@ -15,6 +15,7 @@ from .subject import At, Subject
 COLOURS = ("log", "linear")
 CANVAS = (600, 900)  # rows and columns of pixels of a map, where no page says how many it has
 _LONGEST = 16  # a short side is drawn at most so many times as wide
+_FARTHEST = 1e-9  # pixels a cell
 _SQUARE = 4  # up to this ratio of the sides cells are square
 _VIEWS = "map|text|alignment|image|heads"
 _WHOLE = "[0-9]{1,9}"
@@ -82,6 +83,7 @@ class State:
         ratio = levels.keys / levels.queries
         stretch = 1.0 if 1 / _SQUARE < ratio < _SQUARE else min(_LONGEST, max(1 / _LONGEST, ratio))
         zoom = self.zoom or min(wide / levels.keys, high / (levels.queries * stretch))
+        zoom = max(zoom, _FARTHEST)
         return (
             _around(self.y, high / (zoom * stretch), levels.queries),
             _around(self.x, wide / zoom, levels.keys),
