@@ -104,6 +104,15 @@ def test_beam_and_length_penalty_reach_the_search(qkv):
     assert json.loads(output)["score"] == pytest.approx(-0.45)
 
 
+@pytest.mark.parametrize("option", ["--json", "--text"])
+def test_bytes_that_are_no_characters_are_replaced(qkv, option, tmp_path):
+    status, output, errors = qkv(option, "love \udce9")
+    assert (status, errors) == (0, "")
+    if option == "--json":
+        assert json.loads(output)["source"] == "love \ufffd"
+        assert qkv("--json", "--out", tmp_path / "x", "love \udce9")[0] == 0
+
+
 def test_json_is_one_object_a_line(qkv):
     status, output, errors = qkv("--json", "--beam", 3, stdin="love animals\n\nI\n")
     assert (status, errors) == (0, "")

@@ -73,6 +73,18 @@ def test_lines_come_as_they_are_written(folder):
         writer.join()
 
 
+def test_bytes_that_are_no_characters_are_replaced_in_texts_and_not_in_names(folder, monkeypatch):
+    assert texts("caf\udce9 a") == texts("caf\udce9 a", literal=True) == ["caf\ufffd a"]
+    os.mkdir(b"caf\xe9")
+    (folder / "caf\udce9" / "a.txt").write_text("inside\n")
+    assert texts("caf\udce9/a.txt") == ["inside"]
+    lines = io.BytesIO(b"\xe9 one\ncaf\xe9/a.txt\ncaf\xe9")
+    stream = io.TextIOWrapper(lines, "utf-8", errors="surrogateescape")
+    monkeypatch.setattr("sys.stdin", stream)
+    assert texts("-") == ["\ufffd one", "caf\udce9/a.txt", "caf\udce9"]
+    assert texts("books/a b\udce9") == ["books/a b\ufffd"]
+
+
 def test_literally_everything_is_a_text(folder):
     arguments = ["r.txt", "-", "books", "absent.txt", "text"]
     assert texts(*arguments, literal=True) == arguments

@@ -16,6 +16,8 @@ from typing import Annotated, TextIO
 
 import typer
 
+from qkv.tasks.texts import whole_characters
+
 STANDARD_INPUT = "-"
 _AT_ONCE = 2**18  # bytes
 Groups = Iterator[Sequence[str]]
@@ -68,10 +70,10 @@ def texts_of(
     """The texts that arguments stand for, as they come.
 
     `-` stands for the lines of standard input, the name of a file for the lines of the file;
-    everything else, and with `literal` everything, is a text itself. Where `others` of an argument
-    gives something, that stands in its place, and `line` tells what a line of standard input is. An
-    argument that is a folder, or looks like the name of a file and is none, is a mistake, told
-    before anything is read.
+    everything else, and with `literal` everything, is a text itself, in which U+FFFD stands for
+    bytes that are no characters. Where `others` of an argument gives something, that stands in its
+    place, and `line` tells what a line of standard input is. An argument that is a folder, or looks
+    like the name of a file and is none, is a mistake, told before anything is read.
     """
     return chain.from_iterable(
         groups_of(arguments, command, literal=literal, others=others, line=line)
@@ -88,7 +90,7 @@ def groups_of(
 ) -> Groups:
     """As `texts_of`, in groups of those that can be read without waiting for more."""
     if literal:
-        return iter([arguments])
+        return iter([[*map(whole_characters, arguments)]])
     sources = [_source(argument, command, others, line) for argument in arguments]
     return _grouped(sources)
 
@@ -137,7 +139,7 @@ def _source(
         return instead
     if names_a_file(argument):
         return partial(_file, Path(argument), command)
-    return [argument]
+    return [whole_characters(argument)]
 
 
 def names_a_file(argument: str, looks_like_one: Callable[[str], bool] = lambda _: False) -> bool:
@@ -200,7 +202,14 @@ def _standard_input(command: str) -> Iterator[list[str]]:
         return
     if sys.stdin.isatty():
         print("qkv: one text a line; end with Ctrl-D", file=sys.stderr)
-    yield from _as_they_come(sys.stdin, f"{command}: standard input")
+    for lines in _as_they_come(sys.stdin, f"{command}: standard input"):
+        yield [*map(_line, lines)]
+
+
+def _line(line: str) -> str:
+    """A line as a text; the name of a file, such as of a picture, stays as the system has it."""
+    whole = whole_characters(line)
+    return line if whole != line and is_there(line) else whole
 
 
 def _as_they_come(file: TextIO, name: str) -> Iterator[list[str]]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+
+_HALVES = re.compile("[\ud800-\udfff]")
 
 
 def listed(function: str, texts: Iterable[str]) -> list[str]:
@@ -19,3 +22,9 @@ def listed(function: str, texts: Iterable[str]) -> list[str]:
         if not isinstance(text, str):
             raise TypeError(f"{rule}; got {type(text).__name__} in it")
     return as_list
+
+
+def whole_characters(text: str) -> str:
+    """The text with U+FFFD in the place of each half of a surrogate pair: such halves, which
+    undecodable bytes of arguments and of standard input become, are no characters."""
+    return _HALVES.sub("\ufffd", text)

@@ -17,8 +17,8 @@ def sentence(source, text, pieces=None, weights=None, score=-0.1):
     )
 
 
-def found(*arguments, language="English", source=(), written=(), **options):
-    return doubts(source, written, language, sentence(*arguments, **options))
+def found(*arguments, language="English", source=(), written=(), chinese=True, **options):
+    return doubts(source, written, language, sentence(*arguments, **options), chinese=chinese)
 
 
 def test_a_plain_translation_is_not_doubted():
@@ -38,6 +38,13 @@ def test_a_number_that_does_not_arrive_is_lost():
     assert found("It has 365 days and 3 parts", "有三百六十五天") == ("numbers lost",)
     assert found("It has 3,776 days", "有3776天") == ()
     assert found("See www.example.org now", "现在看") == ("numbers lost",)
+
+
+def test_numbers_are_looked_for_as_the_language_has_them():
+    assert found("It costs $5", "Es kostet 5 Dollar", chinese=False) == ()
+    assert found("It costs $5", "Es kostet 6 Dollar", chinese=False) == ("numbers lost",)
+    for chinese in (True, False):  # the text tells too
+        assert found("It has 365 days", "有三百六十五天", chinese=chinese) == ()
 
 
 def test_a_run_that_the_source_does_not_repeat_is_repeated():
@@ -104,6 +111,13 @@ def test_the_translator_that_ships_doubts(text, reason):
 def test_a_translator_that_loses_numbers_says_so():
     [translation] = qkv.Translator.load("en-zh-recurrent").translate(["The pin is 902847."])
     assert "numbers lost" in translation.doubt
+
+
+def test_a_translator_into_a_language_with_spaces_looks_for_digits():
+    shipped = qkv.Translator.load()
+    spaced = qkv.Translator(shipped.model, shipped.source, shipped.source, 60)
+    aligned = spaced.align("It is on May 3.", "Es ist am 3. Mai.")
+    assert "numbers lost" not in aligned.doubt
 
 
 def test_the_translator_that_ships_does_not_doubt_what_it_knows():

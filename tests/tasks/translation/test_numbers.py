@@ -30,6 +30,9 @@ DATA = Path(__file__).parents[2] / "data"
         ("2.50, v1", [Decimal("2.5"), 1]),
         ("no number, 没有", []),
         ("12,34", [12, 34]),
+        ("3-4万", [3, 30_000, 40_000]),
+        ("3.5m", [Decimal("3.5"), 3_500_000]),
+        ("9" * 31, [Decimal("9" * 31)]),
     ],
 )
 def test_numbers_are_read_in_digits_and_in_chinese(text, expected):
@@ -68,6 +71,17 @@ def test_the_sentences_with_numbers_keep_them_in_their_references():
         ("the 1990s", "20世纪90年代 1990年代 九十年代", "20世纪80年代 九年"),
         ("$5 million", "500万美元 五百万美元 500万元", "5万美元 5美元 500万人"),
         ("5 to 10 million", "500万到1000万 500到1000万 五百万至一千万", "500万到100万 5到10人"),
+        ("$3.5m", "350万美元 三百五十万美元 $3.5m 3.5m美元", "3美元 3.5美元 350万人 35万美元"),
+        ("£1.2bn", "12亿英镑", "1英镑 1.2英镑 12亿人"),
+        ("€200k", "20万欧元 200,000欧元", "20欧元 200欧元"),
+        ("$3.5b", "35亿美元", "3.5美元"),
+        ("$3-4m", "300万-400万美元 300到400万美元", "3-4美元"),
+        ("3.5m high", "3.5m高 3.5米高", "35m 3米"),
+        ("$30,000-40,000", "3万-4万美元 3-4万美元 30,000-40,000美元", "30,000美元 3-4美元"),
+        ("1.5-2 million", "150万-200万 150-200万", "1.5-2 15万-20万"),
+        ("at 12:30:45", "12:30:45 12点30分45秒", "12:30 12点45分"),
+        ("9" * 31, "9" * 31, "9" * 30 + "8 1" + "0" * 31),
+        ("12345678901234567890123456789010s", "12345678901234567890123456789010年代", "20年代"),
         ("1,000", "1000 一千 1,000 1千", "100 千 10000"),
         ("25,000", "2.5万 两万五 两万五千 25000 25,000", "25 2500 两万零五"),
         ("120 million", "1.2亿 1亿2000万 12000万 一亿二千万", "120万 1亿"),
@@ -104,3 +118,31 @@ def test_what_means_the_same_is_kept_and_all_else_is_lost(source, right, wrong):
 
 def test_what_is_lost_is_named():
     assert lost("12 of 24 wrote to a@b.org at 7:45.", "24人七点写信") == ["a@b.org", "12", "7:45"]
+
+
+@pytest.mark.parametrize(
+    ("source", "right", "wrong"),
+    [
+        ("It is on May 3.", "Es ist am 3. Mai.", "Es ist am 4. Mai."),
+        ("It costs $5.", "Es kostet 5 Dollar.", "Es kostet 50 Dollar."),
+        ("10 percent", "10 Prozent", "100 Prozent"),
+        ("It is 1.5 million.", "Es sind 1,5 Millionen.", "Es sind 15 Millionen."),
+        ("It is 1.5 million.", "Es sind 1.500.000.", "Es sind 2.500.000."),
+        ("It is 12,345.67.", "Es sind 12.345,67.", "Es sind 12.354,67."),
+        ("It is 12,345.67.", "C'est 12\u202f345,67.", "C'est 12."),
+        ("Es sind 1.500 Euro.", "It is 1500 euros.", "It is 150 euros."),
+        ("Es sind 1.250.000.", "It is 1,250,000.", "It is 1,250."),
+        ("at 5 pm", "um 17 Uhr", "um 16 Uhr"),
+        ("at 7:45", "um 7.45 Uhr", "um 7 Uhr"),
+        ("in the 1990s", "in den 1990ern", "in den 1980ern"),
+        ("version 2.6.0", "Version 2.6.0", "Version 2.7.0"),
+        ("the 3rd of 25", "der 3. von 25", "der dritte von 52"),
+        ("5月3日270万人", "2.7 million people on May 3", "2.7 million people on May 4"),
+        ("See a@b.org", "Siehe a@b.org", "Siehe dort"),
+        ("It has 25", "\u0662\u0665", "\u0665"),
+        ("9" * 31, "9" * 31, "9" * 30),
+    ],
+)
+def test_in_other_languages_the_digits_are_compared(source, right, wrong):
+    assert lost(source, right, chinese=False) == []
+    assert lost(source, wrong, chinese=False) != []

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qkv.tasks.tokens import Tokens
+from qkv.tasks.translation.carried import MARKS, carried
 from qkv.tasks.translation.sentences import LINE_BREAKS, sentences
 
 
@@ -152,6 +153,65 @@ def test_a_word_that_is_too_long_is_cut_anywhere_and_nothing_is_lost(tokens, tex
     assert {before for before, _ in found} == {""}
     assert "".join(one for _, one in found) == text
     assert all(0 < len(tokens.offsets(one)) <= 12 for _, one in found)
+
+
+@pytest.fixture(scope="module")
+def marked():
+    """Tokens among which are the marks."""
+    return Tokens.train("pieces", ["a b c d e f. " * 9], 300, lowercase=True, marks=MARKS)
+
+
+def read_with_marks(text, tokens, longest):
+    def read(sentence):
+        return carried(sentence, len, chinese=True)
+
+    return [one.text for one in sentences(text, tokens, longest, read)[0]]
+
+
+@pytest.mark.parametrize(
+    "thing", ["https://a.org/" + "x1/" * 60 + "y?A.B", "1" * 90, "b@" + "c" * 80 + ".org"]
+)
+def test_what_a_mark_stands_for_is_one_token_and_is_never_cut(marked, thing):
+    text = f"a b {thing} c d."
+    assert read_with_marks(text, marked, 9) == [text]
+    assert len(cut(text, marked, 9)) > 1  # of a model that takes nothing over
+
+
+def test_what_has_no_mark_because_there_are_too_many_is_never_cut(marked):
+    things = [f"https://a.org/{'x' * n}" for n in range(20, 20 + 3 * len(MARKS))]
+    for before, after in (("a ", " b."), ("a b c ", "")):
+        parts = read_with_marks(f"{before}{' '.join(things)}{after}", marked, 12)
+        assert " ".join(parts).split() == [*before.split(), *things, *after.split()]
+        assert len(parts) > 2 * len(MARKS)
+
+
+@pytest.mark.parametrize(
+    "expected",
+    [
+        ["Go to https://a.org/what?Is=this!Now and see.", "Then go."],
+        ["See https://a.org/v1.Two for it."],
+        ["“Open https://a.org/What?_Is!It now.", "Then go.”", "She left."],
+    ],
+)
+def test_no_address_is_cut(tokens, expected):
+    assert cut(" ".join(expected), tokens) == expected
+
+
+@pytest.mark.parametrize("space", "\u00a0\u2003\u202f\u3000")
+def test_sentences_are_found_among_spaces_of_several_bytes(tokens, space, monkeypatch):
+    segment = sentencex.segment
+
+    def narrow(language, text):
+        if any(c.isspace() and not c.isascii() for c in text):
+            raise BaseException("a space of several bytes")
+        return segment(language, text)
+
+    monkeypatch.setattr(sentencex, "segment", narrow)
+    text = f"Mr.{space}Li{space}left.{space}“I am here.{space}You are there.”"
+    found, after = sentences(text, tokens, 1000)
+    plain = ["Mr. Li left.", "“I am here.", "You are there.”"]
+    assert ([one.text for one in found], after) == (plain, "")
+    assert [one.before for one in found] == ["", space, space]
 
 
 @pytest.mark.parametrize("unit", ["x", "“a. b ", "a b. ", '"', "a ", "漢"])

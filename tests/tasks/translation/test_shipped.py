@@ -39,6 +39,40 @@ def test_sentences_of_a_text_are_translated_as_they_are_alone(text, alone):
     assert [one.tokens for one in whole.sentences] == [one.tokens for one in expected]
 
 
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("The house was sold for $3.5m.", "350万美元"),
+        ("The company paid £1.2bn.", "12亿英镑"),
+        ("They sold 5-10 million cars.", "500万-1000万"),
+        ("The job pays $30,000-40,000 a year.", "30,000-40,000美元"),
+        ("The race started at 12:30:45.", "12:30:45"),
+        ("They won 3:1.", "3:1"),
+        ("The wall is 3.5m high.", "3.5m"),
+        ("It is 12,345m deep.", "12,345m"),
+        ("The battery gives 4.5V.", "4.5V"),
+        ("My phone has 1.5GB of memory.", "1.5GB"),
+        ("He ran it in 9.58s.", "9.58s"),
+        ("The car reached 100km/h.", "100km/h"),
+        ("The town has 50k people.", "50k"),
+        ("The dog weighs 80kg.", "80公斤"),
+        ("Add 250ml of milk.", "250毫升"),
+        ("He ran 5km.", "5公里"),
+    ],
+)
+def test_numbers_arrive_whole_with_what_stands_close_behind(text, number):
+    [translation] = qkv.Translator.load().translate([text])
+    assert number in translation.text
+    assert "numbers lost" not in translation.doubt
+
+
+def test_a_long_address_within_a_sentence_arrives_whole_and_as_it_is():
+    address = f"https://www.example.org/{'2024/03/05/Is-it/' * 9}index.html?id=1234567&see=Today.Or"
+    [translation] = qkv.Translator.load().translate([f"Today you can read it at {address} here."])
+    assert address in translation.text
+    assert len(translation.sentences) == 1
+
+
 def test_its_card_names_data_licences_and_scores():
     card = (SHIPPED / "README.md").read_text(encoding="utf-8")
     for words in ("CC-BY 2.0 FR", "MIT", "tok:zh", "qkv train translate", "Tatoeba, held out"):

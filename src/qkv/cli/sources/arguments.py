@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from qkv.cli.inputs import names_a_file
+from qkv.tasks.texts import whole_characters
 
 from .readers import PICTURE, TEXT, reader
 
@@ -75,7 +76,7 @@ def _text(argument: str, literal: bool) -> str:
             text = Path(argument).read_text(encoding="utf-8-sig")
         except UnicodeDecodeError as error:
             raise ValueError(f"look: {argument} is not UTF-8 text") from error
-    text = text.encode("utf-8", "replace").decode()  # halves of surrogate pairs are no characters
+    text = whole_characters(text)
     if not text.strip():
         raise ValueError(f"look: there are no words in {argument!r}")
     return text

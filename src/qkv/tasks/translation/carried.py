@@ -19,13 +19,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from qkv.tasks.translation.figures import (
-    CODE,
+    FIGURES,
     LARGE,
+    MEASURE,
     ORDINAL,
-    RANGE,
-    TIME,
     chinese_forms,
+    chinese_measure_forms,
     in_chinese,
+    measure_in_chinese,
 )
 
 MARKS = tuple(map(chr, range(0xE000, 0xE008)))
@@ -45,25 +46,27 @@ _ADDRESSES = (
 # they do.
 _CODES = (
     r"(?:(?![0-9]+(?:ST|ND|RD|TH|S|AM|PM)\b)(?=[A-Za-z0-9_-]*[0-9])(?=[A-Za-z0-9_-]*[A-Z])"
-    r"[A-Za-z0-9]+(?:[_-][A-Za-z0-9]+)*"
+    r"[A-Za-z0-9]+(?:[_-][A-Za-z0-9]+)*(?:\.[0-9]+(?![A-Za-z0-9]))*"
     r"|[A-Za-z]+(?:_[A-Za-z0-9]+)+|[A-Za-z]*[a-z][A-Z][A-Za-z]*)(?:\.[a-z][a-z0-9]{0,3}\b)?"
 )
-_FIGURES = (
-    rf"{TIME}|-?[0-9]{{1,3}}(?:,[0-9]{{3}})+(?:\.[0-9]+)?"
-    rf"|{CODE}|{RANGE}|-?[0-9]+(?:\.[0-9]+)?"
-)
-_UNIT = r"(?=(?:[ap]m|[kcm]m|[km]g|ml|[gm]b)\b)"  # which stands close behind a number
+# Half of 12:30 or of 1,5 is no number.
+_BEFORE = r"(?<![\w.@-])(?:(?<![0-9][,:–])|(?!-?[0-9]))"
+_BEHIND = r"(?![\w@])"
+_FIGURES = rf"-?{FIGURES}(?![.,:–-]?[0-9])(?:{_BEHIND}|(?=[ap]m\b))"
 
 
-def _things(figures: str) -> re.Pattern[str]:
-    before, behind = r"(?<![\w.@-])", r"(?![\w@])"
-    words = rf"(?P<word>(?:{_ADDRESSES}|{_CODES}){behind})"
-    return re.compile(rf"{before}(?:{words}|(?:{figures})(?:{behind}|{_UNIT}))", re.ASCII)
+def _things(numbers: str) -> re.Pattern[str]:
+    return re.compile(
+        rf"{_BEFORE}(?:{numbers}(?P<word>(?:{_ADDRESSES}|{_CODES}){_BEHIND})"
+        rf"|(?P<measure>-?(?:{MEASURE}){_BEHIND})|{_FIGURES})",
+        re.ASCII,
+    )
 
 
-_KEPT = _things(_FIGURES)
-_KEPT_IN_CHINESE = _things(f"{LARGE}|{ORDINAL}|{_FIGURES}")
+_KEPT = _things("")
+_KEPT_IN_CHINESE = _things(rf"-?(?:{LARGE}|{ORDINAL}){_BEHIND}|")
 _ADDRESS = re.compile(rf"(?<![\w.@-])(?:{_ADDRESSES})(?![\w@])", re.ASCII)
+_BEGUN = r"(?<![A-Za-z0-9])(?<![0-9][.,:])"  # what a number in a translation begins with
 _LATIN = re.compile(r"[A-Za-z]{2,}", re.ASCII)
 _NAME = re.compile(r"(?<![\w'’-])[A-Z][A-Za-z]*(?:[a-z]|[A-Z](?![a-z]))(?![\w'’-])", re.ASCII)
 
@@ -129,12 +132,15 @@ def carried(text: str, pieces: Callable[[str], int], *, chinese: bool) -> Carrie
 def kept(text: str, *, chinese: bool) -> list[Found]:
     """What a translation takes over whatever its tokens are: all but names."""
     pattern = _KEPT_IN_CHINESE if chinese else _KEPT
-    return [
-        Found(
-            *match.span(), _number(match[0], chinese) if match["word"] is None else word(match[0])
-        )
-        for match in pattern.finditer(text)
-    ]
+    return [Found(*match.span(), _thing(match, chinese)) for match in pattern.finditer(text)]
+
+
+def _thing(match: re.Match[str], chinese: bool) -> Thing:
+    if match["measure"] and chinese:
+        return _measure(match[0])
+    if match["measure"] or match["word"]:
+        return word(match[0])
+    return _number(match[0], chinese)
 
 
 def beside(pattern: re.Pattern[str], text: str, found: Sequence[Found]) -> Iterator[re.Match[str]]:
@@ -153,23 +159,30 @@ def word(text: str, translation: str | None = None) -> Thing:
 def _number(text: str, chinese: bool) -> Thing:
     """A number; 3 is no part of 3.5 and 3,000."""
     forms = "|".join(chinese_forms(text)) if chinese else re.escape(text)
-    forms = rf"(?<![A-Za-z0-9])(?<![0-9][.,:])(?:{forms})(?![0-9])(?![.,:][0-9])"
+    forms = rf"{_BEGUN}(?:{forms})(?![0-9])(?![.,:][0-9])"
     return Thing(text, in_chinese(text) if chinese else text, re.compile(forms), is_number=True)
+
+
+def _measure(text: str) -> Thing:
+    """A number with a unit close behind; as a word, for its translation has no measure word."""
+    forms = rf"{_BEGUN}{chinese_measure_forms(text)}(?![A-Za-z0-9])"
+    return Thing(text, measure_in_chinese(text), re.compile(forms))
 
 
 def with_marks(text: str, found: list[Found], marks: Sequence[str]) -> Carried:
     """The text with marks in the place of what was found: the first for numbers, the last for
     words, until none is left; the same for the same."""
-    left, named = deque(marks), dict[str, str]()
+    left, named = deque(marks), dict[tuple[str, str], str]()
     things: dict[str, Thing] = {}
     parts, at = [], 0
     for start, stop, thing in sorted(found, key=lambda one: one.start):
-        if thing.source not in named:
+        both = thing.source, thing.written
+        if both not in named:
             if not left:
                 break
             mark = left.popleft() if thing.is_number else left.pop()
-            named[thing.source], things[mark] = mark, thing
-        parts += [text[at:start], named[thing.source]]
+            named[both], things[mark] = mark, thing
+        parts += [text[at:start], named[both]]
         at = stop
     return Carried("".join([*parts, text[at:]]), things)
 
@@ -186,6 +199,11 @@ def without_marks(text: str) -> str:
 def addresses(text: str) -> list[str]:
     """The addresses of pages, mail and files in a text."""
     return _ADDRESS.findall(text)
+
+
+def address_spans(text: str) -> list[tuple[int, int]]:
+    """Where in a text its addresses stand."""
+    return [match.span() for match in _ADDRESS.finditer(text)]
 
 
 def without_kept(text: str) -> str:

@@ -6,7 +6,8 @@
 * "uncovered": the decoder hardly looked at a word of the source.
 * "unsure": the mean log-probability of a token is low: no other sign tells as well.
 * "numbers lost": a number that stands in the source in digits, or an address, is not in the
-  translation (`qkv.tasks.translation.numbers`).
+  translation (`qkv.tasks.translation.numbers`). In a language other than Chinese it must stand in
+  digits there too.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from unicodedata import category
 
+from qkv.tasks.tokens import are_chinese
 from qkv.tasks.translation.numbers import lost
 from qkv.tasks.translation.search import most_repeats
 
@@ -33,15 +35,24 @@ SURE = -0.6  # nats a token, at least
 
 
 def doubts(
-    source: Sequence[int], written: Sequence[int], language: str | None, translation: Translation
+    source: Sequence[int],
+    written: Sequence[int],
+    language: str | None,
+    translation: Translation,
+    *,
+    chinese: bool = True,
 ) -> tuple[str, ...]:
-    """The reasons to doubt a translated sentence, from the tokens that were read and written."""
+    """The reasons to doubt a translated sentence, from the tokens that were read and written.
+
+    `chinese`: the translation is, as far as is known without its text.
+    """
+    chinese = chinese or are_chinese([translation.text])
     signs = {
         f"not {language}" if language else "unknown words": are_unknown(translation),
         REPEATED: repeats(written) > most_repeats(source),
         UNCOVERED: least_looked_at(translation) < LOOKED,
         UNSURE: translation.score < SURE,
-        NUMBERS_LOST: bool(lost(translation.source, translation.text)),
+        NUMBERS_LOST: bool(lost(translation.source, translation.text, chinese=chinese)),
     }
     return tuple(reason for reason, true in signs.items() if true)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from qkv.tasks.texts import whole_characters
 from qkv.tasks.tokens import are_unspaced
 from qkv.tasks.translation.carried import without_kept
 
@@ -32,12 +33,6 @@ _MARKER = (
     r"|[0-9]{1,3}(?:\.[0-9]{1,3})*\.)(?=\s)|[•‣◦▪▫■□●○]"
 )
 _BEGINNING = re.compile(rf"(?:[\s{_EMOJI}]|{_MARKER})*")
-
-
-def whole_characters(text: str) -> str:
-    """The text without halves of surrogate pairs, which undecodable bytes of standard input become
-    and which are no characters."""
-    return text.encode("utf-8", "replace").decode()
 
 
 def as_read(text: str) -> str:

@@ -12,9 +12,10 @@ from typing import NamedTuple
 from torch import Tensor
 
 from qkv._extras import needed
+from qkv.tasks.texts import whole_characters
 from qkv.tasks.tokens import Tokens, are_chinese
 from qkv.tasks.translation.carried import MARKS
-from qkv.tasks.translation.layout import meant, unbroken, whole_characters
+from qkv.tasks.translation.layout import meant, unbroken
 
 Link = tuple[int, int]
 _UNSEEN = re.compile(rf"[\s{MARKS[0]}-{MARKS[-1]}]+")

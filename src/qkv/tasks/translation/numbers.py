@@ -6,10 +6,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from decimal import Decimal
+from itertools import pairwise
 from typing import NamedTuple
 
 from qkv.tasks.translation.carried import addresses
-from qkv.tasks.translation.figures import CODE, WORDS
+from qkv.tasks.translation.figures import CODE, NUMBER, SUFFIXES, WORDS, exactly
 from qkv.tasks.translation.layout import meant
 
 _DIGITS = {digit: value for value, digit in enumerate("零一二三四五六七八九")}
@@ -20,7 +21,9 @@ _FACTORS = _TENS | _MYRIADS
 _UNITS = {"百", "千", *_MYRIADS}  # which no numeral consists of
 _NUMERAL = f"[{''.join(_DIGITS | _FACTORS)}]+"
 _GROUPED = r"[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+"
-_FIGURES = re.compile(rf"({_GROUPED})(\.[0-9]+)?[多余]?((?:[十百万萬亿億]|千(?![瓦克米卡赫帕]))*)")
+_COUNTED = "(?:[十百万萬亿億]|千(?![瓦克米卡赫帕]))"
+_FIGURES = re.compile(rf"({_GROUPED})(\.[0-9]+)?[多余]?({_COUNTED}*)")
+_FIRST = re.compile(rf"({_GROUPED})(\.[0-9]+)?(?=[-–—~～至到]{NUMBER}({_COUNTED}+))")  # 3-4万
 _LARGE = re.compile(r"((?:[0-9]+(?:\.[0-9]+)?[亿億])?)([0-9]+(?:\.[0-9]+)?[万萬])([0-9]*)")
 _PARTS = re.compile(rf"([0-9]+(?:\.[0-9]+)?|{_NUMERAL})([折成])")
 _POINT = re.compile(f"({_NUMERAL})点([{''.join(_DIGITS)}]+)")
@@ -30,18 +33,22 @@ _SAID = {
     "一刻": 15, "三刻": 45, "[首头]": 1,
 }  # fmt: skip
 
-_WORDS = WORDS | {"dozen": 12, "k": 10**3, "m": 10**6, "bn": 10**9}
+_WORDS = WORDS | SUFFIXES | {"dozen": 12}
+_SUFFIX = "(?:[mbt]n?|k)"
+_SHORT = re.compile(rf"({_GROUPED})(\.[0-9]+)?({_SUFFIX})(?![A-Za-z])", re.IGNORECASE)  # 3.5m
 _PM = r"(?P<half>[ap])\.?m\b"
 _FIGURE = re.compile(
     rf"""(?P<sign>[$€£])? (?<![0-9]) (?-i:(?<![a-z])) (?# not of km2)
-    (?: (?P<code>{CODE})
-    | (?P<hour>[0-9]{{1,2}}) (?: :(?P<minute>[0-9]{{2}}) (?![0-9:]) (?:\ ?{_PM})?
+    (?: (?!{NUMBER}-{NUMBER}(?![.-]?[0-9])) (?P<code>{CODE})  (?# not 1.5-2)
+    | (?P<hour>[0-9]{{1,2}}) (?: :(?P<minute>[0-9]{{2}}) (?: :(?P<second>[0-9]{{2}}))? (?![0-9:])
+                                (?:\ ?{_PM})?
                                 | \.(?P<point>[0-9]{{2}})\ ?{_PM.replace("half", "point_half")}
                                 | \ ?{_PM.replace("half", "hour_half")})
     | (?P<above>[0-9]+)/(?P<below>[0-9]+) (?![0-9/])
     | (?P<decade>[0-9]*[0-9]0)'?s\b
     | (?P<whole>{_GROUPED}) (?P<fraction>\.[0-9]+)?
-      (?:[ -]?(?P<word>k|m|bn)\b | [ -](?P<named>hundred|thousand|[mbtr]+illion|dozen)\b)?
+      (?:[ -]?(?P<word>{_SUFFIX})\b | [ -](?P<named>hundred|thousand|[mbtr]+illion|dozen)\b
+         | (?=[-–][$€£]?{NUMBER}(?P<later>{_SUFFIX})\b))?
       (?:\ ?(?P<share>%|percent\b|per\ cent\b))?
     )""",
     re.VERBOSE | re.IGNORECASE,
@@ -56,19 +63,28 @@ _DATED = re.compile(
 )
 _MONTH = re.compile(f"([0-9]+|{_NUMERAL})月")
 _WRITTEN = {"$": r"[$元块塊钱錢刀]|美金", "€": r"[€欧歐]", "£": r"[£镑鎊]", "%": r"[%‰成折半]|百分"}
+# Numbers that another language counts otherwise: 270万, 5月, 20点.
+_COUNTED_OTHERWISE = re.compile(rf"{NUMBER}[多余]?[十百千万萬亿億月点點时時]")
+_RUN = re.compile(r"\d+(?:(?:[.,'’]|[ \u00a0\u2009\u202f](?=\d{3}(?!\d)))\d+)*")
 _LARGE_WORDS = re.compile(r"\b(?:thousand|million|billion|trillion)\b", re.IGNORECASE)
 
 
 def numbers(text: str) -> set[Decimal]:
     """The numbers that a text names in digits or Chinese numerals; where it may mean one or the
     other, both: 三点五 is 3.5, or five past three."""
-    text = meant(text)
+    with exactly(text):
+        return _numbers(meant(text))
+
+
+def _numbers(text: str) -> set[Decimal]:
     values = {Decimal(value) for said, value in _SAID.items() if re.search(said, text)}
-    for whole, fraction, units in _FIGURES.findall(text):
+    for whole, fraction, units in [*_FIGURES.findall(text), *_FIRST.findall(text)]:
         value = _decimal(whole, fraction)
         for unit in units:
             value *= _FACTORS[unit]
         values.add(value)
+    for whole, fraction, suffix in _SHORT.findall(text):
+        values.add(_decimal(whole, fraction) * SUFFIXES[suffix.lower()])
     for parts in _LARGE.findall(text):  # 1亿2000万, 3万5000
         values.add(sum((_with_unit(part) for part in parts if part), Decimal(0)))
     for numeral in re.findall(_NUMERAL, text):
@@ -88,15 +104,26 @@ def numbers(text: str) -> set[Decimal]:
     return values
 
 
-def lost(source: str, text: str) -> list[str]:
-    """What stands in an English source in digits, the months beside these, and the addresses in it,
-    as far as they are not in its translation, which may be Chinese: there they may stand in digits
-    or numerals, as a time of 12 or 24 hours, in 万 and 亿."""
-    there, written = numbers(text), meant(text)
-    source = meant(source)
+def lost(source: str, text: str, *, chinese: bool = True) -> list[str]:
+    """What stands in a source in digits, and the addresses in it, as far as they are not in its
+    translation.
+
+    Args:
+        source, text: the source, whose numbers are read as English has them, and its translation.
+        chinese: whether the translation is. It may have numbers in digits or numerals, in 万 or 亿,
+            and must have the signs and the months that stand beside them too. Of other languages
+            only the digits are known, in which "." and "," mean the same.
+    """
+    source, written = meant(source), meant(text)
     gone = [one for one in addresses(source) if one.lower() not in written.lower()]
     for one in addresses(source):
         source = source.replace(one, " ")
+    with exactly(source, written):
+        return gone + (_lost_in_chinese if chinese else _lost_elsewhere)(source, written)
+
+
+def _lost_in_chinese(source: str, written: str) -> list[str]:
+    gone, there = [], _numbers(written)
     for figure in _figures(source):
         has_sign = not figure.sign or re.search(_WRITTEN[figure.sign], written)
         if not has_sign or not any(meaning <= there for meaning in figure.meanings):
@@ -110,6 +137,35 @@ def lost(source: str, text: str) -> list[str]:
         if _MONTHS.index(name[:3].lower()) + 1 not in (months or there):
             gone.append(name)
     return gone
+
+
+def _lost_elsewhere(source: str, written: str) -> list[str]:
+    there = {value for run in _RUN.findall(written) for value in _readings(run)}
+    return [
+        figure.text
+        for figure in _figures(_COUNTED_OTHERWISE.sub(" ", source))
+        if not any(meaning <= there for meaning in [*figure.meanings, *_bare(figure.text)])
+    ]
+
+
+def _readings(run: str) -> set[Decimal]:
+    """What digits with signs between them may mean, whichever of the signs is a point."""
+    parts = re.findall(r"\d+", run)
+    values = {Decimal(part) for part in parts}
+    values |= {Decimal(f"{whole}.{fraction}") for whole, fraction in pairwise(parts)}
+    if all(len(part) == 3 for part in parts[1:]):
+        values.add(Decimal("".join(parts)))
+    if len(parts) > 1 and all(len(part) == 3 for part in parts[1:-1]):
+        values.add(Decimal(f"{''.join(parts[:-1])}.{parts[-1]}"))
+    return values
+
+
+def _bare(figure: str) -> Iterator[set[Decimal]]:
+    """The digits of a figure, whatever stands beside them; 1.500 may be 1,500."""
+    plain = figure.replace(",", "")
+    yield {Decimal(one) for one in re.findall(r"[0-9]+(?:\.[0-9]+)?", plain)}
+    if re.fullmatch(r"[^0-9]*[0-9]{1,3}(?:\.[0-9]{3})+[^0-9]*", plain):
+        yield {Decimal(re.sub("[^0-9]", "", plain))}
 
 
 class _Figure(NamedTuple):
@@ -130,6 +186,8 @@ def _figures(source: str) -> Iterator[_Figure]:
         elif part["hour"]:
             half = part["half"] or part["point_half"] or part["hour_half"]
             meanings = _times(int(part["hour"]), int(part["minute"] or part["point"] or 0), half)
+            if part["second"] and int(part["second"]):
+                meanings = [meaning | {Decimal(part["second"])} for meaning in meanings]
         elif part["above"]:
             above, below = Decimal(part["above"]), Decimal(part["below"])
             meanings = [{above, below}, *([{above / below}] if below else [])]
@@ -155,9 +213,9 @@ def _times(hour: int, minute: int, half: str | None) -> list[set[Decimal]]:
 def _amounts(part: dict[str, str], large: set[int]) -> list[set[Decimal]]:
     """A number with the word behind it, or with one that comes later: 5 to 10 million."""
     value = _decimal(part["whole"], part["fraction"] or "")
-    word = (part["word"] or part["named"] or "").lower()
+    word = (part["word"] or part["named"] or part["later"] or "").lower()
     factors = {_WORDS.get(word, 1)}
-    if word in {"k", "m", "bn", "dozen"}:  # or metres, or 打
+    if word == "dozen" or (word in SUFFIXES and not part["sign"]):  # or metres, or 打
         factors.add(1)
     if not word:
         factors |= large

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from itertools import chain, pairwise
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Sequence
+from itertools import accumulate, chain, pairwise
 from typing import NamedTuple
 
 from qkv._extras import needed
 from qkv.tasks.tokens import Tokens
+from qkv.tasks.translation.carried import Carried, address_spans, kept
 from qkv.tasks.translation.layout import framed
 
 # Characters that sentencex reads at once: it takes time with the square where quotation marks are
@@ -20,6 +22,7 @@ _LINE_END = re.compile(f"([{LINE_BREAKS}]+)")
 _QUOTED = re.compile(r"""(\s*["“«])(.*[^\s])(["”»])\s*""", re.DOTALL)
 # Ends of sentences without a space behind that sentencex does not see.
 _CLOSE_END = re.compile(r"(?<=[0-9]\.)(?=[A-Z][a-z])|(?<=[A-Z]{2}\.)(?=(?:[A-Z][a-z]+|I)\s)")
+_WIDE_SPACE = re.compile(r"[^\S\x00-\x7f]")  # of several bytes in UTF-8
 _CLAUSE_ENDS = ",;:—，；：、"
 LONG = 30  # tokens of a sentence that is cut after a clause
 
@@ -32,18 +35,25 @@ class Sentence(NamedTuple):
     text: str
 
 
-def sentences(text: str, tokens: Tokens, longest: int) -> tuple[list[Sentence], str]:
-    """The sentences of a text, and what stands behind the last.
+def sentences(
+    text: str,
+    tokens: Tokens,
+    longest: int,
+    read: Callable[[str], Carried] = lambda sentence: Carried(sentence, {}),
+) -> tuple[list[Sentence], str]:
+    """The sentences of a text, and what stands behind the last. `read` gives a sentence as the
+    model reads it, with marks.
 
     A line break always ends a sentence. What needs no translation (`layout.framed`) stands between
     sentences. A sentence that has `LONG` tokens or more is cut after clauses, one that has
-    `longest` otherwise between words, and a word that is too long anywhere. White space within
-    a sentence becomes one space.
+    `longest` otherwise between words, and a word that is too long anywhere. What a mark stands for
+    is one token, and is never cut, nor is what has none only because there are too many. White
+    space within a sentence becomes one space.
     """
     sentence_list, before, begins_line = [], "", True
     for piece in _pieces(text):
         front, sentence, behind = framed(piece, begins_line)
-        parts = _cut(" ".join(sentence.split()), tokens, longest)
+        parts = _cut(read(" ".join(sentence.split())), tokens, longest)
         begins_line = piece[-1] in LINE_BREAKS or (begins_line and not parts)
         before += front
         for part in parts:
@@ -93,10 +103,29 @@ def _segmented(line: str) -> list[str]:
     if line.isspace():
         return [line]
     pieces = []
-    for piece in needed("sentencex").segment(_LANGUAGE, line):
+    for piece in _sentences(line):
         for part in _CLOSE_END.split(piece):
             pieces += _within_quotation(part)
-    return pieces
+    return _without_cuts(pieces, line, address_spans(line))
+
+
+def _sentences(text: str) -> list[str]:
+    """The sentences that sentencex finds; put together they are the text. It counts in bytes, and
+    panics where it takes a space of several for one, so that it is given others."""
+    found = needed("sentencex").segment(_LANGUAGE, _WIDE_SPACE.sub(" ", text))
+    return _slices(text, accumulate(map(len, found)))
+
+
+def _without_cuts(pieces: list[str], text: str, spans: list[tuple[int, int]]) -> list[str]:
+    """The pieces of a text, those put together that are parted within one of the spans."""
+    ends = accumulate(map(len, pieces))
+    return _slices(
+        text, (end for end in ends if not any(start < end < stop for start, stop in spans))
+    )
+
+
+def _slices(text: str, ends: Iterable[int]) -> list[str]:
+    return [text[start:stop] for start, stop in pairwise([0, *ends])]
 
 
 def _within_quotation(piece: str) -> list[str]:
@@ -104,36 +133,51 @@ def _within_quotation(piece: str) -> list[str]:
     quoted = _QUOTED.fullmatch(piece)
     if quoted is None:
         return [piece]
-    inner = needed("sentencex").segment(_LANGUAGE, quoted[2])
+    inner = _sentences(quoted[2])
     inner[0] = quoted[1] + inner[0]
     inner[-1] += piece[quoted.end(2) :]
     return inner
 
 
-def _cut(sentence: str, tokens: Tokens, longest: int) -> list[str]:
-    """Parts of fewer tokens than `longest`; none of what has no token, such as white space."""
+def _cut(read: Carried, tokens: Tokens, longest: int) -> list[str]:
+    """Parts of fewer tokens than `longest`, but for what is never cut; none of what has no token,
+    such as white space."""
+    sentence = read.text
     starts = [start for start, _ in tokens.offsets(sentence)]
     if not starts:
         return []
-    cuts, first = [0], 0
-    while (cut := _next_cut(sentence, starts, first, longest)) is not None:
+    things = kept(sentence, chinese=True) if read.things else []
+    inside = {at for thing in things for at in range(thing.start + 1, thing.stop)}
+    allowed = [
+        n + 1
+        for n, (before, start) in enumerate(pairwise(starts))
+        if before < start and start not in inside  # a character may be several tokens
+    ]
+    cuts, first = list[int](), 0
+    while (cut := _next_cut(sentence, starts, allowed, first, longest)) is not None:
         first = cut
-        cuts.append(max(starts[first], cuts[-1] + 1))
-    return [sentence[start:stop] for start, stop in pairwise([*cuts, len(sentence)])]
+        cuts.append(starts[first])
+    return [read.restored(part) for part in _slices(sentence, [*cuts, len(sentence)])]
 
 
-def _next_cut(sentence: str, starts: list[int], first: int, longest: int) -> int | None:
-    """The token that the next part begins with: in what has `LONG` tokens or more the one behind a
-    clause that makes the parts most even; else, where `longest` is reached, the last behind a
-    space, or the last. None: what is left stays whole."""
+def _next_cut(
+    sentence: str, starts: list[int], allowed: list[int], first: int, longest: int
+) -> int | None:
+    """The token that the next part begins with, one that is allowed: in what has `LONG` tokens or
+    more the one behind a clause that makes the parts most even; else, where `longest` is reached,
+    the last behind a space, or the last, or the next. None: what is left stays whole."""
     left, long = len(starts) - first, min(LONG, longest)
     if left < long:
         return None
     last = min(first + longest, len(starts)) - 1  # the end mark has a place too
-    words = [n for n in range(first + 1, last + 1) if sentence[starts[n] - 1].isspace()]
+    places = allowed[bisect_right(allowed, first) :]
+    near = places[: bisect_right(places, last)]
+    words = [n for n in near if sentence[starts[n] - 1].isspace()]
     even = first + left / (left // long + 1)
     ends = (n for n in words if sentence[starts[n] - 2] in _CLAUSE_ENDS)
     clauses = [n for n in ends if abs(n - even) < (even - first) / 2]
     if clauses:
         return min(clauses, key=lambda n: abs(n - even))
-    return (words[-1] if words else last) if left >= longest else None
+    if left < longest:
+        return None
+    return (words or near or places[:1] or [None])[-1]

@@ -23,13 +23,13 @@ from qkv.tasks.model_folders import (
     write_model,
 )
 from qkv.tasks.shown import Shown
-from qkv.tasks.texts import listed
+from qkv.tasks.texts import listed, whole_characters
 from qkv.tasks.tokens import END_TEXT, Tokens, words
 from qkv.tasks.translation.carried import MARKS, Carried, carried, spelled
 from qkv.tasks.translation.doubt import doubts
 from qkv.tasks.translation.forced import TextPair, checked_pairs, groups, hypotheses
 from qkv.tasks.translation.kind import KIND
-from qkv.tasks.translation.layout import as_read, whole_characters
+from qkv.tasks.translation.layout import as_read
 from qkv.tasks.translation.links import Places, places_of, places_written
 from qkv.tasks.translation.looks import BatchLooks, Look, said_by
 from qkv.tasks.translation.search import Hypothesis, beam_search
@@ -178,7 +178,7 @@ class Translator:
         if length_penalty is None:
             length_penalty = self.length_penalty
         _check_penalty("Translator.translate", length_penalty)
-        cut = [sentences(as_read(text), self.source, self.longest) for text in texts]
+        cut = [sentences(as_read(text), self.source, self.longest, self._carried) for text in texts]
         flat = [one.text for found, _ in cut for one in found]
         # Sentences of one length together: a batch takes as long as its longest.
         order = sorted(range(len(flat)), key=lambda i: len(flat[i]))
@@ -296,8 +296,14 @@ class Translator:
         """A sentence as the model reads it."""
         if not self.carries:
             return Carried(text, {})
-        chinese = self.target.kind == "characters"
-        return carried(text, lambda word: len(self.source.offsets(word)), chinese=chinese)
+        return carried(
+            text, lambda word: len(self.source.offsets(word)), chinese=self._writes_chinese
+        )
+
+    @property
+    def _writes_chinese(self) -> bool:
+        """Whether numbers are written as Chinese has them."""
+        return self.target.kind == "characters"
 
     def _one(
         self,
@@ -319,14 +325,18 @@ class Translator:
             look=look,
             places=partial(self._places, read, found.tokens),
             aligner=self.aligner,
-            suspect=partial(doubts, source, found.tokens, self.source_language),
+            suspect=partial(
+                doubts, source, found.tokens, self.source_language, chinese=self._writes_chinese
+            ),
         )
 
     def _text(self, read: Carried, tokens: list[int]) -> str:
         """What was written. The model reads lower case, so Latin words within another script are
-        spelled as the source spells them."""
-        text = read.written(self.target.decode(tokens))
-        return spelled(text, read.restored(read.text)) if self.target.kind == "characters" else text
+        spelled as the source spells them; what is taken over stays as it is."""
+        text = self.target.decode(tokens)
+        if self.target.kind == "characters":
+            text = spelled(text, read.restored(read.text))
+        return read.written(text)
 
     def _places(self, read: Carried, written: list[int]) -> tuple[Places, Places]:
         text = self._text(read, written)
