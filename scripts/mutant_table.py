@@ -678,8 +678,8 @@ MUTANTS = (
         "kernels: the sink takes nothing",
         "value",
         "native/cpp/normalizers/softmax.h",
-        "note.sink = 1 / (1 + natural_exp(note.logsumexp - sink));",
-        "note.sink = 0;",
+        "const double share = 1 / (1 + natural_exp(sink - note.logsumexp)) / total;",
+        "const double share = 1 / total;",
         "../native/test_strip.py",
     ),
     Mutant(

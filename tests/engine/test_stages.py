@@ -8,10 +8,12 @@ import entmax
 import pytest
 import torch
 import torch.nn.functional as F
+from refusals import served_or_refused
 from torch import Tensor
 from torch.autograd import gradcheck
 
 import qkv
+from qkv.testing import assert_close
 
 LENGTH, WIDTH, HEADS = 7, 3, 2
 REGIMES = pytest.mark.parametrize("memory", [None, 600], ids=["at once", "blocks"])
@@ -301,7 +303,54 @@ def test_query_and_key_of_different_widths() -> None:
 def test_a_gaussian_far_from_the_origin_keeps_its_digits() -> None:
     near = qkv.attention(QUERY.float(), KEY.float(), score=qkv.Gaussian(1.0)).dense()
     far = qkv.attention(QUERY.float() + 300, KEY.float() + 300, score=qkv.Gaussian(1.0)).dense()
-    torch.testing.assert_close(far, near, rtol=2e-3, atol=2e-3)
+    torch.testing.assert_close(far, near, rtol=2e-3, atol=2e-3)  # the points are rounded there
+
+
+def test_what_gaussian_times_far_apart_weigh_keeps_its_digits(engine) -> None:
+    """Near points among others that are many widths away, as times and coordinates are."""
+    draw = torch.Generator().manual_seed(1)
+    for width, length in ((1, 700), (3, 90), (40, 60)):
+        points = torch.rand(length, width, generator=draw) * 1000 / width
+        points[1::2] = points[::2] + torch.randn(points[::2].shape, generator=draw) / width**0.5
+        value = torch.randn(length, 3, generator=draw)
+        factors = torch.randn(length, 3, generator=draw)
+
+        def found(dtype: torch.dtype, run, tensors=(points, value), factors=factors):
+            leaves = [tensor.to(dtype).requires_grad_() for tensor in tensors]
+            output = run(*leaves)
+            first = torch.autograd.grad(output, leaves, factors.to(dtype), create_graph=True)
+            second = torch.autograd.grad(first[0].square().sum(), leaves)
+            return [output, *first, *second]
+
+        def ours(points: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+            return qkv.attend(points, points, value, score=qkv.Gaussian(1.0), **engine)
+
+        def formula(points: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+            apart = points.unsqueeze(-2) - points.unsqueeze(-3)
+            return torch.softmax(-apart.square().sum(-1) / 2, -1) @ value
+
+        matrix = qkv.attention(points, points, score=qkv.Gaussian(1.0), **engine)
+        with served_or_refused(matrix, (qkv.Product(value),)):
+            parts = found(torch.float32, ours), found(torch.float64, formula)
+            for part in zip(*parts, found(torch.float32, formula), strict=True):
+                assert_close(*part, what=f"width {width}")
+
+
+@REGIMES
+def test_gaussian_tangents_are_those_of_its_formula(memory: int | None) -> None:
+    points = draw(5, WIDTH)
+
+    def ours(points: torch.Tensor) -> torch.Tensor:
+        return qkv.attention(points, points + 1, score=qkv.Gaussian(0.8), memory=memory).dense()
+
+    def formula(points: torch.Tensor) -> torch.Tensor:
+        apart = points.unsqueeze(-2) - points.unsqueeze(-3) - 1
+        return torch.softmax(-apart.square().sum(-1) / 1.28, -1)
+
+    tangent = draw(5, WIDTH, seed=2)
+    pairs = (torch.func.jvp(run, (points,), (tangent,)) for run in (ours, formula))
+    for one, other in zip(*pairs, strict=True):
+        torch.testing.assert_close(one, other)
 
 
 @REGIMES

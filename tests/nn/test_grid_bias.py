@@ -43,7 +43,6 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "causal": {"mask": qkv.Causal()},
     "sparsemax": {"normalizer": qkv.Sparsemax()},
     "cosine": {"score": qkv.Cosine(3.0)},
-    "gaussian": {"score": qkv.Gaussian(2.0)},
     "scale 0": {"score": qkv.Dot(0.0)},
 }
 
@@ -59,6 +58,15 @@ def test_the_kernels_agree(name: str) -> None:
     )
     for one, other in pairs:
         torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize("one", [3, 4], ids=["rows", "columns"])
+@pytest.mark.parametrize("impl", ["auto", "tiled"])
+def test_a_table_for_each_head_and_one_for_all(one: int, impl: str) -> None:
+    tensors = inputs()
+    tensors[one] = tensors[one][:1].detach().requires_grad_()
+    for part, right in zip(found(tensors, impl, {}), found(tensors, "reference", {}), strict=True):
+        torch.testing.assert_close(part, right)
 
 
 @present
@@ -81,19 +89,25 @@ def test_two_maps_at_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("dtype", "bias"),
-    [(torch.bfloat16, []), (torch.float32, [qkv.SoftCap(2.0)])],
-    ids=["half types", "behind a soft cap"],
+    ("dtype", "bias", "score"),
+    [
+        (torch.bfloat16, [], qkv.Dot()),
+        (torch.float32, [qkv.SoftCap(2.0)], qkv.Dot()),
+        (torch.float32, [], qkv.Gaussian(2.0)),
+    ],
+    ids=["half types", "behind a soft cap", "gaussian"],
 )
-def test_where_it_stays_a_bias(dtype: torch.dtype, bias: list[qkv.SoftCap]) -> None:
+def test_where_it_stays_a_bias(
+    dtype: torch.dtype, bias: list[qkv.SoftCap], score: qkv.Dot | qkv.Gaussian
+) -> None:
     query, key, value, rows, columns = (tensor.detach().to(dtype) for tensor in inputs())
     grid = GridBias(rows, columns, WIDTH)
-    matrix = qkv.attention(query, key, bias=[*bias, grid])
+    matrix = qkv.attention(query, key, score=score, bias=[*bias, grid])
     assert "native: its kernels know no GridBias bias here" in matrix.plan().reason
     exact = (tensor.double() for tensor in (query, key, value, rows, columns))
     query, key, value, rows, columns = exact
     bias = [*bias, GridBias(rows, columns, WIDTH)]
-    oracle = qkv.attend(query, key, value, bias=bias, impl="reference").to(dtype)
+    oracle = qkv.attend(query, key, value, score=score, bias=bias, impl="reference").to(dtype)
     torch.testing.assert_close(matrix @ value.to(dtype), oracle)
 
 

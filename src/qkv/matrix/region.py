@@ -78,7 +78,9 @@ class Region:
             distributed.refuse_rows("A.scores")
         problem = build(replace(matrix, rows=self._rows_of(matrix)))
         pieces: Pieces = problem.parts.each(
-            lambda entries: tuple(_columns(tensor, axes, self.cols) for tensor, axes in entries)
+            lambda entries: tuple(
+                _columns(tensor, axes, self.cols, problem.layout.keys) for tensor, axes in entries
+            )
         )
         lead = tuple((0, size) for size in problem.layout.lead)
         block = Block(lead, (0, problem.layout.queries), ((0, self.cols.numel()),))
@@ -97,8 +99,8 @@ class Region:
         return region[(..., *kept)]
 
 
-def _columns(tensor: Tensor, axes: Axes | None, cols: Tensor) -> Tensor:
-    if axes is None or axes.col is None or tensor.shape[axes.col] == 1:
+def _columns(tensor: Tensor, axes: Axes | None, cols: Tensor, keys: int) -> Tensor:
+    if axes is None or axes.col is None or tensor.shape[axes.col] != keys:
         return tensor
     return tensor.index_select(axes.col, cols)
 

@@ -83,6 +83,7 @@ class Stages:
             `STEEPEST`), as float64 `[batch, Hk, G, 1]`.
         top: the k of topk.
         dropout: of the weights.
+        gaussian: the score is `-|scale * (query - key)|^2 / 2`.
     """
 
     intervals: Tensor | None = None
@@ -94,6 +95,7 @@ class Stages:
     parameter: Tensor | None = None
     top: int = 0
     dropout: Dropout | None = None
+    gaussian: bool = False
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ def forward(
         query: `[batch, Hk, G, Lq, D]`.
         key: `[batch, Hk, 1, Lk, D]`.
         value: `[batch, Hk, 1, Lk, Dv]`.
-        scale: what the dot products are multiplied by.
+        scale: what the dot products are multiplied by, or the stages say what else.
 
     Raises:
         ValueError: shapes or numbers that do not fit.

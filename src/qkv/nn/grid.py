@@ -81,6 +81,9 @@ class GridBias(ProductBias):
             every = torch.arange(end, device=cells.device)
             of_query.append(_at(table, every - of))
             of_key.append((at == every).to(table.dtype))
+        # The tables may be for each head and for all of them.
+        lead = torch.broadcast_shapes(*(numbers.shape[:-1] for numbers in of_query))
+        of_query = [numbers.expand(*lead, numbers.shape[-1]) for numbers in of_query]
         return torch.cat(of_query, -1), torch.cat(of_key, -1)
 
     def _place(self, index: Tensor) -> tuple[Tensor, Tensor]:

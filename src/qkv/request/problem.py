@@ -93,7 +93,7 @@ def build(
     )
     chosen = whole
     if description.rows is not None:
-        parts = _with_rows(parts, description.rows, len(whole.lead))
+        parts = _with_rows(parts, description.rows, whole)
         chosen = replace(whole, queries=description.rows.numel())
     if leading is not None:
         parts = _with_leading(parts, whole, leading)
@@ -116,20 +116,22 @@ def layout_of(query: Tensor, key: Tensor, batches: Sequence[Batch] = ()) -> Layo
     )
 
 
-def _with_rows(parts: Parts[Entries], rows: Tensor, lead: int) -> Parts[Entries]:
+def _with_rows(parts: Parts[Entries], rows: Tensor, whole: Layout) -> Parts[Entries]:
     """What the chosen queries have of each part, and which they are."""
 
     def selected(entries: Entries) -> Entries:
-        return [_selected(tensor, axes, rows) for tensor, axes in entries]
+        return [_selected(tensor, axes, rows, whole.queries) for tensor, axes in entries]
 
-    own = (rows.reshape(*(1,) * lead, -1), PER_QUERY)
+    own = (rows.reshape(*(1,) * len(whole.lead), -1), PER_QUERY)
     parts = parts.each(selected)
     return replace(parts, places=replace(parts.places, rows=[own]))
 
 
-def _selected(tensor: Tensor, axes: Axes | None, rows: Tensor) -> tuple[Tensor, Axes | None]:
-    """The chosen queries of a tensor that has queries."""
-    if axes is None or axes.row is None or tensor.shape[axes.row] == 1:
+def _selected(
+    tensor: Tensor, axes: Axes | None, rows: Tensor, queries: int
+) -> tuple[Tensor, Axes | None]:
+    """The chosen queries of a tensor that has all of them. One may be all that there is."""
+    if axes is None or axes.row is None or tensor.shape[axes.row] != queries:
         return tensor, axes
     return tensor.index_select(axes.row, rows), axes
 

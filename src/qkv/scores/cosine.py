@@ -12,6 +12,7 @@ from .apart import of_rows_apart, with_broken_rows_apart
 from .base import Score, Tile
 
 _SHORTEST = 1e-12  # a vector of length 0 has direction 0
+_HUGE = 2.0**40
 
 
 @dataclass(frozen=True)
@@ -86,5 +87,10 @@ class CosineOfDirections(Cosine):
 
 def _directions(rows: Tensor) -> Tensor:
     """Rows of length one."""
+    if rows.shape[-1] == 0:
+        return rows
+    # The squares of huge numbers would be infinite. Directions do not depend on the size.
+    largest = rows.detach().abs().amax(-1, keepdim=True)
+    rows = rows / torch.where(largest > _HUGE, largest, 1)
     squares = rows.square().sum(-1, keepdim=True).clamp(min=_SHORTEST**2)
     return rows * torch.rsqrt(squares)

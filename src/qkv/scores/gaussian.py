@@ -5,10 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..blocks.products import inner_products
-from ..ground.tensors import accumulation_dtype
 from ..stage.base import check_number
-from .apart import of_rows_apart, with_broken_rows_apart
+from .apart import with_broken_rows_apart
 from .base import Score, Tile
 
 
@@ -44,38 +42,20 @@ class Gaussian(Score):
     def __post_init__(self) -> None:
         check_number("Gaussian: width", self.width, positive=True)
 
+    def factor(self, dtype: torch.dtype) -> float:
+        """What differences are multiplied by: 1 / width, as far as numbers of the type reach."""
+        return min(1 / float(self.width), torch.finfo(dtype).max)
+
+    def numbers_per_cell(self, query: Tensor) -> int:
+        return max(1, query.shape[-1])
+
     def scores(self, tile: Tile, *pieces: Tensor) -> Tensor:
-        return with_broken_rows_apart(tile, self._compare)
+        # Not as a product and squares: these would take the digits of near points, or be moved by a
+        # mean of the keys, in which those are that nobody may see.
+        def compare(query: Tensor, key: Tensor) -> Tensor:
+            apart = (query.unsqueeze(-2) - key.unsqueeze(-3)) * self.factor(query.dtype)
+            if tile.visible is not None:
+                apart = torch.where(tile.visible.unsqueeze(-1), apart, 0)
+            return apart.square().sum(-1) / -2
 
-    def product_width(self, query: Tensor, key: Tensor) -> int:
-        return query.shape[-1] + 2
-
-    def as_product(
-        self, query: Tensor, key: Tensor, *pieces: Tensor
-    ) -> tuple[Tensor, Tensor, float]:
-        query, key = (rows.to(accumulation_dtype(rows.dtype)) for rows in (query, key))
-        middle = _middle(key)
-
-        # Two more columns: one multiplies the squares of the other side, one has its own squares.
-        def with_squares(rows: Tensor, turn: int) -> Tensor:
-            moved = (rows - middle) / self.width
-            squares = -moved.square().sum(-1, keepdim=True) / 2
-            both = torch.cat((squares, torch.ones_like(squares)), -1)
-            return torch.cat((moved, both.roll(turn, -1)), -1)
-
-        query = of_rows_apart(query, lambda rows: with_squares(rows, 0))
-        return query, of_rows_apart(key, lambda rows: with_squares(rows, 1)), 1.0
-
-    def _compare(self, query: Tensor, key: Tensor) -> Tensor:
-        # The distance expanded to a product; both are moved to the keys' mean first, since far
-        # from the origin the expansion would subtract large numbers from each other.
-        middle = _middle(key)
-        query, key = (query - middle) / self.width, (key - middle) / self.width
-        squares = query.square().sum(-1, keepdim=True) + key.square().sum(-1).unsqueeze(-2)
-        return inner_products(query, key, finite=True) - squares / 2
-
-
-def _middle(key: Tensor) -> Tensor:
-    """The mean of the keys, a constant."""
-    middle = key.detach().mean(-2, keepdim=True)
-    return torch.where(torch.isfinite(middle), middle, 0)
+        return with_broken_rows_apart(tile, compare)

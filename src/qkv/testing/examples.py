@@ -179,6 +179,7 @@ def _grid(sizes: Sizes, draw: Draw) -> list[Any]:
     return [
         GridBias(draw(heads, 5), draw(heads, 3), width=2),
         GridBias(draw(1, 3), draw(1, 7), width=4),
+        GridBias(draw(heads, 3), draw(1, 5), width=3),
     ]
 
 

@@ -101,9 +101,9 @@ def matrices(
 
 @st.composite
 def requests(draw: Callable, of_sizes: st.SearchStrategy[Sizes] | None = None) -> Request:
-    """A matrix, whole or some of its leading entries, with or without dropout, and some of the
-    measures that it has, in any dtype. Every fourth is one that fused kernels may serve. It is of
-    these sizes; default: `sizes()`."""
+    """A matrix, whole or some of its leading entries and of its queries in any order, with or
+    without dropout, and some of the measures that it has, in any dtype. Every fourth is one that
+    fused kernels may serve. It is of these sizes; default: `sizes()`."""
     of, numbers = draw(sizes() if of_sizes is None else of_sizes), draw(draws())
     dtype = draw(st.sampled_from(DTYPES))
     if draw(st.integers(0, 3)) == 3:
@@ -113,6 +113,8 @@ def requests(draw: Callable, of_sizes: st.SearchStrategy[Sizes] | None = None) -
         matrix = matrix.dropout(0.4, seed=draw(st.integers(0, 2**40)))
     if of.heads is not None and draw(st.booleans()):
         matrix, of = draw(_chosen(matrix, of))
+    if of.queries and draw(st.booleans()):
+        matrix, of = draw(_with_rows(matrix, of))
     kinds = [kind for kind in MEASURES if examples(kind, of, numbers) and _has(matrix, kind)]
     chosen = draw(st.lists(st.sampled_from(kinds), min_size=1, max_size=3, unique=True))
     measures = tuple(draw(st.sampled_from(examples(kind, of, numbers))) for kind in chosen)
@@ -141,6 +143,15 @@ def _chosen(draw: Callable, matrix: AttentionMatrix, of: Sizes) -> tuple[Attenti
     matrix = matrix[index]
     *batch, heads = matrix.shape[:-2] or (None,)
     return matrix, replace(of, batch=tuple(batch), heads=heads, key_heads=heads)
+
+
+@st.composite
+def _with_rows(draw: Callable, matrix: AttentionMatrix, of: Sizes) -> tuple[AttentionMatrix, Sizes]:
+    """Some queries, in any order and any of them again, or all in another order; and the sizes."""
+    places = range(of.queries)
+    some = st.lists(st.sampled_from(places), min_size=1, max_size=of.queries + 1)
+    rows = torch.tensor(draw(some | st.permutations(places)))
+    return replace(matrix, rows=rows), replace(of, queries=rows.numel())
 
 
 def _has(matrix: AttentionMatrix, kind: type) -> bool:

@@ -147,6 +147,19 @@ def test_a_broken_query_harms_its_own_keys_alone(score, poison, engine) -> None:
         assert_same(found, right, "a broken query", slice(0, 3), slice(0, 3))
 
 
+@pytest.mark.parametrize("size", [1e9, 3e18, 3e38])
+@pytest.mark.parametrize("score", [qkv.Dot(), qkv.Gaussian(1.0), qkv.Cosine(2.0)], ids=str)
+def test_huge_numbers_that_nobody_sees(score, size, engine) -> None:
+    """They are finite: nothing takes them for broken."""
+    options = {"score": score, "mask": qkv.Dense(torch.arange(6) != HIDDEN)} | engine
+    narrow = {name: tensor.float() for name, tensor in inputs().items()}
+    huge = narrow | {"key": narrow["key"].clone()}
+    huge["key"][..., HIDDEN, :] = -size
+    with served(options):
+        found, right = run(huge, **options), run(narrow, **options)
+        assert_same(found, right, "huge", EVERYWHERE, EVERYWHERE)
+
+
 @each_poison
 def test_second_derivatives_do_not_leak(poison, engine) -> None:
     def second(tensors: dict[str, Tensor]) -> list[Tensor]:

@@ -22,7 +22,6 @@ from ...native.request import Wanted
 from ...normalizers.softmax import Softmax
 from ...request.description import Description
 from ...request.parts import Pieces
-from ...scores.additive import Additive
 from ..accepted import Accepted
 from ..call import Call
 from ..derivative import with_derivative
@@ -125,7 +124,7 @@ class _Kernels(Accepted):
         own from the keys that are there."""
         problem = self.call.problem
         plain = type(problem.normalizer) is Softmax and problem.normalizer.sink is None
-        return plain and type(problem.score) is not Additive and problem.dropout is None
+        return plain and not stages.has_own_loops(problem.score) and problem.dropout is None
 
     def gradients(self, gradient: Tensor) -> Sequence[Tensor]:
         _, kept = self._forward()

@@ -34,6 +34,9 @@ from ...normalizers.topk import TopK
 from ...request.parts import Pieces, cut
 from ...request.problem import Problem
 from ...scores.additive import Additive
+from ...scores.apart import of_rows_apart
+from ...scores.base import Score
+from ...scores.gaussian import Gaussian
 from ...stage.dropout import row_states
 
 WIDEST = 256  # of queries, keys and values
@@ -82,6 +85,11 @@ def too_many_keys(keys: int) -> bool:
     return keys > MOST_KEYS
 
 
+def has_own_loops(score: Score) -> bool:
+    """Whether the kernels know the score, though it is no inner product."""
+    return type(score) in (Additive, Gaussian)
+
+
 class Fixed:
     """What the kernels are told of a problem that no gradient flows through. Each is found once,
     for the forward pass and the backward pass alike."""
@@ -126,14 +134,14 @@ class Fixed:
             visible = of_rank(mask.visible(cells, *own), len(layout.lead) + 2)
             rows = block.rows[1] - block.rows[0]
             parts.append(bits_of(visible.expand(*visible.shape[:-2], rows, layout.keys)))
-        return one_batch(torch.cat(parts, -2), layout)
+        return one_batch(torch.cat(parts, -2), layout).contiguous()
 
     @once
     def positions(self) -> Tensor | None:
         """Of the queries among the keys, `[batch, Hk, G, Lq]`; None where they are 0, 1, ... or
         where nobody may ask."""
         problem, layout = self.problem, self.problem.layout
-        at_start = layout == problem.whole and isinstance(problem.offset, int)
+        at_start = not self.pieces.places.rows and isinstance(problem.offset, int)
         if problem.offset is None or (at_start and problem.offset == 0):
             return None
         return one_batch(self.cells.position, layout).squeeze(-1).to(torch.int64).contiguous()
@@ -155,7 +163,7 @@ def reason(fixed: Fixed) -> str | None:
     problem, pieces = fixed.problem, fixed.pieces
     score = problem.score
     width = score.product_width(*pieces.query, *pieces.key)
-    if type(score) is Additive:
+    if has_own_loops(score):
         width = problem.query.shape[-1]
     if width is None:
         return f"its kernels know no {type(score).__name__} score"
@@ -188,7 +196,7 @@ def reason(fixed: Fixed) -> str | None:
 
 def _folded(problem: Problem) -> list[ProductBias]:
     """The biases that become a part of queries and keys. Half types would round them."""
-    if type(problem.score) is Additive or problem.query.dtype.itemsize < 4:
+    if has_own_loops(problem.score) or problem.query.dtype.itemsize < 4:
         return []
     before = takewhile(lambda bias: not bias.nonlinear, problem.biases)
     return [bias for bias in before if isinstance(bias, ProductBias)]
@@ -199,11 +207,15 @@ def operands(fixed: Fixed, pieces: Pieces, value: Tensor | None) -> Operands:
     by, if any."""
     problem = fixed.problem
     layout, wide = problem.layout, accumulation_dtype(problem.query.dtype)
-    weight = None
-    if type(problem.score) is not Additive:
-        query, key, scale = problem.score.as_product(*pieces.query, *pieces.key, *pieces.score)
+    weight, score = None, problem.score
+    if isinstance(score, Gaussian):
+        points = (rows.to(wide) for rows in (*pieces.query, *pieces.key))
+        query, key = (of_rows_apart(rows, lambda own: own) for rows in points)
+        scale = score.factor(wide)
+    elif type(score) is not Additive:
+        query, key, scale = score.as_product(*pieces.query, *pieces.key, *pieces.score)
     else:
-        weight, *bias = (piece.to(wide) for piece in pieces.score)
+        weight, *bias = (piece.to(wide).contiguous() for piece in pieces.score)
         query, key, scale = pieces.query[0], pieces.key[0], 1.0
         query = query.to(wide) + bias[0] if bias else query
         key = key.to(query.dtype)
@@ -222,6 +234,7 @@ def operands(fixed: Fixed, pieces: Pieces, value: Tensor | None) -> Operands:
         parameter,
         min(problem.normalizer.k, layout.keys) if isinstance(problem.normalizer, TopK) else 0,
         fixed.dropout,
+        isinstance(score, Gaussian),
     )
     if value is not None:
         value = one_batch(value.to(query.dtype), layout)

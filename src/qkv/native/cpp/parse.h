@@ -124,7 +124,9 @@ inline Bias parse_bias(nb::handle asked) {
 
 inline void parse_stages(nb::handle asked, Request& request) {
     request.additive_weight = Array(asked.attr("additive_weight")).data;
-    request.score = request.additive_weight ? ScoreKind::additive : ScoreKind::dot_product;
+    request.score = request.additive_weight               ? ScoreKind::additive
+                    : number_of<bool>(asked, "gaussian") ? ScoreKind::gaussian
+                                                         : ScoreKind::dot_product;
     for (nb::handle bias : asked.attr("biases")) {
         if (request.bias_count == most_biases) throw nb::value_error("too many biases");
         request.biases[request.bias_count++] = parse_bias(bias);

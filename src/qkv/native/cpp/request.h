@@ -23,7 +23,7 @@ namespace qkv {
     of(log2_of_1_and) of(tanh) of(tanh_slope) of(second_remainder)
 
 #define QKV_NAME(name) name,
-enum class ScoreKind { dot_product, additive };
+enum class ScoreKind { dot_product, additive, gaussian };
 enum class Type { QKV_TYPES(QKV_NAME) };
 enum class NormalizerKind { QKV_NORMALIZERS(QKV_NAME) };
 enum class BiasKind { QKV_BIASES(QKV_NAME) };
@@ -64,7 +64,7 @@ struct Request {
     Tensor query, key, value;
 
     ScoreKind score;
-    double scale;           // of dot_product: scale * query . key
+    double scale;           // of dot_product: scale * query . key; of gaussian: of their difference
     void* additive_weight;  // of additive: sum_d weight[d] tanh(query[d] + key[d]), [width] in the
                             // type of the arithmetic
 

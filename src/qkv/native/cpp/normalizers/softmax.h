@@ -31,10 +31,12 @@ RowNote softmax(Number* row, std::int64_t count, double sink) {
     if (total == 0) return note;
     note.logsumexp = double(shift) + __builtin_log2(total) * log_of_2;
     note.sink = 1 / (1 + natural_exp(note.logsumexp - sink));
-    const Number inverse = Number((1 - note.sink) / total);
-    // With w = 2^t inverse: -sum w log(w) = -inverse log(2) sum 2^t t - log(inverse) sum w.
-    note.entropy = -double(inverse) * log_of_2 *
-                   (moment + __builtin_log2(double(inverse)) * total);
+    // What the sink leaves, not 1 less its share: that would lose the digits of a small rest.
+    const double share = 1 / (1 + natural_exp(sink - note.logsumexp)) / total;
+    const Number inverse = Number(share);
+    // With w = 2^t share: -sum w log(w) = -share log(2) sum 2^t t - log(share) sum w.
+    const double terms = moment + __builtin_log2(share) * total;
+    note.entropy = share == 0 ? 0 : -share * log_of_2 * terms;
     for (std::int64_t j = 0; j < count; j += lanes<Number>) {
         const Vector<Number> power = load(row + j);
         // 0 times NaN, the inverse of a broken row, stays 0: it may be hidden.

@@ -4,12 +4,13 @@
 
 #include "additive.h"
 #include "dot_product.h"
+#include "gaussian.h"
 
 namespace qkv::QKV_ISA {
 
-// The additive score has no inner products of queries and keys: only plain numbers serve it.
+// Other scores have no inner products of queries and keys: only plain numbers serve them.
 template <class Arithmetic>
-constexpr bool has_additive = Arithmetic::rows_are_terms;
+constexpr bool has_others = Arithmetic::rows_are_terms;
 
 // Keeps the keys of a task and the queries of a strip in the form in which they are compared.
 // Without memory the pieces are only counted.
@@ -22,6 +23,7 @@ class Scores {
            bool listed, Pieces<Number>& pieces)
         : dot_product(request, sizes, differentiated, listed, pieces),
           additive(request, sizes, pieces),
+          gaussian(request, sizes, pieces),
           kind_(request.score) {}
 
     // Whole panels of keys, which hold all of the strips to come.
@@ -42,6 +44,7 @@ class Scores {
     // The one that is asked for, and others without memory.
     DotProduct<Storage, Arithmetic> dot_product;
     Additive<Storage> additive;
+    Gaussian<Storage> gaussian;
 
    private:
     template <class Work>
@@ -49,7 +52,10 @@ class Scores {
         switch (kind_) {
             case ScoreKind::dot_product: return work(dot_product);
             case ScoreKind::additive:
-                if constexpr (has_additive<Arithmetic>) work(additive);
+                if constexpr (has_others<Arithmetic>) work(additive);
+                return;
+            case ScoreKind::gaussian:
+                if constexpr (has_others<Arithmetic>) work(gaussian);
                 return;
         }
     }
@@ -66,12 +72,13 @@ class ScoreGradients {
     ScoreGradients(const Request& request, const StripSizes<Number>& sizes, bool listed,
                    Pieces<Number>& pieces)
         : kind_(request.score), dot_product_(request, sizes, listed, pieces),
-          additive_(request, sizes, pieces) {}
+          additive_(request, sizes, pieces), gaussian_(request, sizes, pieces) {}
 
     // How many numbers a task sums for the weight of the score.
     static std::int64_t weights(const Request& request) {
         switch (request.score) {
-            case ScoreKind::dot_product: return 0;
+            case ScoreKind::dot_product:
+            case ScoreKind::gaussian: return 0;
             case ScoreKind::additive: return request.width;
         }
         return 0;
@@ -82,7 +89,10 @@ class ScoreGradients {
         switch (kind_) {
             case ScoreKind::dot_product: return dot_product_.begin(lead, keys);
             case ScoreKind::additive:
-                if constexpr (has_additive<Arithmetic>) additive_.begin(lead, keys, weight_sums);
+                if constexpr (has_others<Arithmetic>) additive_.begin(lead, keys, weight_sums);
+                return;
+            case ScoreKind::gaussian:
+                if constexpr (has_others<Arithmetic>) gaussian_.begin(lead, keys);
                 return;
         }
     }
@@ -96,8 +106,13 @@ class ScoreGradients {
                 return dot_product_.add(strip, scores.dot_product, cells, query_gradient,
                                         key_gradient);
             case ScoreKind::additive:
-                if constexpr (has_additive<Arithmetic>)
+                if constexpr (has_others<Arithmetic>)
                     additive_.add(strip, scores.additive, cells.gradients, query_gradient,
+                                  key_gradient);
+                return;
+            case ScoreKind::gaussian:
+                if constexpr (has_others<Arithmetic>)
+                    gaussian_.add(strip, scores.gaussian, cells.gradients, query_gradient,
                                   key_gradient);
                 return;
         }
@@ -107,7 +122,8 @@ class ScoreGradients {
     bool prefers_lists() const {
         switch (kind_) {
             case ScoreKind::dot_product: return true;
-            case ScoreKind::additive: return false;
+            case ScoreKind::additive:
+            case ScoreKind::gaussian: return false;
         }
         return false;
     }
@@ -120,7 +136,8 @@ class ScoreGradients {
     // What the sums for a query and for a key are to be multiplied with.
     static Number query_factor(const Request& request, std::int64_t d) {
         switch (request.score) {
-            case ScoreKind::dot_product: return Number(request.scale);
+            case ScoreKind::dot_product:
+            case ScoreKind::gaussian: return Number(request.scale);
             case ScoreKind::additive: return AdditiveGradients<Storage>::factor(request, d);
         }
         return 1;
@@ -130,6 +147,7 @@ class ScoreGradients {
         switch (request.score) {
             case ScoreKind::dot_product:
                 return Number(Arithmetic::of_key_gradients(request.scale, 1));
+            case ScoreKind::gaussian: return Number(request.scale);
             case ScoreKind::additive: return AdditiveGradients<Storage>::factor(request, d);
         }
         return 1;
@@ -139,6 +157,7 @@ class ScoreGradients {
     ScoreKind kind_;
     DotProductGradients<Storage, Arithmetic> dot_product_;
     AdditiveGradients<Storage> additive_;
+    GaussianGradients<Storage> gaussian_;
 };
 
 }  // namespace qkv::QKV_ISA
