@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
 
 import qkv
-from qkv.nn import KeyValueCache, MultiHeadAttention
+from qkv.nn import KeyValueCache, MultiHeadAttention, SelfAttentionDecoder
+from qkv.nn.transformer import TransformerLayer
 from qkv.testing import assert_close
 
 OPTIONS = {
@@ -98,3 +101,71 @@ def test_a_prepared_context_reorders_with_its_lengths() -> None:
     assert_close(moved, right[index])
     one = layer.prepare(context, lengths=torch.tensor([4])).reorder(index)
     assert_close(layer(x[index], one), layer(x, context[:, :4])[index])
+
+
+REFUSED = {
+    "bias": {"bias": torch.zeros(7)},
+    "mask": {"mask": torch.ones(1, 4)},
+    "function": {"bias": lambda scores, cells: scores[..., :0].sum() + torch.zeros(7)},
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_call_that_is_refused_appends_nothing(name) -> None:
+    layer, x, cache = make("causal"), sequence(), KeyValueCache()
+    layer(x[:, :3], cache=cache)
+    before = cache.key, cache.value
+    with pytest.raises((ValueError, TypeError)):
+        layer(x[:, 3:4], cache=cache, **REFUSED[name])
+    assert (cache.key, cache.value) == before
+    assert_close(layer(x[:, 3:], cache=cache), layer(x)[:, 3:])
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_layer_that_a_later_part_refuses_appends_nothing(begun) -> None:
+    layer = TransformerLayer(8, 2, context_width=8, mask=qkv.Causal()).double()
+    x, cache = sequence(), KeyValueCache()
+    if begun:
+        layer(x[:, :3], sequence(), cache=cache)
+    before = cache.key, cache.value
+    with pytest.raises(ValueError, match="batch dimensions of query and key must broadcast"):
+        layer(x[:, 3:], sequence(2), cache=cache)
+    assert (cache.key, cache.value) == before
+
+
+def test_a_state_stays_as_it_was_where_a_step_is_refused() -> None:
+    decoder = SelfAttentionDecoder(8, 8, 8, heads=2, layers=2).double()
+    x, state = sequence(), decoder.start(sequence(3, 5))
+    _, state = decoder(x[:, :3], state)
+    first, second = state.contexts
+    contexts = first, replace(second, value=second.value[..., :1, :])
+    with pytest.raises(ValueError, match="value must have one row per key"):
+        decoder(x[:, 3:4], replace(state, contexts=contexts))
+    assert [len(cache) for cache in state.caches] == [3, 3]
+
+
+@pytest.mark.parametrize("given", [sequence(2, 1), sequence(3, 1)[0], sequence(3, 1).unsqueeze(1)])
+def test_a_cache_of_another_batch_is_refused(given) -> None:
+    layer, cache = make("grouped"), KeyValueCache()
+    layer(sequence(), cache=cache)
+    with pytest.raises(ValueError, match="MultiHeadAttention: cache must hold keys of this layer"):
+        layer(given, cache=cache)
+
+
+def test_a_cache_of_another_layer_is_refused() -> None:
+    cache = KeyValueCache()
+    make("grouped")(sequence(), cache=cache)
+    with pytest.raises(ValueError, match=r"\[3, 2, 'L', 4\]; got \[3, 1, 7, 4\]"):
+        make("causal")(sequence(), cache=cache)
+
+
+@pytest.mark.slow
+def test_a_layer_with_a_cache_compiles_into_one_graph() -> None:
+    layer = TransformerLayer(8, 2, context_width=8, mask=qkv.Causal()).double()
+    x, context = sequence(), sequence(3, 5)
+
+    def steps(x: torch.Tensor) -> torch.Tensor:
+        cache = KeyValueCache()
+        return torch.cat([layer(part, context, cache=cache) for part in x.split([4, 3], dim=1)], 1)
+
+    assert_close(torch.compile(steps, fullgraph=True, backend="eager")(x), layer(x, context))

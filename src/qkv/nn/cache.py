@@ -37,11 +37,14 @@ class KeyValueCache:
     def append(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         """Appends keys `[B..., Hk, l, D]` and values `[B..., Hk, l, Dv]` along the positions, and
         returns all keys `[B..., Hk, L, D]` and all values so far."""
-        if self.key is not None and self.value is not None:
-            key = torch.cat([self.key, key], dim=-2)
-            value = torch.cat([self.value, value], dim=-2)
-        self.key, self.value = key, value
-        return key, value
+        self.key, self.value = self.with_more(key, value)
+        return self.key, self.value
+
+    def with_more(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        """What `append` returns, of a cache that stays as it is."""
+        if self.key is None or self.value is None:
+            return key, value
+        return torch.cat([self.key, key], dim=-2), torch.cat([self.value, value], dim=-2)
 
     def reorder(self, index: Tensor) -> KeyValueCache:
         """A cache of the entries `index` `[B']` of the first batch dimension: the hypotheses of a

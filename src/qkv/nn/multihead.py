@@ -11,6 +11,7 @@ from torch import Tensor, nn
 import qkv
 
 from ..matrix.matrix import AttentionMatrix
+from ..matrix.prepare import PreparedKey
 from ..stage.base import type_given
 from .cache import KeyValueCache, PreparedContext
 from .held import Held, all_of, held, stage_of
@@ -119,18 +120,21 @@ class MultiHeadAttention(nn.Module):
             lengths: `[B]` integers over the first batch dimension: how many rows of the context (in
                 self-attention of `x`), and so of the values, are real; default: all. The others may
                 hold anything and are never seen; in self-attention their outputs are zeros.
-            cache: the keys and values of the positions before `x`; those of `x` are appended. For
-                self-attention without `lengths` and `query_offset`.
+            cache: the keys and values of the positions before `x`; those of `x` are appended, but
+                not where the call is refused. For self-attention without `lengths` and
+                `query_offset`.
             stages: for this call alone: `mask` and `bias` beside those of the layer, and
                 `query_offset` as for `qkv.attention`.
 
         Raises:
             ValueError, TypeError: an argument breaks a rule; the text names both.
         """
-        matrix, value = self._ask(x, context, values, lengths, cache, **stages)
+        matrix, key, value = self._ask(x, context, values, lengths, cache, **stages)
         if self.training and self.dropout:
             matrix = matrix.dropout(self.dropout)
         summed = self.output((matrix @ value).transpose(-3, -2).flatten(-2))
+        if cache is not None and isinstance(key, Tensor):
+            cache.key, cache.value = key, value
         return self.sharing.without_padding(summed, lengths) if context is None else summed
 
     def matrix(
@@ -145,7 +149,6 @@ class MultiHeadAttention(nn.Module):
     ) -> AttentionMatrix:
         """The weights of the same call before dropout, `[B..., heads, Lq, Lk]`. Takes the arguments
         of a call. A cache is read, but nothing is appended to it."""
-        cache = None if cache is None else cache.copy()
         return self._ask(x, context, values, lengths, cache, **stages)[0]
 
     def prepare(
@@ -232,8 +235,8 @@ class MultiHeadAttention(nn.Module):
         mask: Any = None,
         bias: Any = None,
         query_offset: Any = None,
-    ) -> tuple[AttentionMatrix, Tensor]:
-        """The matrix and the values in heads."""
+    ) -> tuple[AttentionMatrix, Tensor | PreparedKey, Tensor]:
+        """The matrix, and keys and values in heads, with those of the cache."""
         self._check_call(x, context, values, lengths, cache, query_offset)
         if context is None:
             x = self.sharing.without_padding(x, lengths)
@@ -247,18 +250,18 @@ class MultiHeadAttention(nn.Module):
         if self.rotary is not None and isinstance(key, Tensor):
             query, key = self._turned(self.rotary, query, key, cache)
         if cache is not None and isinstance(key, Tensor):
-            key, value = cache.append(key, value)
+            key, value = cache.with_more(key, value)
             query_offset = "end"
         options = self._stages(mask, bias, lengths)
         if cache is not None and x.shape[-2] == 1 and isinstance(options["mask"], qkv.Causal):
             options["mask"] = None  # the newest position sees all of them, and more kernels serve
-        if isinstance(key, qkv.PreparedKey):
+        if isinstance(key, PreparedKey):
             options["score"] = None
         options |= self.sharing.options()
         matrix = qkv.attention(query, key, query_offset=query_offset, **options)
         if matrix.shards is not None:
             matrix = replace(matrix, shards=replace(matrix.shards, own_gradients=True))
-        return matrix, value
+        return matrix, key, value
 
     def _turned(
         self, rotary: Rotary, query: Tensor, key: Tensor, cache: KeyValueCache | None
@@ -376,3 +379,17 @@ class MultiHeadAttention(nn.Module):
         for what, given in (others | {"query_offset": query_offset}).items():
             if given is not None:
                 raise ValueError(f"{where}: a cache goes with x alone; got {what}")
+        self._check_cache(cache, x)
+
+    def _check_cache(self, cache: KeyValueCache, x: Tensor) -> None:
+        """Checks that keys and values of `x` go on with those of a cache."""
+        if cache.key is None or cache.value is None:
+            return
+        batch, head = x.shape[:-2], self.width // self.heads
+        for name, tensor in {"keys": cache.key, "values": cache.value}.items():
+            got = tensor.shape
+            if tensor.ndim < 3 or (got[:-3], got[-3], got[-1]) != (batch, self.kv_heads, head):
+                raise ValueError(
+                    f"MultiHeadAttention: cache must hold {name} of this layer for the batch of x, "
+                    f"{[*batch, self.kv_heads, 'L', head]}; got {list(got)}"
+                )

@@ -100,7 +100,8 @@ class TransformerLayer(nn.Module):
             context: `[B..., Lk, context_width]`, or what `context_attention.prepare` made of it;
                 for a layer with `context_width`, and for no other.
             mask: a mask of the self-attention, beside that of the layer.
-            cache: the keys and values of the positions before `x`; those of `x` are appended.
+            cache: the keys and values of the positions before `x`; those of `x` are appended, but
+                not where the call is refused.
 
         Raises:
             TypeError: an argument is no tensor, or none of this kind.
@@ -108,10 +109,16 @@ class TransformerLayer(nn.Module):
                 or there is none and the layer looks at one.
         """
         self._check_context(context)
-        x = self.within(x, mask=mask, cache=cache)
-        if self.looks_out:
-            x = x + self.dropout(self._brought(self.context_norm(x), context))
-        return x + self.dropout(self.feedforward(self.feedforward_norm(x)))
+        before = None if cache is None else (cache.key, cache.value)
+        try:
+            x = self.within(x, mask=mask, cache=cache)
+            if self.looks_out:
+                x = x + self.dropout(self._brought(self.context_norm(x), context))
+            return x + self.dropout(self.feedforward(self.feedforward_norm(x)))
+        except BaseException:
+            if cache is not None and before is not None:  # a later part may refuse, or be stopped
+                cache.key, cache.value = before
+            raise
 
     def _check_context(self, context: object) -> None:
         if self.looks_out and context is None:
