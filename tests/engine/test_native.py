@@ -146,6 +146,74 @@ def test_auto_takes_it_at_any_length(length: int, mask: qkv.Window | None) -> No
     assert qkv.attention(query, query, mask=mask).plan().implementation == "native"
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("sink", [-60.0, 0.0, 30.0, 38.0, 60.0])
+def test_what_a_large_sink_leaves_keeps_its_digits(sink: float, dtype: torch.dtype) -> None:
+    query, key = normal(2, 5, 4).to(dtype), normal(2, 40, 4, seed=1).to(dtype)
+    value = normal(2, 40, 3, seed=2).abs().to(dtype)
+
+    def parts(dtype: torch.dtype, impl: str) -> list[torch.Tensor]:
+        sinks = torch.full((2,), sink, dtype=dtype)
+        leaves = [*(tensor.to(dtype) for tensor in (query, key, value)), sinks]
+        leaves = [leaf.requires_grad_() for leaf in leaves]
+        normalizer = qkv.Softmax(leaves[-1])
+        matrix = qkv.attention(*leaves[:2], normalizer=normalizer, impl=impl)
+        output = matrix @ leaves[2]
+        gradients = torch.autograd.grad(output.sum(), leaves)
+        return [output, matrix.entropy(), matrix.dense(), matrix.mass(), *gradients]
+
+    rtol = 1e-4 if dtype is torch.float32 else 1e-11
+    for found, right in zip(parts(dtype, "native"), parts(torch.float64, "reference"), strict=True):
+        atol = rtol * right.abs().max().item()
+        torch.testing.assert_close(found.double(), right, rtol=0, atol=atol)
+
+
+def test_an_entropy_that_the_sink_leaves_nothing_of_is_0() -> None:
+    query, key = torch.full((2, 4), -2.2), 2.2 * torch.linspace(1, 1.2, 6)[:, None].expand(6, 4)
+    for sink in (0.0, 80.0, 1e4):
+        matrix = qkv.attention(
+            query, key, score=qkv.Dot(2.0), normalizer=qkv.Softmax(sink), impl="native"
+        )
+        exact = qkv.attention(
+            query.double(), key.double(), score=qkv.Dot(2.0), normalizer=qkv.Softmax(sink)
+        )
+        torch.testing.assert_close(matrix.entropy(), exact.entropy().float(), rtol=1e-4, atol=0)
+    assert not matrix.entropy().any()
+
+
+def test_parameters_and_masks_of_any_strides() -> None:
+    """Every other number of a longer tensor, and a mask whose heads lie side by side."""
+    wide = torch.randn(4, 16, dtype=torch.float64)
+    query = normal(2, 4, 16, 8)
+    weight, bias = wide[0, ::2], wide[1, ::2].requires_grad_()
+    heads = wide[2, :8:2]
+    mask = (normal(2, 16, 16, 4) > -0.5).permute(0, 3, 1, 2)
+    cells = normal(16, 16, 4, seed=3).permute(2, 0, 1)
+    stages = [
+        {"score": qkv.Additive(weight, bias)},
+        {"score": qkv.Additive(weight)},
+        {"score": qkv.Bilinear(normal(16, 16)[::2, ::2])},
+        {"bias": [cells, cells.mT, qkv.ALiBi(heads), normal(16, 1, 1)[:, 0].expand(16, 16)]},
+        {"bias": qkv.RelativeBias(normal(16, 8)[::4, :].mT.contiguous().mT, max_distance=5)},
+        {"bias": qkv.nn.GridBias(normal(7, 4).mT, normal(5, 4).mT, 4)},
+        {"normalizer": qkv.Softmax(heads), "mask": qkv.Dense(mask)},
+        {"normalizer": qkv.Sigmoid(heads), "mask": qkv.Padding(torch.arange(4)[::2] * 8)},
+        {"mask": qkv.Intervals(torch.arange(32)[::2] // 4, torch.arange(64)[::4] // 4 + 2)},
+        {"mask": qkv.Documents(ids=torch.arange(32)[::2] // 8)},
+        {"query_offset": torch.arange(4)[::2], "bias": qkv.ALiBi(heads)},
+    ]
+    for given in stages:
+        inputs = [query.clone().requires_grad_(), query.mT.contiguous().mT, query[..., ::2]]
+
+        def parts(impl: str, given=given, inputs=inputs) -> list[torch.Tensor]:
+            matrix = qkv.attention(*inputs[:2], impl=impl, **given)
+            output = matrix @ inputs[2]
+            return [output, torch.autograd.grad(output.sum(), inputs[0])[0], matrix.mT @ query]
+
+        for found, right in zip(parts("native"), parts("reference"), strict=True):
+            assert_close(found, right, what=str(given), rounding=1e-13)
+
+
 def test_the_same_bits_again() -> None:
     threads = torch.get_num_threads()
     for count in (1, 2):
