@@ -85,7 +85,7 @@ def made():
                 for n in range(60)]  # fmt: skip
         sure = 100 - errors[run.model] - run.seed
         records[run.name] = {
-            "validation": run.rate, "training": 3.0, "counts": {TESTED: rows},
+            "validation": run.rate, "counts": {TESTED: rows},
             "links": [[100, 100, sure, sure]] * 9,
         }  # fmt: skip
     return Results(runs(False), records, quick=False)
@@ -97,4 +97,3 @@ def test_what_follows_from_counts_that_are_known():
     assert "Bilinear less inner product: -10.0 [" in found.findings[1].found
     rows = {row[0]: row[1:] for row in found.tables[0].rows}
     assert rows[DOT][1].startswith("61.0 [")
-    assert rows[DOT][2] == "3"

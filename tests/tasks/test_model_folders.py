@@ -15,7 +15,7 @@ from torch import nn
 
 import qkv
 from qkv.tasks.filled import filled
-from qkv.tasks.model_folders import MODELS, read_model, write_model
+from qkv.tasks.model_folders import MODELS, model_folder, read_model, write_model
 from qkv.tasks.tokens import Tokens
 
 
@@ -292,3 +292,15 @@ def test_each_kind_of_model_is_saved_in_8_bits_and_trainable_once_loaded(tmp_pat
         for one, two in zip(found.parameters(), again.model.parameters(), strict=True):
             assert torch.equal(one, two)
             one.add_(1)
+
+
+def test_a_folder_of_something_else_does_not_hide_a_model_that_ships(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "cat.png").touch()
+    assert model_folder("images") == MODELS / "images"
+    assert model_folder("./images") == Path("images")
+    for own in ("config.json", "training"):
+        (tmp_path / "images" / own).mkdir()
+        assert model_folder("images") == Path("images")
+        (tmp_path / "images" / own).rmdir()

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from qkv.tasks.kind import Kind
 
 CONFIG, WEIGHTS, TOKENIZER = "config.json", "model.safetensors", "tokenizer.json"
+STATE = "training"  # the folder in it of the training that makes it
 MODELS = Path(__file__).parents[1] / "weights"
 
 
@@ -74,10 +75,11 @@ def read_model(
 
 
 def model_folder(path: str | Path) -> Path:
-    """The folder itself; where there is none, that of the model of this name which ships."""
+    """The folder itself; where there is none that is a model or becomes one, that of the model of
+    this name which ships."""
     folder = Path(path)
     shipped = MODELS / folder.name
-    named = folder.name == str(path) and not folder.exists()
+    named = folder.name == str(path) and not any((folder / one).exists() for one in (CONFIG, STATE))
     return shipped if named and shipped.is_dir() else folder
 
 

@@ -96,3 +96,13 @@ def test_of_two_that_are_alike_neither_is_better():
     assert found.low < 0 < found.high
     same = compare(halves, halves, references, bootstrap=200)
     assert (same.low, same.high) == (0, 0)
+
+
+def test_where_references_are_too_short_for_bleu_chrf_tells_the_difference():
+    references = [["one"], ["two"], ["three four"]]
+    found = compare(["one", "two", "three four"], ["one", "too", "three"], references, bootstrap=3)
+    assert found.score.chrf is not None
+    assert found.other.chrf is not None
+    above = found.score.chrf.score - found.other.chrf.score
+    assert above > 10
+    assert str(found).splitlines()[2] == f"difference of chrF {above:+.1f}"

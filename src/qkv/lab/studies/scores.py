@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cache, partial
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import torch
@@ -128,11 +127,10 @@ def outcome(results: Results) -> Outcome:
             told = f"{first} less {second}: {gap} {unit}."
             findings.append(Finding(claim, told[0].upper() + told[1:], above_zero(gap), [gap]))
     rows = [
-        [model, str(interval(bleu(model))), str(interval(errors(model))),
-         f"{median(one['training'] for one in results.of(model, CONDITION)):.0f}"]
+        [model, str(interval(bleu(model))), str(interval(errors(model)))]
         for model in results.models
-    ]  # fmt: skip
-    header = ["score", "BLEU", "alignment error, %", "training, seconds"]
+    ]
+    header = ["score", "BLEU", "alignment error, %"]
     return Outcome(findings, tables=[Table("Scores in translation", header, rows)])
 
 

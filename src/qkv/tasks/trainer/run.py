@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from qkv.ground.files import require_writable
+from qkv.tasks.model_folders import STATE as STATE
 from qkv.tasks.trainer.checkpoint import (
     Position,
     load_checkpoint,
@@ -28,7 +29,6 @@ from qkv.tasks.trainer.schedule import learning_rate
 from qkv.tasks.trainer.settings import BATCHES, Settings
 from qkv.tasks.trainer.task import LOSS, Task
 
-STATE = "training"
 CHECKPOINT = "last.pt"
 
 

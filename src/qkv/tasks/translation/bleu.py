@@ -58,11 +58,12 @@ class Comparison:
     high: float
 
     def __str__(self) -> str:
-        above = self.score.score - self.other.score
-        return (
-            f"{self.score}\nagainst {self.other}\n"
-            f"difference {above:+.1f} [{self.low:+.1f}, {self.high:+.1f}]"
-        )
+        one, other = self.score, self.other
+        if one.chrf is not None and other.chrf is not None:  # where BLEU tells no difference
+            above = f"of chrF {one.chrf.score - other.chrf.score:+.1f}"
+        else:
+            above = f"{one.score - other.score:+.1f} [{self.low:+.1f}, {self.high:+.1f}]"
+        return f"{one}\nagainst {other}\ndifference {above}"
 
 
 def by_source(pairs: list[Pair]) -> dict[str, list[str]]:
