@@ -23,9 +23,13 @@ _NUMERAL = f"[{''.join(_DIGITS | _FACTORS)}]+"
 _GROUPED = r"[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+"
 _COUNTED = "(?:[十百万萬亿億]|千(?![瓦克米卡赫帕]))"
 _FIGURES = re.compile(rf"({_GROUPED})(\.[0-9]+)?[多余]?({_COUNTED}*)")
-_FIRST = re.compile(rf"({_GROUPED})(\.[0-9]+)?(?=[-–—~～至到]{NUMBER}({_COUNTED}+))")  # 3-4万
-_LARGE = re.compile(r"((?:[0-9]+(?:\.[0-9]+)?[亿億])?)([0-9]+(?:\.[0-9]+)?[万萬])([0-9]*)")
-_PARTS = re.compile(rf"([0-9]+(?:\.[0-9]+)?|{_NUMERAL})([折成])")
+_FIRST = re.compile(  # 3-4万
+    rf"(?<![0-9])({_GROUPED})(\.[0-9]+)?(?=[-–—~～至到]{NUMBER}({_COUNTED}+))"
+)
+_LARGE = re.compile(
+    r"(?<![0-9])((?:[0-9]+(?:\.[0-9]+)?[亿億])?)([0-9]+(?:\.[0-9]+)?[万萬])([0-9]*)"
+)
+_PARTS = re.compile(rf"((?<![0-9])[0-9]+(?:\.[0-9]+)?|{_NUMERAL})([折成])")
 _POINT = re.compile(f"({_NUMERAL})点([{''.join(_DIGITS)}]+)")
 # What is said of numbers without naming them.
 _SAID = {
@@ -35,7 +39,9 @@ _SAID = {
 
 _WORDS = WORDS | SUFFIXES | {"dozen": 12}
 _SUFFIX = "(?:[mbt]n?|k)"
-_SHORT = re.compile(rf"({_GROUPED})(\.[0-9]+)?({_SUFFIX})(?![A-Za-z])", re.IGNORECASE)  # 3.5m
+_SHORT = re.compile(  # 3.5m
+    rf"(?<![0-9])({_GROUPED})(\.[0-9]+)?({_SUFFIX})(?![A-Za-z])", re.IGNORECASE
+)
 _PM = r"(?P<half>[ap])\.?m\b"
 _FIGURE = re.compile(
     rf"""(?P<sign>[$€£])? (?<![0-9]) (?-i:(?<![a-z])) (?# not of km2)
@@ -64,7 +70,7 @@ _DATED = re.compile(
 _MONTH = re.compile(f"([0-9]+|{_NUMERAL})月")
 _WRITTEN = {"$": r"[$元块塊钱錢刀]|美金", "€": r"[€欧歐]", "£": r"[£镑鎊]", "%": r"[%‰成折半]|百分"}
 # Numbers that another language counts otherwise: 270万, 5月, 20点.
-_COUNTED_OTHERWISE = re.compile(rf"{NUMBER}[多余]?[十百千万萬亿億月点點时時]")
+_COUNTED_OTHERWISE = re.compile(rf"(?<![0-9]){NUMBER}[多余]?[十百千万萬亿億月点點时時]")
 _RUN = re.compile(r"\d+(?:(?:[.,'’]|[ \u00a0\u2009\u202f](?=\d{3}(?!\d)))\d+)*")
 _LARGE_WORDS = re.compile(r"\b(?:thousand|million|billion|trillion)\b", re.IGNORECASE)
 
