@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 import threading
+import types
 from collections.abc import Callable
+from itertools import permutations, product
 from math import inf
 
 import pytest
@@ -18,6 +21,7 @@ from qkv.integrations import accelerate as source
 from qkv.testing import assert_close
 
 WIDTH, HEADS, LENGTH = 32, 4, 24
+ORIGINAL = (F.scaled_dot_product_attention,)  # not by a name that would be replaced too
 
 
 @pytest.fixture(autouse=True)
@@ -223,6 +227,119 @@ def test_all_names_are_put_back() -> None:
     assert within[0] is within[1]
     assert all(one is not other for one, other in zip(within, before, strict=True))
     assert names() == before
+
+
+def names() -> tuple[object, ...]:
+    """What stands at all names that either context replaces."""
+    functions = by_its_own_name, F.scaled_dot_product_attention, F.softmax, torch.softmax
+    layers = nn.MultiheadAttention.forward, nn.TransformerEncoderLayer.forward
+    return *functions, *layers, torch.backends.mha.get_fastpath_enabled
+
+
+KINDS = {
+    "accelerate": qkv.accelerate,
+    "observe": lambda: qkv.observe(nn.MultiheadAttention(WIDTH, HEADS)),
+}
+
+
+@pytest.mark.parametrize("kinds", list(product(KINDS, repeat=3)), ids="-".join)
+@pytest.mark.parametrize("ends", list(permutations(range(3))), ids=str)
+def test_contexts_may_end_in_any_order(kinds, ends) -> None:
+    before = names()
+    contexts = [KINDS[kind]() for kind in kinds]
+    for context in contexts:
+        context.__enter__()
+    for end in ends:
+        contexts[end].__exit__(None, None, None)
+    assert names() == before
+    assert all(one is other for one, other in zip(names(), before, strict=True))
+
+
+@pytest.mark.parametrize("first", KINDS)
+def test_what_goes_on_is_as_if_the_other_had_never_been(first) -> None:
+    model, x = encoder().train(), torch.randn(2, LENGTH, WIDTH)
+    before, acceleration, watch = names(), qkv.accelerate(), qkv.observe(model)
+    one, other = (acceleration, watch) if first == "accelerate" else (watch, acceleration)
+    one.__enter__()
+    alone = unwrapped(names()[1])
+    other.__enter__()
+    assert unwrapped(names()[1]) == unwrapped(before[1]) + 2
+    one.__exit__(None, None, None)
+    assert names()[0] is names()[1]
+    assert unwrapped(names()[1]) == alone
+    model(x)
+    assert acceleration.taken == (2 if other is acceleration else 0)
+    other.__exit__(None, None, None)
+    assert names() == before
+
+
+def unwrapped(function) -> int:
+    """How many wrappers are around a function."""
+    count = 0
+    while hasattr(function, "__wrapped__"):
+        function, count = function.__wrapped__, count + 1
+    return count
+
+
+def test_a_module_that_is_loaded_in_between_is_put_back_too(monkeypatch) -> None:
+    within = types.ModuleType("loaded_within")
+    acceleration, watch = qkv.accelerate(), qkv.observe(nn.MultiheadAttention(WIDTH, HEADS))
+    acceleration.__enter__()
+    within.first = F.scaled_dot_product_attention  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "loaded_within", within)
+    watch.__enter__()
+    within.second = F.scaled_dot_product_attention  # type: ignore[attr-defined]
+    assert within.first is within.second
+    acceleration.__exit__(None, None, None)
+    assert within.first is within.second is F.scaled_dot_product_attention
+    watch.__exit__(None, None, None)
+    assert within.first is within.second is ORIGINAL[0]
+
+
+def test_what_a_user_puts_in_between_stays(monkeypatch) -> None:
+    acceleration, watch = qkv.accelerate(), qkv.observe(nn.MultiheadAttention(WIDTH, HEADS))
+    monkeypatch.setattr(F, "scaled_dot_product_attention", ORIGINAL[0])  # put back at the end
+    acceleration.__enter__()
+    accelerated = F.scaled_dot_product_attention
+
+    def users(*args, **options):
+        return accelerated(*args, **options)
+
+    F.scaled_dot_product_attention = users
+    watch.__enter__()
+    acceleration.__exit__(None, None, None)
+    watch.__exit__(None, None, None)
+    assert F.scaled_dot_product_attention is users
+    assert by_its_own_name is ORIGINAL[0]
+    F.scaled_dot_product_attention(*vectors())
+    assert acceleration.taken == 0
+
+
+def test_threads_that_cross_leave_nothing_behind() -> None:
+    before, together = names(), threading.Barrier(4)
+
+    def work(kind: str) -> None:
+        together.wait()
+        for _ in range(20):
+            with KINDS[kind]():
+                F.scaled_dot_product_attention(*vectors())
+
+    threads = [threading.Thread(target=work, args=(kind,)) for kind in [*KINDS] * 2]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert names() == before
+
+
+def test_contexts_of_one_kind_that_end_in_their_order_count_their_own() -> None:
+    one, other = qkv.accelerate(), qkv.accelerate()
+    one.__enter__()
+    other.__enter__()
+    one.__exit__(None, None, None)
+    F.scaled_dot_product_attention(*vectors())
+    other.__exit__(None, None, None)
+    assert (one.taken, other.taken) == (0, 1)
 
 
 def test_nested_contexts() -> None:

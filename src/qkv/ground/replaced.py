@@ -1,8 +1,13 @@
-"""Names of functions that lead elsewhere for a while, and are put back."""
+"""Names of functions that lead elsewhere for a while, and are put back.
+
+Several users may replace one name, each with a wrapper of its own, and end in any order. So what
+stood there first, and whose wrappers are around it, is kept here once for all of them.
+"""
 
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -22,76 +27,127 @@ class Patch:
 
 
 class Replaced:
-    """Attributes of modules and classes that are replaced. Whoever uses it holds a lock."""
+    """Attributes of modules and classes that one user replaces. A wrapper is the inner one of those
+    that came later."""
 
     def __init__(self) -> None:
-        self._put: list[tuple[Any, str, Any, Any]] = []  # owner, name, what was, what is there
-        self._functions: dict[int, tuple[Any, Any]] = {}  # by id: one, and what stands for it
-        # Where modules hold the functions: which names were looked through, and where they are.
-        self._of: frozenset[int] = frozenset()
-        self._looked: dict[str, tuple[int, int]] = {}
-        self._found: set[tuple[str, str]] = set()
+        self._put: list[_Chain] = []
 
     def place(self, patches: Iterable[Patch]) -> None:
         """Puts those in place that are not yet."""
-        new = [patch for patch in patches if self._place(patch)]
-        if any(patch.everywhere for patch in new):
-            self._place_everywhere()
+        with _lock:
+            new = [patch for patch in patches if self._place(patch)]
+            if any(patch.everywhere for patch in new):
+                _names.settle()
 
     def restore(self) -> None:
-        """All as it was, also in modules that were imported since. What others have put in the
-        place of a replacement stays: it leads to the original."""
-        while self._put:
-            owner, name, there, replacement = self._put.pop()
-            if vars(owner).get(name) is not replacement:
-                continue
-            if there is _NOTHING:
-                delattr(owner, name)
-            else:
-                setattr(owner, name, there)
-        originals = {id(new): original for original, new in self._functions.values()}
-        for module, names in self._namespaces():
-            for name, value in list(names.items()):
-                if id(value) in originals:
-                    setattr(sys.modules[module], name, originals[id(value)])
-        self._functions.clear()
+        """All as it was without this user, also in modules that were imported since. What others
+        have put in the place of a replacement stays: it leads to the original."""
+        with _lock:
+            ended, self._put = self._put, []
+            for chain in reversed(ended):
+                chain.without(self)
+            _names.settle()
+            _chains[:] = [chain for chain in _chains if chain.layers]
 
     def is_of(self, kind: type) -> bool:
         """Whether something of a class is replaced."""
-        return any(owner in kind.__mro__ for owner, *_ in self._put)
+        return any(chain.owner in kind.__mro__ for chain in self._put)
 
     def _place(self, patch: Patch) -> bool:
         """Whether it was not in place yet."""
-        original = getattr(patch.owner, patch.name, None)
-        known = id(original) in self._functions or any(
-            owner is patch.owner and name == patch.name for owner, name, *_ in self._put
-        )
-        if original is None or known:
+        value = getattr(patch.owner, patch.name, None)
+        if value is None or any(chain.is_at(patch) for chain in self._put):
             return False
-        there = vars(patch.owner).get(patch.name, _NOTHING)
-        replacement = patch.wrap(original)
-        setattr(patch.owner, patch.name, replacement)
-        self._put.append((patch.owner, patch.name, there, replacement))
-        if patch.everywhere:
-            self._functions[id(original)] = original, replacement
+        chain = next((chain for chain in _chains if chain.is_for(patch, value)), None)
+        if chain is None:
+            chain = _Chain(patch, value)
+            _chains.append(chain)
+        if chain in self._put:
+            return False
+        chain.add(self, patch.wrap)
+        self._put.append(chain)
         return True
 
-    def _place_everywhere(self) -> None:
-        """In the names of all modules, the replacements in the place of the functions."""
-        originals = frozenset(self._functions)
-        if self._of != originals:
-            self._of, self._looked, self._found = originals, {}, set()
-        for name, names in self._namespaces():
+
+class _Chain:
+    """What stood at a name, and the wrappers around it, the innermost first."""
+
+    def __init__(self, patch: Patch, original: Any) -> None:
+        self.owner, self.name, self.everywhere = patch.owner, patch.name, patch.everywhere
+        self.original = self.now = original
+        self.layers: list[tuple[Replaced, Callable[[Any], Any]]] = []
+        self.stood = {id(original): original}  # all that has stood for it, by id
+        self._there = vars(patch.owner).get(patch.name, _NOTHING)
+
+    def is_for(self, patch: Patch, value: Any) -> bool:
+        """Whether a patch, at whose name there is `value`, belongs to it."""
+        if patch.everywhere and self.everywhere:
+            return id(value) in self.stood
+        return self.is_at(patch) and self._stands(self.now)
+
+    def is_at(self, patch: Patch) -> bool:
+        """Whether it is at the name of a patch."""
+        return patch.owner is self.owner and patch.name == self.name
+
+    def add(self, user: Replaced, wrap: Callable[[Any], Any]) -> None:
+        """One more wrapper around the others."""
+        self.layers.append((user, wrap))
+        self._put(wrap(self.now))
+
+    def without(self, user: Replaced) -> None:
+        """The wrappers of all others around the original."""
+        self.layers = [layer for layer in self.layers if layer[0] is not user]
+        value = self.original
+        for _, wrap in self.layers:
+            value = wrap(value)
+        self._put(value)
+
+    def _put(self, value: Any) -> None:
+        stands, self.now = self._stands(self.now), value
+        self.stood[id(value)] = value
+        if not stands:
+            return  # somebody else's is there
+        if self.layers:
+            setattr(self.owner, self.name, value)
+        elif self._there is _NOTHING:
+            delattr(self.owner, self.name)
+        else:
+            setattr(self.owner, self.name, self._there)
+
+    def _stands(self, value: Any) -> bool:
+        """Whether a value is at the name; at first it may be inherited."""
+        there = vars(self.owner).get(self.name, _NOTHING)
+        return there is (self._there if value is self.original else value)
+
+
+class _Names:
+    """Where modules hold functions that are replaced everywhere."""
+
+    def __init__(self) -> None:
+        # Which functions were looked for, by id, in which modules, and where they are.
+        self._originals: dict[int, Any] = {}
+        self._looked: dict[str, tuple[int, int]] = {}
+        self._found: set[tuple[str, str]] = set()
+
+    def settle(self) -> None:
+        """Each name leads to what its function is now."""
+        chains = [chain for chain in _chains if chain.everywhere]
+        new = {id(chain.original): chain.original for chain in chains}
+        if not new.keys() <= self._originals.keys():
+            self._originals, self._looked, self._found = new, {}, set()
+        chain_of = {one: chain for chain in chains for one in chain.stood}
+        wanted = self._originals.keys() | chain_of.keys()
+        for module, names in self._namespaces():
             self._found.update(
-                (name, own) for own, value in list(names.items()) if id(value) in originals
+                (module, name) for name, value in list(names.items()) if id(value) in wanted
             )
-            self._looked[name] = id(names), len(names)
+            self._looked[module] = id(names), len(names)
         for module, name in self._found:
             value = getattr(sys.modules.get(module), name, None)
-            if id(value) in originals:
-                replacement = self._functions[id(value)][1]
-                self._put.append((sys.modules[module], name, value, replacement))
-                setattr(sys.modules[module], name, replacement)
+            chain = chain_of.get(id(value))
+            if chain is not None and value is not chain.now:
+                setattr(sys.modules[module], name, chain.now)
 
     def _namespaces(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """The names of modules that may have changed since they were looked through: going through
@@ -102,3 +158,8 @@ class Replaced:
                 continue
             if module == "__main__" or self._looked.get(module) != (id(names), len(names)):
                 yield module, names
+
+
+_lock = threading.RLock()
+_chains: list[_Chain] = []
+_names = _Names()

@@ -67,7 +67,10 @@ class Acceleration:
         trace: TracebackType | None,
     ) -> None:
         global _open
-        _thread.inside = _thread.inside[:-1]
+        # Contexts may end in another order than they began.
+        places = [place for place, one in enumerate(_thread.inside) if one is self]
+        if places:
+            _thread.inside = (*_thread.inside[: places[-1]], *_thread.inside[places[-1] + 1 :])
         with _lock:
             _open -= 1
             if not _open:
