@@ -36,9 +36,9 @@ if TYPE_CHECKING:
     )
 
 _INPUT = (
-    "Texts, or files with a text on each line; picture files, or folders of them; - is standard "
-    "input with a text or the name of a picture on each line. Default: -. Inputs whose names "
-    "end like those of pictures are pictures; with --model its kind decides."
+    "Texts; picture files, or folders of them; files with a text or the name of a picture on each "
+    "line, and - for standard input with the same. Default: -. What ends like the name of a "
+    "picture, and is there or is one word, is one; with --model its kind decides."
 )
 _MODEL = (
     "Folder of a trained classifier, or a name that `qkv doctor` lists; default: those that ship."
@@ -63,8 +63,8 @@ def classify(
     labellers = _Labellers(model, literal=text)
     given = inputs or [STANDARD_INPUT]
     if picture is not None:
-        files = chain.from_iterable(map(labellers.pictures, given))
-        check_picture(picture, () if text else chain(given, files))
+        read = [] if text else [one for one in given if one != STANDARD_INPUT]
+        check_picture(picture, chain(read, *map(labellers.pictures, read)))
     entries = texts_of(
         given, "classify", literal=text, others=labellers.pictures, line=labellers.line
     )
@@ -102,7 +102,7 @@ class _Labellers:
         return text.lower().endswith(SUFFIXES) and (is_a_word(text) or is_there(text))
 
     def line(self, text: str) -> str:
-        """A line of standard input: the name of a picture file, or a text."""
+        """A line of texts, which may be the name of a picture file instead."""
         return FileName(text) if self.is_picture(text) else text
 
     def pictures(self, argument: str) -> list[FileName]:

@@ -70,10 +70,10 @@ def texts_of(
     """The texts that arguments stand for, as they come.
 
     `-` stands for the lines of standard input, the name of a file for the lines of the file;
-    everything else, and with `literal` everything, is a text itself, in which U+FFFD stands for
-    bytes that are no characters. Where `others` of an argument gives something, that stands in its
-    place, and `line` tells what a line of standard input is. An argument that is a folder, or looks
-    like the name of a file and is none, is a mistake, told before anything is read.
+    everything else, and with `literal` everything, is a text itself. Where `others` of an argument
+    gives something, that stands in its place, and `line` tells what a line is. An argument that is
+    a folder, or looks like the name of a file and is none, is a mistake, told before anything is
+    read.
     """
     return chain.from_iterable(
         groups_of(arguments, command, literal=literal, others=others, line=line)
@@ -134,12 +134,14 @@ def _source(
 ) -> Sequence[str] | Callable[[], Groups]:
     """The texts of an argument, or what gives them when it is its turn."""
     if argument == STANDARD_INPUT:
-        return lambda: (list(map(line, group)) for group in _standard_input(command))
-    if instead := others(argument):
+        lines = partial(_standard_input, command)
+    elif instead := others(argument):
         return instead
-    if names_a_file(argument):
-        return partial(_file, Path(argument), command)
-    return [whole_characters(argument)]
+    elif names_a_file(argument):
+        lines = partial(_file, Path(argument), command)
+    else:
+        return [whole_characters(argument)]
+    return lambda: (list(map(line, group)) for group in lines())
 
 
 def names_a_file(argument: str, looks_like_one: Callable[[str], bool] = lambda _: False) -> bool:
