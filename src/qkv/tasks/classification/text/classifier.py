@@ -25,7 +25,7 @@ from qkv.tasks.model_folders import (
     write_model,
 )
 from qkv.tasks.shown import Shown
-from qkv.tasks.texts import listed
+from qkv.tasks.texts import listed, whole_characters
 from qkv.tasks.tokens import Tokens, word_numbers
 
 SHIPPED = MODELS / "reviews"
@@ -145,8 +145,7 @@ class TextLabeller:
             TypeError: `texts` is one str, or holds something else than str.
         """
         texts = listed("TextLabeller.classify", texts)
-        # Half of a surrogate pair, as undecodable bytes of standard input become, is no character.
-        whole = [text.encode("utf-8", "replace").decode() for text in texts]
+        whole = [*map(whole_characters, texts)]
         read = [first_words(text, self.longest) for text in whole]
         cut = [" ".join(some) for some in read]
         numbers = self.tokens.encode(cut)
