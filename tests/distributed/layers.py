@@ -44,6 +44,20 @@ class WithContext(nn.Module):
         return self.layer(x, self.context)
 
 
+class Farther(MultiHeadAttention):
+    """Attention whose queries stand a few places further on than their keys."""
+
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+        return super().forward(x, query_offset=3)
+
+
+class OtherValues(MultiHeadAttention):
+    """Attention whose values have an input of their own."""
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:  # type: ignore[override]
+        return super().forward(x, values=x.cos(), lengths=lengths)
+
+
 @dataclass(frozen=True)
 class Case:
     """A layer, given how a group shares sequences. `pools`: its output is that of whole sequences,
@@ -68,6 +82,10 @@ LAYERS: dict[str, Case] = {
     "rotary": attention(lambda: {"mask": qkv.Causal(), "rotary": True}),
     "rotary, balanced": attention(lambda: {"mask": qkv.Causal(), "rotary": True}, balanced=True),
     "lengths": attention(lambda: {"rotary": True}, balanced=True, lengths=(17, 8, 0)),
+    "rotary, an offset": Case(
+        partial(Farther, WIDTH, 4), lambda: {"mask": qkv.Causal(), "rotary": True}, balanced=True
+    ),
+    "values of their own": Case(partial(OtherValues, WIDTH, 4), balanced=True, lengths=(17, 8, 0)),
     "a learnt bias": attention(
         lambda: {"bias": qkv.RelativeBias(nn.Parameter(torch.randn(4, 8)), True, 16)}
     ),

@@ -116,6 +116,34 @@ def test_any_number_of_batch_dimensions(lead) -> None:
     assert_close(output, flat.view(output.shape))
 
 
+@pytest.mark.parametrize(
+    "offset", [None, "start", "end", 0, 2, -3, torch.tensor([2, 0, 5]), torch.tensor([4])], ids=str
+)
+def test_rotary_queries_stand_at_their_offset(offset) -> None:
+    layer = MultiHeadAttention(16, 2, rotary=True).double()
+    x, rotary = randn(3, 5, 16), Rotary()
+    query, key, value = (
+        projection(x).unflatten(-1, (2, 8)).transpose(1, 2)
+        for projection in (layer.query, layer.key, layer.value)
+    )
+    numbers = (
+        [0] if offset is None or isinstance(offset, str) else torch.as_tensor(offset).reshape(-1)
+    )
+    first = [int(number) for number in numbers] * (3 // len(numbers))
+    turned = torch.cat([rotary(one, n) for one, n in zip(query.split(1), first, strict=True)])
+    weights = (turned @ rotary(key).mT / 8**0.5).softmax(-1)
+    assert_close(layer.matrix(x, query_offset=offset).dense(), weights)
+    right = layer.output((weights @ value).transpose(1, 2).flatten(2))
+    assert_close(layer(x, query_offset=offset), right)
+
+
+def test_an_offset_of_rotary_queries_without_a_batch_is_of_all_or_of_each_head() -> None:
+    layer, x = MultiHeadAttention(16, 2, rotary=True).double(), randn(5, 16)
+    found = layer.matrix(x, query_offset=torch.tensor([3, 1])).dense()
+    for head, offset in enumerate((3, 1)):
+        assert_close(found[head], layer.matrix(x, query_offset=offset).dense()[head])
+
+
 STAGES = {
     "plain": {},
     "grouped": {"kv_heads": 1, "linear_bias": False},
@@ -401,6 +429,12 @@ X = torch.zeros(2, 3, 8)
             {"x": X, "context": X},
             ValueError,
             "rotary is for self-attention; got a context",
+        ),
+        (
+            {"rotary": True},
+            {"x": X, "query_offset": 1.5},
+            TypeError,
+            "query_offset must be an integer; got float",
         ),
         (
             {"context_width": 6},

@@ -45,6 +45,17 @@ def test_after_rotary_inner_products_depend_on_the_distance_alone() -> None:
     assert not torch.allclose(scores, rotary(query, 1) @ rotary(key, 0).mT)
 
 
+@pytest.mark.parametrize("shape", [(2, 5, 8), (2, 3, 5, 8), (2, 1, 3, 5, 8)], ids=str)
+def test_each_entry_of_a_batch_is_turned_by_its_own_offset(shape) -> None:
+    x, rotary = randn(*shape), Rotary()
+    found = rotary(x, torch.tensor([4, -1]))
+    assert_close(found, torch.cat([rotary(x[:1], 4), rotary(x[1:], -1)]))
+    for same in (torch.tensor([4]), torch.tensor(4, dtype=torch.int32)):
+        assert_close(rotary(x, same), rotary(x, 4))
+    rows = x.flatten(0, -3)[0]
+    assert_close(rotary(rows, torch.tensor([4])), rotary(rows, 4))
+
+
 @pytest.mark.parametrize(
     "positions", [SinusoidalPositions(8), LearntPositions(8, 9).double(), Rotary()]
 )
@@ -137,6 +148,16 @@ X = torch.zeros(2, 3, 8)
             "Rotary: x must be a floating tensor; got torch.int32",
         ),
         (lambda: Rotary()(X, "a"), TypeError, "Rotary: offset must be an integer; got str"),
+        (
+            lambda: Rotary()(X, torch.tensor([1.0, 2.0])),
+            TypeError,
+            "Rotary: offset must hold integers; got torch.float32",
+        ),
+        (
+            lambda: Rotary()(X[..., :4], torch.tensor([1, 2, 3])),
+            ValueError,
+            "Rotary: offset must hold one integer per entry of the first dimension (2); got [3]",
+        ),
         (lambda: Rotary("a"), TypeError, "Rotary: base must be a number; got str"),
         (lambda: Rotary(0.0), ValueError, "Rotary: base must be positive; got 0.0"),
     ],

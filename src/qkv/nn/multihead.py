@@ -17,7 +17,7 @@ from .cache import KeyValueCache, PreparedContext
 from .held import Held, all_of, held, stage_of
 from .linear import Linear
 from .padding import check_lengths, check_sequences
-from .positions import Rotary
+from .positions import Rotary, check_offset
 from .sharing import Sharing
 from .sizes import check_sizes
 
@@ -124,7 +124,8 @@ class MultiHeadAttention(nn.Module):
                 not where the call is refused. For self-attention without `lengths` and
                 `query_offset`.
             stages: for this call alone: `mask` and `bias` beside those of the layer, and
-                `query_offset` as for `qkv.attention`.
+                `query_offset` as for `qkv.attention`; rotary positions of the queries begin there
+                too.
 
         Raises:
             ValueError, TypeError: an argument breaks a rule; the text names both.
@@ -248,7 +249,7 @@ class MultiHeadAttention(nn.Module):
         else:
             key, value = self._project_context(context, values, lengths)
         if self.rotary is not None and isinstance(key, Tensor):
-            query, key = self._turned(self.rotary, query, key, cache)
+            query, key = self._turned(self.rotary, query, key, cache, query_offset)
         if cache is not None and isinstance(key, Tensor):
             key, value = cache.with_more(key, value)
             query_offset = "end"
@@ -264,12 +265,23 @@ class MultiHeadAttention(nn.Module):
         return matrix, key, value
 
     def _turned(
-        self, rotary: Rotary, query: Tensor, key: Tensor, cache: KeyValueCache | None
+        self,
+        rotary: Rotary,
+        query: Tensor,
+        key: Tensor,
+        cache: KeyValueCache | None,
+        query_offset: Any,
     ) -> tuple[Tensor, ...]:
         """Queries and keys of self-attention with their positions."""
         if cache is not None:
             return rotary(query, cache.length), rotary(key, cache.length)
-        return self.sharing.with_positions(rotary, query, key)
+        # There are as many queries as keys, so both names of an offset mean none.
+        first = 0 if query_offset is None or isinstance(query_offset, str) else query_offset
+
+        def moved(x: Tensor, start: int = 0) -> Tensor:
+            return rotary(x, first + start)
+
+        return self.sharing.with_positions((moved, query), (rotary, key))
 
     def _project_context(
         self, context: Tensor, values: Tensor | None, lengths: Tensor | None
@@ -368,6 +380,9 @@ class MultiHeadAttention(nn.Module):
             check_lengths(where, lengths, x)
         if context is not None and self.rotary is not None:
             raise ValueError(f"{where}: rotary is for self-attention; got a context")
+        counted = query_offset is not None and not isinstance(query_offset, (str, Tensor))
+        if self.rotary is not None and counted:
+            check_offset(where, query_offset, "query_offset")
         if cache is None:
             return
         if not isinstance(cache, KeyValueCache):

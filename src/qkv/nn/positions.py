@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from ..ground.tensors import integer, shape_of
+from ..ground.tensors import check_integers, holds_integers, integer, shape_of
 from ..stage.base import check_number, type_given
 from .padding import check_floating, check_sequences
 from .sizes import check_sizes
@@ -44,7 +44,7 @@ class SinusoidalPositions(nn.Module):
             ValueError: `x` has another shape.
         """
         check_sequences("SinusoidalPositions", "x", x, self.width)
-        _check_offset("SinusoidalPositions", offset)
+        check_offset("SinusoidalPositions", offset)
         angles = _angles(x, self.width, offset, 10000.0)
         wave = torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(-2)
         return x + wave.to(x.dtype)
@@ -77,7 +77,7 @@ class LearntPositions(nn.Module):
             ValueError: `x` has another shape, or a position is below 0 or not below `longest`.
         """
         check_sequences("LearntPositions", "x", x, self.table.shape[1])
-        _check_offset("LearntPositions", offset)
+        check_offset("LearntPositions", offset)
         if offset < 0:
             raise ValueError(f"LearntPositions: offset must be at least 0; got {offset}")
         end = offset + x.shape[-2]
@@ -109,18 +109,22 @@ class Rotary(nn.Module):
         check_number("Rotary: base", base, positive=True)
         self.base = base
 
-    def forward(self, x: Tensor, offset: int = 0) -> Tensor:
+    def forward(self, x: Tensor, offset: int | Tensor = 0) -> Tensor:
         """`x` `[B..., H, L, D]`, of even width D, rotated for positions `offset, offset + 1, ...`;
-        the same shape.
+        the same shape. `offset` is an integer, or a tensor of one or of one for each entry of the
+        first dimension.
 
         Raises:
-            TypeError: `x` is no floating tensor, or `offset` no integer.
-            ValueError: `x` has another shape.
+            TypeError: `x` is no floating tensor, or `offset` holds no integers.
+            ValueError: `x` or `offset` has another shape.
         """
         check_floating("Rotary", "x", x)
         if x.ndim < 2 or x.shape[-1] % 2:
             raise ValueError(f"Rotary: x must be [B..., L, D] with an even D; got {shape_of(x)}")
-        _check_offset("Rotary", offset)
+        if isinstance(offset, Tensor):
+            offset = _offsets(x, offset)
+        else:
+            check_offset("Rotary", offset)
         angles = _angles(x, x.shape[-1], offset, self.base)
         cosine, sine = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
         first, second = x.chunk(2, dim=-1)
@@ -130,15 +134,38 @@ class Rotary(nn.Module):
         return f"base={self.base}"
 
 
-def _check_offset(where: str, offset: object) -> None:
+def check_offset(where: str, offset: object, what: str = "offset") -> None:
+    """Checks that an offset is an integer; `where` and `what` begin the error.
+
+    Raises:
+        TypeError: it is none.
+    """
     if not isinstance(offset, torch.SymInt) and integer(offset) is None:
-        raise TypeError(f"{where}: offset must be an integer; got {type_given(offset)}")
+        raise TypeError(f"{where}: {what} must be an integer; got {type_given(offset)}")
 
 
-def _angles(x: Tensor, width: int, offset: int, base: float) -> Tensor:
-    """`[L, width / 2]` in float32, or float64 for such an `x`: position / base^(2d / width)."""
+def _offsets(x: Tensor, offset: Tensor) -> Tensor:
+    """Offsets for the first dimension of `x`, as its rows are placed by them: `[..., 1]`."""
+    if not holds_integers(offset):
+        raise TypeError(f"Rotary: offset must hold integers; got {offset.dtype}")
+    check_integers("Rotary: offset", offset)
+    first = x.shape[0] if x.ndim > 2 else 1
+    if offset.ndim > 1 or offset.numel() not in (1, first):
+        raise ValueError(
+            f"Rotary: offset must hold one integer per entry of the first dimension ({first}); "
+            f"got {shape_of(offset)}"
+        )
+    return offset.to(x.device, torch.int64).reshape(-1, *(1,) * (x.ndim - 2))
+
+
+def _angles(x: Tensor, width: int, offset: int | Tensor, base: float) -> Tensor:
+    """`[L, width / 2]`, or `[B..., L, width / 2]` of offsets `[B..., 1]`, in float32, or float64
+    for such an `x`: position / base^(2d / width)."""
     dtype = torch.float64 if x.dtype is torch.float64 else torch.float32
-    position = torch.arange(offset, offset + x.shape[-2], device=x.device, dtype=dtype)
+    if isinstance(offset, Tensor):
+        position = (offset + torch.arange(x.shape[-2], device=x.device)).to(dtype)
+    else:
+        position = torch.arange(offset, offset + x.shape[-2], device=x.device, dtype=dtype)
     steps = torch.arange(0, width, 2, device=x.device, dtype=dtype) / width
     return position.unsqueeze(-1) * torch.exp(-math.log(base) * steps)
 

@@ -56,20 +56,20 @@ class Sharing:
         places = [torch.arange(start, stop, device=x.device) for start, stop in held]
         return without_padding(x, lengths, torch.cat(places))
 
-    def with_positions(self, positions: Callable[..., Tensor], *x: Tensor) -> tuple[Tensor, ...]:
-        """What `positions` makes of this rank's shares, `[B..., L, width]` each, given a stretch of
-        them and the place of its first row in the whole sequence."""
+    def with_positions(self, *placed: tuple[Callable[..., Tensor], Tensor]) -> tuple[Tensor, ...]:
+        """What functions that place rows make of this rank's shares, `[B..., L, width]` each: each
+        is given a stretch of its share and the place of its first row in the whole sequence."""
         if self.alone:
-            return tuple(positions(one) for one in x)
-        held = self._held(x[0].shape[-2])
+            return tuple(place(x) for place, x in placed)
+        held = self._held(placed[0][1].shape[-2])
         sizes = [stop - start for start, stop in held]
 
-        def placed(one: Tensor) -> Tensor:
-            pieces = zip(one.split(sizes, -2), held, strict=True)
-            return torch.cat([positions(piece, start) for piece, (start, _) in pieces], -2)
+        def whole(place: Callable[..., Tensor], x: Tensor) -> Tensor:
+            pieces = zip(x.split(sizes, -2), held, strict=True)
+            return torch.cat([place(piece, start) for piece, (start, _) in pieces], -2)
 
         try:
-            return tuple(placed(one) for one in x)
+            return tuple(whole(place, x) for place, x in placed)
         except Exception as error:  # of a rank whose places are too far away for learnt positions
             tell(self.group, error)
             raise

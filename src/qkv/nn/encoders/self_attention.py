@@ -102,7 +102,7 @@ class SelfAttentionEncoder(Encoder):
     def _entered(self, x: Tensor) -> Tensor:
         x = self.enter(x)
         if self.positions is not None:
-            (x,) = self.sharing.with_positions(self.positions, x)
+            (x,) = self.sharing.with_positions((self.positions, x))
         return self.dropout(x)
 
 
