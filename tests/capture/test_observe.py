@@ -337,6 +337,60 @@ def test_where() -> None:
     assert modules(None) == ["a.self", "ab", "b"]
 
 
+def test_a_module_in_several_places_is_known_by_each() -> None:
+    model, layer = nn.Module(), nn.ModuleDict({"attn": Plain()})
+    model.first, model.second, model.other = layer, layer, Plain()
+    model.deep = nn.ModuleList([nn.ModuleDict({"again": layer})])
+
+    def modules(where):
+        with qkv.observe(model, where=where) as capture:
+            for part in (model.first["attn"], model.other, model.second["attn"]):
+                part(X)
+        return [call.module for call in capture.calls]
+
+    assert modules(None) == ["first.attn", "other", "first.attn"]
+    assert modules("first") == ["first.attn"] * 2
+    assert modules("second") == ["second.attn"] * 2
+    assert modules("second.attn") == ["second.attn"] * 2
+    assert modules("deep.*.again") == ["deep.0.again.attn"] * 2
+    assert modules("attn") == ["first.attn"] * 2
+    assert modules(["deep", "second"]) == ["second.attn"] * 2
+    assert modules(["other", "second"]) == ["second.attn", "other", "second.attn"]
+    with pytest.raises(ValueError, match="where='third' matches no module"):
+        modules("third")
+
+
+def test_a_module_that_is_in_itself_has_the_paths_that_go_around_once() -> None:
+    model = nn.Module()
+    model.inner = Plain()
+    model.inner.whole = model
+    with qkv.observe(model, where="inner") as capture:
+        model.inner(X)
+    assert [call.module for call in capture.calls] == ["inner"]
+    with pytest.raises(ValueError, match=r"where='inner\.whole\.inner' matches no module"):
+        qkv.observe(model, where="inner.whole.inner").__enter__()
+
+
+class Calls(nn.Module):
+    """It has an attention module do its work."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.own: nn.Module = Plain()
+
+    def forward(self, x):
+        return self.own(x)
+
+
+def test_a_module_that_is_put_in_later_is_listed_by_its_chosen_path() -> None:
+    model = nn.ModuleDict({"a": nn.ModuleDict(), "b": Calls()})
+    with qkv.observe(model, where="b") as capture:
+        model["b"](X)
+        model["a"]["late"] = model["b"].own = Plain()
+        model["b"](X)
+    assert [call.module for call in capture.calls] == ["b.own", "b.own"]
+
+
 @pytest.mark.parametrize(
     ("options", "kind", "text"),
     [

@@ -62,7 +62,9 @@ def observe(
             `F.scaled_dot_product_attention`, with layers of qkv.
         where: which modules: a pattern such as `"decoder.layers.9"` or `"encoder.*.self_attn"`, or
             some of them. It matches whole parts of a module's path, with all modules below; `""` is
-            the model itself.
+            the model itself. A module that is in several places has several paths, and all its
+            calls are recorded where one of them matches. They are listed by the first that does,
+            or without `where` by the first of all.
         heads: which query heads are recorded; None: all.
         keep: a smaller dtype in which query and key are kept, such as torch.bfloat16, and the
             scores of a model that has built them.
@@ -120,10 +122,10 @@ class _Observer:
         self.model = model
         self.paths: dict[int, str] = {}
         self._modules: list[nn.Module] = []
+        self.where = _pattern(where, model)
         self._name_modules()
         # Modules that are called by the model's and are not in it; whether they are another's.
         self._outside: dict[int, tuple[nn.Module, bool]] = {}
-        self.where = _pattern(where, self.paths.values())
         self.heads = _heads(heads)
         self.each = each
         self.capture = Capture()
@@ -149,7 +151,8 @@ class _Observer:
 
     def finish(self) -> None:
         """Lists what ran and was not seen, or may have."""
-        for path, function in scripted(self.model):
+        for module, function in scripted(self.model):
+            path = self.paths.get(id(module), "")
             if self._is_chosen(path):
                 self.capture.miss(path, function, "its module is TorchScript, which is not seen")
         if compiled() > self._compiled:
@@ -217,10 +220,15 @@ class _Observer:
         return found
 
     def _name_modules(self) -> None:
-        """The paths of all modules. They are kept alive: others would get their ids."""
+        """The paths by which modules are listed, which are kept alive: others would get their
+        ids."""
         named = dict(self.model.named_modules())
         self._modules += named.values()
-        self.paths.update((id(module), _path(name)) for name, module in named.items())
+        paths = {id(module): _path(name) for name, module in named.items()}
+        if self.where is not None:
+            chosen = ((path, one) for path, one in _every_path(self.model) if self._is_chosen(path))
+            paths |= {id(module): path for path, module in reversed(list(chosen))}
+        self.paths.update(paths)
 
     def _matrix(
         self, sighting: Sighting, made_by: Caller
@@ -303,7 +311,19 @@ def _path(name: str) -> str:
     return ".".join(part for part in name.split(".") if part != "_orig_mod")
 
 
-def _pattern(where: str | Sequence[str] | None, paths: Any) -> re.Pattern[str] | None:
+def _every_path(
+    module: nn.Module, path: str = "", above: frozenset[int] = frozenset()
+) -> Iterator[tuple[str, nn.Module]]:
+    """All paths of all modules, in the order of `named_modules`, which tells the first of each. No
+    path goes through a module twice."""
+    yield _path(path), module
+    above |= {id(module)}
+    for name, child in module._modules.items():
+        if child is not None and id(child) not in above:
+            yield from _every_path(child, f"{path}.{name}" if path else name, above)
+
+
+def _pattern(where: str | Sequence[str] | None, model: nn.Module) -> re.Pattern[str] | None:
     if where is None:
         return None
     patterns = [where] if isinstance(where, str) or not isinstance(where, Sequence) else where
@@ -311,6 +331,7 @@ def _pattern(where: str | Sequence[str] | None, paths: Any) -> re.Pattern[str] |
         raise TypeError(f"observe: where must be a pattern or a list of them; got {where!r}")
     if not patterns:
         raise ValueError("observe: where must name modules; got no pattern")
+    paths = {path for path, _ in _every_path(model)}
     every = []
     for pattern in patterns:
         part = re.sub(r"\\[Zz]$", "", fnmatch.translate(pattern))  # the end, by either name

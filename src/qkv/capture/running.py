@@ -39,13 +39,13 @@ def _noting(original: Callable[..., Any]) -> Callable[..., Any]:
     return forward
 
 
-def scripted(model: nn.Module) -> Iterator[tuple[str, str]]:
-    """Modules in TorchScript that attend: their calls are made by no Python. Path and what is
+def scripted(model: nn.Module) -> Iterator[tuple[nn.Module, str]]:
+    """Modules in TorchScript that attend: their calls are made by no Python. Each with what is
     called."""
     for path, module in model.named_modules():
         if isinstance(module, torch.jit.ScriptModule) and "." not in path:
             graph = str(module.inlined_graph)
-            yield from ((path, name) for name in _IN_GRAPHS if f"aten::{name}(" in graph)
+            yield from ((module, name) for name in _IN_GRAPHS if f"aten::{name}(" in graph)
 
 
 def compiled() -> int:
