@@ -85,6 +85,35 @@ def test_from_torch_takes_the_weight_that_a_parametrization_makes() -> None:
     assert_close(ours(x), torchs(x, x, x, need_weights=False)[0])
 
 
+def frozen_parts(made: MultiHeadAttention) -> set[str]:
+    return {name for name, parameter in made.named_parameters() if not parameter.requires_grad}
+
+
+@pytest.mark.parametrize("mode", [torch.enable_grad, torch.no_grad, torch.inference_mode])
+def test_from_torch_leaves_frozen_what_is_frozen(mode) -> None:
+    packed, apart = nn.MultiheadAttention(8, 2), nn.MultiheadAttention(8, 2, kdim=6)
+    with mode():
+        assert frozen_parts(MultiHeadAttention.from_torch(packed)) == set()
+    packed.in_proj_weight.requires_grad_(False)
+    packed.out_proj.bias.requires_grad_(False)
+    apart.k_proj_weight.requires_grad_(False)
+    inputs = {"query.weight", "key.weight", "value.weight"}
+    with mode():
+        assert frozen_parts(MultiHeadAttention.from_torch(packed)) == {*inputs, "output.bias"}
+        assert frozen_parts(MultiHeadAttention.from_torch(apart)) == {"key.weight"}
+        whole = MultiHeadAttention.from_torch(packed.requires_grad_(False))
+    assert frozen_parts(whole) == set(dict(whole.named_parameters()))
+
+
+def test_from_torch_knows_whether_a_parametrized_weight_is_frozen() -> None:
+    torchs = nn.MultiheadAttention(8, 2)
+    nn.utils.parametrizations.weight_norm(torchs.out_proj)
+    with torch.no_grad():
+        assert frozen_parts(MultiHeadAttention.from_torch(torchs)) == set()
+        torchs.out_proj.parametrizations.requires_grad_(False)
+        assert frozen_parts(MultiHeadAttention.from_torch(torchs)) == {"output.weight"}
+
+
 def test_from_torch_takes_dropout_and_the_mode() -> None:
     made = MultiHeadAttention.from_torch(nn.MultiheadAttention(8, 2, dropout=0.25))
     assert made.training

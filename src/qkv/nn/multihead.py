@@ -181,7 +181,8 @@ class MultiHeadAttention(nn.Module):
     @staticmethod
     def from_torch(module: nn.MultiheadAttention) -> MultiHeadAttention:
         """A layer with the weights of torch's own and the same outputs. It takes the batch first,
-        even if the module did not, and `lengths` or a mask in place of `key_padding_mask`.
+        even if the module did not, and `lengths` or a mask in place of `key_padding_mask`. Weights
+        that are frozen stay so.
 
         Raises:
             TypeError: this is no `torch.nn.MultiheadAttention`, or its output projection is more
@@ -209,18 +210,11 @@ class MultiHeadAttention(nn.Module):
             dropout=module.dropout,
             linear_bias=module.in_proj_bias is not None,
         )
-        packed = module.in_proj_weight
-        separate = (module.q_proj_weight, module.k_proj_weight, module.v_proj_weight)
-        state = {"output.weight": output.weight}
-        if output.bias is not None:
-            state["output.bias"] = output.bias
-        for kind, tensors in (
-            ("weight", separate if packed is None else packed.chunk(3)),
-            ("bias", () if module.in_proj_bias is None else module.in_proj_bias.chunk(3)),
-        ):
-            names = (f"{part}.{kind}" for part in ("query", "key", "value"))
-            state.update(zip(names, tensors, strict=False))
+        with torch.enable_grad():  # or what is computed of weights would say that it is frozen
+            state = _weights_of(module)
         made.to(output.weight).load_state_dict(state)
+        for name, parameter in made.named_parameters():
+            parameter.requires_grad_(state[name].requires_grad)
         return made.train(module.training)
 
     def extra_repr(self) -> str:
@@ -408,3 +402,19 @@ class MultiHeadAttention(nn.Module):
                     f"MultiHeadAttention: cache must hold {name} of this layer for the batch of x, "
                     f"{[*batch, self.kv_heads, 'L', head]}; got {list(got)}"
                 )
+
+
+def _weights_of(module: nn.MultiheadAttention) -> dict[str, Tensor]:
+    """The weights of torch's layer, by the names of ours."""
+    output, packed = module.out_proj, module.in_proj_weight
+    separate = (module.q_proj_weight, module.k_proj_weight, module.v_proj_weight)
+    weights = {"output.weight": output.weight}
+    if output.bias is not None:
+        weights["output.bias"] = output.bias
+    for kind, tensors in (
+        ("weight", separate if packed is None else packed.chunk(3)),
+        ("bias", () if module.in_proj_bias is None else module.in_proj_bias.chunk(3)),
+    ):
+        names = (f"{part}.{kind}" for part in ("query", "key", "value"))
+        weights.update(zip(names, tensors, strict=False))
+    return weights
