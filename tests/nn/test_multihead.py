@@ -413,6 +413,7 @@ def test_it_compiles_into_one_graph(name) -> None:
         ({"heads": 4, "kv_heads": 3}, ValueError, "heads must be divisible by kv_heads"),
         ({"heads": 8, "rotary": True}, ValueError, "rotary needs heads of even width; got 1"),
         ({"dropout": 1.0}, ValueError, r"dropout must be in \[0, 1\); got 1.0"),
+        ({"dropout": "a"}, ValueError, r"MultiHeadAttention: dropout must be in \[0, 1\); got 'a'"),
         ({"mask": torch.ones(2, 2)}, TypeError, "mask must be a qkv mask"),
         ({"normalizer": "softmax"}, TypeError, "normalizer must be a qkv normalizer"),
         ({"score": qkv.Additive(torch.ones(3))}, ValueError, "weight must be as wide as query"),
@@ -460,6 +461,18 @@ X = torch.zeros(2, 3, 8)
             "rotary is for self-attention; got a context",
         ),
         (
+            {},
+            {"x": X, "score": qkv.Dot()},
+            TypeError,
+            "stages for one call must be among mask, bias and query_offset; got score",
+        ),
+        (
+            {},
+            {"x": X, "values": [1.0]},
+            TypeError,
+            "values must be a floating tensor; got list",
+        ),
+        (
             {"rotary": True},
             {"x": X, "query_offset": 1.5},
             TypeError,
@@ -476,6 +489,13 @@ X = torch.zeros(2, 3, 8)
 def test_what_does_not_fit_is_refused(layer, given, kind, message) -> None:
     with pytest.raises(kind, match=f"MultiHeadAttention: {message}"):
         MultiHeadAttention(8, 2, **layer)(**given)
+
+
+@pytest.mark.parametrize("name", ["score", "normalizer", "masks"])
+def test_matrix_refuses_what_is_no_stage_of_a_call(name) -> None:
+    text = f"MultiHeadAttention: stages for one call must be among .*; got {name}"
+    with pytest.raises(TypeError, match=text):
+        MultiHeadAttention(8, 2).matrix(X, **{name: None})
 
 
 def test_a_prepared_context_has_its_own_lengths() -> None:

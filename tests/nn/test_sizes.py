@@ -1,4 +1,5 @@
-"""Every integer that a layer or a model's configuration is made with, from their signatures."""
+"""Every integer that a layer or a model's configuration is made with, and every probability with
+which a layer drops something, from their signatures."""
 
 from __future__ import annotations
 
@@ -72,3 +73,23 @@ def test_what_is_no_size_is_refused_by_name(name: str, argument: str, value: Any
     text = rf"^{name}: {argument} must be an int\b.*; got {re.escape(given)}$"
     with pytest.raises((ValueError, TypeError), match=text):
         getattr(HOMES[name], name)(**{**MADE[name], argument: value})
+
+
+DROPOUTS = [
+    (name, argument)
+    for name in qkv.nn.__all__
+    for argument in inspect.signature(getattr(qkv.nn, name)).parameters
+    if argument.endswith("dropout")
+]
+
+
+def test_every_layer_that_drops_something_is_here() -> None:
+    assert len(DROPOUTS) == 9
+
+
+@pytest.mark.parametrize("value", ["a", None, -0.1, 1.5, float("nan"), 1j, [0.1]], ids=str)
+@pytest.mark.parametrize(("name", "argument"), DROPOUTS)
+def test_what_is_no_probability_is_refused_by_name(name: str, argument: str, value: Any) -> None:
+    text = rf"^{name}: {argument} must be in \[0, 1[\])]; got {re.escape(repr(value))}$"
+    with pytest.raises(ValueError, match=text):
+        getattr(qkv.nn, name)(**{**MADE[name], argument: value})

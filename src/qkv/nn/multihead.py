@@ -19,7 +19,9 @@ from .linear import Linear
 from .padding import check_lengths, check_sequences
 from .positions import Rotary, check_offset
 from .sharing import Sharing
-from .sizes import check_sizes
+from .sizes import check_dropout, check_sizes
+
+_OF_ONE_CALL = ("mask", "bias", "query_offset")
 
 
 class MultiHeadAttention(nn.Module):
@@ -130,7 +132,7 @@ class MultiHeadAttention(nn.Module):
         Raises:
             ValueError, TypeError: an argument breaks a rule; the text names both.
         """
-        matrix, key, value = self._ask(x, context, values, lengths, cache, **stages)
+        matrix, key, value = self._ask(x, context, values, lengths, cache, stages)
         if self.training and self.dropout:
             matrix = matrix.dropout(self.dropout)
         summed = self.output((matrix @ value).transpose(-3, -2).flatten(-2))
@@ -150,7 +152,7 @@ class MultiHeadAttention(nn.Module):
     ) -> AttentionMatrix:
         """The weights of the same call before dropout, `[B..., heads, Lq, Lk]`. Takes the arguments
         of a call. A cache is read, but nothing is appended to it."""
-        return self._ask(x, context, values, lengths, cache, **stages)[0]
+        return self._ask(x, context, values, lengths, cache, stages)[0]
 
     def prepare(
         self, context: Tensor, values: Tensor | None = None, lengths: Tensor | None = None
@@ -227,11 +229,16 @@ class MultiHeadAttention(nn.Module):
         values: Tensor | None,
         lengths: Tensor | None,
         cache: KeyValueCache | None,
-        mask: Any = None,
-        bias: Any = None,
-        query_offset: Any = None,
+        stages: dict[str, Any],
     ) -> tuple[AttentionMatrix, Tensor | PreparedKey, Tensor]:
         """The matrix, and keys and values in heads, with those of the cache."""
+        unknown = next((name for name in stages if name not in _OF_ONE_CALL), None)
+        if unknown is not None:
+            raise TypeError(
+                "MultiHeadAttention: stages for one call must be among mask, bias and "
+                f"query_offset; got {unknown}"
+            )
+        mask, bias, query_offset = (stages.get(name) for name in _OF_ONE_CALL)
         self._check_call(x, context, values, lengths, cache, query_offset)
         if context is None:
             x = self.sharing.without_padding(x, lengths)
@@ -353,8 +360,7 @@ class MultiHeadAttention(nn.Module):
             raise ValueError(
                 f"{where}: rotary needs heads of even width; got {self.width // self.heads}"
             )
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"{where}: dropout must be in [0, 1); got {self.dropout!r}")
+        check_dropout(where, below_one=True, dropout=self.dropout)
 
     def _check_call(
         self, x: Any, context: Any, values: Any, lengths: Any, cache: Any, query_offset: Any

@@ -12,7 +12,7 @@ from ..stage.base import type_given
 from .cache import KeyValueCache, PreparedContext
 from .linear import Linear
 from .multihead import MultiHeadAttention
-from .sizes import check_sizes
+from .sizes import check_dropout, check_sizes
 
 ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU}
 
@@ -59,6 +59,8 @@ class TransformerLayer(nn.Module):
         optional = {"feedforward": feedforward, "context_width": context_width}
         given = {name: size for name, size in optional.items() if size is not None}
         check_sizes("TransformerLayer", width=width, heads=heads, **given)
+        check_dropout("TransformerLayer", dropout=dropout)
+        check_dropout("TransformerLayer", below_one=True, attention_dropout=attention_dropout)
         if activation not in ACTIVATIONS:
             known = ", ".join(ACTIVATIONS)
             raise ValueError(

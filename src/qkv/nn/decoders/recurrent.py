@@ -12,7 +12,7 @@ from ..cache import PreparedContext
 from ..linear import Linear
 from ..padding import mean_of_real
 from ..recurrent import Recurrent, check_cell
-from ..sizes import check_sizes
+from ..sizes import check_dropout, check_sizes
 from .alignment import ADDITIVE, Alignment
 from .base import Decoder
 
@@ -79,8 +79,8 @@ class RecurrentDecoder(Decoder):
         dropout: probability for state and context before the output, and between layers.
 
     Raises:
-        ValueError: a size is no int >= 1, a name is unknown, the score does not fit, or
-            `attention_width` is given to a score without a hidden layer.
+        ValueError: a size is no int >= 1, a name is unknown, the score does not fit, `dropout` is
+            no number in [0, 1], or `attention_width` is given to a score without a hidden layer.
 
     Source: Bahdanau et al., "Neural Machine Translation by Jointly Learning to Align and Translate"
     (2015), section 3.1; Luong et al., "Effective Approaches to Attention-based Neural Machine
@@ -105,6 +105,7 @@ class RecurrentDecoder(Decoder):
         super().__init__(inputs, width, context_width)
         hidden = width if attention_width is None else attention_width
         check_sizes("RecurrentDecoder", layers=layers, attention_width=hidden)
+        check_dropout("RecurrentDecoder", dropout=dropout)
         check_cell("RecurrentDecoder", cell)
         if attention_width is not None and score not in ADDITIVE:
             named = repr(score) if isinstance(score, str) else type_given(score)

@@ -13,7 +13,7 @@ from ..encoders.base import fitted
 from ..held import all_of
 from ..positions import positions_of
 from ..sharing import refuse_group
-from ..sizes import check_sizes
+from ..sizes import check_dropout, check_sizes
 from ..transformer import TransformerLayer
 from .base import Decoder
 
@@ -84,6 +84,7 @@ class SelfAttentionDecoder(Decoder):
     ) -> None:
         super().__init__(inputs, width, context_width)
         check_sizes("SelfAttentionDecoder", heads=heads, layers=layers)
+        check_dropout("SelfAttentionDecoder", dropout=dropout)
         refuse_group("SelfAttentionDecoder", options, "what was written so far is kept on one rank")
         self.enter = fitted(inputs, width)
         self.positions, rotary = positions_of(positions, width, "SelfAttentionDecoder")

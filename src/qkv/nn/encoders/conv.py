@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..padding import without_padding
-from ..sizes import check_sizes
+from ..sizes import check_dropout, check_sizes
 from .base import Encoder, fitted
 
 
@@ -20,7 +20,7 @@ class ConvEncoder(Encoder):
         dropout: probability for the input of each convolution.
 
     Raises:
-        ValueError: a size is no int >= 1, or `kernel` is even.
+        ValueError: a size is no int >= 1, `kernel` is even, or `dropout` is no number in [0, 1].
 
     Source: Gehring et al., "Convolutional Sequence to Sequence Learning" (2017), section 3.2.
     """
@@ -30,6 +30,7 @@ class ConvEncoder(Encoder):
     ) -> None:
         super().__init__(inputs, width)
         check_sizes("ConvEncoder", layers=layers, kernel=kernel)
+        check_dropout("ConvEncoder", dropout=dropout)
         if kernel % 2 == 0:
             raise ValueError(f"ConvEncoder: kernel must be an odd number >= 1; got {kernel!r}")
         self.enter = fitted(inputs, width)

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from ...matrix.matrix import AttentionMatrix
 from ..sharing import refuse_group
-from ..sizes import check_sizes
+from ..sizes import check_dropout, check_sizes
 from .base import Encoder
 from .recurrent import RecurrentEncoder
 from .self_attention import SelfAttentionEncoder
@@ -46,6 +46,7 @@ class HybridEncoder(Encoder):
         super().__init__(inputs, width)
         sizes = {"heads": heads, "layers": layers, "recurrent_layers": recurrent_layers}
         check_sizes("HybridEncoder", **sizes)
+        check_dropout("HybridEncoder", dropout=dropout)
         self.below = RecurrentEncoder(
             inputs, width, cell=cell, layers=recurrent_layers, dropout=dropout
         )

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from ...ground.autocast import cast_for_autocast
 from ..padding import check_lengths, mean_of_real, real_ends, without_padding
 from ..recurrent import CELLS, check_cell
-from ..sizes import check_sizes
+from ..sizes import check_dropout, check_sizes
 from .base import Encoder
 
 
@@ -22,8 +22,8 @@ class RecurrentEncoder(Encoder):
         dropout: probability between layers.
 
     Raises:
-        ValueError: a size is no int >= 1, `width` is odd for two directions, or there is no such
-            cell.
+        ValueError: a size is no int >= 1, `width` is odd for two directions, there is no such cell,
+            or `dropout` is no number in [0, 1].
 
     Source: Bahdanau, Cho, Bengio, "Neural Machine Translation by Jointly Learning to Align and
     Translate" (2015), section 3.2.
@@ -41,6 +41,7 @@ class RecurrentEncoder(Encoder):
     ) -> None:
         super().__init__(inputs, width)
         check_sizes("RecurrentEncoder", layers=layers)
+        check_dropout("RecurrentEncoder", dropout=dropout)
         if bidirectional and width % 2:
             raise ValueError(f"RecurrentEncoder: width of two directions must be even; got {width}")
         check_cell("RecurrentEncoder", cell)

@@ -11,7 +11,7 @@ from ...matrix.matrix import AttentionMatrix
 from ..padding import real_ends, with_rows_of_padding, without_rows_of_padding
 from ..positions import positions_of
 from ..sharing import Sharing
-from ..sizes import check_sizes
+from ..sizes import check_dropout, check_sizes
 from ..transformer import TransformerLayer
 from .base import Encoder, fitted
 
@@ -58,6 +58,7 @@ class SelfAttentionEncoder(Encoder):
     ) -> None:
         super().__init__(inputs, width, Sharing("SelfAttentionEncoder", group, shards))
         check_sizes("SelfAttentionEncoder", heads=heads, layers=layers)
+        check_dropout("SelfAttentionEncoder", dropout=dropout)
         self.enter = fitted(inputs, width)
         self.positions, rotary = positions_of(positions, width, "SelfAttentionEncoder")
         self.dropout = nn.Dropout(dropout)
