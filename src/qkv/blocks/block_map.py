@@ -29,6 +29,7 @@ from ..ground.tensors import (
     is_jit_traced,
     is_traced,
 )
+from .ranges import Ranges
 from .tiling import Axes, Block, Tiling
 
 # How much more room a block needs when it is also differentiated.
@@ -70,17 +71,23 @@ class Output:
 
 
 BlockFunction = Callable[..., tuple[Tensor, ...]]
+Seen = Callable[[Block], Ranges]  # the keys that a block sees
 
 
 @dataclass(frozen=True)
 class BlockMap:
     """`function(block, *pieces) -> pieces` over all blocks of a tiling. Results may be smaller than
-    their places in the outputs by dimensions of size one."""
+    their places in the outputs by dimensions of size one. `seen`, given the inputs, says what its
+    blocks see.
+
+    Autograd keeps it as long as the graph, so it holds none of its inputs.
+    """
 
     function: BlockFunction
     inputs: tuple[Axes | None, ...]
     outputs: tuple[Output, ...]
     tiling: Tiling
+    seen: Callable[[tuple[Tensor, ...]], Seen] | None = None
 
     def __call__(self, *tensors: Tensor) -> tuple[Tensor, ...]:
         """Differentiable to any order, in forward mode too, and under `vmap`.
@@ -106,7 +113,10 @@ class BlockMap:
     def run(self, tensors: tuple[Tensor, ...], checkpointed: bool = False) -> tuple[Tensor, ...]:
         device = tensors[0].device
         totals = [out.total(device) for out in self.outputs]
-        for block in self.tiling:
+        tiling = self.tiling
+        if self.seen is not None:
+            tiling = replace(tiling, seen=self.seen(tensors))
+        for block in tiling:
             pieces = [block.take(t, axes) for t, axes in zip(tensors, self.inputs, strict=True)]
             if checkpointed:
                 results = checkpoint(self.function, block, *pieces, use_reentrant=False)
@@ -138,6 +148,7 @@ class BlockMap:
             (*self.inputs, *(self.outputs[o].axes for o in seeded)),
             tuple(Output(self.inputs[i], tensors[i].shape, tensors[i].dtype) for i in wanted),
             self.tiling.smaller(_DERIVATIVE_COST),
+            self.seen,
         )
 
     def pushforward(self, moved: list[int], followed: list[int]) -> BlockMap:
@@ -156,6 +167,7 @@ class BlockMap:
             (*self.inputs, *(self.inputs[i] for i in moved)),
             tuple(self.outputs[o] for o in followed),
             self.tiling.smaller(_DERIVATIVE_COST),
+            self.seen,
         )
 
     def batched(self, dims: tuple[int | None, ...], size: int) -> BlockMap:
@@ -165,7 +177,7 @@ class BlockMap:
             return torch.vmap(lambda *inner: self.function(block, *inner), in_dims=dims)(*pieces)
 
         outputs = tuple(replace(out, shape=(size, *out.shape)) for out in self.outputs)
-        return BlockMap(function, self.inputs, outputs, self.tiling.smaller(size))
+        return BlockMap(function, self.inputs, outputs, self.tiling.smaller(size), self.seen)
 
     def _restricted(
         self, block: Block, pieces: tuple[Tensor, ...], active: list[int], kept: list[int]

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..blocks.block_map import BlockMap, Output
+from ..blocks.block_map import BlockFunction, BlockMap, Output, Seen
 from ..blocks.layout import Layout
 from ..blocks.ranges import Ranges, joined
 from ..blocks.tiling import Block, Tiling
@@ -26,6 +26,7 @@ from ..request.parts import Parts, Pieces, axes_of, cut, pieces_of, tensors_of
 from ..request.problem import Problem, build
 from ..request.strip import Strip
 from ..stage.base import Entries
+from .structure import structure_if_kept
 
 # How many more numbers per cell a mask keeps alive: what is visible, and scores before it.
 _MASK_ALIVE = 3
@@ -110,16 +111,49 @@ class Call:
 
     @property
     def tiling(self) -> Tiling:
-        """How the matrix is cut to stay within its budget. `fitted` to its mask where it is cut."""
+        """How the matrix is cut to stay within its budget, `fitted` to its mask."""
         layout = self.layout
         cells = max(1, self.problem.memory // self.bytes_per_cell)
-        return Tiling(layout.lead, layout.queries, layout.keys, cells, seen=self._seen())
+        seen = self._seen(self.tensors) if self._knows_what_is_seen else None
+        return Tiling(layout.lead, layout.queries, layout.keys, cells, seen=seen).fitted()
 
     @property
     def block_map(self) -> BlockMap:
         """The map from its tensors to the results of its measures, block by block."""
+        row = self.tensors
+        bare = structure_if_kept(self, row)
+        seen = bare._seen if self._knows_what_is_seen else None
+        tiling = replace(self.tiling, seen=None)
+        function = bare._function(all_finite(*row))
+        return BlockMap(function, axes_of(self.parts), bare.outputs, tiling, seen)
+
+    def at_once(self) -> tuple[Tensor, ...]:
+        """The results of its measures by torch operations on whole tensors."""
+        layout, row = self.layout, self.tensors
+        everything = Tiling(layout.lead, layout.queries, layout.keys, layout.cell_count)
+        function = self._function(all_finite(*row))
+        return BlockMap(function, axes_of(self.parts), self.outputs, everything).in_one(*row)
+
+    def with_tensors(self, row: Sequence[Tensor]) -> Call:
+        """The same of other tensors."""
+        following = iter(row)
+        parts = self.parts.each(lambda own: [(next(following), axes) for _, axes in own])
+        problem = replace(self.problem, parts=replace(parts, measures=()))
+        return replace(self, problem=problem, parts=parts)
+
+    def pullback(
+        self, row: tuple[Tensor, ...], gradients: Sequence[Tensor | None], wanted: list[int]
+    ) -> tuple[Tensor, ...]:
+        """The gradients of the wanted tensors by the map over blocks, given those of the outputs:
+        differentiable to any order."""
+        blocks = self.with_tensors(row).block_map
+        seeded = [i for i, gradient in enumerate(gradients) if gradient is not None]
+        seeds = (gradient for gradient in gradients if gradient is not None)
+        return blocks.pullback(row, wanted, seeded)(*row, *seeds)
+
+    def _function(self, finite: bool) -> BlockFunction:
+        """What its measures give of a block; `finite`: all numbers are known to be."""
         problem, measures, parts = self.problem, self.measures, self.parts
-        finite = all_finite(*self.tensors)
 
         def function(block: Block, *row: Tensor) -> tuple[Tensor, ...]:
             pieces = pieces_of(parts, row)
@@ -128,34 +162,26 @@ class Call:
             results = [measure.run(strip, *own) for measure, own in pairs]
             return tuple([result for group in results for result in group])
 
-        return BlockMap(function, axes_of(parts), self.outputs, self.tiling)
+        return function
 
-    def pullback(
-        self, row: tuple[Tensor, ...], gradients: Sequence[Tensor | None], wanted: list[int]
-    ) -> tuple[Tensor, ...]:
-        """The gradients of the wanted tensors by the map over blocks, given those of the outputs:
-        differentiable to any order."""
-        blocks = self.block_map
-        blocks = replace(blocks, tiling=blocks.tiling.fitted())
-        seeded = [i for i, gradient in enumerate(gradients) if gradient is not None]
-        seeds = (gradient for gradient in gradients if gradient is not None)
-        return blocks.pullback(row, wanted, seeded)(*row, *seeds)
+    @property
+    def _knows_what_is_seen(self) -> bool:
+        """Whether there is a mask that can be asked for it."""
+        parts = self.parts
+        read = [entry[0] for own in (parts.mask, *parts.places.in_order) for entry in own]
+        return self.problem.mask is not None and is_concrete(*read)
 
-    def _seen(self):
-        """The keys that the queries of a block may see at all, for masks that know."""
-        problem, layout = self.problem, self.layout
-        mask, own, places = problem.mask, problem.parts.mask, problem.parts.places
-        if mask is None:
-            return None
-        read = [entry[0] for entries in (own, *places.in_order) for entry in entries]
-        if not is_concrete(*read):
-            return None
+    def _seen(self, row: Sequence[Tensor]) -> Seen:
+        """The keys that the queries of a block may see at all."""
+        problem, layout, mask = self.problem, self.layout, self.problem.mask
+        parts = self.with_tensors(row).parts
+        assert mask is not None
 
         def seen(block: Block) -> Ranges:
             if block.rows[0] == block.rows[1]:
                 return ((0, layout.keys),)
-            cells = problem.cells(block, cut(block, places))
-            taken = [block.take(tensor, axes) for tensor, axes in own]
+            cells = problem.cells(block, cut(block, parts.places))
+            taken = [block.take(tensor, axes) for tensor, axes in parts.mask]
             keys = mask.seen(cells, layout.keys, *taken)
             column = block.cells // max(1, block.width)
             return joined(keys, _CELLS_OF_A_RANGE // max(1, column)) or ((0, min(1, layout.keys)),)

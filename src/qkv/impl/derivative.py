@@ -7,9 +7,11 @@ from typing import Protocol
 
 import torch
 from torch import Tensor
+from torch.autograd import Function
 
 from ..ground.autocast import autocast_off
 from ..ground.batches import over_batches
+from .structure import structure_of
 
 
 class Kernel(Protocol):
@@ -17,7 +19,8 @@ class Kernel(Protocol):
 
     `row` are the tensors that the results are a function of, `kept` what else the forward pass
     saved, `gradients` those of the results, `wanted` the places in the row of those tensors whose
-    gradients are wanted.
+    gradients are wanted. The graph keeps a kernel without the tensors of the row: a derivative
+    takes them as they were saved.
     """
 
     constant: tuple[int, ...]  # the places of results that are not differentiable
@@ -43,10 +46,12 @@ def with_derivative(
     kernel: Kernel, results: tuple[Tensor, ...], kept: tuple[Tensor, ...], row: tuple[Tensor, ...]
 ) -> tuple[Tensor, ...]:
     """The results, which were computed without autograd, with their derivatives in the row."""
-    return _Derivative.apply(kernel, results, kept, *row)
+    bare = structure_of(kernel, row)
+    # What `Function.apply` does before is for transforms, and none is at work where kernels are.
+    return super(Function, _Derivative).apply(bare, results, kept, *row)  # pyright: ignore
 
 
-class _Derivative(torch.autograd.Function):
+class _Derivative(Function):
     @staticmethod
     def forward(ctx, kernel, results, kept, *row: Tensor) -> tuple[Tensor, ...]:
         ctx.kernel, ctx.count = kernel, len(row)

@@ -27,6 +27,7 @@ from ..request.problem import Problem
 from ..scores.base import Tile
 from .accepted import Accepted
 from .call import Call
+from .structure import structure_if_kept
 
 NAME = "reference"
 
@@ -51,17 +52,17 @@ class _ByDefinition(Accepted):
         return [self.call.layout.cell_count]
 
     def run(self) -> list[Any]:
-        call, layout = self.call, self.call.layout
+        call, layout, row = self.call, self.call.layout, self.call.tensors
+        bare = structure_if_kept(call, row) if self.apart else call
 
         def dense(_: Block, *row: Tensor) -> tuple[Tensor, ...]:
-            pieces = call.pieces(row)
-            rows = _Dense(call.problem, pieces)
-            pairs = zip(call.measures, pieces.measures, strict=True)
+            pieces = bare.pieces(row)
+            rows = _Dense(bare.problem, pieces)
+            pairs = zip(bare.measures, pieces.measures, strict=True)
             results = [measure.run(rows, *own) for measure, own in pairs]
             return tuple([result for group in results for result in group])
 
         everything = Tiling(layout.lead, layout.queries, layout.keys, cells=_NO_LIMIT)
-        row = call.tensors
         whole = BlockMap(dense, (WHOLE,) * len(row), call.outputs, everything)
         return call.finished(whole(*row) if self.apart else whole.in_one(*row))
 

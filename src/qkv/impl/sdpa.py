@@ -8,12 +8,16 @@ derivative, which they do not have. Both are then taken another way by whoever c
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import prod
+from threading import Lock
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch._C._autograd import _saved_tensors_hooks_is_enabled  # pyright: ignore
+from torch.autograd.graph import saved_tensors_hooks
 
 from ..biases.tensor import TensorBias
 from ..ground.tensors import (
@@ -38,6 +42,7 @@ from ..stage.base import Stage
 from .accepted import Accepted
 from .call import product_pullback
 from .derivative import with_derivative
+from .structure import stand_in_of, structure_of
 
 NAME = "torch"
 
@@ -69,16 +74,15 @@ def _reason(matrix: Description, product: Product) -> str | None:
 
 
 def _state_reason(matrix: Description, value: Tensor) -> str | None:
-    mask, tensors = matrix.mask, [matrix.query, matrix.key, value]
-    tensors += [bias.values for bias in matrix.bias if isinstance(bias, TensorBias)]
-    tensors += [mask.lengths] if isinstance(mask, Padding) else []
-    tensors += [mask.allowed] if isinstance(mask, Dense) else []
+    tensors = [matrix.query, matrix.key, value, *_held(matrix)]
     if is_traced():
         return "its result is checked for values that are not finite, which cannot be traced"
     if inside_transform() or is_dual(*tensors):
         return "its fused kernels have no second derivative, which transforms may ask for"
     if not is_concrete(*tensors):
         return "its result is checked for values that are not finite, and here are none to read"
+    if is_tracked(matrix.query, matrix.key, value) and not _saved_tensors_hooks_is_enabled():
+        return "what its kernels save is taken by hooks for saved tensors, which are disabled here"
     return None
 
 
@@ -135,16 +139,11 @@ def _shapes_reason(query: Tensor, key: Tensor, value: Tensor) -> str | None:
 
 
 class _Fused(Accepted):
-    """A product by the fused kernel. Its graph is made from copies of the vectors, which only the
-    first derivative uses."""
-
-    constant = ()
+    """A product by the fused kernel."""
 
     def __init__(self, description: Description, value: Tensor) -> None:
         self.description = description
         self.vectors = (description.query, description.key, value)
-        self.copies: Sequence[Tensor] = ()
-        self.output: Tensor | None = None
 
     @property
     def blocks(self) -> list[int]:
@@ -154,24 +153,13 @@ class _Fused(Accepted):
         if not is_tracked(*self.vectors):
             output = _attend(self.description, *self.vectors)
             return [output] if sums_are_finite(output) else None
-        with torch.enable_grad():
-            self.copies = [t.detach().requires_grad_(t.requires_grad) for t in self.vectors]
-            self.output = _attend(self.description, *self.copies)
-        if not sums_are_finite(self.output):
+        row = (*self.vectors, *_held(self.description))
+        graph = _Graph(self.description, row)
+        if not sums_are_finite(graph.output):
             return None
-        return list(with_derivative(self, (self.output.detach(),), (), self.vectors))
-
-    def backward(self, row, kept, gradients, wanted: list[int]) -> Sequence[Tensor] | None:
-        (gradient,) = gradients
-        if not is_concrete(gradient):
-            return None
-        assert self.output is not None
-        copies = [self.copies[i] for i in wanted]
-        vector_gradients = torch.autograd.grad(self.output, copies, gradient, retain_graph=True)
-        return vector_gradients if sums_are_finite(*vector_gradients) else None
-
-    def fallback(self, row, gradients, wanted: list[int]) -> Sequence[Tensor]:
-        return product_pullback(self.description, row, gradients[0], wanted)
+        results = with_derivative(graph, (graph.output,), tuple(graph.saved[3:]), row)
+        graph.empty()
+        return list(results)
 
     def gradients(self, gradient: Tensor) -> Sequence[Tensor] | None:
         def attend(*vectors: Tensor) -> Tensor:
@@ -179,6 +167,70 @@ class _Fused(Accepted):
 
         vector_gradients = torch.func.vjp(attend, *self.vectors)[1](gradient)
         return vector_gradients if sums_are_finite(*vector_gradients) else None
+
+
+class _Graph:
+    """Torch's own graph of a product, which has its first derivative. What its nodes save stands in
+    a list, vectors first, to be saved elsewhere: so it holds no tensors but while it is used."""
+
+    constant = ()
+    bare = True
+
+    def __init__(self, description: Description, row: tuple[Tensor, ...]) -> None:
+        copies = [t.detach().requires_grad_(t.requires_grad) for t in row[:3]]
+        saved = [*copies]
+
+        def place_of(tensor: Tensor) -> int:
+            for place, copy in enumerate(copies):
+                if tensor is copy:
+                    return place
+            saved.append(tensor.detach())
+            return len(saved) - 1
+
+        # Nodes hold these functions: if they held the graph, it would hold itself.
+        with saved_tensors_hooks(place_of, saved.__getitem__):
+            self.output = _attend(description, *copies)
+        self.copies, self.saved, self.in_use = copies, saved, Lock()
+        self.description = structure_of(description, row)
+
+    def empty(self) -> None:
+        """Lets its tensors go."""
+        self.saved.clear()
+        for tensor in (*self.copies, self.output):
+            tensor.data = stand_in_of(tensor)
+
+    def backward(self, row, kept, gradients, wanted: list[int]) -> Sequence[Tensor] | None:
+        copies = [self.copies[i] for i in wanted]
+        with self.in_use:  # other threads may ask the same graph
+            self.saved += (*row[:3], *kept)
+            try:
+                found = torch.autograd.grad(self.output, copies, gradients, retain_graph=True)
+            finally:
+                self.saved.clear()
+        return found if sums_are_finite(*found) else None
+
+    def fallback(self, row, gradients, wanted: list[int]) -> Sequence[Tensor]:
+        description = _holding(self.description, row[3:])
+        return product_pullback(description, row[:3], gradients[0], wanted)
+
+
+def _held(matrix: Description) -> list[Tensor]:
+    """What its mask and biases hold."""
+    mask = matrix.mask
+    held = [bias.values for bias in matrix.bias if isinstance(bias, TensorBias)]
+    held += [mask.lengths] if isinstance(mask, Padding) else []
+    return held + ([mask.allowed] if isinstance(mask, Dense) else [])
+
+
+def _holding(matrix: Description, held: Sequence[Tensor]) -> Description:
+    """The same with such tensors in their places."""
+    if not held:
+        return matrix
+    (tensor,) = held  # the kernels take one at most
+    if matrix.bias:
+        return replace(matrix, bias=(TensorBias(tensor),))
+    mask = Dense(tensor) if isinstance(matrix.mask, Dense) else Padding(tensor)
+    return replace(matrix, mask=mask)
 
 
 def _attend(matrix: Description, query: Tensor, key: Tensor, value: Tensor) -> Tensor:

@@ -6,7 +6,6 @@ recomputed for every derivative, so memory stays within the budget plus what gro
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -50,12 +49,9 @@ class InStrips(Accepted):
     @property
     def blocks(self) -> list[int]:
         if not self.is_small:
-            return [block.cells for block in self.call.tiling.fitted()]
+            return [block.cells for block in self.call.tiling]
         return [self.call.layout.cell_count]
 
     def run(self) -> list[Any]:
         call = self.call
-        blocks, row = call.block_map, call.tensors
-        if self.is_small:
-            return call.finished(blocks.in_one(*row))
-        return call.finished(replace(blocks, tiling=blocks.tiling.fitted())(*row))
+        return call.finished(call.at_once() if self.is_small else call.block_map(*call.tensors))

@@ -1,0 +1,165 @@
+"""A request without the tensors that it is computed from.
+
+A node of autograd hands its tensors over to be saved, so that whoever saves them, a checkpoint or
+hooks that keep them elsewhere, may let them go. Whatever else it holds lives as long as the graph,
+so that has stand-ins in their place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import is_dataclass, replace
+from functools import lru_cache
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from ..blocks.cells import Cells
+from ..blocks.layout import QUERIES, Layout
+from ..blocks.tiling import Axes
+from ..ground.tensors import inside_transform, is_traced
+from ..masks.causal import Causal
+from ..request.description import Description
+from ..request.parts import Parts, Places
+from ..request.problem import Problem
+from ..scores.dot import Dot
+from ..stage.custom import Custom
+
+T = TypeVar("T")
+
+_PACKAGE = __name__.partition(".")[0]
+_WITHOUT_TENSORS = frozenset((type(None), bool, int, float, str, Axes, Layout, Cells, Dot, Causal))
+_NOTHING = ()  # there is one empty tuple
+
+
+def structure_of(thing: T, row: Sequence[Tensor]) -> T:
+    """The same frozen dataclass or object of ours, in which each tensor that shares memory with one
+    of the row is replaced by a stand-in of its shape, dtype and device, and the row is empty.
+
+    Callables and what they capture stay, for they hold it themselves, and so do cells and objects
+    that say of themselves that they are `bare`.
+    """
+    return _Structure(row).of(thing)
+
+
+def structure_if_kept(thing: T, row: Sequence[Tensor]) -> T:
+    """The same, but the thing itself where a program is traced or transformed: there nothing is let
+    go before the end."""
+    return thing if is_traced() or inside_transform() else structure_of(thing, row)
+
+
+def stand_in_of(tensor: Tensor) -> Tensor:
+    """One number in place of all those of a tensor."""
+    return _stand_in(tensor.shape, tensor.dtype, tensor.device)
+
+
+@lru_cache(maxsize=256)
+def _stand_in(shape: torch.Size, dtype: torch.dtype, device: torch.device) -> Tensor:
+    # Not finite where it can be: nobody takes it for one of theirs.
+    number = torch.nan if dtype.is_floating_point else 0
+    return torch.full((), number, dtype=dtype, device=device).expand(shape)
+
+
+class _Structure:
+    """Puts stand-ins in the places of the tensors of a row. Small calls wait for it."""
+
+    __slots__ = ("known", "memory", "row")
+
+    def __init__(self, row: Sequence[Tensor]) -> None:
+        self.row = row
+        self.known: dict[int, Any] = {id(row): ()}  # what became of what
+        self.memory: set[int] | None = None  # of the row
+
+    def of(self, thing: Any) -> Any:
+        way = _way_through(type(thing))
+        if way is None:
+            return thing
+        bare = self.known.get(id(thing))
+        return way(self, thing) if bare is None else bare
+
+    def of_tensor(self, tensor: Tensor) -> Tensor:
+        if self.memory is None:
+            self.memory = {_memory_of(own) for own in self.row}
+        return stand_in_of(tensor) if _memory_of(tensor) in self.memory else tensor
+
+    def of_sequence(self, things: Sequence[Any]) -> Sequence[Any]:
+        if not things:
+            return things
+        bare = [self.of(thing) for thing in things]
+        for new, old in zip(bare, things, strict=True):
+            if new is not old:
+                return bare if type(things) is list else tuple(bare)
+        return things
+
+    def of_attributes(self, thing: Any, **bare: Any) -> Any:
+        attributes = thing.__dict__
+        for name, own in attributes.items():
+            if type(own) not in _WITHOUT_TENSORS and own is not _NOTHING and name not in bare:
+                new = self.of(own)
+                if new is not own:
+                    bare[name] = new
+        if not bare:
+            return thing
+        # Checks of values do not hold for stand-ins, so it is not made by its constructor.
+        made = object.__new__(type(thing))
+        object.__setattr__(made, "__dict__", attributes | bare)
+        return made
+
+    def of_description(self, description: Description) -> Description:
+        """A derivative puts vectors in their places."""
+        vectors = stand_in_of(description.query)
+        return self.of_attributes(description, query=vectors, key=vectors)
+
+    def of_problem(self, problem: Problem) -> Problem:
+        """Its parts are asked for dtype and device of the query alone."""
+        query = problem.query
+        parts = _query(query.shape, query.dtype, query.device)
+        bare = self.known[id(problem)] = self.of_attributes(problem, parts=parts)
+        return bare
+
+    def of_parts(self, parts: Parts[Any]) -> Parts[Any]:
+        """What is cut of each tensor; pieces have been read."""
+        if type(parts.query) is tuple:
+            return _NO_PIECES
+        tensor = stand_in_of(parts.query[0][0])
+        return parts.each(lambda entries: [(tensor, axes) for _, axes in entries])
+
+
+_NO_PIECES: Parts[Any] = Parts((), (), Places((), (), (), ()), (), (), (), ())
+
+
+@lru_cache(maxsize=256)
+def _query(shape: torch.Size, dtype: torch.dtype, device: torch.device) -> Parts[Any]:
+    """The parts of a problem that has a query and nothing else."""
+    return replace(_NO_PIECES, query=[(_stand_in(shape, dtype, device), QUERIES)])
+
+
+@lru_cache(maxsize=256)
+def _way_through(kind: type) -> Callable[[_Structure, Any], Any] | None:
+    """What is done with objects of this type; None: they stay as they are."""
+    if kind is tuple or kind is list:
+        return _Structure.of_sequence
+    for known, way in _WAYS.items():
+        if issubclass(kind, known):
+            return way
+    if kind in _WITHOUT_TENSORS or issubclass(kind, Custom) or getattr(kind, "bare", False):
+        return None
+    ours = is_dataclass(kind) or kind.__module__.partition(".")[0] == _PACKAGE
+    return _Structure.of_attributes if ours and kind.__dictoffset__ else None
+
+
+_WAYS: dict[type, Callable[[_Structure, Any], Any]] = {
+    Tensor: _Structure.of_tensor,
+    Description: _Structure.of_description,
+    Problem: _Structure.of_problem,
+    Parts: _Structure.of_parts,
+}
+
+
+def _memory_of(tensor: Tensor) -> int:
+    """What tells the memory of tensors apart."""
+    try:
+        return tensor.untyped_storage()._cdata
+    except RuntimeError:  # it has none of its own
+        return id(tensor)
