@@ -130,6 +130,32 @@ def test_a_copy_is_the_same_matrix(copied) -> None:
     assert torch.equal(copied(matrix) @ value, matrix @ value)
 
 
+COPIES = {
+    "copy": copy.copy,
+    "deepcopy": copy.deepcopy,
+    **{
+        f"pickle {number}": lambda thing, number=number: pickle.loads(pickle.dumps(thing, number))
+        for number in range(pickle.HIGHEST_PROTOCOL + 1)
+    },
+}
+
+
+@pytest.mark.parametrize("name", COPIES)
+def test_copies_of_results_are_the_same_results(name: str) -> None:
+    matrix, value = make()
+    measured = matrix.measure(qkv.Product(value), qkv.Mass(), qkv.Top(2))
+    copied = COPIES[name](measured)
+    assert type(copied) is type(measured)
+    assert torch.equal(copied.product, measured.product)
+    assert torch.equal(copied[1], copied.mass)
+    assert torch.equal(copied.top.indices, measured.top.indices)
+    with pytest.raises(AttributeError, match="these were: product, mass, top"):
+        copied.entropy  # noqa: B018
+    prepared = qkv.prepare(matrix.key)
+    results = [matrix.mT, matrix.top(2), matrix[0, 0].explain(1), matrix.plan(), prepared]
+    assert [type(COPIES[name](result)) for result in results] == [*map(type, results)]
+
+
 @pytest.mark.parametrize("impl", ["tiled", "reference"])
 def test_shapes_without_values_on_the_meta_device(impl: str) -> None:
     matrix, value = make(impl=impl)

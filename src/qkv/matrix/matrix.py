@@ -96,7 +96,8 @@ class AttentionMatrix(_MatrixProduct, Description):
             UnsupportedError: a measure makes no sense for this normalizer.
         """
         measures = self._ready("measure", measures)
-        return Measured(measures, tuple(dispatch.run(self, *measures)))
+        names = tuple(measure.name for measure in measures)
+        return Measured(names, tuple(dispatch.run(self, *measures)))
 
     def top(self, k: int) -> Links:
         """The `k` strongest links of each query: `weights, indices`, `[B..., H, Lq, k]`. See
@@ -440,11 +441,14 @@ class Measured(tuple):
 
     names: tuple[str, ...]
 
-    def __new__(cls, measures: tuple[Measure, ...], results: tuple[Any, ...]) -> Measured:
+    def __new__(cls, names: tuple[str, ...], results: tuple[Any, ...]) -> Measured:
         """Results beside the names of the measures that they come from."""
         made = super().__new__(cls, results)
-        made.names = tuple(measure.name for measure in measures)
+        made.names = names
         return made
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.names, tuple(self))
 
     def __getattr__(self, name: str) -> Any:
         if not name.startswith("_") and name in self.names:
