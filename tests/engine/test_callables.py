@@ -127,3 +127,81 @@ def test_a_position_needs_an_offset_where_lengths_differ() -> None:
     with pytest.raises(ValueError, match=r"query_offset .* cells\.position .* 5 queries, 9 keys"):
         qkv.attention(query, key, score=score) @ value
     assert (qkv.attention(query, key, score=score, query_offset="end") @ value).shape == query.shape
+
+
+def equal_places(query: Tensor, key: Tensor, cells) -> Tensor:
+    """Hamming's score: how many places are equal."""
+    return (query.unsqueeze(-2).round() == key.unsqueeze(-3).round()).sum(-1)
+
+
+# Of whole numbers, and the same in floats.
+WHOLE = {
+    "a score of int64": ("score", equal_places),
+    "a score of uint8": ("score", lambda q, k, cells: equal_places(q, k, cells).to(torch.uint8)),
+    "a score of uint64": ("score", lambda q, k, cells: equal_places(q, k, cells).to(torch.uint64)),
+    "a score of bool": ("score", lambda q, k, cells: equal_places(q, k, cells) > 1),
+    "a bias of int64": ("bias", lambda scores, cells: cells.row - cells.col),
+    "a bias of bool": ("bias", lambda scores, cells: scores > 0),
+    "weights of int32": ("normalizer", lambda scores, visible: (scores > 0).int()),
+    "weights of bool": ("normalizer", lambda scores, visible: scores > 0),
+}
+
+
+@pytest.mark.parametrize("impl", ["auto", "reference"])
+@pytest.mark.parametrize("memory", [None, CUT])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("name", WHOLE)
+def test_whole_numbers_count_as_numbers_of_the_matrix(name, dtype, memory, impl) -> None:
+    query, key, value = (tensor.to(dtype).requires_grad_() for tensor in inputs())
+    stage, function = WHOLE[name]
+
+    def in_floats(*arguments) -> Tensor:
+        return function(*arguments).to(arguments[0].dtype)
+
+    def result(own) -> list[Tensor]:
+        options = {"mask": qkv.Causal(), "memory": memory, "impl": impl, stage: own}
+        output = qkv.attend(query, key, value, **options)
+        found = torch.autograd.grad(output.sum(), (query, key, value), materialize_grads=True)
+        return [output, *found]
+
+    for found, right in zip(result(function), result(in_floats), strict=True):
+        assert found.dtype is dtype
+        assert torch.equal(found, right)
+
+
+def test_narrow_floats_are_widened_and_wide_ones_stay() -> None:
+    query, key, value = (tensor.float() for tensor in inputs())
+    right = qkv.attend(query, key, value, score=lambda q, k, cells: (q @ k.mT).half().float())
+    assert torch.equal(
+        qkv.attend(query, key, value, score=lambda q, k, cells: (q @ k.mT).half()), right
+    )
+    wide = qkv.attend(query, key, value, score=lambda q, k, cells: q.double() @ k.double().mT)
+    exact = qkv.attend(
+        query.double(), key.double(), value.double(), score=lambda q, k, cells: q @ k.mT
+    )
+    assert torch.equal(wide, exact.float())
+
+
+NO_NUMBERS = {
+    "a score": ("score", lambda q, k, cells: (q @ k.mT) * 1j, "complex128"),
+    "a bias": ("bias", lambda scores, cells: scores * 1j, "complex128"),
+    "weights": ("normalizer", lambda scores, visible: scores * 1j, "complex128"),
+    "float8": ("bias", lambda scores, cells: scores.to(torch.float8_e5m2), "float8_e5m2"),
+}
+
+
+@pytest.mark.parametrize("impl", ["auto", "reference"])
+@pytest.mark.parametrize("memory", [None, CUT])
+@pytest.mark.parametrize("name", NO_NUMBERS)
+def test_other_numbers_are_refused_by_name(name, memory, impl) -> None:
+    query, key, value = inputs()
+    stage, function, dtype = NO_NUMBERS[name]
+    rule = f"attention: the {stage} callable must return float16, .*, integers or bool; got .*"
+    with pytest.raises(TypeError, match=f"{rule}{dtype}"):
+        qkv.attend(query, key, value, memory=memory, impl=impl, **{stage: function})
+
+
+def test_a_sparse_tensor_is_refused_by_name() -> None:
+    query, key, value = inputs()
+    with pytest.raises(TypeError, match="the mask callable must return a strided tensor; got "):
+        qkv.attend(query, key, value, mask=lambda cells: torch.eye(9, dtype=torch.bool).to_sparse())

@@ -467,6 +467,11 @@ MISTAKES = {
         TypeError,
         "mask_mod must return bool; got torch.int64",
     ),
+    "a score that is not real": (
+        lambda: qkv.flex_attention(*V, lambda score, b, h, q, k: score * 1j),
+        TypeError,
+        "score_mod must return float16, .*, integers or bool; got torch.complex",
+    ),
     "a size of nothing": (
         lambda: qkv.create_block_mask(noop, None, None, 0, 4),
         ValueError,

@@ -13,7 +13,7 @@ from torch import Tensor
 from ..blocks.cells import Cells
 from ..blocks.layout import WHOLE, Layout
 from ..blocks.tiling import Block
-from ..ground.tensors import is_tensor, shape_of
+from ..ground.tensors import FLOATS, INTEGERS, is_strided, is_tensor, shape_of
 from .base import Entries
 from .captured import WithOthers, call_with, captured_tensors
 
@@ -52,14 +52,22 @@ class Custom:
     def ask(self, pieces: tuple[Tensor, ...], tile: tuple[int, ...], *arguments: Any) -> Tensor:
         """What the callable returns, broadcast to the rows and columns of the tile `[..., r, c]`.
 
+        Where it is given a tensor first, its numbers are at least as wide as those: integers and
+        bool become numbers of that dtype.
+
         Raises:
-            TypeError: the callable returns no tensor.
+            TypeError: the callable returns no tensor, or one of other than real numbers.
             ValueError: the tensor cannot be broadcast to the tile.
         """
         result = call_with(self.function, arguments, self.captured, pieces, self.what)
         if not is_tensor(result):
             got = type(result).__name__
             raise TypeError(f"attention: {self.what} must return a tensor; got {got}")
+        if not is_strided(result):
+            got = "a nested one" if result.is_nested else result.layout
+            raise TypeError(f"attention: {self.what} must return a strided tensor; got {got}")
+        for given in filter(is_tensor, arguments[:1]):
+            result = result.to(self._dtype_beside(result.dtype, given.dtype))
         try:
             fits = torch.broadcast_shapes(result.shape, tile) == torch.Size(tile)
         except RuntimeError:
@@ -70,6 +78,17 @@ class Custom:
                 f"{list(tile)}; got {shape_of(result)}"
             )
         return result.expand(*result.shape[:-2], *tile[-2:])
+
+    def _dtype_beside(self, own: torch.dtype, given: torch.dtype) -> torch.dtype:
+        """That in which numbers come to stand beside those that were given, which are floats."""
+        if own in FLOATS:
+            return torch.promote_types(own, given)
+        if own in INTEGERS:
+            return given
+        raise TypeError(
+            f"attention: {self.what} must return float16, bfloat16, float32, float64, integers or "
+            f"bool; got {own}"
+        )
 
 
 def corner_of(layout: Layout) -> Block:

@@ -57,7 +57,8 @@ class OverCells:
         *scores, cells = arguments
         places = (cells.batch, cells.head, cells.row, cells.col)
         answer = mapped(self.of_cell, len(scores))(*scores, *(place.flatten() for place in places))
-        return answer.to(scores[0].dtype) if scores else answer
+        real = scores and not answer.is_complex()  # what is not is refused by name
+        return answer.to(scores[0].dtype) if real else answer
 
     def of_cell(self, *numbers: Tensor) -> Tensor:
         """What the mod says of one cell."""
