@@ -371,6 +371,15 @@ def test_a_module_that_is_in_itself_has_the_paths_that_go_around_once() -> None:
         qkv.observe(model, where="inner.whole.inner").__enter__()
 
 
+def test_modules_that_hold_each_other_in_many_ways_are_gone_through_in_time() -> None:
+    model = nn.ModuleDict({str(n): Plain() for n in range(12)})
+    for one in model.values():
+        one.others = nn.ModuleDict({n: other for n, other in model.items() if other is not one})
+    with qkv.observe(model, where="11") as capture:
+        model["11"](X)
+    assert len(capture.calls) == 1
+
+
 class Calls(nn.Module):
     """It has an attention module do its work."""
 

@@ -9,6 +9,7 @@ import threading
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from itertools import islice
 from math import isnan
 from types import FrameType
 from typing import Any
@@ -32,6 +33,7 @@ from .some_heads import of_heads
 from .spill import Spill
 
 _OPEN = 4  # calls of a module that may go on: one for each sequence or each part of a layer
+_PATHS = 2**16  # that are gone through beside the first of each module
 
 _UNSEEN = "it ran, and computes attention in a way of its own that cannot be seen"
 
@@ -226,8 +228,8 @@ class _Observer:
         self._modules += named.values()
         paths = {id(module): _path(name) for name, module in named.items()}
         if self.where is not None:
-            chosen = ((path, one) for path, one in _every_path(self.model) if self._is_chosen(path))
-            paths |= {id(module): path for path, module in reversed(list(chosen))}
+            chosen = [(path, one) for path, one in _paths_of(self.model) if self._is_chosen(path)]
+            paths |= {id(module): path for path, module in reversed(chosen)}
         self.paths.update(paths)
 
     def _matrix(
@@ -311,6 +313,13 @@ def _path(name: str) -> str:
     return ".".join(part for part in name.split(".") if part != "_orig_mod")
 
 
+def _paths_of(model: nn.Module) -> list[tuple[str, nn.Module]]:
+    """The paths of all modules; some of them where modules hold each other in ever more ways, with
+    the first of each."""
+    first = [(_path(name), module) for name, module in model.named_modules()]
+    return [*islice(_every_path(model), _PATHS), *first]
+
+
 def _every_path(
     module: nn.Module, path: str = "", above: frozenset[int] = frozenset()
 ) -> Iterator[tuple[str, nn.Module]]:
@@ -331,7 +340,7 @@ def _pattern(where: str | Sequence[str] | None, model: nn.Module) -> re.Pattern[
         raise TypeError(f"observe: where must be a pattern or a list of them; got {where!r}")
     if not patterns:
         raise ValueError("observe: where must name modules; got no pattern")
-    paths = {path for path, _ in _every_path(model)}
+    paths = {path for path, _ in _paths_of(model)}
     every = []
     for pattern in patterns:
         part = re.sub(r"\\[Zz]$", "", fnmatch.translate(pattern))  # the end, by either name
