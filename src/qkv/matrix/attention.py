@@ -37,6 +37,7 @@ from ..request.shards import check_shards
 from ..scores.base import Score
 from ..scores.given import score_of
 from ..stage.base import Stage, type_given
+from ..stage.dropout import Dropout
 from . import dispatch
 from .matrix import AttentionMatrix
 from .prepare import PreparedKey
@@ -165,7 +166,8 @@ def attend(
             return output
     matrix = attention(query, key, **options)
     if dropout:
-        matrix = matrix.dropout(dropout)
+        dropped = Dropout.of(dropout, None, matrix.device, "attend: dropout")
+        matrix = replace(matrix, dropped=dropped)
     return matrix @ value
 
 

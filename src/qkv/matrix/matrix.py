@@ -359,7 +359,8 @@ class AttentionMatrix(_MatrixProduct, Description):
         Raises:
             UnsupportedError: as for `detach`.
             TypeError: the dtype is not float16, bfloat16, float32 or float64.
-            ValueError: a memory format is given, which says nothing of a matrix.
+            ValueError: a memory format is given, which says nothing of a matrix; or a parameter of
+                a stage, rounded to the dtype, breaks the stage's rule.
         """
         device, dtype, non_blocking, form = torch._C._nn._parse_to(*args, **kwargs)  # pyright: ignore
         if dtype is not None and dtype not in FLOATS:
@@ -371,7 +372,13 @@ class AttentionMatrix(_MatrixProduct, Description):
             cast = dtype if tensor.is_floating_point() else None
             return tensor.to(device, cast, non_blocking)
 
-        return map_tensors(with_known_captures(self, "to"), moved)
+        known = with_known_captures(self, "to")
+        try:
+            return map_tensors(known, moved)
+        except ValueError as error:
+            raise ValueError(
+                f"to: a parameter of a stage breaks its rule once it is rounded to {dtype}: {error}"
+            ) from error
 
     def detach(self) -> AttentionMatrix:
         """The same matrix without gradients, also of what callables capture.

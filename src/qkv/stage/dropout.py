@@ -35,15 +35,21 @@ class Dropout:
     column: int = field(default=0, metadata=OF_PARTS)
 
     @staticmethod
-    def of(probability: float, seed: int | Tensor | None, device: torch.device) -> Dropout:
-        """Dropout from checked arguments; default of `seed`: drawn from torch's generator.
+    def of(
+        probability: float,
+        seed: int | Tensor | None,
+        device: torch.device,
+        named: str = "dropout: p",
+    ) -> Dropout:
+        """Dropout from checked arguments; default of `seed`: drawn from torch's generator. `named`
+        is what errors call the probability.
 
         Raises:
             ValueError: `probability` is outside [0, 1), or `seed` is no single 64-bit integer.
             TypeError: `seed` is a complex tensor, or not strided.
         """
         if not isinstance(probability, (int, float)) or not 0 <= probability < 1:
-            raise ValueError(f"dropout: p must be in [0, 1); got {probability!r}")
+            raise ValueError(f"{named} must be in [0, 1); got {probability!r}")
         if seed is None:
             seed = torch.randint(2**62, (), device=device)
         if not isinstance(seed, Tensor):
