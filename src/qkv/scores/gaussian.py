@@ -18,7 +18,8 @@ class Gaussian(Score):
     When to use it: Query and key are points of one space in which distance means something:
     coordinates, times, embeddings of one kind. Near keys count, and a long key has no advantage.
     With a small width a query looks at the nearest keys alone; with a large one it averages over
-    all keys.
+    all keys. Numbers are subtracted as they are: near points keep their digits however far others
+    are from them, in float32 too. Without the native kernels that takes longer than a product.
 
     Args:
         width: the standard deviation of the kernel, positive and finite, in units of query and key.
