@@ -410,6 +410,22 @@ MUTANTS = (
         "test_transforms.py::test_double_backward",
     ),
     Mutant(
+        "a graph keeps the tensors of kernels",
+        "what torch lets go",
+        "impl/derivative.py",
+        "bare = structure_of(kernel, row)",
+        "bare, _ = kernel, structure_of",
+        "test_saved_tensors.py::test_a_checkpoint_lets_go_and_computes_anew",
+    ),
+    Mutant(
+        "a graph keeps the tensors of blocks",
+        "what torch lets go",
+        "impl/call.py",
+        "bare = structure_if_kept(self, row)",
+        "bare, _ = self, structure_if_kept",
+        "test_saved_tensors.py::test_a_checkpoint_lets_go_and_computes_anew",
+    ),
+    Mutant(
         "softmax: the statistic of a broken row reaches hidden cells",
         "contract 2",
         "normalizers/softmax.py",
