@@ -37,12 +37,14 @@ _CELLS_OF_A_RANGE = 2**14
 
 @dataclass(frozen=True)
 class Call:
-    """A problem, the measures that are asked of it, and the tensors of both by the part that they
-    belong to."""
+    """A problem, the measures that are asked of it, the tensors of both by the part that they
+    belong to and in a row, and what each measure gives."""
 
     problem: Problem
     measures: tuple[Measure, ...]
     parts: Parts[Entries]
+    tensors: tuple[Tensor, ...]
+    given: tuple[tuple[Output, ...], ...]
 
     @staticmethod
     def of(
@@ -57,8 +59,12 @@ class Call:
         for measure in measures:
             measure.check(description)
         problem = build(description, [m.batch for m in measures if m.batch], capture=capture)
-        own = tuple([measure.entries(problem.layout) for measure in measures])
-        return Call(problem, measures, replace(problem.parts, measures=own))
+        layout, dtype = problem.layout, problem.query.dtype
+        own = tuple([measure.entries(layout) for measure in measures])
+        parts = replace(problem.parts, measures=own)
+        wide = accumulation_dtype(dtype)
+        given = tuple([measure.outputs(layout, dtype, wide) for measure in measures])
+        return Call(problem, measures, parts, tensors_of(parts), given)
 
     @property
     def layout(self) -> Layout:
@@ -69,11 +75,6 @@ class Call:
         """That of the matrix."""
         return self.problem.query.dtype
 
-    @property
-    def tensors(self) -> tuple[Tensor, ...]:
-        """What it is a function of."""
-        return tensors_of(self.parts)
-
     def pieces(self, row: Sequence[Tensor]) -> Pieces:
         """Such tensors by the part that they belong to."""
         return pieces_of(self.parts, row)
@@ -81,8 +82,7 @@ class Call:
     @property
     def outputs(self) -> tuple[Output, ...]:
         """What all measures give, in a row."""
-        layout, dtype, wide = self.layout, self.dtype, accumulation_dtype(self.dtype)
-        return tuple([o for m in self.measures for o in m.outputs(layout, dtype, wide)])
+        return tuple([out for group in self.given for out in group])
 
     def placed(self, results: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Results in the shapes and types that the measures expect."""
@@ -92,11 +92,10 @@ class Call:
     def finished(self, row: Sequence[Tensor]) -> list[Any]:
         """The results of the measures as the user sees them."""
         results, start = [], 0
-        layout, dtype, wide = self.layout, self.dtype, accumulation_dtype(self.dtype)
-        for measure in self.measures:
-            count = len(measure.outputs(layout, dtype, wide))
-            results.append(measure.finish(layout, *row[start : start + count]))
-            start += count
+        for measure, group in zip(self.measures, self.given, strict=True):
+            end = start + len(group)
+            results.append(measure.finish(self.layout, *row[start:end]))
+            start = end
         return results
 
     @property
@@ -125,7 +124,7 @@ class Call:
         seen = bare._seen if self._knows_what_is_seen else None
         tiling = replace(self.tiling, seen=None)
         function = bare._function(all_finite(*row))
-        return BlockMap(function, axes_of(self.parts), bare.outputs, tiling, seen)
+        return BlockMap(function, axes_of(self.parts), self.outputs, tiling, seen)
 
     def at_once(self) -> tuple[Tensor, ...]:
         """The results of its measures by torch operations on whole tensors."""
@@ -139,7 +138,7 @@ class Call:
         following = iter(row)
         parts = self.parts.each(lambda own: [(next(following), axes) for _, axes in own])
         problem = replace(self.problem, parts=replace(parts, measures=()))
-        return replace(self, problem=problem, parts=parts)
+        return replace(self, problem=problem, parts=parts, tensors=tensors_of(parts))
 
     def pullback(
         self, row: tuple[Tensor, ...], gradients: Sequence[Tensor | None], wanted: list[int]

@@ -7,7 +7,7 @@ so that has stand-ins in their place.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import is_dataclass, replace
 from functools import lru_cache
 from typing import Any, TypeVar
@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from ..blocks.block_map import Output
 from ..blocks.cells import Cells
 from ..blocks.layout import QUERIES, Layout
 from ..blocks.tiling import Axes
@@ -29,13 +30,18 @@ from ..stage.custom import Custom
 T = TypeVar("T")
 
 _PACKAGE = __name__.partition(".")[0]
-_WITHOUT_TENSORS = frozenset((type(None), bool, int, float, str, Axes, Layout, Cells, Dot, Causal))
+_WITHOUT_TENSORS = frozenset(
+    (type(None), bool, int, float, str, torch.dtype, Axes, Layout, Cells, Output, Dot, Causal)
+)
 _NOTHING = ()  # there is one empty tuple
+_STAGES = ("score", "bias", "mask", "normalizer", "dropped")
+_STAGES_OF_PROBLEM = ("score", "biases", "mask", "normalizer", "dropout", "offset")
 
 
 def structure_of(thing: T, row: Sequence[Tensor]) -> T:
-    """The same frozen dataclass or object of ours, in which each tensor that shares memory with one
-    of the row is replaced by a stand-in of its shape, dtype and device, and the row is empty.
+    """The same frozen dataclass, in which each tensor that shares memory with one of the row is
+    replaced by a stand-in of its shape, dtype and device, and the row is empty. An object of ours
+    that is no dataclass, as kernels are, has run: it is changed itself.
 
     Callables and what they capture stay, for they hold it themselves, and so do cells and objects
     that say of themselves that they are `bare`.
@@ -86,44 +92,71 @@ class _Structure:
     def of_sequence(self, things: Sequence[Any]) -> Sequence[Any]:
         if not things:
             return things
-        bare = [self.of(thing) for thing in things]
+        bare = [thing if type(thing) in _WITHOUT_TENSORS else self.of(thing) for thing in things]
         for new, old in zip(bare, things, strict=True):
             if new is not old:
                 return bare if type(things) is list else tuple(bare)
         return things
 
-    def of_attributes(self, thing: Any, **bare: Any) -> Any:
+    def of_object(self, thing: Any) -> Any:
         attributes = thing.__dict__
-        for name, own in attributes.items():
-            if type(own) not in _WITHOUT_TENSORS and own is not _NOTHING and name not in bare:
-                new = self.of(own)
-                if new is not own:
-                    bare[name] = new
-        if not bare:
-            return thing
-        # Checks of values do not hold for stand-ins, so it is not made by its constructor.
-        made = object.__new__(type(thing))
-        object.__setattr__(made, "__dict__", attributes | bare)
-        return made
+        attributes.update(self.changed(attributes, attributes))
+        return thing
+
+    def of_fields(self, thing: Any) -> Any:
+        attributes = thing.__dict__
+        changed = self.changed(attributes, attributes)
+        return _with(thing, attributes | changed) if changed else thing
 
     def of_description(self, description: Description) -> Description:
         """A derivative puts vectors in their places."""
-        vectors = stand_in_of(description.query)
-        return self.of_attributes(description, query=vectors, key=vectors)
+        attributes, vectors = description.__dict__, stand_in_of(description.query)
+        changed = self.changed(attributes, _STAGES)
+        return _with(description, {**attributes, **changed, "query": vectors, "key": vectors})
 
     def of_problem(self, problem: Problem) -> Problem:
         """Its parts are asked for dtype and device of the query alone."""
-        query = problem.query
-        parts = _query(query.shape, query.dtype, query.device)
-        bare = self.known[id(problem)] = self.of_attributes(problem, parts=parts)
+        attributes, query = problem.__dict__, problem.query
+        changed = self.changed(attributes, _STAGES_OF_PROBLEM)
+        changed["parts"] = _query(query.shape, query.dtype, query.device)
+        bare = self.known[id(problem)] = _with(problem, attributes | changed)
         return bare
+
+    def changed(self, attributes: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
+        """Those of these attributes that are no longer the same."""
+        changed = {}
+        for name in names:
+            own = attributes[name]
+            if type(own) not in _WITHOUT_TENSORS and own is not _NOTHING:
+                bare = self.of(own)
+                if bare is not own:
+                    changed[name] = bare
+        return changed
 
     def of_parts(self, parts: Parts[Any]) -> Parts[Any]:
         """What is cut of each tensor; pieces have been read."""
         if type(parts.query) is tuple:
             return _NO_PIECES
         tensor = stand_in_of(parts.query[0][0])
-        return parts.each(lambda entries: [(tensor, axes) for _, axes in entries])
+        attributes = {name: _bare(own, tensor) for name, own in parts.__dict__.items()}
+        return _with(parts, attributes)
+
+
+def _with(thing: Any, attributes: dict[str, Any]) -> Any:
+    """The same with other attributes. Checks of values do not hold for stand-ins, so it is not made
+    by its constructor."""
+    made = object.__new__(type(thing))
+    object.__setattr__(made, "__dict__", attributes)
+    return made
+
+
+def _bare(own: Any, tensor: Tensor) -> Any:
+    """What is cut of each tensor of one part, of places, or of several parts."""
+    if type(own) is list:
+        return [(tensor, axes) for _, axes in own] if own else own
+    if type(own) is tuple:
+        return tuple([_bare(entries, tensor) for entries in own]) if own else own
+    return own.each(lambda entries: _bare(entries, tensor)) if any(own.in_order) else own
 
 
 _NO_PIECES: Parts[Any] = Parts((), (), Places((), (), (), ()), (), (), (), ())
@@ -145,8 +178,11 @@ def _way_through(kind: type) -> Callable[[_Structure, Any], Any] | None:
             return way
     if kind in _WITHOUT_TENSORS or issubclass(kind, Custom) or getattr(kind, "bare", False):
         return None
-    ours = is_dataclass(kind) or kind.__module__.partition(".")[0] == _PACKAGE
-    return _Structure.of_attributes if ours and kind.__dictoffset__ else None
+    if not kind.__dictoffset__:
+        return None
+    if is_dataclass(kind):
+        return _Structure.of_fields
+    return _Structure.of_object if kind.__module__.partition(".")[0] == _PACKAGE else None
 
 
 _WAYS: dict[type, Callable[[_Structure, Any], Any]] = {
