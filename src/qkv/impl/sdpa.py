@@ -200,6 +200,8 @@ class _Graph:
             tensor.data = stand_in_of(tensor)
 
     def backward(self, row, kept, gradients, wanted: list[int]) -> Sequence[Tensor] | None:
+        if not is_concrete(*gradients):
+            return None
         copies = [self.copies[i] for i in wanted]
         with self.in_use:  # other threads may ask the same graph
             self.saved += (*row[:3], *kept)

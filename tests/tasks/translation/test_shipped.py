@@ -85,7 +85,7 @@ def test_the_recurrent_one_is_loaded_by_its_name(capsys, tmp_path, monkeypatch):
     assert (config.encoder, config.decoder, config.feeding) == ("gru", "gru", "upper")
     assert run(["translate", "--model", "en-zh-recurrent", "I drink tea."]) == 0
     assert "茶" in capsys.readouterr().out
-    (tmp_path / "en-zh-recurrent").mkdir()
+    (tmp_path / "en-zh-recurrent" / "training").mkdir(parents=True)
     with pytest.raises(ValueError, match="en-zh-recurrent: not a model folder"):
         qkv.Translator.load("en-zh-recurrent")
     with pytest.raises(ValueError, match="no such directory"):
