@@ -39,3 +39,9 @@ def test_keys_go_to_those_that_see_them_and_gradients_come_back(name) -> None:
         back = Counter({str(other): KEY * SENT[name](rank - other) for other in others})
         assert own[name] == +there
         assert own[f"{name}, backward"] == +(there + back)
+
+
+@pytest.mark.parametrize("what", ["a product", "a sparse product", "entropy"])
+def test_a_checkpoint_lets_query_key_and_value_go(what) -> None:
+    for own in found():
+        assert own[f"held by {what}"] == [False] * 3

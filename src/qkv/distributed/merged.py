@@ -12,6 +12,7 @@ from torch import Tensor
 from ..ground.errors import UnsupportedError
 from ..ground.tensors import accumulation_dtype
 from ..impl import choose
+from ..impl.structure import structure_of
 from ..measures.product import Product
 from ..measures.statistics import LogSumExp
 from ..normalizers.softmax import Softmax
@@ -51,9 +52,9 @@ def _kept(normalizer: Softmax, logsumexp: Tensor) -> Tensor:
 class _Merged(torch.autograd.Function):
     @staticmethod
     def forward(ctx, job: Job, *row: Tensor) -> tuple[Tensor, Tensor]:
-        ctx.job = job
         ctx.set_materialize_grads(False)
         output, logsumexp = _forward(job, row)
+        ctx.job = structure_of(job, row)
         ctx.save_for_backward(*row, output, logsumexp)
         return output, logsumexp
 

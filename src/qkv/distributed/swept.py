@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..ground.errors import UnsupportedError
 from ..impl import choose
+from ..impl.structure import structure_of
 from ..measures.base import Measure
 from ..normalizers.base import Normalizer
 from ..normalizers.softmax import Softmax
@@ -180,11 +181,10 @@ def _of_other(total: Tensor, rule: Rule, key: Tensor) -> Tensor:
 class _Swept(torch.autograd.Function):
     @staticmethod
     def forward(ctx, sweep: Sweep, *row: Tensor) -> tuple[Tensor, ...]:
-        ctx.sweep = sweep
         totals = [total for own in sweep.forward(row) for total in own]
         ctx.mark_non_differentiable(*[t for t in totals if not t.is_floating_point()])
         ctx.save_for_backward(*row, *totals)
-        ctx.count = len(row)
+        ctx.sweep, ctx.count = structure_of(sweep, row), len(row)
         return tuple(totals)
 
     @staticmethod

@@ -3,10 +3,14 @@ visit the keys, and each step of Newton's method is one sum over the ranks."""
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch._C._autograd import _saved_tensors_hooks_is_enabled  # pyright: ignore
+from torch.autograd.graph import saved_tensors_hooks
 
 from ..ground.tensors import accumulation_dtype
 from ..impl import choose
@@ -84,7 +88,7 @@ class _Rows:
         slope = torch.zeros_like(total)
         for part in self.parts:
             own = [part.queries_of(entry, -1) for entry in given]
-            with torch.enable_grad():
+            with torch.enable_grad(), _kept_here():
                 own[1] = own[1].detach().requires_grad_()
                 matrix = self._matrix(part)
                 known = replace(matrix, normalizer=Known(matrix.normalizer, tuple(own)))
@@ -96,3 +100,11 @@ class _Rows:
 
     def _matrix(self, part: Part) -> Description:
         return self.job.part(part, self.matrix, self.job.description.key)
+
+
+def _kept_here() -> AbstractContextManager[Any]:
+    """What is saved for a derivative that is taken at once stays here: a checkpoint around the
+    whole would compute it anew, with all that ranks send each other."""
+    if not _saved_tensors_hooks_is_enabled():
+        return nullcontext()
+    return saved_tensors_hooks(lambda tensor: tensor, lambda tensor: tensor)
