@@ -53,7 +53,7 @@ def taken_of(read: Carried) -> set[str]:
         ("A 3.5m wall, 1,200m off, 10–15m high", ["3.5m", "1,200m", "10–15m"]),
         ("4.5V, 1.5GB, 2.4GHz, -3.5C, 9.58s", ["4.5V", "1.5GB", "2.4GHz", "-3.5C", "9.58s"]),
         ("20m2 at 100km/h for 150hp and 50k men", ["20m2", "100km/h", "150hp", "50k"]),
-        ("In the 30s, 2x4 and 1.5abcd at 7a.m.", []),
+        ("In the 30s, 3d, 2x4 and 1.5abcd at 7a.m.", []),
         ("$3.5m, £1.2bn, €200k, US$1M, 5bn men", ["3.5m", "1.2bn", "200k", "1M", "5bn"]),
         ("$3-4m, $30k-40k, 1.5-2 million", ["3-4m", "30k-40k", "1.5-2 million"]),
         ("It is 10km-20km or 5ft–7in.", ["10km-20km", "5ft–7in"]),

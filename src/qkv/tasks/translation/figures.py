@@ -25,12 +25,13 @@ LARGE = (
     rf"(?:{NUMBER}[-–])?{NUMBER}[ -](?:{'|'.join(WORDS)})"
     rf"|(?<=[$€£¥])(?:{NUMBER}{_SUFFIX}?[-–])?{NUMBER}{_SUFFIX}|{NUMBER}(?i:bn)"
 )
-# A number with a unit close behind; with seconds where it is a decimal, for the 30s are years.
+# A number with a unit close behind; with days or seconds where it is a decimal, for the 30s are
+# years, and the model knows 1d.
 _WITH_UNIT = (
-    rf"{FIGURES}(?!(?i:st|nd|rd|th|[ap]\.?m|[sx])(?![A-Za-z]))"
+    rf"{FIGURES}(?!(?i:st|nd|rd|th|[ap]\.?m|[dsx])(?![A-Za-z]))"
     r"[A-Za-z]{1,3}(?:/[A-Za-z]{1,3}|[23²³])?"
 )
-MEASURE = rf"(?:{_WITH_UNIT}[-–])?{_WITH_UNIT}|(?:{FIGURES}[,–-])?[0-9]+\.[0-9]+s"
+MEASURE = rf"(?:{_WITH_UNIT}[-–])?{_WITH_UNIT}|(?:{FIGURES}[,–-])?[0-9]+\.[0-9]+[ds]"
 _UNITS = {
     "km": ("公里", "千米"), "cm": ("厘米",), "mm": ("毫米",), "kg": ("公斤", "千克"),
     "mg": ("毫克",), "ml": ("毫升",),
