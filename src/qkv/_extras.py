@@ -9,7 +9,7 @@ from typing import Any
 # What each is for.
 EXTRA_PACKAGES = {
     "accelerate": "training, on one device or several",
-    "filelock": "runs of the lab that several commands share",
+    "filelock": "runs that no two processes make at once",
     "matplotlib": "pictures",
     "numpy": "pictures",
     "pillow": "reading picture files",

@@ -12,10 +12,9 @@ from pathlib import Path
 from shutil import rmtree
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from qkv.ground.files import write_json
 from qkv.lab.study import Record, Run
+from qkv.tasks.alone import alone
 
 SCHEMA = 1
 
@@ -68,22 +67,17 @@ class Kept:
 
         A process that ends, however it does, gives its turn back.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
         place, work = (self.folder / f".{run.file}.{kind}" for kind in ("lock", "work"))
-        lock = FileLock(place)
-        try:
-            lock.acquire(blocking=False)
-        except Timeout:
-            yield None
-            return
-        try:
+        with alone(place) as free:
+            if not free:
+                yield None
+                return
             rmtree(work, ignore_errors=True)  # of a process that was killed
             work.mkdir()
-            yield work
-        finally:
-            rmtree(work, ignore_errors=True)
-            place.unlink(missing_ok=True)
-            lock.release()
+            try:
+                yield work
+            finally:
+                rmtree(work, ignore_errors=True)
 
     def _made_by(self, run: Run) -> dict[str, Any]:
         return {"schema": SCHEMA, **vars(self.circumstances), "run": run.identity()}

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from qkv.tasks.alone import alone
 from qkv.tasks.trainer.run import TrainingError, train
 from qkv.tasks.trainer.settings import Settings
 
@@ -56,6 +57,18 @@ def test_stopped_between_log_and_checkpoint_nothing_is_logged_twice(tmp_path):
     train(Toy(), tmp_path / "stopped", settings(), resume=True, quiet=True)
     train(Toy(), tmp_path / "whole", settings(), quiet=True)
     assert_same(tmp_path / "stopped", tmp_path / "whole")
+
+
+def test_a_run_that_another_process_is_at_is_left_to_it(tmp_path):
+    train(Toy(), tmp_path, Settings(epochs=1), quiet=True)
+    files = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with alone(tmp_path / "training" / ".lock") as free:
+        assert free
+        with pytest.raises(ValueError, match=f"another process is at the run in {tmp_path}"):
+            train(Toy(), tmp_path, Settings(epochs=2), resume=True, quiet=True)
+    assert files == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    train(Toy(), tmp_path, Settings(epochs=2), resume=True, quiet=True)
+    assert not (tmp_path / "training" / ".lock").exists()
 
 
 def test_a_finished_run_is_left_as_it_is(tmp_path):

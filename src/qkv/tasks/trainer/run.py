@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import torch
 
 from qkv.ground.files import require_writable
+from qkv.tasks.alone import alone
 from qkv.tasks.model_folders import STATE as STATE
 from qkv.tasks.trainer.checkpoint import (
     Position,
@@ -29,7 +31,7 @@ from qkv.tasks.trainer.schedule import learning_rate
 from qkv.tasks.trainer.settings import BATCHES, Settings
 from qkv.tasks.trainer.task import LOSS, Task
 
-CHECKPOINT = "last.pt"
+CHECKPOINT, _LOCK = "last.pt", ".lock"
 
 
 def train(
@@ -54,17 +56,17 @@ def train(
     read.
 
     Raises:
-        ValueError: `folder` cannot take the run (see `check_folder`), or the run to resume had
-            other data or settings.
+        ValueError: `folder` cannot take the run (see `check_folder`), another process is at a run
+            there, or the run to resume had other data or settings.
         OSError: a file cannot be written.
         TrainingError: loss, gradient or weights are not finite.
     """
     processes = processes or start(folder, settings, resume)
-    run = _Run(task, folder, settings, processes, configuration or {}, resume, quiet)
-    try:
+    with ExitStack() as held:
+        processes.by_main(lambda: held.enter_context(_alone_in(folder)))
+        run = _Run(task, folder, settings, processes, configuration or {}, resume, quiet)
+        held.callback(run.report.close)
         return run.go()
-    finally:
-        run.report.close()
 
 
 def start(folder: Path, settings: Settings, resume: bool) -> Processes:
@@ -98,6 +100,15 @@ def check_folder(folder: Path, resume: bool) -> None:
         raise ValueError(f"train: {folder} must be new or empty; it holds {others[0]}")
     for one in (folder, folder / STATE):
         require_writable(one)
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """The run in a folder is this process's own."""
+    with alone(folder / STATE / _LOCK) as free:
+        if not free:
+            raise ValueError(f"train: another process is at the run in {folder}")
+        yield
 
 
 class _Run:
