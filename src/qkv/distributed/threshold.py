@@ -9,10 +9,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._C._autograd import _saved_tensors_hooks_is_enabled  # pyright: ignore
 from torch.autograd.graph import saved_tensors_hooks
 
-from ..ground.tensors import accumulation_dtype
+from ..ground.tensors import accumulation_dtype, may_hook_what_is_saved
 from ..impl import choose
 from ..normalizers.base import Statistic
 from ..request.description import Description
@@ -105,6 +104,6 @@ class _Rows:
 def _kept_here() -> AbstractContextManager[Any]:
     """What is saved for a derivative that is taken at once stays here: a checkpoint around the
     whole would compute it anew, with all that ranks send each other."""
-    if not _saved_tensors_hooks_is_enabled():
+    if not may_hook_what_is_saved():
         return nullcontext()
     return saved_tensors_hooks(lambda tensor: tensor, lambda tensor: tensor)

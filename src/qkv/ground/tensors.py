@@ -15,6 +15,7 @@ from torch._C import (
     _len_torch_function_stack,
     _TorchDispatchModeKey,
 )
+from torch._C._autograd import _saved_tensors_hooks_is_enabled  # pyright: ignore
 from torch._C._functorch import is_functorch_wrapped_tensor, peek_interpreter_stack
 from torch._ops import _get_dispatch_mode_pre_dispatch
 from torch._subclasses.fake_tensor import is_fake
@@ -124,6 +125,11 @@ def kernel_obstacle(*tensors: Tensor) -> str | None:
     if any(tensor.is_neg() for tensor in tensors):
         return "its kernels read memory, and a minus sign of torch's stands beside it (`is_neg`)"
     return None
+
+
+def may_hook_what_is_saved() -> bool:
+    """Whether `saved_tensors_hooks` may be used: they are not where somebody disabled them."""
+    return _saved_tensors_hooks_is_enabled()
 
 
 def is_dual(*tensors: Tensor) -> bool:

@@ -16,7 +16,6 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch._C._autograd import _saved_tensors_hooks_is_enabled  # pyright: ignore
 from torch.autograd.graph import saved_tensors_hooks
 
 from ..biases.tensor import TensorBias
@@ -26,6 +25,7 @@ from ..ground.tensors import (
     is_dual,
     is_traced,
     is_tracked,
+    may_hook_what_is_saved,
     of_rank,
     sums_are_finite,
 )
@@ -81,7 +81,7 @@ def _state_reason(matrix: Description, value: Tensor) -> str | None:
         return "its fused kernels have no second derivative, which transforms may ask for"
     if not is_concrete(*tensors):
         return "its result is checked for values that are not finite, and here are none to read"
-    if is_tracked(matrix.query, matrix.key, value) and not _saved_tensors_hooks_is_enabled():
+    if is_tracked(matrix.query, matrix.key, value) and not may_hook_what_is_saved():
         return "what its kernels save is taken by hooks for saved tensors, which are disabled here"
     return None
 
