@@ -17,7 +17,7 @@ from torch import Tensor
 
 import qkv
 from qkv.masks import MASKS
-from qkv.matrix.matrix import map_tensors
+from qkv.matrix.tensors import map_tensors
 from qkv.normalizers import NORMALIZERS
 from qkv.request.shards import Held, held_balanced, held_in_order
 from qkv.scores import SCORES

@@ -19,7 +19,7 @@ import qkv
 from qkv import UnsupportedError
 from qkv.biases import BIASES
 from qkv.masks import MASKS
-from qkv.matrix.matrix import map_tensors
+from qkv.matrix.tensors import map_tensors
 from qkv.measures import MEASURES
 from qkv.normalizers import NORMALIZERS
 from qkv.scores import SCORES

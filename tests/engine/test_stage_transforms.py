@@ -18,7 +18,7 @@ from torch.func import grad, hessian, jacfwd, jacrev, jvp, vjp, vmap
 import qkv
 from qkv.biases import BIASES
 from qkv.masks import MASKS
-from qkv.matrix.matrix import map_tensors
+from qkv.matrix.tensors import map_tensors
 from qkv.measures.statistics import Distance, Entropy, Mass
 from qkv.normalizers import NORMALIZERS
 from qkv.scores import SCORES

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from ..ground.tensors import FLOATS
-from ..matrix.matrix import AttentionMatrix, map_tensors, with_known_captures
+from ..matrix.matrix import AttentionMatrix
+from ..matrix.tensors import map_tensors, with_known_captures
 from .arrival import UnseenError
 from .memo import Memo
 from .spill import Spill

@@ -18,7 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from ..ground.tensors import integer, is_hollow, is_traced
-from ..matrix.matrix import AttentionMatrix, has_callables
+from ..matrix.matrix import AttentionMatrix
+from ..matrix.tensors import has_callables
 from . import patches, sources
 from .arrival import Arrival, UnseenError, matrix_of
 from .call import Call

@@ -9,7 +9,8 @@ from torch import Tensor
 from torch.utils._pytree import tree_flatten
 
 from ..ground.tensors import accumulation_dtype
-from ..matrix.matrix import AttentionMatrix, map_tensors
+from ..matrix.matrix import AttentionMatrix
+from ..matrix.tensors import map_tensors
 from ..measures.base import Measure
 from ..measures.cells import Links
 from .comparator import assert_close, tolerance
