@@ -16,6 +16,7 @@ from ..stage.base import type_given
 from .cache import KeyValueCache, PreparedContext
 from .held import Held, all_of, held, stage_of
 from .linear import Linear
+from .of_torch import arguments_of, check_torchs_layer, copy_weights
 from .padding import check_lengths, check_sequences
 from .positions import Rotary, check_offset
 from .sharing import Sharing
@@ -191,33 +192,10 @@ class MultiHeadAttention(nn.Module):
                 than a linear map, as with an adapter.
             ValueError: the module was made with `add_bias_kv` or `add_zero_attn`.
         """
-        if not isinstance(module, nn.MultiheadAttention):
-            got = type(module).__name__
-            raise TypeError(f"from_torch: module must be a torch.nn.MultiheadAttention; got {got}")
-        output: Any = module.out_proj
-        if getattr(type(output), "forward", None) is not nn.Linear.forward:
-            got = type(output).__name__
-            raise TypeError(
-                f"from_torch: out_proj must be a linear map and nothing more; got {got} (merge an "
-                "adapter into the weights first)"
-            )
-        if module.bias_k is not None or module.add_zero_attn:
-            what = "add_zero_attn" if module.bias_k is None else "add_bias_kv"
-            raise ValueError(f"from_torch: the module must be made without {what}; got one with it")
-        made = MultiHeadAttention(
-            module.embed_dim,
-            module.num_heads,
-            context_width=module.kdim,
-            values_width=module.vdim,
-            dropout=module.dropout,
-            linear_bias=module.in_proj_bias is not None,
-        )
-        with torch.enable_grad():  # or what is computed of weights would say that it is frozen
-            state = _weights_of(module)
-        made.to(output.weight).load_state_dict(state)
-        for name, parameter in made.named_parameters():
-            parameter.requires_grad_(state[name].requires_grad)
-        return made.train(module.training)
+        check_torchs_layer(module)
+        made = MultiHeadAttention(**arguments_of(module))
+        copy_weights(module, made)
+        return made
 
     def extra_repr(self) -> str:
         return f"width={self.width}, heads={self.heads}, kv_heads={self.kv_heads}"
@@ -408,19 +386,3 @@ class MultiHeadAttention(nn.Module):
                     f"MultiHeadAttention: cache must hold {name} of this layer for the batch of x, "
                     f"{[*batch, self.kv_heads, 'L', head]}; got {list(got)}"
                 )
-
-
-def _weights_of(module: nn.MultiheadAttention) -> dict[str, Tensor]:
-    """The weights of torch's layer, by the names of ours."""
-    output, packed = module.out_proj, module.in_proj_weight
-    separate = (module.q_proj_weight, module.k_proj_weight, module.v_proj_weight)
-    weights = {"output.weight": output.weight}
-    if output.bias is not None:
-        weights["output.bias"] = output.bias
-    for kind, tensors in (
-        ("weight", separate if packed is None else packed.chunk(3)),
-        ("bias", () if module.in_proj_bias is None else module.in_proj_bias.chunk(3)),
-    ):
-        names = (f"{part}.{kind}" for part in ("query", "key", "value"))
-        weights.update(zip(names, tensors, strict=False))
-    return weights
