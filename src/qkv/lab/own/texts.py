@@ -120,7 +120,8 @@ def own_texts_study(own: OwnTexts) -> Study:
         rule="A model is better than another if the interval of the difference is above 0.",
         limits=f"Models of one layer and about {PARAMETERS:,} parameters that read the first "
         f"{LONGEST} words of a text, or all of it where no spaces part its words; larger ones may "
-        "differ.",
+        "differ. Rows count as independent: where several are of one author or document, the "
+        "intervals are too narrow.",
         runs=partial(_runs, own),
         measure=partial(_measure, own),
         outcome=partial(_outcome, own),
