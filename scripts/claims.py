@@ -39,6 +39,7 @@ class Language:
     limits: str
     verdicts: dict[str, str]
     counted: str
+    left: str
     left_out: str
 
 
@@ -67,8 +68,8 @@ tables and plots; [results.json.gz](lab/results.json.gz) has every run.
         "does not hold": "**does not hold**",
         "cannot be told": "cannot be told",
     },
-    counted="Of {all} claims {holds} hold, {fails} do not, of {unknown} it cannot be told, and "
-    "{rest} are not measured yet.",
+    counted="Of {all} claims {holds} hold, {fails} do not, and of {unknown} it cannot be told.",
+    left="{rest} are not measured yet.",
     left_out="not measured yet",
 )  # fmt: skip
 CHINESE = Language(
@@ -91,8 +92,8 @@ CHINESE = Language(
     all_of_it="全部结果",
     limits="局限",
     verdicts={"holds": "**成立**", "does not hold": "**不成立**", "cannot be told": "无法判断"},
-    counted="{all} 个说法中，{holds} 个成立，{fails} 个不成立，{unknown} 个无法判断，"
-    "{rest} 个尚未测量。",
+    counted="{all} 个说法中，{holds} 个成立，{fails} 个不成立，{unknown} 个无法判断。",
+    left="{rest} 个尚未测量。",
     left_out="尚未测量",
 )
 
@@ -110,11 +111,13 @@ class Pages:
     def page(self, language: Language) -> str:
         """A page as Markdown."""
         verdicts = [self.findings[name]["verdict"] for name in self._deciding()]
+        rest = len(self.texts["claims"]) - len(verdicts)
         counted = language.counted.format(
             all=len(self.texts["claims"]),
-            rest=len(self.texts["claims"]) - len(verdicts),
             **{name: verdicts.count(verdict) for name, verdict in NAMES.items()},
         )
+        if rest:
+            counted += " " + language.left.format(rest=rest)
         made = "{processor}, torch {torch}, qkv {qkv}.".format(**self.machine)
         lines = [
             language.head.format(made=made),

@@ -49,8 +49,12 @@ def test_figures_are_read_with_their_intervals():
         claims.translated("By 2 in 4.", ["{0}"])
 
 
+def test_a_page_of_all_claims_tells_of_none_that_is_missing():
+    assert "not measured yet" not in claims.Pages(RESULTS, TEXTS).page(claims.ENGLISH)
+
+
 def test_a_claim_whose_study_is_missing_is_not_measured():
     results = {"machine": RESULTS["machine"], "studies": []}
     text = claims.Pages(results, TEXTS).page(claims.ENGLISH)
     assert text.count("| not measured yet |") == len(TEXTS["claims"])
-    assert "0 hold, 0 do not, of 0 it cannot be told, and 15 are not measured" in text
+    assert "0 hold, 0 do not, and of 0 it cannot be told. 15 are not measured yet." in text
