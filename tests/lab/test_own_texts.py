@@ -135,6 +135,14 @@ def test_texts_without_spaces_are_read_by_characters(tmp_path):
     assert linear_record(own.split, 400)["right"].count("0") == 0
 
 
+def test_words_that_are_long_codes_are_many_tokens(tmp_path):
+    """As of mails with their headers: what is trained on and the forecast go by tokens."""
+    lines = [f"{'ab'[n % 2]}\t{' '.join([f'{n:04}' + 64 * 'x'] * 10)}\n" for n in range(100)]
+    own = read_own_texts(written(tmp_path, "codes.tsv", "".join(lines)))
+    budget = own_texts_study(own).runs(False)[0].budget
+    assert budget["tokens"] == len(own.split.train) * (1 + 10 * 68 / 3.4)
+
+
 def test_capitals_name_the_same_kinds_of_files(tmp_path):
     path = written(tmp_path, "MINE.CSV", "label,text\nneg,dull\n")
     assert read_columns(path, "classify").rows == [("neg", "dull")]
