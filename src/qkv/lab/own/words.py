@@ -58,9 +58,11 @@ def recommendation(
     if quickest == best:
         said.append(f"Take {_article(best)}.")
     else:
+        times, most = seconds[best] / seconds[quickest], gaps[quickest].high
         said.append(
-            f"Of those that cannot be told apart {_article(quickest)} trains "
-            f"{seconds[best] / seconds[quickest]:.1f} times as fast as {_article(best)}: take that."
+            f"Of those that cannot be told apart {_article(quickest)} trains {times:.1f} times as "
+            f"fast as {_article(best)}: take that, or {_article(best)} where up to {most:.1f} "
+            f"{points} are worth the time."
         )
     return Recommendation(best, " ".join(said), gaps)
 
