@@ -3,8 +3,8 @@
 # by width and type alone. A second embedding of the same width with another `theta` turns by the first one's angles,
 # unless it is the first to see so long a sequence; then the other turns by its angles. Models whose layers have two
 # thetas, as those with local and global attention, get one of them, whichever ran first.
-# Seen: theta 10000 and 100 on the same 8 rows differ by 0.0, 100 alone differs from that by more than 0.1;
-# behind 16 rows of theta 100 the embedding of theta 10000 has changed as well.
+# Seen: on the same 8 rows theta 100, called second, differs from theta 10000 by 0.0 and from its own formula by
+# 1.529; behind 16 rows of theta 100, theta 10000 differs from itself before by 1.529.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

@@ -2,8 +2,8 @@
 # flax 0.12.8 with jax 0.10.2: `nnx.MultiHeadAttention` takes `is_causal=True` to hide what comes later. In decoding
 # from a cache the same argument hides all but the first position: the causal mask counts the single query as the
 # first. Without the argument the steps say what the whole sequence said.
-# Seen: weights of the last of four steps that see positions 0-3: with is_causal [True, False, False, False],
-# without [True, True, True, True]; largest difference to the whole sequence above 0.1, and 0.
+# Seen: which of positions 0 to 3 change the last of four steps: with is_causal [True, False, False, False], without
+# all; the steps differ from the whole sequence by 1.729, and by 0.0.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

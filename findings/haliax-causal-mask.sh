@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# haliax 1.3 with jax 0.4.30: `nn.attention.self_attention` takes a mask and, apart from it, `is_causal`. With `is_causal=True`
-# the mask is not looked at: padding is seen by every token behind it. The docstring calls the causal mask an
+# haliax 1.3 with jax 0.4.30: `nn.attention.self_attention` takes a mask and, apart from it, `is_causal`. With
+# `is_causal=True` the mask is not looked at: padding is seen by every token behind it. The docstring calls the causal mask an
 # exception for masks with a query axis; one over the keys is dropped like any other, without an error.
 # Seen: what is told of hidden keys changes tokens behind them by 0.0 without is_causal, by more than 0.1 with it;
 # the mask joined to `causal_mask` by hand and given to `dot_product_attention` hides them (0.0).
@@ -8,7 +8,8 @@ set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 python3 -m venv "$folder/venv"
-"$folder/venv/bin/pip" install --quiet jax==0.4.30 jaxlib==0.4.30 equinox==0.11.4 jaxtyping==0.2.33 numpy==1.26.4 scipy==1.13.1 haliax==1.3
+"$folder/venv/bin/pip" install --quiet jax==0.4.30 jaxlib==0.4.30 equinox==0.11.4 jaxtyping==0.2.33 \
+    numpy==1.26.4 scipy==1.13.1 haliax==1.3
 "$folder/venv/bin/python" - <<'PYTHON'
 from importlib.metadata import version
 
