@@ -136,8 +136,8 @@ class Shards(Target):
             return str(error)
         if refusals:
             return _reason(refusals)
-        largest = max([1.0, *(float(t[t.isfinite()].abs().amax()) for t in oracle.values()
-                              if t.isfinite().any())])  # fmt: skip
+        largest = max([exact.magnified, *(float(t[t.isfinite()].abs().amax()) for t in
+                                          oracle.values() if t.isfinite().any())])  # fmt: skip
         rounding = 64 * torch.finfo(_DTYPES[case.dtype]).eps * largest
         for rank, share in enumerate(shares):
             assert share.keys() == oracle.keys()
@@ -189,6 +189,7 @@ class _Side:
 
     def __init__(self, case: Case, dtype: torch.dtype) -> None:
         self.case, self.dtype = case, dtype
+        self.magnified = 1.0  # see _of_mean
         held = held_balanced if case.balanced else held_in_order
         lengths = [list(case.queries), list(case.keys or case.queries)]
         self.queries, self.keys = (held(each) for each in lengths)
@@ -252,6 +253,9 @@ class _Side:
         asked = [_MEASURES[name](value, x) for name in case.measures]
         found = [r.weights if isinstance(r, qkv.Links) else r for r in matrix.measure(*asked)]
         results = dict(zip(case.measures, found, strict=True))
+        if rank is None and "distance" in results:
+            mass = (matrix @ torch.ones_like(value)).detach()[..., 0]
+            self.magnified = _of_mean(results["distance"].detach(), mass)
         loss = torch.stack([self._loss(n, r, rank) for n, r in results.items()]).sum()
         gradients = [torch.zeros_like(leaf) for leaf in leaves.values()]
         if loss.requires_grad:  # not so, where nothing is asked of anybody
@@ -275,6 +279,13 @@ class _Side:
             return (finite * factor).sum().double()
         share = (finite * self.own(name, factor, rank)).sum().double()
         return share if name in _BY_QUERY or name in _BY_KEY else share / RANKS
+
+
+def _of_mean(mean: Tensor, mass: Tensor) -> float:
+    """How large the terms are whose difference is the gradient of a mean to one of its weights,
+    (distance - mean) / mass: what dropout leaves of a row may be little, and the difference 0."""
+    terms = (mean / mass).abs()
+    return max([1.0, *terms[terms.isfinite()].tolist()])
 
 
 def _made(stage: Stage, sizes: Sizes, draw: Any) -> Any:

@@ -3,7 +3,11 @@ every model the same chances."""
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
+from itertools import takewhile
 
 import torch
 from torch import nn
@@ -23,21 +27,26 @@ def parameters(model: nn.Module) -> int:
 
 def matched(
     makers: Mapping[str, Callable[[int], nn.Module]],
-    widths: Iterable[int],
+    widths: Sequence[int],
     around: int,
     count: Callable[[nn.Module], int] = parameters,
 ) -> dict[str, tuple[int, int]]:
     """For each model a width, and how many parameters it has with it, so that all have about
     `around` and differ by at most `CLOSE`.
 
-    `makers` make a model of a width; a width that a model cannot have is a ValueError there.
-    `count` counts the parameters of a model; default: all outside of its embeddings.
+    `makers` make a model of a width, which has the more parameters the wider it is; a width that a
+    model cannot have is a ValueError there. `widths` are in ascending order. `count` counts the
+    parameters of a model; default: all outside of its embeddings.
 
     Raises:
         ValueError: no widths do that.
     """
-    counts = {name: _counts(make, widths, count) for name, make in makers.items()}
+    beside = (1 + CLOSE) ** 2  # what the nearest may be away that is close to an end, and more
+    least, most = (1 - _AROUND) / beside * around, (1 + _AROUND) * beside * around
+    counts = {name: _counts(make, widths, count, least, most) for name, make in makers.items()}
     near = {c for table in counts.values() for c in table if abs(c - around) <= _AROUND * around}
+    if not all(counts.values()):
+        near = set()
     for target in sorted(near, key=lambda there: abs(there - around)):
         chosen = {
             name: min(table, key=lambda there: abs(there - target))
@@ -49,17 +58,31 @@ def matched(
 
 
 def _counts(
-    make: Callable[[int], nn.Module], widths: Iterable[int], count: Callable[[nn.Module], int]
+    make: Callable[[int], nn.Module],
+    widths: Sequence[int],
+    count: Callable[[nn.Module], int],
+    least: float,
+    most: float,
 ) -> dict[int, int]:
-    """The width of each number of parameters."""
-    found = {}
-    for width in widths:
+    """The width of each number of parameters from `least` to `most`."""
+
+    @cache
+    def counted(width: int) -> int | None:
         try:
             with torch.device("meta"):
-                found[count(make(width))] = width
+                return count(make(width))
         except ValueError:  # such as an odd width for two directions
-            continue
-    return found
+            return None
+
+    def at_least(place: int) -> float:
+        """What the model has with the width at a place, or with the next one that it can have."""
+        there = (counted(width) for width in widths[place:])
+        return next((c for c in there if c is not None), math.inf)
+
+    begin = bisect_left(range(len(widths)), least, key=at_least)
+    found = ((counted(width), width) for width in widths[begin:])
+    some = ((c, width) for c, width in found if c is not None)
+    return dict(takewhile(lambda pair: pair[0] <= most, some))
 
 
 def _are_close(counts: Iterable[int]) -> bool:
