@@ -1,9 +1,10 @@
 """Checks an installed wheel: that all of it is there, and computes what it is to compute.
 
-    python -I scripts/check_wheel.py
+    python -I scripts/check_wheel.py               where no compiler is found
+    python -I scripts/check_wheel.py --inductor    `torch.compile` with one
 
-Needs torch alone. `scripts/wheels.py` runs it in an environment without a compiler; there
-`torch.compile` has its backend "aot_eager", which needs none, as "inductor" does.
+Needs torch alone. Without a compiler `torch.compile` has its backend "aot_eager"; its usual one,
+"inductor", calls a compiler for what stands around the kernels.
 """
 
 from __future__ import annotations
@@ -31,23 +32,32 @@ FILES = (
 
 def main() -> None:
     """Runs all checks; the first that fails says so."""
+    ensure(Path(qkv.__file__).is_relative_to(sys.prefix), "the installed package is imported")
+    ensure(native.unavailable_reason() is None, f"kernels: {native.unavailable_reason()}")
+    if sys.argv[1:] == ["--inductor"]:
+        check_compiled("inductor")
+        told = "torch.compile with Inductor is right"
+    else:
+        check_without_compiler()
+        sets = ", ".join(native.instruction_sets())
+        told = f"files, {sets}, torch.compile and the command are right"
+    ours = f"qkv {qkv.__version__} on Python {platform.python_version()}"
+    print(f"{ours}, torch {torch.__version__}: {told}")
+
+
+def check_without_compiler() -> None:
+    """All that needs none, each set of instructions."""
     for compiler in ("cc", "c++", "gcc", "g++", "clang", "clang++"):
         ensure(shutil.which(compiler) is None, f"{compiler} is not to be found")
-    ensure(Path(qkv.__file__).is_relative_to(sys.prefix), "the installed package is imported")
     check_files()
-    ensure(native.unavailable_reason() is None, f"kernels: {native.unavailable_reason()}")
     check_one_pool()
     for name in native.instruction_sets():
         native.use(name)
         check_values()
     native.use(native.instruction_sets()[0])
     check_errors()
-    check_compiled()
+    check_compiled("aot_eager")
     check_command()
-    print(
-        f"qkv {qkv.__version__} on Python {platform.python_version()}, torch {torch.__version__}: "
-        f"files, {', '.join(native.instruction_sets())}, torch.compile and the command are right"
-    )
 
 
 def ensure(right: object, what: str) -> None:
@@ -119,14 +129,14 @@ def check_errors() -> None:
             ensure(False, "an unknown instruction set is refused")
 
 
-def check_compiled() -> None:
+def check_compiled(backend: str) -> None:
     """A compiled program, its backward pass too."""
 
     def function(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         matrix = qkv.attention(query, key, mask=qkv.Causal())
         return matrix @ value + matrix.entropy().unsqueeze(-1)
 
-    program = torch.compile(function, backend="aot_eager", fullgraph=True)
+    program = torch.compile(function, backend=backend, fullgraph=True)
     vectors = [torch.randn(1, 2, 9, 8, requires_grad=True) for _ in range(3)]
     for one, other in zip(gradients(program, vectors), gradients(function, vectors), strict=True):
         close(one, other)

@@ -6,7 +6,8 @@
 Each wheel is built from the source distribution, for x86-64 Linux from glibc 2.28 on, where torch's
 own wheels begin: one for Python 3.11, and one for all Pythons from 3.12 on. Each is tested by every
 Python that it is for, in an environment of its own with torch and nothing else, without a compiler
-(`scripts/check_wheel.py`). Environments stay in build/wheels, so torch is fetched once.
+(`scripts/check_wheel.py`), and once more with the compiler that built it, which torch's Inductor
+calls. Environments stay in build/wheels, so torch is fetched once.
 """
 
 from __future__ import annotations
@@ -93,7 +94,7 @@ def repaired(tools: Path, wheel: Path) -> Path:
 
 
 def tested(python: str, version: tuple[int, int], wheel: Path, torch: str) -> None:
-    """Installs the wheel beside torch alone and checks it where no compiler is found."""
+    """Installs the wheel beside torch alone and checks it, where no compiler is found first."""
     programs = environment(python, ".".join(map(str, version)))
     pins = ("-c", ROOT / "constraints.txt")
     run(programs / "python", *INSTALL, *pins, *shlex.split(torch))
@@ -101,6 +102,8 @@ def tested(python: str, version: tuple[int, int], wheel: Path, torch: str) -> No
     with tempfile.TemporaryDirectory() as elsewhere:
         check = ROOT / "scripts" / "check_wheel.py"
         run(programs / "python", "-I", check, cwd=elsewhere, PATH=elsewhere)
+        inductor = ("-I", check, "--inductor")
+        run(programs / "python", *inductor, cwd=elsewhere, TORCHINDUCTOR_CACHE_DIR=elsewhere)
 
 
 def run(*command: object, cwd: str | Path = ROOT, told: bool = False, **environment: str) -> str:
