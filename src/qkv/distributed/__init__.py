@@ -5,7 +5,7 @@ their own queries and of visiting keys is put together by the rule of each norma
 """
 
 from ..request.shards import Held, check_shards
-from .agreement import agreed, held_here, rank_in, share_here, tell
+from .agreement import agreed, held_here, rank_in, share_here, telling
 from .replicated import from_first
 from .run import refuse_rows, run
 
@@ -19,5 +19,5 @@ __all__ = [
     "refuse_rows",
     "run",
     "share_here",
-    "tell",
+    "telling",
 ]

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import fields, is_dataclass
 from typing import Any, TypeVar
+from zlib import crc32
 
 import torch
 from torch import Tensor
 
 from ..ground.errors import UnsupportedError
-from ..ground.tensors import is_concrete, is_tensor
+from ..ground.tensors import is_concrete, is_tensor, is_traced
 from ..request.description import Description
-from ..request.shards import Held, Shards, held_by
+from ..request.shards import Held, Shards, check_shards, held_by
 from ..stage.custom import Custom
-from .exchange import all_agree, told_by_all
+from .exchange import all_agree, is_known, made_known, told_by_all
 
 Matrix = TypeVar("Matrix", bound=Description)
+
+TRACED = (
+    "attention: group cannot be traced, compiled or transformed by torch.func, for ranks tell each "
+    "other things that depend on values"
+)
+_FEW = 8  # numbers of a tensor that are told one by one
 
 
 def agreed(
@@ -26,18 +34,18 @@ def agreed(
 
     Raises:
         ValueError: ranks ask for different things, or `group` is none that this process is in.
+        UnsupportedError: a program is traced.
         RuntimeError: another rank refused its arguments, or does not answer.
     """
-    rank, device = rank_in(group), torch.device("cpu")
-    try:
+    if is_traced():
+        raise UnsupportedError(TRACED)
+    rank = rank_in(group)
+    with telling(group):
+        check_shards("attention", group, shards)
         description = make()
         _check(description)
-        device = description.device
         message = _told(description, shards, query_offset)
-    except Exception as error:
-        tell(group, error)
-        raise
-    messages = told_by_all(group, message, device)
+    messages = told_by_all(group, message)
     all_agree(messages, rank, [name for name in message if name != "lengths"])
     queries, keys = zip(*(told["lengths"] for told in messages), strict=True)
     held = held_by(shards, list(queries)), held_by(shards, list(keys))
@@ -54,7 +62,7 @@ def held_here(group: Any, shards: str, length: int, lengths: Tensor | None = Non
     """
     rank = rank_in(group)
     message = {"lengths of sequences": told(lengths), "length": length}
-    messages = told_by_all(group, message, _device_of(group))
+    messages = told_by_all(group, message)
     all_agree(messages, rank, ["lengths of sequences"])
     return held_by(shards, [message["length"] for message in messages])[rank]
 
@@ -69,9 +77,18 @@ def share_here(group: Any, shards: str, length: int) -> Held:
     return held_by(shards, lengths)[rank_in(group)]
 
 
-def tell(group: Any, error: Exception) -> None:
-    """Tells the other ranks, who are about to make sure of something, that this one has failed."""
-    told_by_all(group, {"error": str(error)}, _device_of(group))
+@contextmanager
+def telling(group: Any) -> Iterator[None]:
+    """Tells the other ranks, who are about to make sure of something, of an error that this one
+    ends in, where they do not know of it."""
+    try:
+        yield
+    except Exception as error:
+        if not is_known(error):
+            made_known(error)
+            with suppress(RuntimeError):  # where they do not answer, this error counts all the same
+                told_by_all(group, {"error": str(error)})
+        raise
 
 
 def rank_in(group: Any) -> int:
@@ -92,14 +109,6 @@ def rank_in(group: Any) -> int:
     if rank < 0:
         raise ValueError("attention: group must be one that this process is in")
     return rank
-
-
-def _device_of(group: Any) -> torch.device:
-    """Where the group takes tensors."""
-    import torch.distributed as dist
-
-    kinds = dist.get_backend_config(group)
-    return torch.device("cpu" if "cpu" in str(kinds) else "cuda")
 
 
 def _check(description: Description) -> None:
@@ -157,10 +166,11 @@ def told(thing: Any) -> str:
     """A stage or another argument in words: the same on two ranks where they mean the same.
     Integers in tensors count, floating numbers do not, for those may be rounded differently."""
     if is_tensor(thing):
-        shape = f"{thing.dtype} {list(thing.shape)}"
         if thing.is_floating_point() or not is_concrete(thing):
-            return shape
-        return f"{shape} of checksum {_checksum(thing)}"
+            return f"{thing.dtype} {list(thing.shape)}"
+        if thing.numel() <= _FEW:
+            return f"{thing.dtype} of {thing.tolist()}"
+        return f"{thing.dtype} {list(thing.shape)} of checksum {_checksum(thing):08x}"
     if is_dataclass(thing) and not isinstance(thing, type):
         own = ", ".join(f"{f.name}={told(getattr(thing, f.name))}" for f in fields(thing))
         return f"{type(thing).__name__}({own})"
@@ -170,5 +180,4 @@ def told(thing: Any) -> str:
 
 
 def _checksum(tensor: Tensor) -> int:
-    numbers = tensor.to(torch.int64).flatten()
-    return int((numbers * torch.arange(1, 1 + numbers.numel(), device=numbers.device)).sum())
+    return crc32(tensor.cpu().flatten().view(torch.uint8).numpy().data)

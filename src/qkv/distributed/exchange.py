@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 from zlib import crc32
 
 import torch
@@ -18,22 +18,33 @@ _ROOM = 4096  # bytes of a message, beside those for what it says of each rank
 _ROOM_OF_A_RANK = 48
 _WORDS = 240  # letters of a text in it
 
+_KNOWN = "_known_to_all_ranks"  # an attribute of errors
+
+Failure = TypeVar("Failure", bound=Exception)
 Visit = Callable[[int, Sequence[Tensor]], Sequence[Tensor]]
 
 
-def told_by_all(group: Any, message: dict[str, Any], device: torch.device) -> list[dict[str, Any]]:
+def told_by_all(group: Any, message: dict[str, Any]) -> list[dict[str, Any]]:
     """What every rank tells, in their order. Texts that are too long end in their checksum."""
     import torch.distributed as dist
 
     shortened = {name: _short(words) for name, words in message.items()}
     text = json.dumps(shortened, ensure_ascii=False).encode()
-    count = dist.get_world_size(group)
+    count, device = dist.get_world_size(group), _device_of(group)
     own = torch.zeros(_ROOM + _ROOM_OF_A_RANK * count, dtype=torch.uint8)
     own[: len(text)] = torch.frombuffer(bytearray(text), dtype=torch.uint8)
     rows = [torch.empty_like(own, device=device) for _ in range(count)]
     with _naming("a rank"):
         dist.all_gather(rows, own.to(device), group=group)
     return [json.loads(bytes(row.tolist()).rstrip(b"\0")) for row in rows]
+
+
+def _device_of(group: Any) -> torch.device:
+    """Where the group takes tensors."""
+    import torch.distributed as dist
+
+    kinds = dist.get_backend_config(group)
+    return torch.device("cpu" if "cpu" in str(kinds) else "cuda")
 
 
 def _short(words: Any) -> Any:
@@ -51,16 +62,30 @@ def all_agree(messages: list[dict[str, Any]], rank: int, what: Sequence[str]) ->
     """
     for other, message in enumerate(messages):
         if "error" in message and other != rank:
-            raise RuntimeError(f"attention: rank {other} of the group failed: {message['error']}")
+            failed = f"attention: rank {other} of the group failed: {message['error']}"
+            raise made_known(RuntimeError(failed))
     first = messages[0]
     for name in what:
         for other, message in enumerate(messages):
             one, another = first.get(name), message.get(name)  # None: it tells of other things
             if one != another:
-                raise ValueError(
+                differ = (
                     f"attention: {name} must be the same on all ranks of the group; "
                     f"got {one} on rank 0, {another} on rank {other}"
                 )
+                raise made_known(ValueError(differ))
+
+
+def made_known(error: Failure) -> Failure:
+    """The same error, of which the other ranks are not to be told: they know it, or do not
+    answer."""
+    vars(error)[_KNOWN] = True
+    return error
+
+
+def is_known(error: Exception) -> bool:
+    """Whether the other ranks are not to be told of an error."""
+    return _KNOWN in vars(error)
 
 
 def summed(group: Any, tensor: Tensor) -> Tensor:
@@ -207,4 +232,5 @@ def _naming(who: str) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        raise RuntimeError(f"attention: {who} of the group does not answer: {error}") from error
+        silent = f"attention: {who} of the group does not answer: {error}"
+        raise made_known(RuntimeError(silent)) from error

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..blocks.ranges import Range
+from ..ground.errors import UnsupportedError
 from ..ground.tensors import accumulation_dtype, is_tensor
 from ..request.description import Description
 from ..request.shards import Shards
@@ -87,9 +88,18 @@ class Shared(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, *gradients: Tensor):
+        require_first()
         wide = [gradient.to(accumulation_dtype(gradient.dtype)) for gradient in gradients]
         totals = [summed(ctx.group, gradient) for gradient in wide]
         return None, *(t.to(g.dtype) for t, g in zip(totals, gradients, strict=True))
+
+
+def require_first() -> None:
+    """Raises UnsupportedError where a backward pass is itself to be differentiated."""
+    if torch.is_grad_enabled():
+        raise UnsupportedError(
+            "attention: group has first derivatives alone; leave create_graph out"
+        )
 
 
 def gradients_of(

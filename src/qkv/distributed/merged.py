@@ -9,7 +9,6 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from ..ground.errors import UnsupportedError
 from ..ground.tensors import accumulation_dtype
 from ..impl import choose
 from ..impl.structure import structure_of
@@ -19,7 +18,7 @@ from ..normalizers.softmax import Softmax
 from ..request.description import Description
 from .cuts import Part
 from .exchange import travel
-from .job import Job, Row, gradients_of, wide_zeros
+from .job import Job, Row, gradients_of, require_first, wide_zeros
 
 _PLAIN = Softmax()
 
@@ -60,14 +59,9 @@ class _Merged(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, gradient: Tensor | None, of_logsumexp: Tensor | None):
-        if torch.is_grad_enabled():
-            raise UnsupportedError(
-                "attention: group has first derivatives alone; leave create_graph out"
-            )
+        require_first()
         *row, output, logsumexp = ctx.saved_tensors
-        if gradient is None and of_logsumexp is None:
-            return None, *(None for _ in row)
-        if gradient is None:
+        if gradient is None:  # of both too: the other ranks wait for the keys of this one
             gradient = torch.zeros_like(output)
         backward = _Backward(ctx.job, tuple(row), output, logsumexp, gradient, of_logsumexp)
         return None, *backward.run()

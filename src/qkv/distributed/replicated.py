@@ -10,6 +10,7 @@ from torch import Tensor
 from ..ground.tensors import accumulation_dtype
 from .agreement import rank_in
 from .exchange import sent_by, summed
+from .job import require_first
 
 
 def from_first(group: Any, x: Tensor, rows: int) -> Tensor:
@@ -28,5 +29,6 @@ class _FromFirst(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, gradient: Tensor):
+        require_first()
         total = summed(ctx.group, gradient.to(accumulation_dtype(gradient.dtype)))
         return None, total.narrow(-2, 0, ctx.rows).to(gradient.dtype), None

@@ -16,7 +16,7 @@ from ..normalizers.entmax import Entmax
 from ..normalizers.softmax import Softmax
 from ..request.description import Description
 from . import threshold
-from .agreement import require_merge, told
+from .agreement import TRACED, require_merge, telling, told
 from .cuts import Cuts
 from .exchange import all_agree, told_by_all
 from .job import Job, Shared, parameters_of
@@ -37,14 +37,11 @@ def run(description: Description, measures: tuple[Measure, ...]) -> list[Any]:
     assert shards is not None
     if description.rows is not None or description.chosen is not None:
         refuse_rows("attention")
-    try:
+    with telling(shards.group):
         _check(description, measures)
         cuts = Cuts(description, shards)
         message = _told(description, measures) | {"needed": cuts.needed(shards.rank)}
-    except Exception as error:
-        told_by_all(shards.group, {"error": str(error)}, description.device)
-        raise
-    messages = told_by_all(shards.group, message, description.device)
+    messages = told_by_all(shards.group, message)
     all_agree(messages, shards.rank, ["measures", "operands", "gradients", "dropout"])
     needed = [own["needed"] for own in messages]
     description = _as_first(replace(description, shards=None), messages[0])
@@ -105,11 +102,9 @@ def _check(description: Description, measures: tuple[Measure, ...]) -> None:
     tensors = [description.query, description.key]
     tensors += [m.value for m in measures if isinstance(m, Product)]
     tensors += [m.x for m in measures if isinstance(m, Collected)]
+    tensors += parameters_of(description)
     if not is_concrete(*tensors):
-        raise UnsupportedError(
-            "attention: group cannot be traced, compiled or transformed by torch.func, for ranks "
-            "tell each other things that depend on values"
-        )
+        raise UnsupportedError(TRACED)
     if is_dual(*tensors):
         raise UnsupportedError("attention: group has no forward-mode derivatives")
     require_merge(description)

@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..ground.errors import UnsupportedError
 from ..impl import choose
 from ..impl.structure import structure_of
 from ..measures.base import Measure
@@ -19,7 +18,7 @@ from ..normalizers.softmax import Softmax
 from ..request.description import Description
 from .cuts import Part
 from .exchange import travel
-from .job import Job, Row, gradients_of, wide_zeros
+from .job import Job, Row, gradients_of, require_first, wide_zeros
 from .known import Known
 from .measures import Total
 from .rules import OfLogSumExp, Rule
@@ -189,10 +188,7 @@ class _Swept(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, *gradients: Tensor):
-        if torch.is_grad_enabled():
-            raise UnsupportedError(
-                "attention: group has first derivatives alone; leave create_graph out"
-            )
+        require_first()
         saved = ctx.saved_tensors
         backward = _Backward(ctx.sweep, saved[: ctx.count], saved[ctx.count :], gradients)
         return None, *backward.run()

@@ -104,8 +104,9 @@ def attention(
             request; the group cannot.
         RuntimeError: another rank of the group refused its arguments, or does not answer.
     """
-    check_shards("attention", group, shards)
-    if group is not None:
+    if group is None:
+        check_shards("attention", group, shards)
+    else:
         given = {"score": score, "bias": bias, "mask": mask, "normalizer": normalizer}
         own = partial(attention, query, key, **given, query_offset=0, impl=impl, memory=memory)
         matrix, shares = distributed.agreed(group, shards, query_offset, own)
@@ -166,7 +167,8 @@ def attend(
             return output
     matrix = attention(query, key, **options)
     if dropout:
-        dropped = Dropout.of(dropout, None, matrix.device, "attend: dropout")
+        with dispatch.telling(matrix):
+            dropped = Dropout.of(dropout, None, matrix.device, "attend: dropout")
         matrix = replace(matrix, dropped=dropped)
     return matrix @ value
 

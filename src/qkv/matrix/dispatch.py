@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,6 +62,12 @@ def run(description: Description, *measures: Measure) -> list[Any]:
         if description.shards is not None:
             return distributed.run(description, measures)
         return finish(_choice(description, measures), description, measures)
+
+
+def telling(description: Description) -> AbstractContextManager[None]:
+    """Tells the other ranks of a group of an error in what is made for a request."""
+    shards = description.shards
+    return nullcontext() if shards is None else distributed.telling(shards.group)
 
 
 def attend_plain(query: Tensor, key: Tensor, value: Tensor, mask: Causal | None) -> Tensor | None:

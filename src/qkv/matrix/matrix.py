@@ -77,7 +77,7 @@ class AttentionMatrix(_MatrixProduct, Description):
                 dimensions that do not fit.
             UnsupportedError: the implementation named by `impl` cannot serve the request.
         """
-        return dispatch.run(self, Product(other).ready(partial(operand, self)))[0]
+        return self._found(lambda: Product(other).ready(partial(operand, self)))
 
     def measure(self, *measures: Measure) -> Measured:
         """Computes several measures in one sweep over the matrix.
@@ -93,7 +93,8 @@ class AttentionMatrix(_MatrixProduct, Description):
             ValueError: a measure does not fit the matrix.
             UnsupportedError: a measure makes no sense for this normalizer.
         """
-        measures = self._ready("measure", measures)
+        with dispatch.telling(self):
+            measures = self._ready("measure", measures)
         names = tuple(measure.name for measure in measures)
         return Measured(names, tuple(dispatch.run(self, *measures)))
 
@@ -104,7 +105,7 @@ class AttentionMatrix(_MatrixProduct, Description):
         Raises:
             ValueError: `k` is no positive integer, or more than the number of keys.
         """
-        return dispatch.run(self, Top(k))[0]
+        return self._found(lambda: Top(k))
 
     def entropy(self) -> Tensor:
         """The entropy of each query's weights in nats, `[B..., H, Lq]`. See `qkv.Entropy`.
@@ -132,7 +133,7 @@ class AttentionMatrix(_MatrixProduct, Description):
             TypeError: `offsets` are not integers.
             ValueError: there are none; Lq != Lk and no `query_offset` was given.
         """
-        return dispatch.run(self, Diagonals(offsets))[0]
+        return self._found(lambda: Diagonals(offsets))
 
     def support(self) -> Tensor:
         """The number of keys with weight > 0, per query, `[B..., H, Lq]`, int64. See `qkv.Support`.
@@ -150,7 +151,7 @@ class AttentionMatrix(_MatrixProduct, Description):
             ValueError: a size is no positive integer or larger than the matrix, or `how` is
                 unknown.
         """
-        return dispatch.run(self, Pool(rows, cols, how))[0]
+        return self._found(lambda: Pool(rows, cols, how))
 
     def mass(self) -> Tensor:
         """The attention that each key receives: column sums, `[B..., H, Lk]`. See `qkv.Mass`.
@@ -302,7 +303,9 @@ class AttentionMatrix(_MatrixProduct, Description):
         Raises:
             ValueError: `p` is outside [0, 1), or `seed` is no single 64-bit integer.
         """
-        return replace(self, dropped=Dropout.of(p, seed, self.device))
+        with dispatch.telling(self):
+            dropped = Dropout.of(p, seed, self.device)
+        return replace(self, dropped=dropped)
 
     def plan(self, operation: str | Measure | Sequence[Measure] = "matmul") -> dispatch.Plan:
         """Which implementation will run an operation and why, with its memory and arithmetic.
@@ -404,6 +407,12 @@ class AttentionMatrix(_MatrixProduct, Description):
     def _repr_html_(self) -> str:
         return html_of(self)
 
+    def _found(self, make: Callable[[], Measure]) -> Any:
+        """The result of a measure, of whose making the other ranks of a group hear if it fails."""
+        with dispatch.telling(self):
+            measure = make()
+        return dispatch.run(self, measure)[0]
+
     def _ready(self, where: str, measures: tuple[Any, ...]) -> tuple[Measure, ...]:
         """Measures, after a check, with what the matrix is multiplied by as it takes it."""
         _check_measures(where, measures)
@@ -438,7 +447,7 @@ class TransposedMatrix(_MatrixProduct):
             UnsupportedError: the implementation named by `impl` cannot serve the request.
         """
         matrix = self.matrix
-        return dispatch.run(matrix, Collected(other).ready(partial(operand, matrix)))[0]
+        return matrix._found(lambda: Collected(other).ready(partial(operand, matrix)))
 
 
 class Measured(tuple):

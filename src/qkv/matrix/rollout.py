@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..distributed import refuse_rows
 from ..ground.jit import with_int_sizes
 from .matrix import AttentionMatrix
 from .region import indices
@@ -32,7 +33,7 @@ def rollout(matrices: Sequence[AttentionMatrix], rows: Any, residual: float = 0.
         ValueError: there are no matrices, they are not square or differ in length, or `residual` is
             outside [0, 1].
         TypeError, IndexError: `rows` is no index, or out of range.
-        UnsupportedError: weights may be negative.
+        UnsupportedError: weights may be negative, or ranks of a group share a matrix.
 
     Source: Abnar, Zuidema, "Quantifying Attention Flow in Transformers" (2020), section 3.
     """
@@ -48,6 +49,8 @@ def rollout(matrices: Sequence[AttentionMatrix], rows: Any, residual: float = 0.
                 f"got {list(matrix.shape)} in layer {place}"
             )
         matrix.normalizer.require_nonnegative("rollout")
+        if matrix.shards is not None:
+            refuse_rows("rollout")
     last = matrices[-1]
     chosen, _ = indices(rows, length, "rows", last.device)
     start = torch.zeros(chosen.numel(), length, dtype=last.dtype, device=last.device)

@@ -210,6 +210,18 @@ class MultiHeadAttention(nn.Module):
         stages: dict[str, Any],
     ) -> tuple[AttentionMatrix, Tensor | PreparedKey, Tensor]:
         """The matrix, and keys and values in heads, with those of the cache."""
+        with self.sharing.telling():
+            return self._asked(x, context, values, lengths, cache, stages)
+
+    def _asked(
+        self,
+        x: Tensor,
+        context: Tensor | PreparedContext | None,
+        values: Tensor | None,
+        lengths: Tensor | None,
+        cache: KeyValueCache | None,
+        stages: dict[str, Any],
+    ) -> tuple[AttentionMatrix, Tensor | PreparedKey, Tensor]:
         unknown = next((name for name in stages if name not in _OF_ONE_CALL), None)
         if unknown is not None:
             raise TypeError(

@@ -62,6 +62,8 @@ class AttentionPooling(nn.Module):
         return self.attention.matrix(self._queries(x), x, lengths=lengths)
 
     def _queries(self, x: Tensor) -> Tensor:
-        check_sequences("AttentionPooling", "x", x, self.attention.context_width)
-        count = self.queries.shape[0] if self.attention.sharing.first else 0
+        sharing = self.attention.sharing
+        with sharing.telling():
+            check_sequences("AttentionPooling", "x", x, self.attention.context_width)
+        count = self.queries.shape[0] if sharing.first else 0
         return self.queries.narrow(0, 0, count).expand(*x.shape[:-2], count, -1)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..distributed import Held, check_shards, from_first, held_here, rank_in, share_here, tell
+from ..distributed import Held, check_shards, from_first, held_here, rank_in, share_here, telling
 from ..ground.errors import UnsupportedError
 from .padding import without_padding
 
@@ -36,6 +37,10 @@ class Sharing:
         """Whether this is the first rank, or the only one."""
         return self.alone or rank_in(self.group) == 0
 
+    def telling(self) -> AbstractContextManager[None]:
+        """Tells the other ranks, who are about to make sure of something, of an error within."""
+        return nullcontext() if self.alone else telling(self.group)
+
     def options(self) -> dict[str, Any]:
         """The arguments of `qkv.attention` that say so."""
         return {} if self.alone else {"group": self.group, "shards": self.shards}
@@ -58,7 +63,8 @@ class Sharing:
 
     def with_positions(self, *placed: tuple[Callable[..., Tensor], Tensor]) -> tuple[Tensor, ...]:
         """What functions that place rows make of this rank's shares, `[B..., L, width]` each: each
-        is given a stretch of its share and the place of its first row in the whole sequence."""
+        is given a stretch of its share and the place of its first row in the whole sequence. Called
+        where the others are told of errors, for one rank's places may be too far away."""
         if self.alone:
             return tuple(place(x) for place, x in placed)
         held = self._held(placed[0][1].shape[-2])
@@ -68,11 +74,7 @@ class Sharing:
             pieces = zip(x.split(sizes, -2), held, strict=True)
             return torch.cat([place(piece, start) for piece, (start, _) in pieces], -2)
 
-        try:
-            return tuple(whole(place, x) for place, x in placed)
-        except Exception as error:  # of a rank whose places are too far away for learnt positions
-            tell(self.group, error)
-            raise
+        return tuple(whole(place, x) for place, x in placed)
 
     def from_first(self, x: Tensor, rows: int) -> Tensor:
         """The rows `x` `[B..., rows, width]` of the first rank, of which the others have none, on

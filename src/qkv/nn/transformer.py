@@ -12,6 +12,7 @@ from ..stage.base import type_given
 from .cache import KeyValueCache, PreparedContext
 from .linear import Linear
 from .multihead import MultiHeadAttention
+from .padding import check_sequences
 from .sizes import check_dropout, check_sizes
 
 ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU}
@@ -110,7 +111,8 @@ class TransformerLayer(nn.Module):
             ValueError: an argument has another shape; there is a context and the layer takes none,
                 or there is none and the layer looks at one.
         """
-        self._check_context(context)
+        with self.attention.sharing.telling():
+            self._check_context(context)
         before = None if cache is None else (cache.key, cache.value)
         try:
             x = self.within(x, mask=mask, cache=cache)
@@ -133,6 +135,12 @@ class TransformerLayer(nn.Module):
                 f"got {type_given(context)}"
             )
 
+    def _normed(self, x: Tensor) -> Tensor:
+        """The input of the self-attention."""
+        with self.attention.sharing.telling():
+            check_sequences("TransformerLayer", "x", x, self.attention.width)
+            return self.attention_norm(x)
+
     def _brought(self, x: Tensor, context: Tensor | PreparedContext | None) -> Tensor:
         if not isinstance(context, PreparedContext):
             return self.context_attention(x, context)
@@ -140,12 +148,12 @@ class TransformerLayer(nn.Module):
 
     def within(self, x: Tensor, *, mask: Any = None, cache: KeyValueCache | None = None) -> Tensor:
         """The first part alone: `x` plus the output of the self-attention."""
-        return x + self.dropout(self.attention(self.attention_norm(x), mask=mask, cache=cache))
+        return x + self.dropout(self.attention(self._normed(x), mask=mask, cache=cache))
 
     def matrix(self, x: Tensor, mask: Any = None) -> AttentionMatrix:
         """How the rows of `x` `[B..., L, width]` look at each other: a matrix
         `[B..., heads, L, L]`."""
-        return self.attention.matrix(self.attention_norm(x), mask=mask)
+        return self.attention.matrix(self._normed(x), mask=mask)
 
     def context_matrix(
         self,

@@ -24,6 +24,7 @@ from ...masks.causal import Causal
 from ...measures.base import Measure
 from ...measures.product import Product
 from ...native import quicker
+from ...normalizers.base import Normalizer
 from ...normalizers.softmax import Softmax
 from ...request.description import DEFAULT_MEMORY, Description
 from ...scores.dot import Dot
@@ -34,6 +35,7 @@ from ..plain import is_plain
 from .stages import WIDEST, too_many_keys
 
 _DOT, _SOFTMAX = Dot(), Softmax()
+_Vectors = tuple[Tensor, Tensor, Tensor]  # query, key and value
 
 
 def accept(description: Description, measures: tuple[Measure, ...]) -> Plain | None:
@@ -89,15 +91,8 @@ def attend(query: Tensor, key: Tensor, value: Tensor, mask: Causal | None = None
     ):
         return None
     vectors = query, key, value
-    if is_tracked(*vectors):
-        offset = 0 if query.shape[-2] == key.shape[-2] else None
-        stages = _DOT, (), mask, _SOFTMAX, offset
-        return Plain(Description(query, key, *stages, "auto", DEFAULT_MEMORY), vectors).recorded()
-    scale, intervals = _DOT.factor(query.shape[-1]), None
-    if mask is not None:
-        intervals = _up_to_position(query.shape[-2], key.shape[-2], 0)
-    wide, _ = native.plain_forward(*vectors, scale, intervals, False)
-    return _rounded(wide, query.dtype)
+    offset = 0 if query.shape[-2] == key.shape[-2] else None
+    return _Loops(query, key, _DOT, mask, _SOFTMAX, offset, "auto", DEFAULT_MEMORY).product(vectors)
 
 
 def _rounded(wide: Tensor, dtype: torch.dtype) -> Tensor:
@@ -106,72 +101,96 @@ def _rounded(wide: Tensor, dtype: torch.dtype) -> Tensor:
     return wide if wide.dtype is dtype else wide.to(dtype)
 
 
-class Plain(Accepted):
-    """A product by the shortest way. The logsumexp is computed where gradients may be asked for."""
+class _Loops:
+    """The kernels, and what they are told beside the vectors. The logsumexp is computed where
+    gradients may be asked for. It holds none of the vectors, and so it is what the graph keeps."""
 
+    bare = True
     constant = ()
 
-    def __init__(self, description: Description, vectors: tuple[Tensor, Tensor, Tensor]) -> None:
-        assert isinstance(description.score, Dot)
-        self.description, self.vectors = description, vectors
-        self.scale = description.score.factor(description.query.shape[-1])
+    def __init__(
+        self,
+        query: Tensor,
+        key: Tensor,
+        score: Dot,
+        mask: Causal | None,
+        normalizer: Normalizer,
+        offset: int | None,
+        impl: str,
+        memory: int,
+    ) -> None:
+        self.options = score, (), mask, normalizer, offset, impl, memory  # of a description
+        self.scale = score.factor(query.shape[-1])
         self.intervals: Tensor | None = None
-        if description.mask is not None:
-            assert isinstance(description.offset, int)
-            queries, keys = description.query.shape[-2], description.key.shape[-2]
-            self.intervals = _up_to_position(queries, keys, description.offset)
+        if mask is not None:
+            assert offset is not None
+            self.intervals = _up_to_position(query.shape[-2], key.shape[-2], offset)
+
+    def product(self, vectors: _Vectors) -> Tensor:
+        """As autograd knows it, if it follows one of the vectors."""
+        tracked = is_tracked(*vectors)
+        wide, logsumexp = native.plain_forward(*vectors, self.scale, self.intervals, tracked)
+        output = _rounded(wide, vectors[0].dtype)
+        if logsumexp is not None:
+            (output,) = with_derivative(self, (output,), (wide, logsumexp), vectors)
+        return output
+
+    def gradients(
+        self, vectors: _Vectors, output: Tensor, logsumexp: Tensor, gradient: Tensor
+    ) -> tuple[Tensor, ...]:
+        """Those of the vectors, given that of the product, which is there before it is rounded."""
+        saved = output, logsumexp, gradient
+        return native.plain_backward(*vectors, self.scale, self.intervals, *saved)
+
+    def backward(self, row, kept, gradients, wanted: list[int]) -> Sequence[Tensor] | None:
+        (gradient,) = gradients
+        if kernel_obstacle(gradient) is not None:
+            return None
+        output, logsumexp = kept
+        found = self.gradients(row, output, logsumexp, gradient)
+        return [found[i] for i in wanted]
+
+    def fallback(self, row, gradients, wanted: list[int]) -> Sequence[Tensor]:
+        query, key, _ = row
+        description = Description(query, key, *self.options)
+        return product_pullback(description, row, gradients[0], wanted)
+
+
+class Plain(Accepted):
+    """A product by the shortest way."""
+
+    def __init__(self, description: Description, vectors: _Vectors) -> None:
+        self.description, self.vectors = description, vectors
+        asked = description
+        assert isinstance(asked.score, Dot)
+        assert not isinstance(asked.offset, Tensor)
+        assert asked.mask is None or isinstance(asked.mask, Causal)
+        self.loops = _Loops(
+            asked.query, asked.key, asked.score, asked.mask, asked.normalizer, asked.offset,
+            asked.impl, asked.memory,
+        )  # fmt: skip
 
     @property
     def blocks(self) -> list[int]:
         return [prod(self.description.shape)]
 
     def run(self) -> list[Tensor]:
-        if is_tracked(*self.vectors):
-            return [self.recorded()]
-        wide, _ = native.plain_forward(*self.vectors, self.scale, self.intervals, False)
-        return [_rounded(wide, self.description.dtype)]
-
-    def recorded(self) -> Tensor:
-        """The product as autograd knows it."""
-        kept = self._forward()
-        results = (_rounded(kept[0], self.description.dtype),)
-        (output,) = with_derivative(self, results, kept, self.vectors)
-        return output
-
-    def backward(self, row, kept, gradients, wanted: list[int]) -> Sequence[Tensor] | None:
-        (gradient,) = gradients
-        if kernel_obstacle(gradient) is not None:
-            return None
-        found = self._gradients(row, kept, gradient)
-        return [found[i] for i in wanted]
-
-    def fallback(self, row, gradients, wanted: list[int]) -> Sequence[Tensor]:
-        return product_pullback(self.description, row, gradients[0], wanted)
+        return [self.loops.product(self.vectors)]
 
     def gradients_of_part(
         self, output: Tensor, logsumexp: Tensor, gradient: Tensor
     ) -> list[tuple[Tensor, Tensor]]:
         kept = output.contiguous(), logsumexp.to(torch.float64).contiguous()
-        row = tuple(vector.detach() for vector in self.vectors)
+        query, key, value = (vector.detach() for vector in self.vectors)
         gradient = gradient.to(self.description.dtype).contiguous()
-        return list(zip(self.vectors, self._gradients(row, kept, gradient), strict=True))
+        found = self.loops.gradients((query, key, value), *kept, gradient)
+        return list(zip(self.vectors, found, strict=True))
 
     def gradients(self, gradient: Tensor) -> Sequence[Tensor]:
-        return self._gradients(self.vectors, self._forward(), gradient)
-
-    def _forward(self) -> tuple[Tensor, Tensor]:
-        """The product before it is rounded, and the logsumexp."""
-        wide, logsumexp = native.plain_forward(*self.vectors, self.scale, self.intervals, True)
+        loops = self.loops
+        wide, logsumexp = native.plain_forward(*self.vectors, loops.scale, loops.intervals, True)
         assert logsumexp is not None
-        return wide, logsumexp
-
-    def _gradients(
-        self, row: tuple[Tensor, ...], kept: tuple[Tensor, ...], gradient: Tensor
-    ) -> tuple[Tensor, ...]:
-        query, key, value = row
-        output, logsumexp = kept
-        saved = (output, logsumexp, gradient)
-        return native.plain_backward(query, key, value, self.scale, self.intervals, *saved)
+        return loops.gradients(self.vectors, wide, logsumexp, gradient)
 
 
 @lru_cache(maxsize=8)

@@ -88,10 +88,11 @@ class Encoder(nn.Module):
 
     def _real(self, x: Tensor, lengths: Tensor | None) -> Tensor:
         kind = type(self).__name__
-        check_sequences(kind, "x", x, self.inputs)
-        if x.ndim != 3:
-            raise ValueError(f"{kind}: x must be [B, L, {self.inputs}]; got {list(x.shape)}")
-        check_lengths(kind, lengths, x)
+        with self.sharing.telling():
+            check_sequences(kind, "x", x, self.inputs)
+            if x.ndim != 3:
+                raise ValueError(f"{kind}: x must be [B, L, {self.inputs}]; got {list(x.shape)}")
+            check_lengths(kind, lengths, x)
         return self.sharing.without_padding(x, lengths)
 
 

@@ -101,9 +101,10 @@ class SelfAttentionEncoder(Encoder):
         return 0 < real <= 0.75 * x.shape[0] * x.shape[1]
 
     def _entered(self, x: Tensor) -> Tensor:
-        x = self.enter(x)
-        if self.positions is not None:
-            (x,) = self.sharing.with_positions((self.positions, x))
+        with self.sharing.telling():
+            x = self.enter(x)
+            if self.positions is not None:
+                (x,) = self.sharing.with_positions((self.positions, x))
         return self.dropout(x)
 
 
