@@ -36,6 +36,8 @@ def disagreements(rank: int) -> dict[str, str]:
     lengths = torch.tensor([9, 9 if odd else 3])
     heads = [t[:, :2] for t in (query, key, value)] if odd else [query, key, value]
     matrix, sink = qkv.attention(query, key, group=group), torch.zeros(query.shape[1])
+    same_sum = torch.tensor([5, 4] if odd else [3, 5])  # of first number and twice the second
+    documents = qkv.Documents(lengths=torch.cat([same_sum, torch.zeros(9, dtype=torch.long)]))
     acts = {
         "dtype": lambda: qkv.attend(*(wide if odd else vectors()), group=group),
         "width": lambda: qkv.attend(*(narrow if odd else vectors()), group=group),
@@ -43,6 +45,13 @@ def disagreements(rank: int) -> dict[str, str]:
         "mask": lambda: qkv.attend(query, key, value, mask=mask, group=group),
         "lengths": lambda: qkv.attend(
             query, key, value, mask=qkv.Documents(lengths=lengths), group=group
+        ),
+        "few lengths": lambda: qkv.attend(
+            query, key, value, mask=qkv.Padding(same_sum), group=group
+        ),
+        "many lengths": lambda: qkv.attend(query, key, value, mask=documents, group=group),
+        "device": lambda: qkv.attention(
+            *[t.to("meta" if odd else "cpu") for t in (query, key)], group=group
         ),
         "shards": lambda: qkv.attention(
             query, key, group=group, shards="balanced" if odd else "in order"
@@ -53,10 +62,62 @@ def disagreements(rank: int) -> dict[str, str]:
             query, key, value, normalizer=qkv.Softmax(sink.requires_grad_(odd)), group=group
         ),
         "measure": lambda: matrix.mass() if odd else matrix.entropy(),
-        "an error of one": lambda: qkv.attention(query, key[..., :3] if odd else key, group=group),
-        "rows of the value": lambda: matrix @ (value[..., :3, :] if odd else value),
     }
     return {name: message(act) for name, act in acts.items()}
+
+
+def mistakes(rank: int) -> dict[str, str]:
+    """Rank 1 breaks a rule where the others do not."""
+    group, odd = torch.distributed.group.WORLD, rank == 1
+    query, key, value = vectors()
+    matrix = qkv.attention(query, key, group=group)
+    acts = {
+        "key": lambda: qkv.attention(query, key[..., :3] if odd else key, group=group),
+        "shards": lambda: qkv.attention(
+            query, key, group=group, shards="halves" if odd else "in order"
+        ),
+        "rows of the value": lambda: matrix @ (value[..., :3, :] if odd else value),
+        "dtype of the value": lambda: matrix @ (value.double() if odd else value),
+        "no value": lambda: matrix @ ("value" if odd else value),
+        "what is collected": lambda: matrix.mT @ (query.double() if odd else query),
+        "dropout": lambda: qkv.attend(query, key, value, dropout=2.0 if odd else 0.2, group=group),
+        "dropout of a matrix": lambda: matrix.dropout(2.0 if odd else 0.2) @ value,
+        "top": lambda: matrix.top(0 if odd else 2),
+        "pool": lambda: matrix.pool(0 if odd else 2, 2),
+        "diagonals": lambda: matrix.diagonals([] if odd else [0]),
+        "measure": lambda: matrix.measure(3 if odd else qkv.Mass()),
+    }
+    found = {name: message(act) for name, act in acts.items()}
+    assert (matrix @ value).shape == value.shape  # none of them left the ranks out of step
+    return found
+
+
+class Nothing(torch.autograd.Function):
+    """Passes on what it is given, and no gradient."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor) -> Tensor:
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> None:
+        return None
+
+
+def without_gradient(rank: int) -> dict[str, float]:
+    """How far gradients are from those of one process, where that of rank 1's output is none."""
+    group = torch.distributed.group.WORLD
+    torch.manual_seed(0)
+    whole = [torch.randn(2, 4, 18, 8, dtype=torch.float64) for _ in range(3)]
+    mine = slice(6 * rank, 6 * rank + 6)
+    alone = [t.clone().requires_grad_() for t in whole]
+    shared = [t[..., mine, :].clone().requires_grad_() for t in whole]
+    output = qkv.attend(*alone)
+    (output[..., :6, :].square().sum() + output[..., 12:, :].square().sum()).backward()
+    own = qkv.attend(*shared, group=group)
+    (Nothing.apply(own) if rank == 1 else own).square().sum().backward()
+    pairs = zip(("query", "key", "value"), alone, shared, strict=True)
+    return {n: float((a.grad[..., mine, :] - b.grad).abs().max()) for n, a, b in pairs}
 
 
 def refusals(rank: int) -> dict[str, str]:
@@ -76,6 +137,24 @@ def refusals(rank: int) -> dict[str, str]:
             dual = torch.autograd.forward_ad.make_dual(query, query)
             return qkv.attend(dual, key, value, group=group)
 
+    def dual_slopes() -> object:
+        with torch.autograd.forward_ad.dual_level():
+            slopes = torch.autograd.forward_ad.make_dual(torch.ones(4), torch.ones(4))
+            return qkv.attend(query, key, value, bias=qkv.ALiBi(slopes), group=group)
+
+    def with_sink(sink: Tensor) -> Tensor:
+        return qkv.attend(query, key, value, normalizer=qkv.Softmax(sink), group=group).sum()
+
+    def twice_of_a_sink() -> object:
+        sink = torch.zeros(4, requires_grad=True)
+        return torch.autograd.grad(with_sink(sink), sink, create_graph=True)
+
+    def twice_of_a_pooling() -> object:
+        pooling = qkv.nn.AttentionPooling(8, group=group)
+        loss = pooling(query).square().sum()
+        return torch.autograd.grad(loss, pooling.attention.output.weight, create_graph=True)
+
+    compiled = torch.compile(lambda q: qkv.attend(q, key, value, group=group), backend="eager")
     acts = {
         "topk": lambda: qkv.attention(**make, normalizer=qkv.TopK(3)),
         "a steep entmax": lambda: qkv.attention(**make, normalizer=qkv.Entmax(2.5)),
@@ -90,7 +169,14 @@ def refusals(rank: int) -> dict[str, str]:
         "scores": lambda: matrix.scores(0, 0),
         "a plan": lambda: matrix.plan(),
         "second derivatives": twice,
+        "second derivatives of a sink": twice_of_a_sink,
+        "second derivatives of a pooling": twice_of_a_pooling,
         "forward mode": forward_mode,
+        "forward mode of a stage": dual_slopes,
+        "torch.func of a stage": lambda: torch.func.grad(with_sink)(torch.zeros(4)),
+        "torch.compile": lambda: compiled(query),
+        "no numbers": lambda: qkv.attend(*[t.to("meta") for t in (query, key, value)], group=group),
+        "rollout": lambda: qkv.rollout([matrix], [0]),
         "vmap": lambda: torch.vmap(lambda q: qkv.attend(q, key[0], value[0], group=group))(query),
         "positions": lambda: qkv.attention(query, key[..., :3, :], mask=qkv.Causal(), group=group),
     }
@@ -127,5 +213,6 @@ if __name__ == "__main__":
     if what == "killed":
         write(rank, folder, killed(rank, count, folder))
         os._exit(0)  # what is left of the group cannot be taken apart together
-    write(rank, folder, {"disagree": disagreements, "refuse": refusals}[what](rank))
+    acts = {"disagree": disagreements, "refuse": refusals, "mistake": mistakes}
+    write(rank, folder, (acts | {"without gradient": without_gradient})[what](rank))
     torch.distributed.destroy_process_group()

@@ -207,13 +207,24 @@ def refused(rank: int, count: int) -> dict[str, str]:
         WIDTH, WIDTH, positions=qkv.nn.LearntPositions(WIDTH, 2 * count - 1), group=group
     )
     x = torch.ones(2, 2, WIDTH)
+    pooling = AttentionPooling(WIDTH, group=group)
+    block = TransformerLayer(WIDTH, 4, group=group)
     lengths = torch.tensor([3, 2 if rank else 1])
+    odd, wide = x[..., :3] if rank == 1 else x, x.double() if rank == 1 else x
     acts: dict[str, Callable[[], object]] = {
         "cache": lambda: layer(x, cache=qkv.nn.KeyValueCache()),
         "summary": lambda: encoder.summary(encoder(x)),
         "lengths": lambda: encoder(x, lengths),
         "lengths of one": lambda: encoder(x, lengths if rank else None),
         "positions": lambda: short(x),
+        "x of one": lambda: layer(odd),
+        "context of one": lambda: layer(x, odd),
+        "a stage of one": lambda: layer(x, **({"score": None} if rank == 1 else {})),
+        "an encoder's x of one": lambda: encoder(odd),
+        "an encoder's dtype of one": lambda: encoder(wide),
+        "a pooling's x of one": lambda: pooling(odd),
+        "a block's x of one": lambda: block(odd),
+        "a block's context of one": lambda: block(x, x if rank == 1 else None),
     }
     return {name: _message(act) for name, act in acts.items()}
 

@@ -16,14 +16,29 @@ DISAGREEMENTS = {
     "width": r"query must be the same .* length, 8\] on rank 0, .* length, 4\] on rank 1$",
     "heads": r"query must be the same .* \[2, 4, .* on rank 0, \[2, 2, .* on rank 1$",
     "mask": r"mask must be the same .* Causal\(\) on rank 0, Window\(left=2, right=0\) on rank 1$",
-    "lengths": "mask must be the same .* checksum 15.* on rank 0, .* checksum 27.* on rank 1$",
+    "lengths": r"mask must be the same .* of \[9, 3\].* on rank 0, .* of \[9, 9\].* on rank 1$",
+    "few lengths": r"mask must .* of \[3, 5\]\) on rank 0, .* of \[5, 4\]\) on rank 1$",
+    "many lengths": r"mask must .* \[11\] of checksum \w{8}.* on rank 0, .* of checksum .* rank 1$",
+    "device": "device must be the same .* cpu on rank 0, meta on rank 1$",
     "shards": "shards must be the same .* in order on rank 0, balanced on rank 1$",
     "impl": "impl must be the same .* auto on rank 0, tiled on rank 1$",
     "gradients": "gradients must be the same .* on rank 1$",
     "gradients of a stage": "gradients must be the same .* on rank 1$",
     "measure": r"measures must be the same .* \[Entropy\(\)\] on rank 0, \[Mass\(\)\] on rank 1$",
-    "an error of one": "key width must equal query width; got .* 3]$",
-    "rows of the value": r"one row per key of this rank \(6\); got \[2, 4, 3, 8\]$",
+}
+MISTAKES = {
+    "key": "attention: key width must equal query width; got .* 3]$",
+    "shards": "attention: shards must be one of in order, balanced; got 'halves'$",
+    "rows of the value": r"A @ value: .* per key of this rank \(6\); got \[2, 4, 3, 8\]$",
+    "dtype of the value": r"A @ value: value must have the dtype .*; got torch.float64, cpu$",
+    "no value": "A @ value: value must be a tensor; got str$",
+    "what is collected": r"A.mT @ x: x must have the dtype .*; got torch.float64, cpu$",
+    "dropout": r"attend: dropout must be in \[0, 1\); got 2.0$",
+    "dropout of a matrix": r"dropout: p must be in \[0, 1\); got 2.0$",
+    "top": "top: k must be a positive integer; got 0$",
+    "pool": "pool: rows must be a positive integer; got 0$",
+    "diagonals": "diagonals: ",
+    "measure": r"measure: measures such as qkv.Mass\(\) are needed; got int$",
 }
 REFUSALS = {
     "topk": "UnsupportedError: .* got TopK, which has no such rule$",
@@ -37,7 +52,14 @@ REFUSALS = {
     "scores": r"UnsupportedError: A.scores: .* no rank has whole rows",
     "a plan": "UnsupportedError: plan: tells of one process",
     "second derivatives": "UnsupportedError: .* first derivatives alone",
+    "second derivatives of a sink": "UnsupportedError: .* first derivatives alone",
+    "second derivatives of a pooling": "UnsupportedError: .* first derivatives alone",
     "forward mode": "UnsupportedError: .* no forward-mode derivatives",
+    "forward mode of a stage": "UnsupportedError: .* no forward-mode derivatives",
+    "torch.func of a stage": "UnsupportedError: .* cannot be traced, compiled or transformed",
+    "torch.compile": "UnsupportedError: .* cannot be traced, compiled or transformed",
+    "no numbers": "UnsupportedError: .* cannot be traced, compiled or transformed",
+    "rollout": "UnsupportedError: rollout: .* no rank has whole rows",
     "vmap": "UnsupportedError: .* cannot be traced, compiled or transformed",
     "positions": "ValueError: .* got 18 queries, 9 keys",
     "repr": r"shape=\[2, 4, 18, 18\].*rank=\d of 3",
@@ -52,13 +74,24 @@ def found(what: str) -> list[dict]:
 
 @pytest.mark.parametrize("name", DISAGREEMENTS)
 def test_all_ranks_hear_of_a_difference(name) -> None:
-    for rank, own in enumerate(found("disagree")):
+    for own in found("disagree"):
         assert own.keys() == DISAGREEMENTS.keys()
         check(own[name], DISAGREEMENTS[name])
-        if name in ("an error of one", "rows of the value") and rank != 1:
-            check(own[name], "^RuntimeError: attention: rank 1 of the group failed: ")
-        else:
-            check(own[name], "^ValueError: ")
+        check(own[name], "^ValueError: ")
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_all_ranks_hear_of_a_mistake(name) -> None:
+    for rank, own in enumerate(found("mistake")):
+        assert own.keys() == MISTAKES.keys()
+        check(own[name], MISTAKES[name])
+        of_others = "^RuntimeError: attention: rank 1 of the group failed: "
+        check(own[name], "^(ValueError|TypeError): " if rank == 1 else of_others)
+
+
+def test_a_rank_whose_output_has_no_gradient_still_serves_the_others() -> None:
+    for own in found("without gradient"):
+        assert max(own.values()) < 1e-12
 
 
 @pytest.mark.parametrize("name", REFUSALS)

@@ -19,8 +19,18 @@ REFUSED = {
     "cache": "^ValueError: MultiHeadAttention: group takes sequences as a whole; got a cache$",
     "summary": "^UnsupportedError: SelfAttentionEncoder.summary: .* take qkv.nn.AttentionPooling",
     "lengths": "^ValueError: attention: lengths of sequences must be the same on all ranks .* "
-    r"\[2\] of checksum 5 on rank 0, .* \[2\] of checksum 7 on rank 1$",
+    r"torch.int64 of \[3, 1\] on rank 0, .* of \[3, 2\] on rank 1$",
     "lengths of one": "^ValueError: attention: .* must be the same on all ranks",
+}
+MISTAKES = {
+    "x of one": r"ValueError: MultiHeadAttention: x must be .*, 16\]; got \[2, 2, 3\]$",
+    "context of one": r"ValueError: MultiHeadAttention: context must be .*; got \[2, 2, 3\]$",
+    "a stage of one": "TypeError: MultiHeadAttention: stages for one call must .*; got score$",
+    "an encoder's x of one": r"ValueError: SelfAttentionEncoder: x must be .*; got \[2, 2, 3\]$",
+    "an encoder's dtype of one": "RuntimeError: ",
+    "a pooling's x of one": r"ValueError: AttentionPooling: x must be .*; got \[2, 2, 3\]$",
+    "a block's x of one": r"ValueError: TransformerLayer: x must be .*; got \[2, 2, 3\]$",
+    "a block's context of one": "ValueError: TransformerLayer: context must be left out .*$",
 }
 
 
@@ -62,6 +72,16 @@ def test_what_all_have_is_shared_evenly(count) -> None:
 def test_what_a_group_cannot_serve_is_refused_on_all_ranks(name, count) -> None:
     for own in found(count):
         assert re.search(REFUSED[name], own["refused"][name]), own["refused"][name]
+
+
+@COUNTS
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_of_one_rank_is_an_error_on_all(name, count) -> None:
+    for rank, own in enumerate(found(count)):
+        text = own["refused"][name]
+        of_others = "RuntimeError: attention: rank 1 of the group failed: "
+        wanted = MISTAKES[name] if rank == 1 else of_others + MISTAKES[name].partition(": ")[2]
+        assert re.match(wanted, text), text
 
 
 @COUNTS
