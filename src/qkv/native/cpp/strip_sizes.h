@@ -127,11 +127,11 @@ struct StripSizes {
     template <class Of, class Write>
     void add_parts(const Request& request, const Ranges* seen, Of of, std::int64_t width,
                    std::int64_t row, Write write) const {
-        constexpr std::int64_t step = 256;
+        const std::int64_t step = smaller<std::int64_t>(256, request.keys);
         Numbers<double> sums(step * width);
         for (std::int64_t start = 0; start < request.keys; start += step) {
             const Range some = {start, smaller(start + step, request.keys)};
-            clear(sums.data(), step * width);
+            clear(sums.data(), some.size() * width);
             for (std::int64_t part = 0; part < parts; ++part) {
                 const auto* from = of(part);
                 for (const Range& range : seen[part]) {
