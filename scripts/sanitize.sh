@@ -13,6 +13,7 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 build=$root/build/sanitize-$which
 python=${PYTHON:-$root/.venv/bin/python}
 nanobind=${NANOBIND:-$($python -m nanobind --cmake_dir)}
+mkdir -p "$root/build"
 cmake -S "$root" -B "$build" -DCMAKE_BUILD_TYPE=RelWithDebInfo -DQKV_SANITIZE="$which" \
     -DPython_EXECUTABLE="$python" -Dnanobind_DIR="$nanobind" >"$build.log"
 cmake --build "$build"
