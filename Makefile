@@ -42,9 +42,10 @@ types: $(DEVELOPMENT)
 layers: $(DEVELOPMENT)
 	$(BIN)/lint-imports
 
-# One process per core, and one thread in each: threads of several processes would fight.
+# One process per core, and one thread in each: threads of several processes would fight. What a file
+# makes for all of its tests is made once.
 tests: $(DEVELOPMENT)
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 8
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 8 --dist loadfile
 
 # Known vulnerabilities of what is installed, where the registry tells of them.
 audit: $(DEVELOPMENT)
