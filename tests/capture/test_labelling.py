@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
 import qkv
 from qkv.capture.call import Call
@@ -161,8 +162,6 @@ def test_class_and_register_tokens_stand_in_front(length, extra, names):
 
 
 def test_pictures_of_every_kind_become_bytes(tmp_path):
-    from PIL import Image
-
     flat = PICTURE.reshape(-1).tolist()
     picture = Image.frombytes("RGB", (6, 4), bytes(flat))
     picture.save(tmp_path / "picture.png")
@@ -183,6 +182,19 @@ def test_pictures_of_every_kind_become_bytes(tmp_path):
     assert torch.equal(grey, PICTURE[..., :1].expand(4, 6, 3))
     palette = image_labels(picture.convert("P", palette=Image.Palette.ADAPTIVE), 2, (), set())
     assert palette.image.shape == (4, 6, 3)
+
+
+def test_a_file_that_is_no_picture_or_claims_too_much_is_refused(tmp_path):
+    path = tmp_path / "a.gif"
+    Image.new("RGB", (8, 8), "red").save(path)
+    content = bytearray(path.read_bytes())
+    content[6:10] = (9000).to_bytes(2, "little") * 2
+    for damaged, said in ((content, "it claims 9,000 × 9,000 pixels"), (b"none", "unknown format")):
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match=f"label_image: {path}: not a picture .*{said}"):
+            image_labels(path, 2, (), set())
+    with pytest.raises(OSError, match="absent"):
+        image_labels(tmp_path / "absent", 2, (), set())
 
 
 @pytest.mark.parametrize(

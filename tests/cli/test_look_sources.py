@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 import typer
+from safetensors.torch import load_file, save_file
 
 import qkv
 from qkv.capture.call import Call
@@ -238,8 +239,6 @@ BERT = {
 
 
 def test_a_model_without_some_of_its_weights_is_refused(minilm, tmp_path):
-    from safetensors.torch import load_file, save_file
-
     file = small("Bert", tmp_path, minilm, **BERT) / "model.safetensors"
     weights = load_file(file)
     kept = {name: one for name, one in weights.items() if "query.bias" not in name}
@@ -247,6 +246,49 @@ def test_a_model_without_some_of_its_weights_is_refused(minilm, tmp_path):
     missing = r"weights are missing: encoder\.layer\.0\.attention\.self\.query\.bias$"
     with pytest.raises(ValueError, match=missing):
         opened(TEXT, model=tmp_path)
+
+
+@pytest.mark.parametrize("name", ["../outside/model.safetensors", "/outside", "a/b", None, 3])
+def test_an_index_that_names_weights_elsewhere_is_refused(name, minilm, tmp_path):
+    folder = small("Bert", tmp_path / "model", minilm, **BERT)
+    (tmp_path / "outside").mkdir()
+    file = folder / "model.safetensors"
+    names = load_file(file)
+    file.rename(tmp_path / "outside" / "model.safetensors")
+    index = {"metadata": {}, "weight_map": dict.fromkeys(names, name)}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    said = r"model\.safetensors\.index\.json must name files of the folder; got "
+    with pytest.raises(ValueError, match=f"{folder}: {said}"):
+        opened(TEXT, model=folder)
+
+
+def test_weights_in_several_files_are_read(minilm, tmp_path):
+    folder = small("Bert", tmp_path, minilm, **BERT)
+    weights = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").rename(folder / "model-1-of-1.safetensors")
+    index = {"metadata": {}, "weight_map": dict.fromkeys(weights, "model-1-of-1.safetensors")}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    assert opened(TEXT, model=folder)[0].layers
+
+
+def test_an_adapter_which_names_a_model_elsewhere_is_refused(minilm, tmp_path):
+    folder = small("Bert", tmp_path, minilm, **BERT)
+    (folder / "adapter_config.json").write_text('{"base_model_name_or_path": "elsewhere"}')
+    with pytest.raises(ValueError, match=r"adapter_config\.json is of an adapter, which names"):
+        opened(TEXT, model=folder)
+
+
+@pytest.mark.parametrize("damaged", ["model.safetensors", "pytorch_model.bin", "config.json"])
+def test_a_damaged_file_of_transformers_is_told_by_the_folder(damaged, minilm, tmp_path):
+    folder = small("Bert", tmp_path, minilm, **BERT)
+    if damaged == "config.json":
+        config = json.loads((folder / damaged).read_text())
+        (folder / damaged).write_text(json.dumps(config | {"hidden_size": "32"}))
+    else:
+        (folder / "model.safetensors").unlink()
+        (folder / damaged).write_bytes(b"no weights, and more bytes than a header takes")
+    with pytest.raises(ValueError, match=f"{folder}: not a folder that .* can load"):
+        opened(TEXT, model=folder)
 
 
 def test_a_folder_without_a_tokenizer_is_refused(minilm, tmp_path):

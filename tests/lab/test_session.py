@@ -70,9 +70,17 @@ def test_a_kept_run_of_other_circumstances_is_refused(tmp_path):
     with pytest.raises(ValueError, match="was kept with other run"):
         session(tmp_path, changed)
     file = tmp_path / "runs" / "fake" / "good-long-seed-0-rate-0.1.json"
-    file.write_text("{")
-    with pytest.raises(ValueError, match=f"{file} is no kept run"):
-        session(tmp_path)
+    for content in (
+        "{",
+        "[" * 100_000,
+        "[]",
+        '{"made by": {}}',
+        '{"made by": [], "measured": {}}',
+        '{"made by": {}, "measured": 1}',
+    ):
+        file.write_text(content)
+        with pytest.raises(ValueError, match=f"{file} is no kept run"):
+            session(tmp_path)
 
 
 def test_kept_runs_of_a_rate_that_another_beats_are_done_again(tmp_path):

@@ -85,6 +85,14 @@ def test_another_run_of_the_same_name_is_refused(report, tmp_path):
     assert not (tmp_path / "fake").exists()
 
 
+def test_a_report_of_runs_without_figures_is_refused(report, tmp_path):
+    results = json.loads(report.read_text())
+    results["studies"][0]["runs"][0]["measured"] = "well"
+    report.write_text(json.dumps(results))
+    with pytest.raises(ValueError, match="what is measured must be an object; got str"):
+        take(report, tmp_path, [FAKE], quick=False)
+
+
 @pytest.mark.parametrize(
     ("content", "told"),
     [
@@ -95,11 +103,14 @@ def test_another_run_of_the_same_name_is_refused(report, tmp_path):
         (b'{"schema": 1, "studies": [{"name": "fake", "runs": []}]}', "no 'circumstances'"),
         (b'{"schema": 1, "studies": [{"name": "fake", "circumstances": {}, "runs": []}]}',
          "missing 3 required"),
+        (b"[" * 100_000, "too many brackets within brackets"),
         (gzip.compress(b"{}", mtime=0)[:-9], "end-of-stream"),
+        (gzip.compress(b" " * 2**20, mtime=0), "stands for more than"),
         (b"\x1f\x8bnothing", "is no report of results"),
     ],
 )  # fmt: skip
-def test_no_report_is_told_of(content, told, tmp_path):
+def test_no_report_is_told_of(content, told, tmp_path, monkeypatch):
+    monkeypatch.setattr("qkv.ground.reading._FREE", 2**19)
     file = tmp_path / "file"
     file.write_bytes(content)
     with pytest.raises(ValueError, match=f"compare: {file} is no report of results: ") as error:

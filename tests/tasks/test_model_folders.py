@@ -15,7 +15,7 @@ from torch import nn
 
 import qkv
 from qkv.tasks.filled import filled
-from qkv.tasks.model_folders import MODELS, model_folder, read_model, write_model
+from qkv.tasks.model_folders import MODELS, model_folder, read_format, read_model, write_model
 from qkv.tasks.tokens import Tokens
 
 
@@ -217,6 +217,12 @@ def test_brackets_without_end_are_refused(name, tmp_path):
     (tmp_path / name).write_text("[" * 100_000)
     with pytest.raises(ValueError, match=f"{name} cannot be read: too many brackets"):
         read_model(tmp_path)
+
+
+def test_a_pipe_in_the_place_of_a_config_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "config.json")
+    with pytest.raises(ValueError, match=r"config\.json cannot be read: it is no file"):
+        read_format(tmp_path)
 
 
 def changed(folder, name, **changes):

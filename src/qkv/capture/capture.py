@@ -142,7 +142,9 @@ class Capture(Views):
                 a class token and registers.
 
         Raises:
-            ValueError: a grid that fits no call: the text names both numbers; no picture.
+            ValueError: a grid that fits no call: the text names both numbers; no picture, or a file
+                that is none or claims more than it can hold.
+            OSError: the file cannot be opened.
         """
         images = image if isinstance(image, (list, tuple)) else [image]
         lengths = {size for call in self.calls for size in call.shape[-2:]}

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from qkv._extras import needed
-
+from ..ground.picture_files import opened_picture
 from ..ground.tensors import integer, shape_of
 from .groups import Groups
 
@@ -84,7 +84,8 @@ def _grid(grid: Any) -> tuple[int, int]:
 def _pixels(image: Any) -> Tensor:
     """A picture file, a picture of Pillow, an array or a tensor as `[height, width, 3]` bytes."""
     if isinstance(image, (str, os.PathLike)):
-        with needed("PIL.Image").open(image) as opened:
+        path = Path(image)
+        with opened_picture(path, f"label_image: {path}") as opened:
             return _pixels(opened.convert("RGB"))
     if hasattr(image, "convert") and hasattr(image, "tobytes"):
         image = image.convert("RGB")

@@ -13,6 +13,7 @@ from shutil import rmtree
 from typing import Any
 
 from qkv.ground.files import write_json
+from qkv.ground.reading import json_value
 from qkv.lab.study import Record, Run
 from qkv.tasks.alone import alone
 
@@ -45,12 +46,12 @@ class Kept:
         if not path.exists():
             return None
         try:
-            kept = json.loads(path.read_text(encoding="utf-8"))
-            before, record = kept["made by"], kept["measured"]
-        except (ValueError, KeyError, TypeError) as error:
+            kept = json_value(path.read_text(encoding="utf-8"))
+            before, record = kept["made by"], checked_record(kept["measured"])
+            now = json.loads(json.dumps(self._made_by(run)))
+            differing = [name for name in now if before.get(name) != now[name]]
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"compare: {path} is no kept run: {error}") from error
-        now = json.loads(json.dumps(self._made_by(run)))
-        differing = [name for name in now if before.get(name) != now[name]]
         if differing:
             raise ValueError(
                 f"compare: {path} was kept with other {', '.join(differing)}; give another --out"
@@ -81,6 +82,13 @@ class Kept:
 
     def _made_by(self, run: Run) -> dict[str, Any]:
         return {"schema": SCHEMA, **vars(self.circumstances), "run": run.identity()}
+
+
+def checked_record(told: Any) -> Record:
+    """What a file says that was measured. Raises TypeError where it is no record."""
+    if not isinstance(told, dict):
+        raise TypeError(f"what is measured must be an object; got {type(told).__name__}")
+    return told
 
 
 def digest(path: Path) -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import gzip
 import json
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from qkv.lab.kept import SCHEMA, Circumstances, Kept
+from qkv.ground.reading import gunzipped, json_value
+from qkv.lab.kept import SCHEMA, Circumstances, Kept, checked_record
 from qkv.lab.study import Record, Run, Study
 
 Told = dict[str, Any]
@@ -60,33 +59,29 @@ def _read(report: Path) -> dict[str, tuple[Circumstances, dict[str, tuple[Told, 
     content = report.read_bytes()
     try:
         if content.startswith(b"\x1f\x8b"):
-            content = gzip.decompress(content)
-        results = json.loads(content)
+            content = gunzipped(content)
+        results = json_value(content)
         if results["schema"] != SCHEMA:
             raise ValueError(f"its schema is {results['schema']!r}, not {SCHEMA}")
         return {
             study["name"]: (
                 Circumstances(**study["circumstances"]),
-                {_named(one): (_identity(one), one["measured"]) for one in study["runs"]},
+                {_named(one): (_identity(one), _measured(one)) for one in study["runs"]},
             )
             for study in results["studies"]
             if "runs" in study
         }
-    except (
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        EOFError,
-        OSError,
-        zlib.error,
-    ) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         told = f"there is no {error}" if isinstance(error, KeyError) else error
         raise ValueError(f"compare: {report} is no report of results: {told}") from error
 
 
 def _identity(told: Told) -> Told:
     return {name: value for name, value in told.items() if name != "measured"}
+
+
+def _measured(told: Told) -> Record:
+    return checked_record(told["measured"])
 
 
 def _named(told: Told) -> str:

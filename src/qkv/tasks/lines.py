@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import gzip
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
+
+from qkv.ground.reading import gunzipped
 
 
 class FormError(ValueError):
@@ -31,9 +31,9 @@ def read_text(path: Path) -> str:
     content = path.read_bytes()
     if path.suffix.lower() == ".gz":
         try:
-            content = gzip.decompress(content)
-        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-            raise ValueError(f"{path}: cannot be decompressed: {error}") from error
+            content = gunzipped(content)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

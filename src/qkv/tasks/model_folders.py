@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qkv.ground.files import json_bytes, write_together
+from qkv.ground.reading import json_value
 
 if TYPE_CHECKING:
     import torch
@@ -133,12 +133,11 @@ def read_json(folder: Path, name: str) -> dict[str, Any]:
 
     Raises ValueError naming both where there is none.
     """
+    path = folder / name
     try:
-        value = json.loads((folder / name).read_text(encoding="utf-8"))
-    except RecursionError:
-        raise ValueError(
-            f"{folder}: {name} cannot be read: too many brackets within brackets"
-        ) from None
+        if path.exists() and not path.is_file():
+            raise ValueError("it is no file")
+        value = json_value(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ValueError(f"{folder}: {name} cannot be read: {error}") from error
     if not isinstance(value, dict):

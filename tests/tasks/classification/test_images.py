@@ -225,6 +225,15 @@ def test_a_damaged_array_is_refused_before_memory_is_taken(tmp_path, content, me
         read_pictures(tmp_path / "a.npz")
 
 
+def test_arrays_that_are_compressed_out_of_all_proportion_are_refused(tmp_path, monkeypatch):
+    images = numpy.zeros((2, 999, 999, 3), numpy.uint8)
+    numpy.savez_compressed(tmp_path / "a.npz", images=images, labels=[0, 1])
+    assert read_pictures(tmp_path / "a.npz").images.shape == (2, 3, 999, 999)
+    monkeypatch.setattr("qkv.ground.reading._FREE", 2**20)
+    with pytest.raises(ValueError, match=r"a\.npz: not an \.npz file: it has .* stands for more"):
+        read_pictures(tmp_path / "a.npz")
+
+
 def test_arrays_by_columns_and_compressed_are_read(tmp_path):
     images = numpy.arange(2 * 8 * 9 * 3, dtype=numpy.uint8).reshape(2, 8, 9, 3)
     numpy.savez_compressed(tmp_path / "a.npz", images=numpy.asfortranarray(images), labels=[0, 1])

@@ -105,6 +105,17 @@ def test_a_damaged_archive_is_refused(tmp_path):
         read_texts(path)
 
 
+def test_an_archive_out_of_all_proportion_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("qkv.ground.reading._FREE", 2**20)
+    path = tmp_path / "data.tsv.gz"
+    path.write_bytes(gzip.compress(b"neg\tone\n" * 2**18))
+    refused = rf"data\.tsv\.gz: it has {path.stat().st_size:,} bytes and stands for more than"
+    with pytest.raises(ValueError, match=refused):
+        read_texts(path)
+    path.write_bytes(gzip.compress(b"neg\tone\n" * 2**16) * 2)  # of two parts
+    assert len(read_texts(path).texts) == 2**17
+
+
 def test_what_is_validated_on_is_trained_on_nowhere(tmp_path):
     file = read_texts(write_texts(tmp_path / "a.tsv", [f"x\tText {n}." for n in range(400)] * 2))
     given = read_texts(write_texts(tmp_path / "b.tsv", ["x\ttext 7", "y\tText 8!"]))

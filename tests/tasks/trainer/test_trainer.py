@@ -199,6 +199,39 @@ def test_nothing_to_resume_and_a_damaged_checkpoint_are_said(tmp_path):
         train(Toy(), tmp_path, settings(), resume=True, quiet=True)
 
 
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"position": None}, "not a checkpoint: .* must be a mapping"),
+        ({"position": {"epochs": 1}}, "not a checkpoint: .* unexpected keyword argument 'epochs'"),
+        ({"position": {"epoch": "1"}}, "not a checkpoint: epoch of its position must be int; got"),
+        ({"position": {"logged": True}}, "not a checkpoint: logged of its position must be int"),
+        ({"position": {"figures": 3}}, "not a checkpoint: figures of its position must be dict"),
+        ({"identity": []}, "not a checkpoint: it does not say whose run it is"),
+        ({"random": []}, "not a state of this run: "),
+        ({"random": [[torch.zeros(3, dtype=torch.uint8)]]}, "not a state of this run: .*RNG"),
+        ({"model": {"weight": torch.ones(99)}}, "not a state of this run: "),
+        ({"optimizers": []}, "not a state of this run: "),
+    ],
+)
+def test_a_checkpoint_that_lies_is_refused_by_its_name(changes, said, tmp_path):
+    train(Toy(), tmp_path, settings(), quiet=True)
+    path = tmp_path / "training" / "last.pt"
+    torch.save(torch.load(path, weights_only=True) | changes, path)
+    with pytest.raises(ValueError, match=rf"last\.pt: {said}"):
+        train(Toy(), tmp_path, settings(), resume=True, quiet=True)
+
+
+def test_a_checkpoint_that_lacks_something_is_refused_by_its_name(tmp_path):
+    train(Toy(), tmp_path, settings(), quiet=True)
+    path = tmp_path / "training" / "last.pt"
+    state = torch.load(path, weights_only=True)
+    for name in ("position", "identity", "model", "random"):
+        torch.save({key: value for key, value in state.items() if key != name}, path)
+        with pytest.raises(ValueError, match=rf"last\.pt: not a .*'{name}'"):
+            train(Toy(), tmp_path, settings(), resume=True, quiet=True)
+
+
 def test_learning_goes_down_and_tensorboard_gets_the_figures(tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 

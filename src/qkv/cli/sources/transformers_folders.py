@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import torch
@@ -15,11 +15,13 @@ import qkv
 from qkv._extras import needed
 from qkv.capture.capture import Capture
 from qkv.tasks.classification.images.reading import read_picture
+from qkv.tasks.model_folders import read_json
 from qkv.viewer.subject import Source
 
 from .titles import named, titled
 
 _WRITTEN = 256  # tokens at most that an encoder-decoder writes
+_ADAPTER = "adapter_config.json"
 _SAFE = {"local_files_only": True, "trust_remote_code": False}
 
 
@@ -33,6 +35,7 @@ class TransformersFolder:
 
     def __init__(self, path: Path) -> None:
         self.path, self._transformers = path, needed("transformers")
+        self._check_names()
         self._transformers.utils.logging.disable_progress_bar()
         self._transformers.utils.logging.set_verbosity_error()
         self.config = self._loaded("AutoConfig")
@@ -144,12 +147,31 @@ class TransformersFolder:
             raise ValueError(f"{self.path}: weights are missing: {', '.join(missing[:3])}")
         return model.eval()
 
+    def _check_names(self) -> None:
+        """Raises ValueError where the folder names weights that lie elsewhere."""
+        if (self.path / _ADAPTER).is_file():
+            raise ValueError(
+                f"{self.path}: {_ADAPTER} is of an adapter, which names a model elsewhere; merge "
+                "it with that model, and save the whole"
+            )
+        for index in sorted(self.path.glob("*.index.json")):
+            names = read_json(self.path, index.name).get("weight_map")
+            names = names.values() if isinstance(names, dict) else [names]
+            for name in names:
+                if not isinstance(name, str) or name != PurePath(name).name or "\\" in name:
+                    raise ValueError(
+                        f"{self.path}: {index.name} must name files of the folder; "
+                        f"got {titled(str(name))!r}"
+                    )
+
     def _loaded(self, name: str, **options: Any) -> Any:
         """What a class of transformers makes of the folder."""
         own = getattr(self._transformers, name)
         try:
             return own.from_pretrained(str(self.path), **_SAFE, **options)
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
+        except ImportError:
+            raise
+        except Exception as error:  # whatever a damaged file makes of what transformers reads it by
             raise ValueError(
                 f"{self.path}: not a folder that {name} of transformers can load: {error}"
             ) from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,14 @@ from torch import Tensor
 from qkv.ground.files import write_atomic
 
 Identity = dict[str, Any]
+
+_KINDS = {
+    "int": int,
+    "float": (int, float),
+    "int | None": (int, type(None)),
+    "float | None": (int, float, type(None)),
+    "dict[str, float]": dict,
+}  # of a position
 
 
 @dataclass
@@ -59,12 +67,16 @@ def load_checkpoint(path: Path, identity: Identity) -> tuple[dict[str, Any], Pos
     a run with another identity.
     """
     state = _read(path)
+    try:
+        position = _position(state["position"])
+    except (KeyError, TypeError) as error:
+        raise _no_checkpoint(path, error) from error
     differences = _differences(state["identity"], identity)
     if differences:
         raise ValueError(
             f"{path}: the run was started with other data or settings: {'; '.join(differences)}"
         )
-    return state, Position(**state["position"])
+    return state, position
 
 
 def read_identity(path: Path) -> Identity:
@@ -97,8 +109,22 @@ def _read(path: Path, mmap: bool = False) -> dict[str, Any]:
             raise TypeError("it does not say whose run it is")
         return state
     except Exception as error:  # torch raises anything from KeyError to UnpicklingError here
-        reason = str(error).partition("\n")[0]
-        raise ValueError(f"{path}: not a checkpoint: {reason}") from error
+        raise _no_checkpoint(path, error) from error
+
+
+def _position(told: Any) -> Position:
+    """Raises TypeError where it is none."""
+    position = Position(**told)
+    for one in fields(Position):
+        value = getattr(position, one.name)
+        if isinstance(value, bool) or not isinstance(value, _KINDS[str(one.type)]):
+            raise TypeError(f"{one.name} of its position must be {one.type}; got {value!r}")
+    return position
+
+
+def _no_checkpoint(path: Path, error: Exception) -> ValueError:
+    reason = f"there is no {error}" if isinstance(error, KeyError) else error
+    return ValueError(f"{path}: not a checkpoint: {str(reason).partition(chr(10))[0]}")
 
 
 def _differences(before: Identity, now: Identity) -> list[str]:

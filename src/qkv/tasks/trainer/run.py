@@ -277,5 +277,8 @@ class _Run:
 
     def _restore(self) -> None:
         state, self.at = load_checkpoint(self.checkpoint, self.identity)
-        self.learner.restore(state)
-        restore_random_state(state["random"][self.processes.rank], self.processes.device)
+        try:
+            self.learner.restore(state)
+            restore_random_state(state["random"][self.processes.rank], self.processes.device)
+        except Exception as error:  # of torch, where the state is not that of this model
+            raise ValueError(f"{self.checkpoint}: not a state of this run: {error}") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor
 
 from qkv._extras import needed
+from qkv.ground.reading import check_proportion
 from qkv.tasks.classification.images.reading import SUFFIXES, read_picture
 from qkv.tasks.classification.labels import held_of_learnt
 
@@ -103,6 +105,8 @@ def _arrays(path: Path) -> dict[str, Any]:
     with path.open("rb") as opened:
         try:
             with zipfile.ZipFile(opened) as archive:
+                claimed = sum(member.file_size for member in archive.infolist())
+                check_proportion(claimed, os.fstat(opened.fileno()).st_size)
                 members = {name: archive.read(name) for name in archive.namelist()}
             return {name.removesuffix(".npy"): _in_member(one) for name, one in members.items()}
         except Exception as error:  # numpy and zipfile raise whatever a damaged file makes of them

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +9,9 @@ import torch
 from torch import Tensor
 
 from qkv._extras import needed
+from qkv.ground.picture_files import opened_picture
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".ppm", ".pgm", ".tif", ".tiff")
-
-# How many pixels a byte of a file may stand for. A block of 64 takes JPEG a bit or more; PNG has 8
-# of two colours in a byte, of which deflate leaves a 1,032nd. `_FREE` pixels any file may have.
-_PIXELS_A_BYTE = {"JPEG": 1_000}
-_PIXELS_A_BYTE_AT_ALL = 10_000
-_FREE = 2**24
 
 
 def read_picture(
@@ -39,30 +33,16 @@ def read_picture(
         ValueError: it is no picture that can be read.
         OSError: the file cannot be opened.
     """
-    content = source if isinstance(source, bytes) else source.read_bytes()
     image, operations = needed("PIL.Image"), needed("PIL.ImageOps")
-    try:
-        with image.open(io.BytesIO(content)) as opened:
-            _check_claim(opened, len(content))
-            picture = _rgb(operations.exif_transpose(opened), image)
+    with opened_picture(source, name) as opened:
+        picture = _rgb(operations.exif_transpose(opened), image)
         if size is not None:
             height, width = size
             times = max(1, min(picture.height // height, picture.width // width, finer))
             wanted = (width * times, height * times)
             if picture.size != wanted:
                 picture = operations.fit(picture, wanted, image.Resampling.BICUBIC)
-    except Exception as error:  # Pillow raises whatever its decoders do
-        reason = "unknown format" if type(error).__name__ == "UnidentifiedImageError" else error
-        raise ValueError(f"{name}: not a picture that can be read: {reason}") from error
     return pixels(picture)
-
-
-def _check_claim(picture: Any, size: int) -> None:
-    """Raises ValueError where a file of so many bytes cannot hold the pixels that it claims."""
-    width, height = picture.size
-    most = max(_FREE, size * _PIXELS_A_BYTE.get(picture.format, _PIXELS_A_BYTE_AT_ALL))
-    if width * height > most:
-        raise ValueError(f"it claims {width:,} × {height:,} pixels and has {size:,} bytes")
 
 
 def pixels(picture: Any) -> Tensor:
