@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from ..ground.picture_files import opened_picture
 from ..ground.tensors import integer, shape_of
+from ..pictures.opened import opened_picture
 from .groups import Groups
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from qkv._extras import needed
-from qkv.ground.picture_files import opened_picture
+from qkv.pictures.opened import opened_picture
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".ppm", ".pgm", ".tif", ".tiff")
 
