@@ -7,6 +7,7 @@ import inspect
 from itertools import product
 from math import inf, nan
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -244,6 +245,20 @@ WRONG = {
     "no mask": ((Q, K, V, [[True]]), {}, TypeError, "attn_mask must be a tensor; got list"),
     "dropout": ((Q, K, V), {"dropout_p": 1.5}, ValueError, r"dropout_p must be in \[0, 1\]"),
     "scale": ((Q, K, V), {"scale": nan}, ValueError, "scale must be .*finite"),
+    "a scale that learns": (
+        (Q, K, V),
+        {"scale": torch.tensor(WIDTH**-0.5, requires_grad=True)},  # as large as the default
+        TypeError,
+        "scaled_dot_product_attention: scale must be a number, which has no gradient; got a tensor",
+    ),
+    "several scales": ((Q, K, V), {"scale": torch.ones(HEADS)}, TypeError, "scale must be a num"),
+    "a scale for is_causal": (
+        (Q, K, V, None, 0.0, 0.125),
+        {},
+        TypeError,
+        "is_causal must be True or False; got float",
+    ),
+    "a number of heads": ((Q, K, V), {"enable_gqa": 2}, TypeError, "enable_gqa must be True or F"),
 }
 
 
@@ -252,6 +267,17 @@ def test_what_breaks_a_rule_is_refused_by_name(case) -> None:
     args, options, kind, text = WRONG[case]
     with pytest.raises(kind, match=text):
         qkv.scaled_dot_product_attention(*args, **options)
+
+
+@pytest.mark.parametrize("number", [np.float32(0.5), np.int64(1), torch.tensor(0.5), True])
+def test_numbers_of_other_types(number) -> None:
+    theirs = F.scaled_dot_product_attention(Q, K, V, scale=number)
+    torch.testing.assert_close(qkv.scaled_dot_product_attention(Q, K, V, scale=number), theirs)
+    outputs = []
+    for probability in (number, float(number)):
+        torch.manual_seed(0)
+        outputs.append(qkv.scaled_dot_product_attention(Q, K, V, dropout_p=probability))
+    assert torch.equal(*outputs)
 
 
 def test_vectors_without_width_take_a_scale() -> None:

@@ -216,6 +216,77 @@ def test_it_holds_for_one_thread_and_until_its_end() -> None:
     assert calls.taken == 0
 
 
+def test_another_thread_may_end_it() -> None:
+    """As where a generator goes on in a pool of threads."""
+
+    def ended_elsewhere(context: source.Acceleration) -> None:
+        thread = threading.Thread(target=context.__exit__, args=(None, None, None))
+        thread.start()
+        thread.join()
+
+    def without() -> None:
+        F.scaled_dot_product_attention(*vectors())
+
+    first, second = qkv.accelerate(), qkv.accelerate()
+    with first:
+        second.__enter__()
+        without()
+        ended_elsewhere(second)
+        without()
+    assert (first.taken, second.taken) == (1, 1)
+    with first:  # so that the function is replaced, though here nobody is in a context
+        ended_elsewhere(first)
+        thread = threading.Thread(target=first.__enter__)
+        thread.start()
+        thread.join()
+        without()
+    assert first.taken == 1
+    assert F.scaled_dot_product_attention is ORIGINAL[0]
+
+
+def test_what_ends_must_have_begun() -> None:
+    with pytest.raises(RuntimeError, match="accelerate: a context must be entered"):
+        qkv.accelerate().__exit__(None, None, None)
+    with qkv.accelerate() as calls:
+        F.scaled_dot_product_attention(*vectors())
+    assert calls.taken == 1
+
+
+REFUSED = {
+    "too wide": lambda: [torch.randn(1, 2, 5, 300) for _ in range(3)],
+    "mixed types": lambda: [*vectors()[:2], vectors()[2].bfloat16()],
+    "fewer values than keys": lambda: [*vectors()[:2], vectors()[2][:, :, :3]],
+}
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_the_random_numbers_of_a_call_that_is_left_are_torchs(kind) -> None:
+    given = REFUSED[kind]()
+
+    def drawn() -> list[object]:
+        torch.manual_seed(3)
+        try:
+            found: list[object] = F.scaled_dot_product_attention(*given, dropout_p=0.5).tolist()
+        except RuntimeError as error:
+            found = [str(error)]
+        return [found, torch.rand(()).item()]
+
+    theirs = drawn()
+    with qkv.accelerate() as calls:
+        assert drawn() == theirs
+    assert calls.taken == 0
+    assert sum(calls.left.values()) == 1
+
+
+def test_mistakes_are_told_by_torch() -> None:
+    query, key, value = vectors()
+    for given in ((query, key[0, 0, 0], value), (query[0, 0, 0, 0], key, value)):
+        with qkv.accelerate(), pytest.raises(RuntimeError, match="at least 2 dimensional"):
+            F.scaled_dot_product_attention(*given)
+    with qkv.accelerate(), pytest.raises(TypeError, match="must be bool, not float"):
+        F.scaled_dot_product_attention(query, key, value, None, 0.0, 0.125)  # type: ignore
+
+
 def test_all_names_are_put_back() -> None:
     def names() -> tuple[object, ...]:
         functions = by_its_own_name, F.scaled_dot_product_attention

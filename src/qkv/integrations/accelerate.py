@@ -6,8 +6,9 @@ import functools
 import threading
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 import torch.nn.functional as F
@@ -23,11 +24,26 @@ from ..matrix.scaled_dot_product import attended
 _PLAIN, _ANY = 2**21, 2**24
 
 
-class _Thread(threading.local):
-    """The contexts that this thread is in, and whether layers are kept off their fast paths."""
+@dataclass(eq=False)
+class _Entry:
+    """That a thread entered a context. Another one may end it, as where a generator goes on in a
+    pool of threads."""
 
-    inside: tuple[Acceleration, ...] = ()
+    calls: Acceleration
+    ended: bool = False
+
+
+class _Thread(threading.local):
+    """What this thread entered, and whether layers are kept off their fast paths."""
+
+    entries: tuple[_Entry, ...] = ()
     slow: bool = False
+
+    def inside(self) -> Acceleration | None:
+        """The innermost context that the thread is in."""
+        if self.entries and self.entries[-1].ended:
+            self.entries = tuple(entry for entry in self.entries if not entry.ended)
+        return self.entries[-1].calls if self.entries else None
 
 
 _thread = _Thread()
@@ -46,6 +62,7 @@ class Acceleration:
     def __init__(self) -> None:
         self.taken = 0
         self.left: Counter[str] = Counter()
+        self._entries: list[_Entry] = []  # of all threads, that have not ended
 
     def __repr__(self) -> str:
         left = "".join(f"; torch {count}: {why}" for why, count in self.left.most_common())
@@ -57,7 +74,9 @@ class Acceleration:
             if not _open:
                 _replaced.place(_patches())
             _open += 1
-        _thread.inside = (*_thread.inside, self)
+            entry = _Entry(self)
+            self._entries.append(entry)
+        _thread.entries = (*_thread.entries, entry)
         return self
 
     def __exit__(
@@ -67,11 +86,14 @@ class Acceleration:
         trace: TracebackType | None,
     ) -> None:
         global _open
-        # Contexts may end in another order than they began.
-        places = [place for place, one in enumerate(_thread.inside) if one is self]
-        if places:
-            _thread.inside = (*_thread.inside[: places[-1]], *_thread.inside[places[-1] + 1 :])
         with _lock:
+            if not self._entries:
+                raise RuntimeError("accelerate: a context must be entered before it ends")
+            # Contexts may end in another order than they began.
+            own = [entry for entry in self._entries if entry in _thread.entries]
+            ending = (own or self._entries)[-1]
+            ending.ended = True
+            self._entries.remove(ending)
             _open -= 1
             if not _open:
                 _replaced.restore()
@@ -120,9 +142,9 @@ def _accelerated(original: Callable[..., Tensor]) -> Callable[..., Tensor]:
     def scaled_dot_product_attention(*args: Any, **kwargs: Any) -> Tensor:
         if torch.compiler.is_compiling():
             return _traced(original, *args, **kwargs)
-        if not _thread.inside:
+        calls = _thread.inside()
+        if calls is None:
             return original(*args, **kwargs)
-        calls = _thread.inside[-1]
         try:
             output = _attended(*args, **kwargs)
         except (UnsupportedError, TypeError, ValueError) as error:
@@ -143,12 +165,24 @@ def _attended(
     *rest: Any,
     **options: Any,
 ) -> Tensor:
-    """By the kernels, or one of qkv's errors."""
-    if is_tensor(query) and is_tensor(key) and not query.is_nested and not key.is_nested:
+    """By the kernels, or one of qkv's errors, which leaves the next random numbers to torch."""
+    if _is_sequence(query) and _is_sequence(key):
         least = _PLAIN if attn_mask is None and not dropout_p else _ANY
         if query.numel() * key.shape[-2] < least and not is_traced():
             raise UnsupportedError("too small to gain")
-    return attended(query, key, value, attn_mask, dropout_p, *rest, **options, impl="native")
+        if not query.is_cpu:
+            raise UnsupportedError("tensors that are not in the processor's memory")
+    before = torch.get_rng_state() if dropout_p else None
+    try:
+        return attended(query, key, value, attn_mask, dropout_p, *rest, **options, impl="native")
+    except (UnsupportedError, TypeError, ValueError):
+        if before is not None:
+            torch.set_rng_state(before)
+        raise
+
+
+def _is_sequence(thing: object) -> TypeGuard[Tensor]:
+    return is_tensor(thing) and not thing.is_nested and thing.ndim > 1
 
 
 def _traced(
@@ -185,7 +219,7 @@ def _slow(original: Callable[..., Any], what: str) -> Callable[..., Any]:
     @functools.wraps(original)
     def forward(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
         x = args[0] if args else kwargs.get(what)
-        if torch.compiler.is_compiling() or not _thread.inside or not _gains(x):
+        if torch.compiler.is_compiling() or _thread.inside() is None or not _gains(x):
             return original(self, *args, **kwargs)
         before, _thread.slow = _thread.slow, True
         try:
@@ -198,6 +232,4 @@ def _slow(original: Callable[..., Any], what: str) -> Callable[..., Any]:
 
 def _gains(x: object) -> bool:
     """Whether attention of a sequence, or a batch of some, to itself is large enough."""
-    if not is_tensor(x) or x.is_nested or x.ndim < 2:
-        return False
-    return x.numel() * max(x.shape[:-1]) >= _PLAIN
+    return _is_sequence(x) and x.numel() * max(x.shape[:-1]) >= _PLAIN

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..ground.jit import with_int_sizes
-from ..ground.tensors import check_floats, is_concrete, is_tensor, shape_of
+from ..ground.tensors import check_floats, is_concrete, is_dual, is_tensor, shape_of
 from ..masks.base import Mask
 from ..masks.causal import Causal
 from ..masks.dense import Dense
@@ -76,7 +76,9 @@ def attended(
     Raises:
         UnsupportedError: it cannot serve the request.
     """
+    _check_switches(is_causal=is_causal, enable_gqa=enable_gqa)
     query, key, value = _checked(query, key, value, enable_gqa)
+    dropout_p, scale = _plain_number(dropout_p), scale_of(_NAME, scale)
     if not isinstance(dropout_p, (int, float)) or not 0 <= dropout_p <= 1:
         raise ValueError(f"{_NAME}: dropout_p must be in [0, 1]; got {dropout_p!r}")
     options: dict[str, Any] = {"impl": impl}
@@ -99,6 +101,44 @@ def attended(
     if dropout_p == 1:
         return attend(query, key, value, **options) * 0.0
     return attend(query, key, value, dropout=dropout_p, **options)
+
+
+def scale_of(function: str, scale: Any) -> Any:
+    """The factor that a function was given for its scores, as a stage takes it.
+
+    Raises:
+        TypeError: it is a tensor of several numbers, or of one that has a gradient.
+    """
+    scale = _plain_number(scale)
+    if is_tensor(scale):
+        raise TypeError(
+            f"{function}: scale must be a number, which has no gradient; got a tensor "
+            f"{shape_of(scale)}, requires_grad={scale.requires_grad}"
+        )
+    return scale
+
+
+def _plain_number(thing: Any) -> Any:
+    """A number of another type that torch takes too, NumPy's or a tensor's, as an int or float; all
+    else as it is."""
+    if is_tensor(thing):
+        known = not thing.ndim and not thing.requires_grad and is_concrete(thing)
+        return thing.item() if known and not is_dual(thing) else thing
+    if isinstance(thing, bool):
+        return int(thing)
+    return float(thing) if _is_of_numpy(thing) else thing
+
+
+def _is_of_numpy(thing: object) -> bool:
+    """Whether it is a number of NumPy's, which need not be there."""
+    numpy = sys.modules.get("numpy")
+    return numpy is not None and isinstance(thing, numpy.number)
+
+
+def _check_switches(**switches: object) -> None:
+    for name, value in switches.items():
+        if not isinstance(value, (bool, torch.SymBool)):
+            raise TypeError(f"{_NAME}: {name} must be True or False; got {type(value).__name__}")
 
 
 def causal_offset(mask: object, query: Tensor, key: Tensor) -> int | None:
