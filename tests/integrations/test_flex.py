@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import flex_cases as cases
+import numpy as np
 import pytest
 import torch
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn.attention import flex_attention as theirs
+from torch.nn.attention.flex_attention import BlockMask
 
 import qkv
 from qkv.request import strip
@@ -77,11 +81,11 @@ def test_the_block_mask_is_torchs_own(name) -> None:
         options = {"BLOCK_SIZE": block, "separate_full_blocks": separate, "device": "cpu"}
         ours = qkv.create_block_mask(MASKS[name], *sizes, **options)
         other = theirs.create_block_mask(MASKS[name], *sizes, **options)
-        assert type(ours) is theirs.BlockMask
+        assert type(ours) is BlockMask
         assert ours.mask_mod is MASKS[name]
         assert ours.seq_lengths == other.seq_lengths
         assert ours.BLOCK_SIZE == other.BLOCK_SIZE
-        for attribute in theirs.BlockMask._TENSOR_ATTRS:
+        for attribute in BlockMask._TENSOR_ATTRS:
             mine, its = getattr(ours, attribute), getattr(other, attribute)
             assert (mine is None) == (its is None), attribute
             if mine is not None:
@@ -198,9 +202,7 @@ def hand_made(listed, full=None, mask_mod=None):
         if blocks is not None:
             order = torch.argsort(blocks.int(), dim=-1, descending=True, stable=True).int()
             parts += [blocks.sum(-1).int(), order]
-    return theirs.BlockMask.from_kv_blocks(
-        *parts, BLOCK_SIZE=4, mask_mod=mask_mod, seq_lengths=SIZES[2:]
-    )
+    return BlockMask.from_kv_blocks(*parts, BLOCK_SIZE=4, mask_mod=mask_mod, seq_lengths=SIZES[2:])
 
 
 def test_what_blocks_leave_out_is_left_out() -> None:
@@ -227,7 +229,7 @@ def test_many_separate_blocks_are_skipped() -> None:
     listed = torch.zeros(1, 1, 4, 256, dtype=torch.bool)
     listed[..., ::40] = True
     order = torch.argsort(listed.int(), dim=-1, descending=True, stable=True).int()
-    blocks = theirs.BlockMask.from_kv_blocks(
+    blocks = BlockMask.from_kv_blocks(
         listed.sum(-1).int(), order, BLOCK_SIZE=16, seq_lengths=(queries, keys)
     )
     v = cases.vectors(torch.float32, queries=queries, keys=keys)
@@ -412,6 +414,29 @@ def test_arguments_of_another_type() -> None:
         qkv.flex_attention(*v, return_aux=True)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("scale", [np.float32(0.5), torch.tensor(0.5), torch.tensor(2), True])
+def test_a_scale_of_another_type(scale) -> None:
+    v = cases.vectors()
+    truth = cases.dense(v, scale=float(scale)).output
+    close((qkv.flex_attention(*v, scale=scale),), (truth,))
+
+
+def test_random_numbers_are_refused_as_by_torch() -> None:
+    """One that is drawn for the first cell would stand for all."""
+    v = cases.vectors(gradients=False)
+    mods = (
+        lambda s, b, h, q, k: s + torch.rand(()),
+        lambda s, b, h, q, k: s * torch.randn(()).exp(),
+        lambda s, b, h, q, k: s + torch.rand(4)[h] * (q - k),
+    )
+    before = torch.get_rng_state()
+    for mod in mods:
+        for function in (theirs.flex_attention, qkv.flex_attention):
+            with pytest.raises(RuntimeError, match="random"):
+                function(*v, mod)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_a_factor_that_is_not_finite_is_the_scores_own() -> None:
     v = cases.vectors()
     mod = lambda score, b, h, q, k: score.abs() * 0 + score * float("inf")  # noqa: E731
@@ -421,6 +446,20 @@ def test_a_factor_that_is_not_finite_is_the_scores_own() -> None:
 
 def noop(b, h, q, k):
     return q >= k
+
+
+def with_mod(mod: Any) -> BlockMask:
+    blocks = qkv.create_block_mask(noop, None, None, 11, 13)
+    blocks.mask_mod = mod
+    return blocks
+
+
+def second_blocks(mod: Any) -> BlockMask:
+    """Those of the second four queries alone, with a mask_mod that is set or not."""
+    blocks = qkv.create_block_mask(noop, None, None, 11, 13, BLOCK_SIZE=4)
+    blocks = blocks[:, :, torch.tensor([1])]
+    blocks.mask_mod = blocks.mask_mod if mod is None else mod
+    return blocks
 
 
 V = cases.vectors()
@@ -493,6 +532,41 @@ MISTAKES = {
         ),
         RuntimeError,
         "sliced BlockMask",
+    ),
+    "a mask of which rows of blocks are taken": (
+        lambda: qkv.flex_attention(*V, block_mask=second_blocks(None)),
+        RuntimeError,
+        "sliced BlockMask",
+    ),
+    "blocks for a part of the queries": (
+        lambda: qkv.flex_attention(*V, block_mask=second_blocks(noop)),
+        ValueError,
+        r"must list blocks for all queries 11; got 1 blocks of 4 \(of a slice, set seq_lengths too",
+    ),
+    "no score": (
+        lambda: qkv.flex_attention(*V, lambda score, b, h, q, k: None),
+        TypeError,
+        "flex_attention: score_mod must return a tensor; got NoneType",
+    ),
+    "two scores": (
+        lambda: qkv.flex_attention(*V, lambda score, b, h, q, k: (score, score)),
+        TypeError,
+        "flex_attention: score_mod must return a tensor; got tuple",
+    ),
+    "a mask that is no tensor": (
+        lambda: qkv.create_block_mask(lambda b, h, q, k: True, None, None, 4, 4),
+        TypeError,
+        "create_block_mask: mask_mod must return a tensor; got bool",
+    ),
+    "a mask that is no tensor beside blocks": (
+        lambda: qkv.flex_attention(*V, block_mask=with_mod(lambda b, h, q, k: True)),
+        TypeError,
+        "flex_attention: mask_mod must return a tensor; got bool",
+    ),
+    "a scale that learns": (
+        lambda: qkv.flex_attention(*V, scale=torch.tensor(8**-0.5, requires_grad=True)),
+        TypeError,
+        r"flex_attention: scale must be a number, .* got a tensor \[\], requires_grad=True",
     ),
 }
 

@@ -131,6 +131,11 @@ def without_gradient(s, b, h, q, k):
     return s + h
 
 
+LARGEST, ROUNDED = 2**63 - 1, 2**24  # sums with these wrap around, or are rounded in float32
+LARGE_OF_HEADS = torch.full((cases.HEADS,), LARGEST)
+TIMES = torch.arange(cases.KEYS, dtype=torch.float64) * 0.25 + 1.7e9
+
+
 def branching(s, b, h, q, k):
     return s if q >= k else s - 1
 
@@ -151,6 +156,16 @@ LIKE = {
     "a distance in narrow numbers": lambda s, b, h, q, k: (
         s + (k.to(torch.int8) * 20 - q * 20).abs()
     ),
+    "a distance that wraps around": lambda s, b, h, q, k: s + ((k + LARGEST) >= (q + LARGEST)),
+    "a distance with numbers that wrap around": lambda s, b, h, q, k: (
+        s + ((k + LARGE_OF_HEADS[h]) >= (q + LARGE_OF_HEADS[h]))
+    ),
+    "a rounded distance": lambda s, b, h, q, k: (
+        s + ((k + ROUNDED).float() >= (q + ROUNDED).float())
+    ),
+    "a difference of rounded places": lambda s, b, h, q, k: (
+        s + ((k + ROUNDED).float() - (q + ROUNDED).float())
+    ),
 }
 
 
@@ -163,6 +178,47 @@ def test_what_only_looks_like_a_stage_is_computed_as_it_is(name) -> None:
     pairs = zip(cases.gradients(output, [*v]), cases.gradients(truth, [*v]), strict=True)
     for gradient, true in pairs:
         torch.testing.assert_close(gradient, true)
+
+
+MASKS_LIKE = {
+    "wrapped sums": lambda b, h, q, k: (k + LARGEST) >= (q + LARGEST),
+    "a sum that wraps around": lambda b, h, q, k: k + LARGEST >= q,
+    "rounded sums": lambda b, h, q, k: (k + ROUNDED).float() >= (q + ROUNDED).float(),
+    "a rounded sum": lambda b, h, q, k: (k + ROUNDED).float() - ROUNDED <= q,
+}
+
+
+@pytest.mark.parametrize("name", MASKS_LIKE)
+def test_what_only_looks_like_a_mask_is_computed_as_it_is(name) -> None:
+    v, mod = cases.vectors(gradients=False), MASKS_LIKE[name]
+    assert stages(None, mod) == "dot, mask=callable"
+    blocks = qkv.create_block_mask(mod, None, None, *SIZES[2:])
+    output = qkv.flex_attention(*v, block_mask=blocks)
+    torch.testing.assert_close(output, cases.dense(v, None, mod).output)
+
+
+@pytest.mark.parametrize(
+    "mod",
+    [
+        lambda s, b, h, q, k: s + (TIMES.float()[k] - TIMES.float()[q]),
+        lambda s, b, h, q, k: s - (TIMES[q] - TIMES[k]),
+        lambda s, b, h, q, k: s + TIMES[k] - TIMES[q],
+        lambda s, b, h, q, k: 20 * torch.tanh(s / 20) + TIMES[k] - TIMES[q],
+        lambda s, b, h, q, k: s + ((k * 4096.0 - q * 4096.0) + TIMES[0] - 1.7e9),
+    ],
+)
+def test_differences_of_large_numbers_leave_the_score_its_digits(mod) -> None:
+    v = cases.vectors(torch.float32, gradients=False)
+    truth = cases.dense(cases.Vectors(*(part.double() for part in v)), mod).output
+    torch.testing.assert_close(
+        qkv.flex_attention(*v, mod), truth, rtol=1e-6, atol=1e-6, check_dtype=False
+    )
+
+
+def test_one_large_bias_may_be_added_by_itself() -> None:
+    near = cases.tables().per_key
+    far = lambda s, b, h, q, k: s + ((k - q) * 1000 + near[b, k])  # noqa: E731
+    assert stages(far) == "dot, bias=distances+tensor"
 
 
 def test_a_mod_that_branches_fails_as_in_torch() -> None:

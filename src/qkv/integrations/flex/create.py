@@ -88,7 +88,7 @@ def _cells_seen(
     rows, cols = block[0], min(block[1], keys)
     across = -(-keys // cols)
     total = torch.zeros(batch, heads, -(-queries // rows), across, dtype=torch.int64, device=device)
-    visible = mapped(OverCells(mask_mod).of_cell, 0)
+    visible = mapped(OverCells(mask_mod, "create_block_mask: mask_mod").of_cell, 0)
     lead = [torch.arange(size, device=device) for size in (batch, heads)]
     key = torch.arange(keys, device=device)
     step = max(1, _CELLS // (batch * heads * keys))

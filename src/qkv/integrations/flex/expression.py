@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 from ...ground.tensors import is_concrete, is_dual
@@ -97,6 +98,16 @@ class _Recorded(Tensor):
         return _Recorded.of(Node(first.dtype, "", func, arguments, keywords), first, gradients)
 
 
+class _NoChance(TorchDispatchMode):
+    """Refuses random numbers, those of no input too: one of them would stand for all cells, where
+    torch asks for one in each, and refuses to draw it."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if torch.Tag.nondeterministic_seeded in func.tags:
+            raise _NoExpressionError
+        return func(*args, **(kwargs or {}))
+
+
 def _is_strange(func: Any, args: Any) -> bool:
     if func is torch.ops.aten.index.Tensor:  # it finds what is true where an index is bool
         return any(place.dtype in (torch.bool, torch.uint8) for place in args[1])
@@ -124,7 +135,8 @@ def expression_of(mod: Mod, device: torch.device, score: torch.dtype | None = No
         _Recorded.of(Node(first.dtype, name), first, gradients) for name, first in inputs.items()
     ]
     try:
-        answer = OverCells(mod).of_cell(*arguments)
+        with _NoChance():
+            answer = OverCells(mod, "flex_attention: a mod").of_cell(*arguments)
     except Exception:  # whatever it is: where it is a mistake, the call itself will tell of it
         return None
     if not isinstance(answer, _Recorded) or answer.ndim:

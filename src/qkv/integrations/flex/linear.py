@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,12 +10,13 @@ import torch
 from torch import Tensor
 
 from ...ground.tensors import holds_integers
-from .expression import KEY, QUERY, Node, number_of
+from .expression import KEY, QUERY, Node, number_of, values_of
 
 _EXACT = (torch.float32, torch.float64)  # of every place up to LONGEST
 _COUNTS = (torch.int8, torch.int16, torch.int32, torch.int64, torch.uint8)
 
 LONGEST = 2**23  # matrices whose expressions are looked at: places are exact in floats
+MOST = 2**40  # numbers beyond it may wrap around in a sum
 
 
 @dataclass(frozen=True)
@@ -46,8 +48,18 @@ class Linear:
             self.terms + other.terms,
             self.in_floats or other.in_floats,
         )
-        exact = not total.terms and abs(total.number) <= LONGEST
-        return total if exact or not total.in_floats else None
+        return total if total.is_exact else None
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether it is computed without rounding and without wrapping around, whatever the places.
+        Of terms that are integers nothing is known here."""
+        ahead = max(self.key, 0) + max(self.query, 0)
+        back = max(-self.key, 0) + max(-self.query, 0)
+        reach = max(ahead, back) * LONGEST + abs(self.number)
+        if self.in_floats:
+            return reach <= 2 * LONGEST and not self.terms
+        return reach <= MOST
 
     @property
     def is_balanced(self) -> bool:
@@ -86,7 +98,8 @@ def _sum(node: Node) -> Linear | None:
         inner = linear(node.arguments[0]) if node.keywords.keys() == {"dtype"} else None
         if inner is None or node.dtype not in _EXACT:
             return inner
-        return None if inner.terms else replace(inner, in_floats=True)
+        inner = replace(inner, in_floats=True)
+        return inner if inner.is_exact else None
     if node.kind in ("floor_divide", "div"):
         return _part(node)
     if node.keywords or node.kind not in ("add", "sub", "rsub", "neg"):
@@ -117,10 +130,19 @@ def difference(left: Any, right: Any) -> Linear | None:
 COMPARISONS = ("lt", "le", "gt", "ge", "eq", "ne")
 
 
-def depends_on_distance(thing: Any) -> bool:
-    """Whether a value depends on query and key only by how far they are apart."""
+def term_values(total: Linear, places: Mapping[str, Tensor]) -> list[tuple[int, Tensor]] | None:
+    """The values of its terms over vectors of places, each with its sign; None where one is so
+    large that a sum may wrap around."""
+    found = [(sign, values_of(term, places).to(torch.int64)) for sign, term in total.terms]
+    large = any(bool(((values > MOST) | (values < -MOST)).any()) for _, values in found)
+    return None if large else found
+
+
+def depends_on_distance(thing: Any, places: Mapping[str, Tensor]) -> bool:
+    """Whether a value depends on query and key only by how far they are apart, over vectors of
+    places."""
     if isinstance(thing, (list, tuple)):
-        return all(depends_on_distance(part) for part in thing)
+        return all(depends_on_distance(part, places) for part in thing)
     if not isinstance(thing, Node) or not thing.depends_on(QUERY, KEY):
         return True
     if thing.name:
@@ -128,6 +150,8 @@ def depends_on_distance(thing: Any) -> bool:
     total = linear(thing)
     if total is None and thing.kind in COMPARISONS:
         total = difference(*thing.arguments)
+        if total is not None and term_values(total, places) is None:
+            return False
     if total is not None:
         return total.is_balanced
-    return depends_on_distance([*thing.arguments, *thing.keywords.values()])
+    return depends_on_distance([*thing.arguments, *thing.keywords.values()], places)

@@ -24,12 +24,11 @@ from ...masks.prefix import Prefix
 from ...masks.runs import any_of, runs_of
 from ...masks.window import Window
 from .expression import BATCH, KEY, PLACES, QUERY, SCORE, Node, number_of, values_of
-from .linear import COMPARISONS, Linear, difference, linear
+from .linear import COMPARISONS, Linear, difference, linear, term_values
 
 ALL = Window(None, None)
 NOTHING = Prefix(0)
 
-_MOST = 2**40  # numbers beyond it may wrap around in a sum
 _FLIPPED = {"lt": "gt", "le": "ge", "gt": "lt", "ge": "le", "eq": "eq", "ne": "ne"}
 _AND, _OR = ("bitwise_and", "logical_and"), ("bitwise_or", "logical_or")
 _NOT = ("bitwise_not", "logical_not")
@@ -188,7 +187,7 @@ def _near(kind: str, inner: Any, limit: Any, sizes: Sizes) -> Mask | None:
 
 def _below(kind: str, total: Linear | None, sizes: Sizes) -> Mask | None:
     """The keys for which a sum compares so with 0."""
-    if total is None or abs(total.key) != 1 or abs(total.number) > _MOST or total.step > 2**20:
+    if total is None or abs(total.key) != 1 or total.step > 2**20:
         return None
     if total.key < 0:
         kind, total = _FLIPPED[kind], -total
@@ -207,10 +206,10 @@ def _limit(total: Linear, sizes: Sizes) -> Tensor | None:
     limit = torch.full((1, 1, 1, 1), -total.number, device=sizes.device)
     if total.query:
         limit = limit - total.query * places[QUERY].reshape(1, 1, -1, 1)
-    for sign, term in total.terms:
-        values = values_of(term, places).to(torch.int64)
-        if bool(((values > _MOST) | (values < -_MOST)).any()):
-            return None
+    terms = term_values(total, places)
+    if terms is None:
+        return None
+    for sign, values in terms:
         limit = limit - sign * values
     return limit[..., 0]
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.attention import flex_attention as theirs
 from torch.nn.attention.flex_attention import BlockMask, noop_mask
 
 from ...ground.errors import UnsupportedError
@@ -13,12 +14,15 @@ from ...ground.jit import with_int_sizes
 from ...masks.base import Mask
 from ...matrix.attention import attention
 from ...matrix.matrix import AttentionMatrix
+from ...matrix.scaled_dot_product import scale_of
 from ...request.problem import layout_of
 from ...scores.dot import Dot
 from .blocks import blocks_of
-from .mods import MaskMod, Mod, OverCells, ScoreMod
+from .mods import MaskMod, Mod, OverCells, ScoreMod, first_cell
 from .recognition import common, recognised_mask, recognised_stages
 
+# The mask_mod of a BlockMask that is a slice, which raises, and says what to do.
+_of_a_slice: Any = getattr(theirs, "_sliced_mask_mod_error", None)
 _ANY_LENGTH = 1 << 30  # the size of blocks by which torch says that a mask is for any length
 
 
@@ -76,8 +80,8 @@ def matrix_of(
             factor = stages.scale
             biases = stages.biases
             if biases is None:
-                biases = (ScoreMod(OverCells(score_mod)),)
-    width = query.shape[-1]
+                biases = (ScoreMod(OverCells(score_mod, "flex_attention: score_mod")),)
+    width, scale = query.shape[-1], scale_of("flex_attention", scale)
     score = Dot(scale) if factor == 1 else Dot(factor * Dot(scale).factor(width))
     return attention(query, key, score=score, bias=biases, mask=mask, query_offset="start", **how)
 
@@ -120,7 +124,7 @@ def _mask_of(block_mask: BlockMask, query: Tensor, key: Tensor) -> Mask | None:
     mask, exact = recognised_mask(mod, query, key)
     if blocks is not None and not (exact and blocks.hold(mask, layout_of(query, key))):
         mask = common(blocks.as_intervals(queries), mask)
-    return common(mask, None if exact else MaskMod(OverCells(mod)))
+    return common(mask, None if exact else MaskMod(OverCells(mod, "flex_attention: mask_mod")))
 
 
 def _check_block_mask(block_mask: object, query: Tensor, key: Tensor) -> None:
@@ -136,14 +140,21 @@ def _check_block_mask(block_mask: object, query: Tensor, key: Tensor) -> None:
             "flex_attention: block_mask must be made for as many queries and keys as there are "
             f"{list(lengths)}; got one for {list(block_mask.seq_lengths)}"
         )
-    lead = block_mask.kv_num_blocks.shape[:-1]
+    if block_mask.mask_mod is _of_a_slice is not None:
+        _of_a_slice(*first_cell(query.device))
+    *lead, blocks = block_mask.kv_num_blocks.shape
+    if not any_length and blocks < -(-lengths[0] // block_mask.BLOCK_SIZE[0]):
+        raise ValueError(
+            f"flex_attention: block_mask must list blocks for all queries {lengths[0]}; got "
+            f"{blocks} blocks of {block_mask.BLOCK_SIZE[0]} (of a slice, set seq_lengths too)"
+        )
     sizes = (*(1,) * (2 - len(lead)), *lead)
     if len(sizes) > 2 or any(
         size not in (1, own) for size, own in zip(sizes, query.shape[:2], strict=True)
     ):
         raise ValueError(
             "flex_attention: block_mask must have 1 or as many batch entries and heads as query "
-            f"{list(query.shape[:2])}; got {list(lead)}"
+            f"{list(query.shape[:2])}; got {lead}"
         )
     if block_mask.kv_num_blocks.device != query.device:
         raise ValueError(

@@ -49,9 +49,11 @@ def _place(part: Tensor | int, device: torch.device) -> Tensor:
 
 @dataclass(frozen=True)
 class OverCells:
-    """A mod as a callable of the engine: `fn(cells)`, or `fn(scores, cells)`."""
+    """A mod as a callable of the engine: `fn(cells)`, or `fn(scores, cells)`. `what` is how errors
+    call it, behind the function that it was given to."""
 
     mod: Mod
+    what: str
 
     def __call__(self, *arguments: Any) -> Tensor:
         *scores, cells = arguments
@@ -63,9 +65,13 @@ class OverCells:
     def of_cell(self, *numbers: Tensor) -> Tensor:
         """What the mod says of one cell."""
         if torch.compiler.is_compiling():  # whoever is compiled stands in this mode already
-            return self.mod(*numbers)
-        with Indexing():
-            return self.mod(*numbers)
+            answer = self.mod(*numbers)
+        else:
+            with Indexing():
+                answer = self.mod(*numbers)
+        if not isinstance(answer, Tensor):
+            raise TypeError(f"{self.what} must return a tensor; got {type(answer).__name__}")
+        return answer
 
 
 def mapped(function: Callable[..., Any], scores: int) -> Callable[..., Any]:
@@ -96,7 +102,7 @@ class ScoreMod(CustomBias):
         return replace(self, captured=captured_tensors(self.function.of_cell, numbers, self.what))
 
     def put_around(self, around: Callable[[Mod], Mod]) -> OverCells:
-        return OverCells(around(self.function.mod))
+        return replace(self.function, mod=around(self.function.mod))
 
 
 @dataclass(frozen=True)
@@ -112,4 +118,4 @@ class MaskMod(CustomMask):
         return replace(self, captured=captured_tensors(self.function.of_cell, numbers, self.what))
 
     def put_around(self, around: Callable[[Mod], Mod]) -> OverCells:
-        return OverCells(around(self.function.mod))
+        return replace(self.function, mod=around(self.function.mod))

@@ -18,6 +18,8 @@ from .expression import KEY, QUERY, SCORE, Node, number_of, values_of
 from .linear import depends_on_distance
 from .masks import ALL, Sizes, both, lookup_of_cells, mask_of
 
+_LARGE = 64  # beyond it a number that is added takes digits off a score
+
 
 @dataclass(frozen=True)
 class Stages:
@@ -83,7 +85,11 @@ def _body(node: Any, sizes: Sizes, wide: torch.dtype) -> Stages | None:
     if before is None or before.biases is None or _has_score(second):
         return None
     added = _added(second, -1 if node.kind == "sub" else 1, sizes, wide)
-    return None if added is None else replace(before, biases=(*before.biases, *added))
+    if added is None:
+        return None
+    biases = (*before.biases, *added)
+    exact = node.dtype == wide or _may_be_added_in_turn(biases)
+    return replace(before, biases=biases) if exact else None
 
 
 def _has_score(thing: Any) -> bool:
@@ -138,7 +144,23 @@ def _added(thing: Any, sign: int, sizes: Sizes, wide: torch.dtype) -> tuple[Bias
     first, second = thing.arguments
     left = _added(first, sign, sizes, wide)
     right = _added(second, -sign if thing.kind == "sub" else sign, sizes, wide)
-    return None if left is None or right is None else (*left, *right)
+    if left is None or right is None:
+        return None
+    biases = (*left, *right)
+    return biases if _may_be_added_in_turn(biases) else None
+
+
+def _may_be_added_in_turn(biases: tuple[Bias, ...]) -> bool:
+    """Whether scores to which biases are added one by one are as exact as those to which their sum
+    is added: two large ones, as times of day, would leave nothing of a score before they cancel."""
+    return sum(map(_has_large_numbers, biases)) <= 1
+
+
+def _has_large_numbers(bias: Bias) -> bool:
+    if not isinstance(bias, (DistanceTable, TensorBias)):
+        return False
+    sizes = (bias.table if isinstance(bias, DistanceTable) else bias.values).detach().abs()
+    return bool(((sizes > _LARGE) & (sizes < torch.inf)).any())
 
 
 def _bias(thing: Any, sign: int, sizes: Sizes, wide: torch.dtype) -> Bias | None:
@@ -150,7 +172,7 @@ def _bias(thing: Any, sign: int, sizes: Sizes, wide: torch.dtype) -> Bias | None
         return None
     if not (thing.depends_on(QUERY) and thing.depends_on(KEY)):
         return TensorBias(_wide(values_of(thing, places), sign, wide))
-    if depends_on_distance(thing):
+    if depends_on_distance(thing, places):
         nearest = -(sizes.queries - 1)
         ahead = torch.arange(nearest, sizes.keys, device=sizes.device)
         origin = torch.zeros((), dtype=torch.int64, device=sizes.device)
