@@ -45,7 +45,7 @@ def agreed(
         description = make()
         _check(description)
         message = _told(description, shards, query_offset)
-    messages = told_by_all(group, message)
+    messages = told_by_all(group, message, description.device)
     all_agree(messages, rank, [name for name in message if name != "lengths"])
     queries, keys = zip(*(told["lengths"] for told in messages), strict=True)
     held = held_by(shards, list(queries)), held_by(shards, list(keys))

@@ -24,13 +24,16 @@ Failure = TypeVar("Failure", bound=Exception)
 Visit = Callable[[int, Sequence[Tensor]], Sequence[Tensor]]
 
 
-def told_by_all(group: Any, message: dict[str, Any]) -> list[dict[str, Any]]:
-    """What every rank tells, in their order. Texts that are too long end in their checksum."""
+def told_by_all(
+    group: Any, message: dict[str, Any], device: torch.device | None = None
+) -> list[dict[str, Any]]:
+    """What every rank tells, in their order. Texts that are too long end in their checksum.
+    `device` is that of what the rank has, where that is known."""
     import torch.distributed as dist
 
     shortened = {name: _short(words) for name, words in message.items()}
     text = json.dumps(shortened, ensure_ascii=False).encode()
-    count, device = dist.get_world_size(group), _device_of(group)
+    count, device = dist.get_world_size(group), _device_of(group, device)
     own = torch.zeros(_ROOM + _ROOM_OF_A_RANK * count, dtype=torch.uint8)
     own[: len(text)] = torch.frombuffer(bytearray(text), dtype=torch.uint8)
     rows = [torch.empty_like(own, device=device) for _ in range(count)]
@@ -39,12 +42,14 @@ def told_by_all(group: Any, message: dict[str, Any]) -> list[dict[str, Any]]:
     return [json.loads(bytes(row.tolist()).rstrip(b"\0")) for row in rows]
 
 
-def _device_of(group: Any) -> torch.device:
-    """Where the group takes tensors."""
+def _device_of(group: Any, own: torch.device | None) -> torch.device:
+    """Where the group takes tensors: the same kind of device on all ranks."""
     import torch.distributed as dist
 
-    kinds = dist.get_backend_config(group)
-    return torch.device("cpu" if "cpu" in str(kinds) else "cuda")
+    kinds = [kind.partition(":")[0] for kind in dist.get_backend_config(group).split(",")]
+    if "cpu" in kinds:
+        return torch.device("cpu")
+    return own if own is not None and own.type in kinds else torch.device(kinds[0])
 
 
 def _short(words: Any) -> Any:

@@ -41,7 +41,7 @@ def run(description: Description, measures: tuple[Measure, ...]) -> list[Any]:
         _check(description, measures)
         cuts = Cuts(description, shards)
         message = _told(description, measures) | {"needed": cuts.needed(shards.rank)}
-    messages = told_by_all(shards.group, message)
+    messages = told_by_all(shards.group, message, description.device)
     all_agree(messages, shards.rank, ["measures", "operands", "gradients", "dropout"])
     needed = [own["needed"] for own in messages]
     description = _as_first(replace(description, shards=None), messages[0])
