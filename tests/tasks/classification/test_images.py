@@ -191,6 +191,28 @@ def test_a_picture_that_claims_more_than_it_can_hold_is_refused(form):
     assert read_picture(_claiming(form, 90, 70), "x").shape == (3, 70, 90)
 
 
+@pytest.mark.parametrize("form", ["EPS", "PCX", "SGI"])
+def test_formats_that_are_not_told_of_are_not_decoded(form, monkeypatch):
+    """Of some, such as EPS, Pillow has another program make pixels."""
+    started = []
+    monkeypatch.setattr("subprocess.Popen", lambda *a, **k: started.append(a))
+    file = io.BytesIO()
+    Image.new("RGB", (8, 8), "red").save(file, form)
+    said = "x: not a picture that can be read: unknown format; those are read: PNG, JPEG, GIF, "
+    with pytest.raises(ValueError, match=said):
+        read_picture(file.getvalue(), "x")
+    assert not started
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "MPO", "GIF", "WEBP", "BMP", "PPM", "TIFF"])
+def test_each_format_is_read(form):
+    file = io.BytesIO()
+    Image.new("RGB", (9, 8), "red").save(file, form)
+    picture = read_picture(file.getvalue(), "x")
+    assert picture.shape == (3, 8, 9)
+    assert picture.flatten(1).float().mean(1).tolist() == pytest.approx([255, 0, 0], abs=2)
+
+
 @pytest.mark.parametrize(("form", "mode"), [("PNG", "1"), ("PNG", "RGB"), ("JPEG", "L")])
 def test_a_large_picture_of_one_colour_is_read(form, mode):
     file = io.BytesIO()

@@ -1,4 +1,4 @@
-"""A picture file of any kind as pixels."""
+"""A picture file as pixels."""
 
 from __future__ import annotations
 
