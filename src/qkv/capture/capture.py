@@ -136,7 +136,8 @@ class Capture(Views):
 
         Args:
             image: a picture file (PNG, JPEG, GIF, WebP, BMP, PPM, TIFF), a picture of Pillow, an
-                array or a tensor `[height, width, 3]` or `[3, height, width]`, of bytes or of numbers in 0 ... 1; for a batch a list of them.
+                array or a tensor `[height, width, 3]` or `[3, height, width]`, of bytes or of
+                numbers in 0 ... 1; for a batch a list of them.
             grid: how many rows and columns of patches it was cut into; one number where both agree.
             extra: names of the tokens in front of the patches; default: as many as there are,
                 a class token and registers.
