@@ -1,4 +1,6 @@
-"""What no model of ONNX can be made of."""
+"""What no model of ONNX can be made of, and how one is compared with its module."""
+
+from math import inf, nan
 
 import pytest
 import torch
@@ -8,6 +10,7 @@ import qkv
 
 pytest.importorskip("onnxscript", reason="models of ONNX are made by onnx and onnxscript")
 
+from qkv.tasks import onnx_models
 from qkv.tasks.onnx_models import Graph
 
 
@@ -22,3 +25,25 @@ def test_a_size_that_torch_fixes_is_refused():
     graph = Graph("model", layer, draw, {"inputs": free}, {"outputs": free, "state": {}})
     with pytest.raises(qkv.UnsupportedError, match=r"export: torch makes no model.onnx of any len"):
         graph.made()
+
+
+@pytest.mark.parametrize(
+    ("right", "difference"),
+    [
+        ([[1.0, -inf]], 0.0),
+        ([[1.5, -inf]], 0.5),
+        ([[nan, -inf]], inf),
+        ([[1.0, 0.0]], inf),
+        ([[1.0]], inf),  # of another shape, which would be broadcast
+    ],
+)
+def test_the_difference_of_what_cannot_be_compared_is_infinite(monkeypatch, right, difference):
+    found = {"outputs": torch.tensor([[1.0, -inf]])}
+    monkeypatch.setattr(onnx_models, "Session", lambda content: lambda **inputs: found)
+
+    class Module(nn.Module):
+        def forward(self, x):
+            return (torch.tensor(right),)
+
+    graph = Graph("model", Module(), lambda *size: (torch.zeros(size),), {"x": {}}, {"outputs": {}})
+    assert graph.difference(b"") == difference

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -87,16 +88,22 @@ class Graph:
     @torch.no_grad()
     def difference(self, content: bytes) -> float:
         """The greatest difference between what onnxruntime and the module compute, for arguments of
-        several sizes."""
+        several sizes; infinity where shapes differ or one of them has NaN."""
         session, worst = Session(content), 0.0
         for size in _SIZES:
             arguments = self.draw(*size)
             expected = self.module(*arguments)
+            found = session(**dict(zip(self.inputs, arguments, strict=True)))
             for name, right in zip(self.outputs, expected, strict=True):
-                found = session(**dict(zip(self.inputs, arguments, strict=True)))[name]
-                if found.numel():
-                    worst = max(worst, float((found - right).abs().max()))
+                worst = max(worst, _difference(found[name], right))
         return worst
+
+
+def _difference(found: Tensor, right: Tensor) -> float:
+    if found.shape != right.shape:
+        return inf
+    apart = torch.where(found == right, 0.0, (found - right).abs()).nan_to_num(nan=inf, posinf=inf)
+    return float(apart.max()) if apart.numel() else 0.0
 
 
 class _Arguments(nn.Module):
@@ -171,7 +178,7 @@ def write_export(path: str | Path, out: str | Path) -> dict[str, float | None]:
     }
     config = read_json(source, CONFIG)
     config |= {"format": FORMAT, "exported": config["format"], "opset": OPSET}
-    texts = {CONFIG: json_bytes(config), README: _readme(exported).encode()}
+    texts = {CONFIG: json_bytes(config), README: _readme(exported, contents).encode()}
     if (source / TOKENIZER).is_file():
         texts[TOKENIZER] = (source / TOKENIZER).read_bytes()
     before = set(folder.glob("*.onnx"))
@@ -194,11 +201,8 @@ def check_out(folder: Path) -> None:
         raise ValueError(f"{rule}; {folder} holds something else")
 
 
-def _readme(exported: Exported) -> str:
-    files = "\n".join(
-        f"* `{graph.file}`: {_listed(graph.inputs)} to {_listed(graph.outputs)}"
-        for graph in exported.graphs
-    )
+def _readme(exported: Exported, contents: Mapping[str, bytes]) -> str:
+    files = "\n".join(f"* `{file}`: {_listed(content)}" for file, content in contents.items())
     return f"""\
 # A model of ONNX
 
@@ -211,8 +215,15 @@ Made by `qkv export`, for opset {OPSET}. Dimensions with a name may have any siz
 """
 
 
-def _listed(puts: Mapping[str, Axes]) -> str:
-    return ", ".join(f"`{name}` [{', '.join(axes.values())}]" for name, axes in puts.items())
+def _listed(content: bytes) -> str:
+    """What a model takes and gives, with all dimensions."""
+    graph = needed("onnx").load_from_string(content).graph
+    return " to ".join(", ".join(map(_shaped, puts)) for puts in (graph.input, graph.output))
+
+
+def _shaped(put: Any) -> str:
+    dims = (dim.dim_param or str(dim.dim_value) for dim in put.type.tensor_type.shape.dim)
+    return f"`{put.name}` [{', '.join(dims)}]"
 
 
 @contextmanager

@@ -15,6 +15,8 @@ from qkv.tasks.onnx_models import Session, write_export
 def test_texts_and_pictures_get_the_same_labels(tmp_path):
     """Of two kinds one after the other in one folder: the second export replaces the first."""
     write_export("reviews", tmp_path)
+    listed = "`tokens` [batch, length], `lengths` [batch] to `probabilities` [batch, 2]"
+    assert listed in (tmp_path / "README.md").read_text()
     labeller = qkv.load("reviews")
     texts = ["A wonderful film.", "Dull, and far too long for what it has to say."]
     answers = labeller.classify(texts)
@@ -25,6 +27,8 @@ def test_texts_and_pictures_get_the_same_labels(tmp_path):
         assert answer.probability == pytest.approx(float(row.max()), abs=1e-5)
 
     write_export("images", tmp_path)
+    listed = "`images` [batch, 3, 32, 32] to `probabilities` [batch, 10]"
+    assert listed in (tmp_path / "README.md").read_text()
     labeller = qkv.load("images")
     images = torch.randint(0, 256, (3, 3, 32, 32), generator=torch.Generator().manual_seed(0))
     answers = labeller.classify(images, ["a", "b", "c"])
