@@ -4,6 +4,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from threading import Timer
 
@@ -120,6 +121,35 @@ def without_gradient(rank: int) -> dict[str, float]:
     return {n: float((a.grad[..., mine, :] - b.grad).abs().max()) for n, a, b in pairs}
 
 
+def other_defaults(rank: int) -> dict[str, float]:
+    """How far outputs are from those of one process where torch's defaults are others."""
+    group, apart = torch.distributed.group.WORLD, {}
+    torch.manual_seed(0)
+    whole = [torch.randn(2, 4, 18, 8, dtype=torch.float64) for _ in range(3)]
+    query, key, value = (t[..., 6 * rank : 6 * rank + 6, :] for t in whole)
+    for normalizer in (qkv.Softmax(), qkv.Sparsemax(), qkv.Entmax15()):
+        wanted = qkv.attend(*whole, mask=qkv.Causal(), normalizer=normalizer)
+        torch.set_default_dtype(torch.float16)
+        with torch.device("meta"):
+            matrix = qkv.attention(
+                query, key, mask=qkv.Causal(), normalizer=normalizer, group=group
+            )
+            found, _ = matrix.measure(qkv.Product(value), qkv.Mass())
+        torch.set_default_dtype(torch.float32)
+        wanted = wanted[..., 6 * rank : 6 * rank + 6, :]
+        apart[normalizer.name] = float((found - wanted).abs().max())
+    return apart
+
+
+def left_out(rank: int) -> dict[str, str]:
+    """Rank 1 leaves one of two equal requests out of its backward pass."""
+    group = torch.distributed.new_group(timeout=timedelta(seconds=5))
+    query, key, value = vectors()
+    query.requires_grad_()
+    first, second = (qkv.attend(query, key, value, group=group).sum() for _ in range(2))
+    return {"backward": message((first if rank == 1 else first + second).backward)}
+
+
 def refusals(rank: int) -> dict[str, str]:
     """What all ranks ask for, and a group does not give."""
     group = torch.distributed.group.WORLD
@@ -131,6 +161,11 @@ def refusals(rank: int) -> dict[str, str]:
         leaf = query.clone().requires_grad_()
         output = qkv.attend(leaf, key, value, group=group)
         return torch.autograd.grad(output.sum(), leaf, create_graph=True)
+
+    def gradients_in_batches() -> object:
+        leaf = query.clone().requires_grad_()
+        output = qkv.attend(leaf, key, value, group=group)
+        return torch.autograd.grad(output, leaf, torch.ones(3, 2, 4, 6, 8), is_grads_batched=True)
 
     def forward_mode() -> object:
         with torch.autograd.forward_ad.dual_level():
@@ -171,6 +206,7 @@ def refusals(rank: int) -> dict[str, str]:
         "second derivatives": twice,
         "second derivatives of a sink": twice_of_a_sink,
         "second derivatives of a pooling": twice_of_a_pooling,
+        "gradients in batches": gradients_in_batches,
         "forward mode": forward_mode,
         "forward mode of a stage": dual_slopes,
         "torch.func of a stage": lambda: torch.func.grad(with_sink)(torch.zeros(4)),
@@ -213,6 +249,15 @@ if __name__ == "__main__":
     if what == "killed":
         write(rank, folder, killed(rank, count, folder))
         os._exit(0)  # what is left of the group cannot be taken apart together
-    acts = {"disagree": disagreements, "refuse": refusals, "mistake": mistakes}
-    write(rank, folder, (acts | {"without gradient": without_gradient})[what](rank))
+    acts = {
+        "disagree": disagreements,
+        "refuse": refusals,
+        "mistake": mistakes,
+        "without gradient": without_gradient,
+        "other defaults": other_defaults,
+        "left out": left_out,
+    }
+    write(rank, folder, acts[what](rank))
+    if what == "left out":
+        os._exit(0)  # what is left of its group cannot be taken apart together
     torch.distributed.destroy_process_group()

@@ -54,6 +54,7 @@ REFUSALS = {
     "second derivatives": "UnsupportedError: .* first derivatives alone",
     "second derivatives of a sink": "UnsupportedError: .* first derivatives alone",
     "second derivatives of a pooling": "UnsupportedError: .* first derivatives alone",
+    "gradients in batches": "UnsupportedError: .* one backward pass at a time",
     "forward mode": "UnsupportedError: .* no forward-mode derivatives",
     "forward mode of a stage": "UnsupportedError: .* no forward-mode derivatives",
     "torch.func of a stage": "UnsupportedError: .* cannot be traced, compiled or transformed",
@@ -103,6 +104,17 @@ def test_what_a_group_refuses(name) -> None:
 
 def check(text: str, pattern: str) -> None:
     assert re.search(pattern, text), text
+
+
+def test_other_defaults_of_torch_change_nothing() -> None:
+    for own in found("other defaults"):
+        assert own.keys() == {"softmax", "sparsemax", "entmax15"}
+        assert max(own.values()) < 1e-12
+
+
+def test_what_a_rank_leaves_out_of_its_backward_pass_is_an_error_and_no_wrong_gradient() -> None:
+    for own in found("left out"):
+        check(own["backward"], "^RuntimeError: attention: .* of the group does not answer: ")
 
 
 def test_a_rank_that_dies_is_an_error_on_the_others_at_once() -> None:

@@ -17,6 +17,7 @@ from ..request.shards import Shards
 _ROOM = 4096  # bytes of a message, beside those for what it says of each rank
 _ROOM_OF_A_RANK = 48
 _WORDS = 240  # letters of a text in it
+_REQUESTS = 2**20  # after which tags of transfers are taken again
 
 _KNOWN = "_known_to_all_ranks"  # an attribute of errors
 
@@ -34,7 +35,7 @@ def told_by_all(
     shortened = {name: _short(words) for name, words in message.items()}
     text = json.dumps(shortened, ensure_ascii=False).encode()
     count, device = dist.get_world_size(group), _device_of(group, device)
-    own = torch.zeros(_ROOM + _ROOM_OF_A_RANK * count, dtype=torch.uint8)
+    own = torch.zeros(_ROOM + _ROOM_OF_A_RANK * count, dtype=torch.uint8, device="cpu")
     own[: len(text)] = torch.frombuffer(bytearray(text), dtype=torch.uint8)
     rows = [torch.empty_like(own, device=device) for _ in range(count)]
     with _naming("a rank"):
@@ -194,7 +195,7 @@ class _Transfer:
     """What is sent to one rank and received from another, at the same time."""
 
     def __init__(self, shards: Shards, way: str) -> None:
-        self.group, self.way = shards.group, ("forth", "back").index(way)
+        self.shards, self.way = shards, ("forth", "back").index(way)
         self.works: list[tuple[Any, str]] = []
         self.parcels: list[_Parcel] = []  # kept until they have gone
         self.received: Sequence[Tensor] = ()
@@ -209,10 +210,8 @@ class _Transfer:
             self.parcels.append(parcel)
             for place, tensor in enumerate(tensors):
                 if tensor.numel():
-                    tag = 2 * place + self.way
-                    operations.append(
-                        dist.P2POp(act, tensor, group=self.group, tag=tag, group_peer=rank)
-                    )
+                    options = {"tag": self._tag(place), "group_peer": rank}
+                    operations.append(dist.P2POp(act, tensor, group=self.shards.group, **options))
                     ranks.append(rank)
         self.received = received[0]
         if operations:
@@ -221,6 +220,11 @@ class _Transfer:
             one_each = len(works) == len(ranks)  # or one for all of them
             names = [f"rank {rank}" for rank in ranks] if one_each else ["a rank"] * len(works)
             self.works = list(zip(works, names, strict=True))
+
+    def _tag(self, place: int) -> int:
+        """Other than those of another request: where a rank leaves one out in its backward pass,
+        what it sends for the next is not taken for that."""
+        return (2 * place + self.way) * _REQUESTS + self.shards.request % _REQUESTS
 
     def finish(self) -> Sequence[Tensor]:
         """Waits for all of it; what was received."""

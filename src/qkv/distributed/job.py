@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from ..blocks.ranges import Range
+from ..ground.batches import is_batch
 from ..ground.errors import UnsupportedError
-from ..ground.tensors import accumulation_dtype, is_tensor
+from ..ground.tensors import accumulation_dtype, is_concrete, is_tensor
 from ..request.description import Description
 from ..request.shards import Shards
 from .cuts import Cuts, Part
@@ -88,17 +89,23 @@ class Shared(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, *gradients: Tensor):
-        require_first()
+        require_first(*gradients)
         wide = [gradient.to(accumulation_dtype(gradient.dtype)) for gradient in gradients]
         totals = [summed(ctx.group, gradient) for gradient in wide]
         return None, *(t.to(g.dtype) for t, g in zip(totals, gradients, strict=True))
 
 
-def require_first() -> None:
-    """Raises UnsupportedError where a backward pass is itself to be differentiated."""
+def require_first(*gradients: Tensor | None) -> None:
+    """Raises UnsupportedError where a backward pass is itself to be differentiated, or is one of
+    many at once."""
     if torch.is_grad_enabled():
         raise UnsupportedError(
             "attention: group has first derivatives alone; leave create_graph out"
+        )
+    given = [gradient for gradient in gradients if gradient is not None]
+    if not is_concrete(*given) or any(map(is_batch, given)):
+        raise UnsupportedError(
+            "attention: group has one backward pass at a time; leave is_grads_batched out"
         )
 
 

@@ -59,7 +59,7 @@ class _Merged(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, gradient: Tensor | None, of_logsumexp: Tensor | None):
-        require_first()
+        require_first(gradient, of_logsumexp)
         *row, output, logsumexp = ctx.saved_tensors
         if gradient is None:  # of both too: the other ranks wait for the keys of this one
             gradient = torch.zeros_like(output)

@@ -29,6 +29,6 @@ class _FromFirst(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, gradient: Tensor):
-        require_first()
+        require_first(gradient)
         total = summed(ctx.group, gradient.to(accumulation_dtype(gradient.dtype)))
         return None, total.narrow(-2, 0, ctx.rows).to(gradient.dtype), None

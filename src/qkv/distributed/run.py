@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import count
 from typing import Any, NoReturn
 
 import torch
@@ -24,6 +25,8 @@ from .merged import merged
 from .rules import rule_of
 from .swept import Statistics, softmax_statistics, swept
 
+_REQUESTS = count(1)  # of this process
+
 
 def run(description: Description, measures: tuple[Measure, ...]) -> list[Any]:
     """The results of the measures.
@@ -44,6 +47,7 @@ def run(description: Description, measures: tuple[Measure, ...]) -> list[Any]:
     messages = told_by_all(shards.group, message, description.device)
     all_agree(messages, shards.rank, ["measures", "operands", "gradients", "dropout"])
     needed = [own["needed"] for own in messages]
+    shards = replace(shards, request=messages[0]["request"])
     description = _as_first(replace(description, shards=None), messages[0])
     normalizer = description.normalizer
     if isinstance(normalizer, Entmax) and normalizer.is_softmax:
@@ -129,7 +133,8 @@ def _check_length(description: Description, measure: Measure) -> None:
 
 
 def _told(description: Description, measures: tuple[Measure, ...]) -> dict[str, Any]:
-    """What all ranks have to tell alike, and the seed of dropout."""
+    """What all ranks have to tell alike, and what the first one says for all: the seed of dropout
+    and a number."""
     operands = [m.value for m in measures if isinstance(m, Product)]
     operands += [m.x for m in measures if isinstance(m, Collected)]
     tensors = [description.query, description.key, *operands]
@@ -142,6 +147,7 @@ def _told(description: Description, measures: tuple[Measure, ...]) -> dict[str, 
         "gradients": told([is_tracked(tensor) for tensor in tensors]),
         "dropout": None if dropped is None else dropped.probability,
         "seed": None if dropped is None else int(dropped.seed),
+        "request": next(_REQUESTS),
     }
 
 

@@ -188,7 +188,7 @@ class _Swept(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, *gradients: Tensor):
-        require_first()
+        require_first(*gradients)
         saved = ctx.saved_tensors
         backward = _Backward(ctx.sweep, saved[: ctx.count], saved[ctx.count :], gradients)
         return None, *backward.run()

@@ -3,6 +3,7 @@ visit the keys, and each step of Newton's method is one sum over the ranks."""
 
 from __future__ import annotations
 
+import math
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
@@ -62,7 +63,7 @@ class _Rows:
         assert given is not None
         eps = torch.finfo(self.wide).eps
         keys = self.job.shards.shape[1]
-        steps = keys.bit_length() + round(-torch.log2(torch.tensor(eps)).item()) // 2 + _MORE_STEPS
+        steps = keys.bit_length() + round(-math.log2(eps)) // 2 + _MORE_STEPS
         slope = torch.zeros_like(top)
         for _ in range(steps):
             total, slope = summed(self.group, torch.stack(self._total(given)))

@@ -24,7 +24,7 @@ def over_batches(derivative: _Derivative) -> _Derivative:
 
     @wraps(derivative)
     def taking_batches(ctx: Any, *vectors: Any) -> Any:
-        places = [place for place, entry in enumerate(vectors) if _is_batch(entry)]
+        places = [place for place, entry in enumerate(vectors) if is_batch(entry)]
         if not places:
             return derivative(ctx, *vectors)
         level = _vmapmode_increment_nesting() - 1
@@ -50,5 +50,6 @@ def over_batches(derivative: _Derivative) -> _Derivative:
     return taking_batches
 
 
-def _is_batch(entry: Any) -> bool:
+def is_batch(entry: Any) -> bool:
+    """Whether this is one of those tensors."""
     return isinstance(entry, Tensor) and is_legacy_batchedtensor(entry)

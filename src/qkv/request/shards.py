@@ -17,7 +17,8 @@ class Shards:
 
     `group` is a process group of torch.distributed, `rank` the place of this process in it. With
     `own_gradients` each rank keeps what it found of the gradients of tensors that stages hold, for
-    somebody who sums those of all parameters; else they are those of all ranks together.
+    somebody who sums those of all parameters; else they are those of all ranks together. `request`
+    is the number of what is computed, the same on all ranks.
     """
 
     group: Any
@@ -25,6 +26,7 @@ class Shards:
     queries: tuple[Held, ...]  # of each rank
     keys: tuple[Held, ...]
     own_gradients: bool = False
+    request: int = 0
 
     @property
     def count(self) -> int:
