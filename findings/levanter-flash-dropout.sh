@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# levanter 1.1: with `use_flash=True`, `dot_product_attention` drops scores and not weights, and does so behind the mask. A score
-# that is dropped is 0, which is more than hidden: with dropout a training step of a causal model sees later tokens, the
-# more the higher the dropout. Without flash attention weights are dropped, and nothing is seen that is hidden.
-# Seen: the first of eight queries gives to the keys behind it, which a causal mask hides, a weight of 0.47 with flash attention
-# and a dropout of 0.5; 0.0 without the dropout, and 0.0 with it and without flash attention.
+# levanter 1.1: with `use_flash=True`, `dot_product_attention` drops scores and not weights, and does so behind the mask.
+# A score that is dropped is 0, which is more than hidden: with dropout a training step of a causal model sees later tokens,
+# the more the higher the dropout. Without flash attention weights are dropped, and nothing is seen that is hidden.
+# Seen: the first of eight queries gives to the keys behind it, which a causal mask hides, a weight of 0.47 with flash
+# attention and a dropout of 0.5; 0.0 without the dropout, and 0.0 with it and without flash attention.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# levanter 1.1: `&` and `|` of `AttentionMask`. What is causal and something else, `AttentionMask.causal() & mask`, is not causal:
-# each place sees later ones, wherever the other mask lets it. And what is causal or something else hides all that either
-# hides, as "and" should.
+# levanter 1.1: `&` and `|` of `AttentionMask`. What is causal and something else, `AttentionMask.causal() & mask`, is not
+# causal: each place sees later ones, wherever the other mask lets it. And what is causal or something else hides all that
+# either hides, as "and" should.
 # Seen: with a mask that shows keys 0, 1 and 3 of four, "and" shows 3 keys to each query, and "or" 1, 2, 2 and 3, which is
 # what "and" is; right are 1, 2, 2, 3 and 3, 3, 4, 4.
 set -euo pipefail
