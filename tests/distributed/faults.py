@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from threading import Timer
+from typing import Any
 
 import torch
 from ranks import joined, write
@@ -177,6 +178,9 @@ def refusals(rank: int) -> dict[str, str]:
             slopes = torch.autograd.forward_ad.make_dual(torch.ones(4), torch.ones(4))
             return qkv.attend(query, key, value, bias=qkv.ALiBi(slopes), group=group)
 
+    def by(impl: str, key: Tensor, **stages: Any) -> qkv.AttentionMatrix:
+        return qkv.attention(query, key, impl=impl, group=group, **stages)
+
     def with_sink(sink: Tensor) -> Tensor:
         return qkv.attend(query, key, value, normalizer=qkv.Softmax(sink), group=group).sum()
 
@@ -214,9 +218,21 @@ def refusals(rank: int) -> dict[str, str]:
         "no numbers": lambda: qkv.attend(*[t.to("meta") for t in (query, key, value)], group=group),
         "rollout": lambda: qkv.rollout([matrix], [0]),
         "vmap": lambda: torch.vmap(lambda q: qkv.attend(q, key[0], value[0], group=group))(query),
+        "statistics by kernels": lambda: by("native", key).mass(),
+        "thresholds by kernels": lambda: by("native", key, normalizer=qkv.Entmax15()) @ value,
+        "parts by torch": lambda: by("torch", key) @ value,
         "positions": lambda: qkv.attention(query, key[..., :3, :], mask=qkv.Causal(), group=group),
     }
     found = {name: message(act) for name, act in acts.items()}
+    # The first has all queries and the others all keys.
+    rows = [
+        query[..., : 0 if rank else 6, :],
+        *(t[..., : 6 if rank else 0, :] for t in (key, value)),
+    ]
+    for impl in ("torch", "native", "tiled", "reference"):
+        empty = qkv.attention(rows[0], rows[1], impl=impl, group=group)
+        found[f"empty shares by {impl}"] = message(lambda empty=empty: empty @ rows[2])
+        found[f"mass of empty shares by {impl}"] = message(empty.mass)
     padded = {"mask": qkv.Padding(torch.zeros(0, dtype=torch.long)), "group": group}
     assert qkv.attend(query[:0], key[:0], value[:0], **padded).shape == (0, 4, 6, 8)
     # None of them left the ranks out of step, and what shows a matrix asks nobody.

@@ -12,7 +12,6 @@ from ..ground.errors import UnsupportedError
 from ..ground.tensors import is_concrete, is_dual, is_tracked, shape_of
 from ..measures.base import Measure
 from ..measures.product import Collected, Product
-from ..measures.statistics import LogSumExp
 from ..normalizers.entmax import Entmax
 from ..normalizers.softmax import Softmax
 from ..request.description import Description
@@ -20,6 +19,7 @@ from . import threshold
 from .agreement import TRACED, require_merge, telling, told
 from .cuts import Cuts
 from .exchange import all_agree, told_by_all
+from .implementation import are_merged, check_impl, lead_of
 from .job import Job, Shared, parameters_of
 from .merged import merged
 from .rules import rule_of
@@ -43,15 +43,13 @@ def run(description: Description, measures: tuple[Measure, ...]) -> list[Any]:
     with telling(shards.group):
         _check(description, measures)
         cuts = Cuts(description, shards)
+        check_impl(Job(_as_softmax(description), shards, cuts, ()), measures)
         message = _told(description, measures) | {"needed": cuts.needed(shards.rank)}
     messages = told_by_all(shards.group, message, description.device)
     all_agree(messages, shards.rank, ["measures", "operands", "gradients", "dropout"])
     needed = [own["needed"] for own in messages]
     shards = replace(shards, request=messages[0]["request"])
-    description = _as_first(replace(description, shards=None), messages[0])
-    normalizer = description.normalizer
-    if isinstance(normalizer, Entmax) and normalizer.is_softmax:
-        description = replace(description, normalizer=Softmax())
+    description = _as_first(_as_softmax(description), messages[0])
     job = _with_shared(Job(description, shards, cuts, needed))
     return _run(job, measures)
 
@@ -65,20 +63,14 @@ def refuse_rows(what: str) -> NoReturn:
 
 
 def _run(job: Job, measures: tuple[Measure, ...]) -> list[Any]:
-    description = job.description
-    normalizer = description.normalizer
-    if isinstance(normalizer, Softmax):
-        products = [m for m in measures if isinstance(m, Product)]
-        others = [m for m in measures if not isinstance(m, (Product, LogSumExp))]
-        if not others and len(products) <= 1:
-            return _merged(job, measures, products)
-    lead = _lead(description, measures)
+    if are_merged(job.description, measures):
+        return _merged(job, measures)
     rules = [rule_of(measure) for measure in measures]
-    return swept(job, rules, lead, _statistics(job))
+    return swept(job, rules, lead_of(job.description, measures), _statistics(job))
 
 
-def _merged(job: Job, measures: tuple[Measure, ...], products: list[Product]) -> list[Any]:
-    value = products[0].value if products else None
+def _merged(job: Job, measures: tuple[Measure, ...]) -> list[Any]:
+    value = next((m.value for m in measures if isinstance(m, Product)), None)
     output, logsumexp = merged(job, value)
     output = output.to(job.description.dtype)
     return [output if isinstance(measure, Product) else logsumexp for measure in measures]
@@ -92,14 +84,15 @@ def _statistics(job: Job) -> Statistics | None:
     one = job.description.query.new_zeros(1, 1)
     if normalizer.beginning(one) is None:
         return None
-    return threshold.found(job, _lead(job.description, ()))
+    return threshold.found(job, lead_of(job.description, ()))
 
 
-def _lead(description: Description, measures: tuple[Measure, ...]) -> tuple[int, ...]:
-    """The leading dimensions of results."""
-    *batch, heads = description.shape[:-2] or (None,)
-    sizes = torch.broadcast_shapes(tuple(batch), *(m.batch for m in measures))
-    return sizes if heads is None else (*sizes, heads)
+def _as_softmax(description: Description) -> Description:
+    """The matrix of this rank's share alone, with a softmax under its own name."""
+    normalizer = description.normalizer
+    if isinstance(normalizer, Entmax) and normalizer.is_softmax:
+        normalizer = Softmax()
+    return replace(description, shards=None, normalizer=normalizer)
 
 
 def _check(description: Description, measures: tuple[Measure, ...]) -> None:
