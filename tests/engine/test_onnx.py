@@ -5,6 +5,7 @@ from functools import partial
 
 import pytest
 import torch
+import torch.nn.functional as F
 from exporting import Asking, by_onnxruntime, by_reference, exported, operators
 from torch.export import Dim
 
@@ -241,3 +242,12 @@ def test_a_plan_says_that_a_model_is_made():
 
     exported(compute, vectors())
     assert plans[-1].implementation == "exported"
+
+
+@pytest.mark.parametrize("options", [{}, {"is_causal": True}, {"scale": 0.3}], ids=str)
+def test_a_model_of_torchs_function_while_qkv_accelerates(options):
+    """The operator that qkv makes of its function does not lead back to qkv."""
+    query, _, _ = vectors()
+    with qkv.accelerate():
+        model = check(lambda *given: F.scaled_dot_product_attention(*given, **options), [query] * 3)
+    assert operators(model)["Attention"] == 1

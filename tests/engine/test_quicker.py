@@ -58,9 +58,9 @@ def test_auto_takes_torch_where_it_is_quicker_and_says_why(table):
 def test_the_call_that_is_run_is_the_one_that_was_planned(table, monkeypatch):
     table(row(64, 0.5))
     ran = []
-    fused = torch.nn.functional.scaled_dot_product_attention
+    fused = torch.ops.aten.scaled_dot_product_attention
     monkeypatch.setattr(
-        torch.nn.functional,
+        torch.ops.aten,
         "scaled_dot_product_attention",
         lambda *args, **options: ran.append(1) or fused(*args, **options),
     )

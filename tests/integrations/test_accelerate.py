@@ -287,6 +287,16 @@ def test_mistakes_are_told_by_torch() -> None:
         F.scaled_dot_product_attention(query, key, value, None, 0.0, 0.125)  # type: ignore
 
 
+def test_qkvs_own_calls_of_torchs_kernels_stay_torchs() -> None:
+    """A named implementation is honoured."""
+    query, key, value = vectors(requires_grad=True)
+    theirs = qkv.attend(query, key, value, mask=qkv.Causal(), impl="torch")
+    with qkv.accelerate() as calls:
+        ours = qkv.attend(query, key, value, mask=qkv.Causal(), impl="torch")
+    assert torch.equal(ours, theirs)
+    assert (calls.taken, sum(calls.left.values())) == (0, 0)
+
+
 def test_all_names_are_put_back() -> None:
     def names() -> tuple[object, ...]:
         functions = by_its_own_name, F.scaled_dot_product_attention

@@ -14,7 +14,6 @@ from threading import Lock
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
@@ -243,7 +242,8 @@ def _attend(matrix: Description, query: Tensor, key: Tensor, value: Tensor) -> T
         # Anything but four dimensions would fall back to a kernel that builds the matrix.
         query, key, value = (_four_dimensions(tensor) for tensor in (query, key, value))
     mask = _mask_tensor(matrix)
-    output = F.scaled_dot_product_attention(
+    # The operator: at the name of its function others stand while models are accelerated.
+    output = torch.ops.aten.scaled_dot_product_attention(
         query,
         key,
         value,
