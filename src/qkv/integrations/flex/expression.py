@@ -7,13 +7,12 @@ the mod is no expression. So what was recorded is what the mod computes in every
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves, tree_map
 
 from ...ground.tensors import is_concrete, is_dual
 from .mods import Mod, OverCells, first_cell
@@ -44,7 +43,7 @@ class Node:
     ) -> None:
         self.dtype, self.name, self.operator = dtype, name, operator
         self.arguments, self.keywords = arguments, dict(keywords or {})
-        inside = [leaf for leaf in tree_leaves((arguments, keywords)) if isinstance(leaf, Node)]
+        inside = [leaf for leaf in _leaves((arguments, keywords)) if isinstance(leaf, Node)]
         self.uses = frozenset({name} if name else ()).union(*(leaf.uses for leaf in inside))
 
     @property
@@ -82,7 +81,7 @@ class _Recorded(Tensor):
     @classmethod
     def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        leaves = tree_leaves((args, kwargs))
+        leaves = _leaves((args, kwargs))
         gradients = next(leaf.gradients for leaf in leaves if isinstance(leaf, _Recorded))
         # In a Function of one's own, and where gradients are switched off, autograd sees something
         # else than torch's derivative of the operators.
@@ -90,11 +89,11 @@ class _Recorded(Tensor):
             raise _NoExpressionError
         if func._schema.is_mutable or _is_strange(func, args):
             raise _NoExpressionError
-        ordinary, named = tree_map(_first, (args, kwargs))
+        ordinary, named = _each(_first, (args, kwargs))
         first = func(*ordinary, **named)
         if type(first) is not Tensor:
             raise _NoExpressionError
-        arguments, keywords = tree_map(_node, (args, kwargs))
+        arguments, keywords = _each(_node, (args, kwargs))
         return _Recorded.of(Node(first.dtype, "", func, arguments, keywords), first, gradients)
 
 
@@ -112,6 +111,27 @@ def _is_strange(func: Any, args: Any) -> bool:
     if func is torch.ops.aten.index.Tensor:  # it finds what is true where an index is bool
         return any(place.dtype in (torch.bool, torch.uint8) for place in args[1])
     return not _STRANGE.isdisjoint(func.tags)
+
+
+def _leaves(thing: Any) -> Iterator[Any]:
+    """What stands in the arguments of an operator: tuples, lists and dicts, which are looked through
+    at every call. Torch's own functions know more, and take several times as long."""
+    kind = type(thing)
+    if kind is tuple or kind is list or kind is dict:
+        for part in thing.values() if kind is dict else thing:
+            yield from _leaves(part)
+    else:
+        yield thing
+
+
+def _each(function: Callable[[Any], Any], thing: Any) -> Any:
+    """The same with what a function makes of each leaf."""
+    kind = type(thing)
+    if kind is dict:
+        return {name: _each(function, part) for name, part in thing.items()}
+    if kind is tuple or kind is list:
+        return kind([_each(function, part) for part in thing])
+    return function(thing)
 
 
 def _first(thing: Any) -> Any:
@@ -151,7 +171,7 @@ def _size(node: Node) -> int:
         one = pending.pop()
         if id(one) not in seen:
             seen.add(id(one))
-            leaves = tree_leaves((one.arguments, one.keywords))
+            leaves = _leaves((one.arguments, one.keywords))
             pending += [leaf for leaf in leaves if isinstance(leaf, Node)]
     return len(seen)
 
@@ -188,7 +208,7 @@ def _evaluated(thing: Any, numbers: Mapping[str, Tensor], known: dict[int, Tenso
     if thing.name:
         return numbers[thing.name]
     if id(thing) not in known:
-        arguments, keywords = tree_map(
+        arguments, keywords = _each(
             lambda own: _evaluated(own, numbers, known), (thing.arguments, thing.keywords)
         )
         known[id(thing)] = thing.operator(*arguments, **keywords)
