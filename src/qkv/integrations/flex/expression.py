@@ -114,8 +114,8 @@ def _is_strange(func: Any, args: Any) -> bool:
 
 
 def _leaves(thing: Any) -> Iterator[Any]:
-    """What stands in the arguments of an operator: tuples, lists and dicts, which are looked through
-    at every call. Torch's own functions know more, and take several times as long."""
+    """What stands in the arguments of an operator: tuples, lists and dicts. They are looked through
+    at every call, and torch's own functions, which know more, take several times as long."""
     kind = type(thing)
     if kind is tuple or kind is list or kind is dict:
         for part in thing.values() if kind is dict else thing:
