@@ -156,6 +156,29 @@ def test_copies_of_results_are_the_same_results(name: str) -> None:
     assert [type(COPIES[name](result)) for result in results] == [*map(type, results)]
 
 
+class Table(torch.nn.Module):
+    """A bias that captures a table of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = torch.nn.Parameter(torch.randn(6, 6))
+
+    def forward(self, scores: Tensor, cells: qkv.Cells) -> Tensor:
+        return scores + self.table[cells.row, cells.col]
+
+
+@pytest.mark.parametrize("bias", [Table(), Table().forward], ids=["module", "method"])
+def test_a_deep_copy_of_a_detached_callable_holds_tensors_of_its_own(bias) -> None:
+    query, key, value = (torch.randn(2, 4, 6, 3) for _ in range(3))
+    matrix = qkv.attention(query, key, bias=bias).detach()
+    copied, right = copy.deepcopy(matrix), matrix @ value
+    assert torch.equal(copied @ value, right)
+    with torch.no_grad():
+        getattr(bias, "__self__", bias).table.copy_(torch.randn(6, 6))
+    assert torch.equal(copied @ value, right)
+    assert not torch.equal(matrix @ value, right)
+
+
 @pytest.mark.parametrize("impl", ["tiled", "reference"])
 def test_shapes_without_values_on_the_meta_device(impl: str) -> None:
     matrix, value = make(impl=impl)
@@ -172,6 +195,9 @@ def test_torch_matmul_is_the_product_and_the_wrong_side_is_an_error() -> None:
         value @ matrix
     with pytest.raises(TypeError, match="no tensor; multiply by it from the left"):
         torch.add(matrix, 1)
+    torch._dynamo.reset()
+    with pytest.raises(torch._dynamo.exc.Unsupported, match="no tensor; multiply by it from the"):
+        torch.compile(torch.matmul, backend="eager", fullgraph=True)(value, matrix)
 
 
 def test_making_one_computes_nothing() -> None:

@@ -345,6 +345,18 @@ def test_compile_of_the_shorter_way(options: dict) -> None:
     check(torch.compile(function, fullgraph=True, backend="aot_eager")(*inputs), function(*inputs))
 
 
+def test_compile_of_a_scale_that_is_an_argument() -> None:
+    torch._dynamo.reset()
+
+    def function(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
+        return qkv.attend(query, key, value, score=qkv.Dot(scale))
+
+    program = torch.compile(function, fullgraph=True, dynamic=True, backend="aot_eager")
+    inputs = Case("A @ v", None).inputs()[:3]
+    for scale in (0.25, 0.5):
+        check(program(*inputs, scale), function(*inputs, scale))
+
+
 class Module(torch.nn.Module):
     """An operation as a module with a parameter, for export."""
 
@@ -357,10 +369,12 @@ class Module(torch.nn.Module):
         return self.case.engine(query, key, value, self.factor)
 
 
+@pytest.mark.parametrize("strict", [False, True], ids=["", "strict"])
 @every_case
-def test_export(case: Case) -> None:
+def test_export(case: Case, strict: bool) -> None:
+    torch._dynamo.reset()
     query, key, value, factor = case.inputs()
-    program = torch.export.export(Module(case), (query, key, value))
+    program = torch.export.export(Module(case), (query, key, value), strict=strict)
     others = case.inputs(1)[:3]
     check(program.module()(*others).detach(), case.oracle(*others, factor))
 

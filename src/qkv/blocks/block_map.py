@@ -103,7 +103,8 @@ class BlockMap:
                     "attention: a torch.func transform of a matrix that is cut into blocks cannot "
                     "be traced by torch.compile; transform outside of the compiled function"
                 )
-            return self.run(tensors, checkpointed=True)
+            # `torch.export` drops checkpoints, or, where it is strict, makes no program of them.
+            return self.run(tensors, checkpointed=not torch.compiler.is_exporting())
         if is_jit_traced():
             return self.run(tensors)
         if is_traced() and is_dual(*tensors):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -31,6 +32,9 @@ from .picture import draw
 from .region import Region, indices, split
 from .tensors import map_tensors, with_known_captures
 
+# Dynamo says `operator.matmul` where it exports.
+_MATMUL = (torch.matmul, torch.Tensor.matmul, operator.matmul)
+
 
 class _MatrixProduct:
     """Lets `torch.matmul(A, value)` mean `A @ value`."""
@@ -40,11 +44,11 @@ class _MatrixProduct:
 
     @classmethod
     def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func in (torch.matmul, torch.Tensor.matmul) and len(args) == 2 and not kwargs:
+        if func in _MATMUL and len(args) == 2 and not kwargs:
             left, right = args
             if isinstance(left, cls):
                 return left.__matmul__(right)
-            if torch.compiler.is_compiling():
+            if func is torch.Tensor.matmul and torch.compiler.is_compiling():
                 # Dynamo turns `A @ value` into this call and swaps the operands on the way.
                 return right.__matmul__(left)
         raise TypeError(

@@ -76,6 +76,8 @@ def check_number(
 
 def is_finite(number: float) -> bool:
     """Whether a number is finite as a float. An int may be too large for one."""
+    if isinstance(number, float):  # a compiler that keeps it open follows this
+        return number - number == 0
     try:
         return math.isfinite(number)
     except OverflowError:

@@ -11,6 +11,8 @@ silent zero.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import deepcopy
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -139,6 +141,12 @@ class WithOthers:
         return self.function == function and all(
             torch.equal(one.to(other.device), other) for one, other in pairs
         )
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> WithOthers:
+        """Functions are not copied, and go on with what they capture; modules are, with it."""
+        function, others = deepcopy((self.function, self.others), memo)
+        captured = [memo.get(id(tensor), tensor) for tensor in self.captured]
+        return WithOthers(function, captured, others, self.what)
 
     def __repr__(self) -> str:
         return repr(self.function)
