@@ -444,7 +444,7 @@ def test_heads_that_a_layer_does_not_have_are_missed() -> None:
     assert "head 5 was asked for" in str(capture)
 
 
-def test_a_thousand_in_a_row_leave_nothing() -> None:
+def test_hundreds_in_a_row_leave_nothing() -> None:
     model = Plain()
 
     def many(count):
@@ -455,9 +455,9 @@ def test_a_thousand_in_a_row_leave_nothing() -> None:
     many(20)
     gc.collect()
     before = len(gc.get_objects())
-    many(1000)
+    many(300)
     gc.collect()
-    assert len(gc.get_objects()) < before + 200
+    assert len(gc.get_objects()) < before + 60
     assert F.scaled_dot_product_attention is ORIGINAL[0]
 
 

@@ -194,7 +194,8 @@ def test_a_file_that_is_no_picture_is_named_and_the_others_are_answered(classify
     assert status == 1
     assert output.startswith(f"{good}\t")
     first, second = errors.splitlines()
-    assert first == f"qkv: {bad}: not a picture that can be read: unknown format"
+    told = f"qkv: {bad}: not a picture that can be read: unknown format; those are read: PNG, JPEG"
+    assert first.startswith(told)
     assert second == f"qkv: {tmp_path / 'absent.png'}: No such file or directory"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import gc
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -24,6 +24,15 @@ LENGTHS = (SMALL, LARGE)
 
 Watch = Callable[[Tensor], Tensor]  # notes a tensor that is to be let go
 Attention = Callable[[Tensor, Tensor, Tensor, Watch], Tensor]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _what_was_before_is_not_searched() -> Iterator[None]:
+    """Each test here has the whole memory searched for what may go."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 def said(**options: Any) -> Attention:

@@ -73,6 +73,7 @@ class TransformerLayer(nn.Module):
         self.attention_norm = nn.LayerNorm(width)
         options |= {"dropout": attention_dropout, "group": group, "shards": shards}
         self.attention = MultiHeadAttention(width, heads, **options)
+        self.width, self.sharing = width, self.attention.sharing
         self.looks_out = context_width is not None
         if self.looks_out:
             self.context_norm = nn.LayerNorm(width)
@@ -111,7 +112,7 @@ class TransformerLayer(nn.Module):
             ValueError: an argument has another shape; there is a context and the layer takes none,
                 or there is none and the layer looks at one.
         """
-        with self.attention.sharing.telling():
+        with self.sharing.telling():
             self._check_context(context)
         before = None if cache is None else (cache.key, cache.value)
         try:
@@ -137,8 +138,8 @@ class TransformerLayer(nn.Module):
 
     def _normed(self, x: Tensor) -> Tensor:
         """The input of the self-attention."""
-        with self.attention.sharing.telling():
-            check_sequences("TransformerLayer", "x", x, self.attention.width)
+        with self.sharing.telling():
+            check_sequences("TransformerLayer", "x", x, self.width)
             return self.attention_norm(x)
 
     def _brought(self, x: Tensor, context: Tensor | PreparedContext | None) -> Tensor:
