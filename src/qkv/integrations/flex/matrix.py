@@ -140,7 +140,7 @@ def _check_block_mask(block_mask: object, query: Tensor, key: Tensor) -> None:
             "flex_attention: block_mask must be made for as many queries and keys as there are "
             f"{list(lengths)}; got one for {list(block_mask.seq_lengths)}"
         )
-    if block_mask.mask_mod is _of_a_slice is not None:
+    if _of_a_slice is not None and block_mask.mask_mod is _of_a_slice:
         _of_a_slice(*first_cell(query.device))
     *lead, blocks = block_mask.kv_num_blocks.shape
     if not any_length and blocks < -(-lengths[0] // block_mask.BLOCK_SIZE[0]):
