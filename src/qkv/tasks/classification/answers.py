@@ -17,6 +17,15 @@ class Answer(Protocol):
     def probability(self) -> float | None: ...
 
 
+def probabilities_of(logits: Tensor) -> Tensor:
+    """Those of the labels `[N, labels]`. Raises ValueError where one is not finite, as of weights
+    that are far too large."""
+    probabilities = logits.float().softmax(-1)
+    if not probabilities.isfinite().all():
+        raise ValueError("classify: the model's probabilities are not finite")
+    return probabilities
+
+
 def answer(classified: Answer) -> str:
     """The line above a picture: label and probability."""
     return f"{classified.label} {classified.probability:.0%}"

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from qkv.models import ImageClassifier, ImageClassifierConfig
-from qkv.tasks.classification.answers import answer, by_label
+from qkv.tasks.classification.answers import answer, by_label, probabilities_of
 from qkv.tasks.classification.images.kind import KIND
 from qkv.tasks.classification.images.reading import read_picture
 from qkv.tasks.filled import filled
@@ -173,7 +173,8 @@ class ImageLabeller:
             names: a name for each picture, which becomes the `input` of its answer.
 
         Raises:
-            ValueError: `images` has another shape, or `names` has not N entries.
+            ValueError: `images` has another shape, or `names` has not N entries; the model's
+                probabilities are not finite.
         """
         if images.ndim != 4 or tuple(images.shape[1:]) != (3, *self.size):
             raise ValueError(
@@ -189,7 +190,7 @@ class ImageLabeller:
                 if weights is not None and reflected is not None:
                     weights = (weights + reflected.flip(2)) / 2
             maps = [None] * len(part) if weights is None else list(weights)
-            results += zip(logits.softmax(-1), part, maps, strict=True)
+            results += zip(probabilities_of(logits), part, maps, strict=True)
         return Shown(
             ClassifiedImage(
                 name,

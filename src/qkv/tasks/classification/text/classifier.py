@@ -13,7 +13,7 @@ from torch import Tensor
 
 from qkv.models import TextClassifier, TextClassifierConfig
 from qkv.tasks.buckets import bucket, padded
-from qkv.tasks.classification.answers import answer, by_label
+from qkv.tasks.classification.answers import answer, by_label, probabilities_of
 from qkv.tasks.classification.text.kind import KIND
 from qkv.tasks.filled import filled
 from qkv.tasks.model_folders import (
@@ -143,6 +143,7 @@ class TextLabeller:
 
         Raises:
             TypeError: `texts` is one str, or holds something else than str.
+            ValueError: the model's probabilities are not finite.
         """
         texts = listed("TextLabeller.classify", texts)
         whole = [*map(whole_characters, texts)]
@@ -164,7 +165,7 @@ class TextLabeller:
         device = self.model.output.weight.device
         tokens, lengths = (part.to(device) for part in padded(numbers))
         states = self.model.read(tokens, lengths)
-        probabilities = self.model.decide(states, lengths).float().softmax(-1).cpu()
+        probabilities = probabilities_of(self.model.decide(states, lengths)).cpu()
         weights = self.model.pooling.matrix(states, lengths).dense()[:, 0, 0].float().cpu()
         return [
             (one, row[: len(text)])
