@@ -66,7 +66,10 @@ def _read(report: Path) -> dict[str, tuple[Circumstances, dict[str, tuple[Told, 
         return {
             study["name"]: (
                 Circumstances(**study["circumstances"]),
-                {_named(one): (_identity(one), _measured(one)) for one in study["runs"]},
+                {
+                    _named(one): (_identity(one), checked_record(one["measured"]))
+                    for one in study["runs"]
+                },
             )
             for study in results["studies"]
             if "runs" in study
@@ -78,10 +81,6 @@ def _read(report: Path) -> dict[str, tuple[Circumstances, dict[str, tuple[Told, 
 
 def _identity(told: Told) -> Told:
     return {name: value for name, value in told.items() if name != "measured"}
-
-
-def _measured(told: Told) -> Record:
-    return checked_record(told["measured"])
 
 
 def _named(told: Told) -> str:

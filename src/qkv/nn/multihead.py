@@ -211,49 +211,39 @@ class MultiHeadAttention(nn.Module):
     ) -> tuple[AttentionMatrix, Tensor | PreparedKey, Tensor]:
         """The matrix, and keys and values in heads, with those of the cache."""
         with self.sharing.telling():
-            return self._asked(x, context, values, lengths, cache, stages)
-
-    def _asked(
-        self,
-        x: Tensor,
-        context: Tensor | PreparedContext | None,
-        values: Tensor | None,
-        lengths: Tensor | None,
-        cache: KeyValueCache | None,
-        stages: dict[str, Any],
-    ) -> tuple[AttentionMatrix, Tensor | PreparedKey, Tensor]:
-        unknown = next((name for name in stages if name not in _OF_ONE_CALL), None)
-        if unknown is not None:
-            raise TypeError(
-                "MultiHeadAttention: stages for one call must be among mask, bias and "
-                f"query_offset; got {unknown}"
-            )
-        mask, bias, query_offset = (stages.get(name) for name in _OF_ONE_CALL)
-        self._check_call(x, context, values, lengths, cache, query_offset)
-        if context is None:
-            x = self.sharing.without_padding(x, lengths)
-        query = self._heads(self.query(x), self.heads)
-        if isinstance(context, PreparedContext):
-            key, value, lengths = context.key, context.value, context.lengths
-        elif context is None:
-            key, value = self._project(x, values, lengths, "x")
-        else:
-            key, value = self._project_context(context, values, lengths)
-        if self.rotary is not None and isinstance(key, Tensor):
-            query, key = self._turned(self.rotary, query, key, cache, query_offset)
-        if cache is not None and isinstance(key, Tensor):
-            key, value = cache.with_more(key, value)
-            query_offset = "end"
-        options = self._stages(mask, bias, lengths)
-        if cache is not None and x.shape[-2] == 1 and isinstance(options["mask"], qkv.Causal):
-            options["mask"] = None  # the newest position sees all of them, and more kernels serve
-        if isinstance(key, PreparedKey):
-            options["score"] = None
-        options |= self.sharing.options()
-        matrix = qkv.attention(query, key, query_offset=query_offset, **options)
-        if matrix.shards is not None:
-            matrix = replace(matrix, shards=replace(matrix.shards, own_gradients=True))
-        return matrix, key, value
+            unknown = next((name for name in stages if name not in _OF_ONE_CALL), None)
+            if unknown is not None:
+                raise TypeError(
+                    "MultiHeadAttention: stages for one call must be among mask, bias and "
+                    f"query_offset; got {unknown}"
+                )
+            mask, bias, query_offset = (stages.get(name) for name in _OF_ONE_CALL)
+            self._check_call(x, context, values, lengths, cache, query_offset)
+            if context is None:
+                x = self.sharing.without_padding(x, lengths)
+            query = self._heads(self.query(x), self.heads)
+            if isinstance(context, PreparedContext):
+                key, value, lengths = context.key, context.value, context.lengths
+            elif context is None:
+                key, value = self._project(x, values, lengths, "x")
+            else:
+                key, value = self._project_context(context, values, lengths)
+            if self.rotary is not None and isinstance(key, Tensor):
+                query, key = self._turned(self.rotary, query, key, cache, query_offset)
+            if cache is not None and isinstance(key, Tensor):
+                key, value = cache.with_more(key, value)
+                query_offset = "end"
+            options = self._stages(mask, bias, lengths)
+            if cache is not None and x.shape[-2] == 1 and isinstance(options["mask"], qkv.Causal):
+                # The newest position sees all of them, and more kernels serve.
+                options["mask"] = None
+            if isinstance(key, PreparedKey):
+                options["score"] = None
+            options |= self.sharing.options()
+            matrix = qkv.attention(query, key, query_offset=query_offset, **options)
+            if matrix.shards is not None:
+                matrix = replace(matrix, shards=replace(matrix.shards, own_gradients=True))
+            return matrix, key, value
 
     def _turned(
         self,
